@@ -1,0 +1,1 @@
+"""Stage 2: side networks are trained from a cache."""

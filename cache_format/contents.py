@@ -1,0 +1,117 @@
+"""Which images a cache holds: splits laid over segments so that every image is stored once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int64
+
+from losa.cache_format.errors import LosaError
+from losa.cache_format.identity import hash_keys
+from losa.cache_format.manifest import Segment, SplitRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitContents:
+    """A split as its source describes it."""
+
+    name: str
+    keys: Sequence[str]
+    """One for every image, unique: a POSIX path relative to the data set's root, in Unicode form NFC."""
+    labels: Mapping[str, Int64[np.ndarray, "images"]] = field(default_factory=dict)
+    """Label column -> label of every image, -1 where it has none."""
+
+    def __post_init__(self) -> None:
+        """Refuse an empty split, a key that occurs twice, and labels of another length."""
+        if not self.keys:
+            raise LosaError(f"split {self.name!r} is empty: there is nothing to extract")
+        seen: set[str] = set()
+        for key in self.keys:
+            if key in seen:
+                raise LosaError(f"split {self.name!r}: image {key!r} is listed twice")
+            seen.add(key)
+        for column, labels in self.labels.items():
+            assert len(labels) == len(self.keys), f"labels {column} of split {self.name}"
+
+    @property
+    def record(self) -> SplitRecord:
+        """The split as the manifest has it."""
+        return SplitRecord(name=self.name, images=len(self.keys), keys_sha256=hash_keys(self.keys))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSegment:
+    """A segment that a cache does not have yet, with the origin of its rows."""
+
+    segment: Segment
+    keys: Sequence[str]
+    labels: Mapping[str, Int64[np.ndarray, "images"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """New splits placed into a cache: the segments they need and the rows they point to."""
+
+    segments: tuple[NewSegment, ...]
+    indices: Mapping[str, Int64[np.ndarray, "images"]]
+    """Split -> row of every image, counted over all segments laid end to end."""
+
+
+def place(
+    splits: Sequence[SplitContents],
+    *,
+    stored_keys: Sequence[str],
+    stored_labels: Mapping[str, Int64[np.ndarray, "images"]],
+    taken_names: Sequence[str],
+    rows_per_shard: int,
+) -> Placement:
+    """Place splits behind the images that are stored already.
+
+    Each split contributes one segment, named after it, with the images that no earlier one holds;
+    a split whose images are all stored (``train800val200``) needs none.
+
+    Args:
+        splits: in the order in which they are to be stored.
+        stored_keys: keys of all stored images, segment after segment.
+        stored_labels: label column -> labels of all stored images, in the same order.
+        taken_names: names of the segments that exist.
+        rows_per_shard: of the new segments.
+
+    Raises:
+        LosaError: two splits, or a split and the cache, give one image different labels.
+    """
+    row_of = {key: row for row, key in enumerate(stored_keys)}
+    label_of = {
+        (column, key): label
+        for column, labels in stored_labels.items()
+        for key, label in zip(stored_keys, labels.tolist(), strict=True)
+    }
+    segments: list[NewSegment] = []
+    indices: dict[str, Int64[np.ndarray, "images"]] = {}
+    for split in splits:
+        for column, labels in split.labels.items():
+            for key, label in zip(split.keys, labels.tolist(), strict=True):
+                if label_of.setdefault((column, key), label) != label:
+                    raise LosaError(
+                        f"image {key!r} has {column} {label} in split {split.name!r}, "
+                        f"but {label_of[column, key]} in another split"
+                    )
+        fresh = [position for position, key in enumerate(split.keys) if key not in row_of]
+        if fresh:
+            keys = [split.keys[position] for position in fresh]
+            row_of.update((key, len(row_of) + offset) for offset, key in enumerate(keys))
+            segment = Segment(
+                name=_unused(split.name, [*taken_names, *(new.segment.name for new in segments)]),
+                images=len(keys),
+                keys_sha256=hash_keys(keys),
+                rows_per_shard=rows_per_shard,
+            )
+            labels_of_rows = {column: labels[fresh] for column, labels in split.labels.items()}
+            segments.append(NewSegment(segment=segment, keys=keys, labels=labels_of_rows))
+        indices[split.name] = np.array([row_of[key] for key in split.keys], np.int64)
+    return Placement(segments=tuple(segments), indices=indices)
+
+
+def _unused(name: str, taken: Sequence[str]) -> str:
+    candidates = [name, *(f"{name}.{number}" for number in range(2, len(taken) + 3))]
+    return next(candidate for candidate in candidates if candidate not in taken)

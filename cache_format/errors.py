@@ -1,0 +1,48 @@
+"""What losa says when something is wrong: expected, found, where, what to do next."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class LosaError(Exception):
+    """Base of every error meant for the person at the keyboard. Its text is the whole message."""
+
+
+class CacheError(LosaError):
+    """A cache cannot be opened, read or written."""
+
+
+class CorruptCache(CacheError):  # noqa: N818 -- reads as a sentence: "raise CorruptCache"
+    """Bytes on disk are not the bytes that were written."""
+
+
+class IncompleteCache(CacheError):  # noqa: N818
+    """Shards of a split are missing; extraction was interrupted and can be resumed."""
+
+
+class CacheInUse(CacheError):  # noqa: N818
+    """Another process is writing to this cache."""
+
+
+class NonFiniteActivations(LosaError):  # noqa: N818
+    """NaN or infinity in the activations, or values that the codec turns into infinity."""
+
+
+class Difference(NamedTuple):
+    """One field in which two identities differ."""
+
+    field: str
+    expected: object
+    found: object
+
+
+class IdentityMismatch(CacheError):  # noqa: N818
+    """The cache was made from something else than what is asked for now."""
+
+    def __init__(self, path: Path, differences: Sequence[Difference], advice: str) -> None:
+        self.path = path
+        self.differences = tuple(differences)
+        width = max(len(d.field) for d in differences)
+        lines = [f"  {d.field:<{width}}  expected {d.expected!r}, found {d.found!r}" for d in differences]
+        super().__init__("\n".join([f"{path} is a cache of something else:", *lines, advice]))

@@ -1,0 +1,168 @@
+"""What determines the bytes of a cache: the feature identity.
+
+Two caches with equal feature identities hold the same features for the same image. The manifest
+(`losa.cache_format.manifest`) adds what may grow: segments, splits and labels.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from losa.cache_format.errors import Difference
+from losa.cache_format.sealed_json import canonical
+
+STRICT = ConfigDict(strict=True, extra="forbid")
+
+Count = Annotated[int, Field(ge=0, le=2**40)]
+Size = Annotated[int, Field(ge=1, le=2**24)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+CodecName = Literal["float32", "float16", "bfloat16", "int8"]
+ComputeDtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class BackboneIdentity:
+    """Which network, with which weights."""
+
+    name: str
+    """timm's name of the architecture, with the tag of the pretrained weights if there is one."""
+    weights_sha256: Sha256
+    """Hash of the tensors as loaded, classification head excluded."""
+    depth: Annotated[int, Field(ge=1, le=10_000)]
+    """Number of blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Preprocessing:
+    """From a decoded RGB image to the backbone's input, as timm's evaluation transform does it."""
+
+    input_size: tuple[Size, Size, Size]
+    """Channels, height, width."""
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_pct: Annotated[float, Field(gt=0, le=10)]
+    crop_mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class TokenLayout:
+    """The token axis: frame after frame; in each, prefix tokens, then the grid row by row.
+
+    The index of position ``p`` in frame ``f`` is ``f * (prefix + grid height * grid width) + p``.
+    """
+
+    cls: Annotated[int, Field(ge=0, le=16)]
+    """Class tokens (a distilled DeiT has a second one)."""
+    registers: Annotated[int, Field(ge=0, le=1024)]
+    grid: tuple[Size, Size]
+    """Height and width in patches."""
+    frames: Annotated[int, Field(ge=1, le=65_536)] = 1
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before the grid in each frame."""
+        return self.cls + self.registers
+
+    @property
+    def count(self) -> int:
+        """Length of the token axis."""
+        return self.frames * (self.prefix + self.grid[0] * self.grid[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SiteGroup:
+    """Sites whose activations have one shape, stored side by side in one array."""
+
+    sites: Annotated[tuple[str, ...], Field(min_length=1, max_length=10_001)]
+    tokens: TokenLayout
+    width: Size
+
+    def __post_init__(self) -> None:
+        """Refuse a site that is named twice."""
+        if len(set(self.sites)) != len(self.sites):
+            raise ValueError(f"sites are not unique: {', '.join(self.sites)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class FinalNorm:
+    """The backbone's norm after its last block. Its weight and bias are constants of the cache."""
+
+    kind: Literal["layer_norm", "rms_norm"]
+    eps: Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class FeatureIdentity:
+    """All that determines the features of an image."""
+
+    backbone: BackboneIdentity
+    preprocessing: Preprocessing
+    site_groups: Annotated[tuple[SiteGroup, ...], Field(min_length=1, max_length=1)]
+    """One group in version 1; backbones with mixed widths will need several."""
+    views: Annotated[int, Field(ge=1, le=1)] = 1
+    """Augmented views of each image. Version 1 has one, the evaluation transform."""
+    norm_applied: Literal[False] = False
+    """Whether the final norm was applied before storing. In version 1 it never is."""
+    compute_dtype: ComputeDtype
+    codec: CodecName
+    final_norm: FinalNorm | None
+    constants: dict[Name, Sha256]
+    """Frozen arrays that stand in the cache (codec calibration, final norm), by name, with their hashes."""
+
+    @property
+    def group(self) -> SiteGroup:
+        """The one site group of version 1."""
+        return self.site_groups[0]
+
+    @property
+    def sha256(self) -> str:
+        """The identity in one word."""
+        return hashlib.sha256(canonical(asdict(self))).hexdigest()
+
+
+def hash_keys(keys: Iterable[str]) -> str:
+    """sha256 over ordered keys; each is preceded by its length in bytes, so no two lists collide."""
+    digest = hashlib.sha256()
+    for key in keys:
+        encoded = key.encode()
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def hash_array(array: np.ndarray) -> str:
+    """sha256 over dtype, shape and little-endian C-order bytes."""
+    digest = hashlib.sha256(f"{array.dtype.name}{list(array.shape)}".encode())
+    digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def differences(expected: object, found: object) -> list[Difference]:
+    """Every leaf in which two identities (dataclasses or JSON values) differ, in the order of fields."""
+    left, right = dict(_leaves("", expected)), dict(_leaves("", found))
+    absent = "nothing"
+    return [
+        Difference(field, left.get(field, absent), right.get(field, absent))
+        for field in dict.fromkeys([*left, *right])
+        if left.get(field, absent) != right.get(field, absent)
+    ]
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
+    if hasattr(value, "__dataclass_fields__"):
+        value = asdict(value)  # type: ignore[call-overload]  # checked the line above
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), item)
+    elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+        for index, item in enumerate(value):
+            yield from _leaves(f"{path}[{index}]", item)
+    else:
+        yield path, value

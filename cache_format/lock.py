@@ -1,0 +1,32 @@
+"""One writer per cache."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from losa.cache_format.errors import CacheInUse
+
+LOCK_NAME = ".writer.lock"
+
+
+class WriterLock:
+    """An advisory lock on a cache folder. The kernel drops it when its process ends, however it ends."""
+
+    def __init__(self, cache: Path) -> None:
+        """Take the lock.
+
+        Raises:
+            CacheInUse: another process holds it.
+        """
+        self._descriptor = os.open(cache / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise CacheInUse(
+                f"another process is writing to {cache}: wait for it, or choose another cache=..."
+            ) from None
+
+    def release(self) -> None:
+        """Let the next writer in."""
+        os.close(self._descriptor)

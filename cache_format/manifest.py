@@ -1,0 +1,145 @@
+"""The manifest: one JSON file that says what a cache is and what it holds."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from losa.cache_format.errors import CacheError, CorruptCache
+from losa.cache_format.identity import STRICT, Count, FeatureIdentity, Name, Sha256
+from losa.cache_format.publish import publish
+from losa.cache_format.sealed_json import canonical, seal, unseal
+
+MANIFEST_NAME = "manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Segment:
+    """A run of images that is stored once, in the order of its keys, as consecutive shards."""
+
+    name: Name
+    images: Annotated[Count, Field(ge=1)]
+    keys_sha256: Sha256
+    rows_per_shard: Annotated[int, Field(ge=1, le=1_000_000)]
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.images // self.rows_per_shard)
+
+    def rows(self, shard: int) -> range:
+        """The rows of the segment that stand in a shard."""
+        start = shard * self.rows_per_shard
+        return range(start, min(start + self.rows_per_shard, self.images))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SplitRecord:
+    """An ordered choice of stored images: an index vector into the segments laid end to end."""
+
+    name: Name
+    images: Annotated[Count, Field(ge=1)]
+    keys_sha256: Sha256
+    """Hash of the keys in the order of the split."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class LabelColumn:
+    """One label for every image; -1 where an image has none."""
+
+    name: Name
+    kind: Literal["class"] = "class"
+    num_classes: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    """Size of the label space, which no split needs to exhaust; 0 if nothing is labelled."""
+    classes: tuple[str, ...] | None = None
+    """Class names in the order of the labels, if known."""
+
+    def __post_init__(self) -> None:
+        """Refuse a list of names that does not fit the number of classes."""
+        if self.classes is not None and len(self.classes) != self.num_classes:
+            raise ValueError(
+                f"label column {self.name}: {self.num_classes} classes, {len(self.classes)} names"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Manifest:
+    """What a cache is (features) and what it holds (segments, splits, labels). Valid once constructed."""
+
+    format: Literal["losa-cache"] = "losa-cache"
+    version: Literal[1] = VERSION
+    store: Literal["zarr"] = "zarr"
+    dataset: str
+    """Name of the data set, for people."""
+    features: FeatureIdentity
+    labels: tuple[LabelColumn, ...]
+    segments: tuple[Segment, ...]
+    splits: tuple[SplitRecord, ...]
+    provenance: dict[str, str]
+    """Versions and hardware of the first extraction. They are shown, never compared."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that occur twice."""
+        for what, names in (
+            ("segments", [segment.name for segment in self.segments]),
+            ("splits", [split.name for split in self.splits]),
+            ("labels", [column.name for column in self.labels]),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{what}: names are not unique: {', '.join(names)}")
+
+    def split(self, name: str) -> SplitRecord:
+        """The record of a split.
+
+        Raises:
+            CacheError: there is no such split; those that exist are listed.
+        """
+        for record in self.splits:
+            if record.name == name:
+                return record
+        known = ", ".join(record.name for record in self.splits) or "none"
+        raise CacheError(f"the cache has no split {name!r}; it has: {known}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    def write(self, cache: Path) -> None:
+        """Publish the manifest of a cache."""
+        publish(cache / MANIFEST_NAME, seal(self.to_json()))
+
+    @classmethod
+    def read(cls, cache: Path) -> "Manifest":
+        """Read and validate the manifest of a cache.
+
+        Raises:
+            CacheError: there is no cache here, or it has a version this losa does not know.
+            CorruptCache: the manifest is damaged; every problem is listed.
+        """
+        path = cache / MANIFEST_NAME
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise CacheError(f"{cache} is not a cache: it has no {MANIFEST_NAME}") from None
+        content = unseal(data, path)
+        version = content.get("version")
+        if content.get("format") == "losa-cache" and version != VERSION:
+            raise CacheError(
+                f"{path}: format version {version!r}; this losa reads version {VERSION}: install a newer one"
+            )
+        try:
+            # From text, not from the parsed values: strict mode takes a list for a tuple only in JSON.
+            return _ADAPTER.validate_json(canonical(content))
+        except ValidationError as error:
+            problems = [
+                f"  {'.'.join(str(part) for part in problem['loc']) or 'manifest'}: {problem['msg']}"
+                f" (found {problem['input']!r:.80})"
+                for problem in error.errors()
+            ]
+            raise CorruptCache("\n".join([f"{path} is not a valid manifest:", *problems])) from None
+
+
+_ADAPTER = TypeAdapter(Manifest)

@@ -1,0 +1,109 @@
+"""Where the files of a segment stand, and how many bytes each has."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from losa.cache_format.codecs import StorageDtype, has_scales, storage_dtype
+from losa.cache_format.commit import Commit
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.identity import CodecName, SiteGroup
+from losa.cache_format.manifest import Manifest, Segment
+from losa.cache_format.zarr_layout import CHECKSUM_BYTES, ShardLayout, chunk_name
+
+SCALE_DTYPE = np.dtype("<f4")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFiles:
+    """Paths and byte sizes of one segment of a cache. Pure arithmetic but for `commit`."""
+
+    cache: Path
+    segment: Segment
+    group: SiteGroup
+    codec: CodecName
+
+    @classmethod
+    def of(cls, cache: Path, manifest: Manifest, segment: Segment) -> "SegmentFiles":
+        """The files of a segment of a cache."""
+        return cls(cache, segment, manifest.features.group, manifest.features.codec)
+
+    @property
+    def storage(self) -> StorageDtype:
+        """Dtype of the stored codes."""
+        return storage_dtype(self.codec)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether there are scales."""
+        return has_scales(self.codec)
+
+    @property
+    def folder(self) -> Path:
+        """The segment's zarr group."""
+        return self.cache / "segments" / self.segment.name
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Images, sites, tokens, width."""
+        return (self.segment.images, len(self.group.sites), self.group.tokens.count, self.group.width)
+
+    @property
+    def site_bytes(self) -> int:
+        """Codes of one site of one image."""
+        return self.shape[2] * self.shape[3] * np.dtype(self.storage).itemsize
+
+    @property
+    def image_bytes(self) -> int:
+        """Codes of one image."""
+        return self.site_bytes * self.shape[1]
+
+    @property
+    def site_scale_bytes(self) -> int:
+        """Scales of one site of one image."""
+        return self.shape[2] * SCALE_DTYPE.itemsize if self.scaled else 0
+
+    @property
+    def layout(self) -> ShardLayout:
+        """Byte places inside a shard of codes."""
+        return ShardLayout(self.segment.rows_per_shard, self.image_bytes)
+
+    def codes_path(self, shard: int) -> Path:
+        """File with the codes of a shard."""
+        return self.folder / "codes" / chunk_name(shard, 0, 0, 0)
+
+    def scales_path(self, shard: int) -> Path:
+        """File with the scales of a shard."""
+        return self.folder / "scales" / chunk_name(shard, 0, 0)
+
+    def commit_path(self, shard: int) -> Path:
+        """The commit record of a shard."""
+        return self.folder / "commits" / f"{shard:08d}.json"
+
+    def sizes(self, shard: int) -> dict[Path, int]:
+        """Files of a shard and the bytes each must have."""
+        sizes = {self.codes_path(shard): self.layout.file_bytes(len(self.segment.rows(shard)))}
+        if self.scaled:
+            full = self.segment.rows_per_shard * self.shape[1] * self.site_scale_bytes
+            sizes[self.scales_path(shard)] = full + CHECKSUM_BYTES
+        return sizes
+
+    def commit(self, shard: int) -> Commit:
+        """The commit record of a shard, after its files were found to have the right sizes.
+
+        Raises:
+            FileNotFoundError: the shard was not committed.
+            CorruptCache: the record is damaged or belongs elsewhere, or a file has another size.
+        """
+        path = self.commit_path(shard)
+        commit = Commit.read(path)
+        expected = (shard, len(self.segment.rows(shard)), len(self.group.sites))
+        found = (commit.shard, commit.rows, len(commit.statistics))
+        if found != expected:
+            raise CorruptCache(f"{path}: expected (shard, rows, sites) {expected}, found {found}")
+        for file, size in self.sizes(shard).items():
+            actual = file.stat().st_size if file.exists() else "no file"
+            if actual != size:
+                raise CorruptCache(f"{file}: expected {size} bytes, found {actual}")
+        return commit

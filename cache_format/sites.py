@@ -1,0 +1,73 @@
+"""Names of the places where a backbone is tapped, and the one rule that selects among them."""
+
+from collections.abc import Sequence
+
+from losa.cache_format.errors import LosaError
+
+EMBED = "embed"
+"""The tokens that enter block 0: patch embedding, position embedding, prefix tokens."""
+
+SiteSelection = int | str | Sequence["int | str"]
+"""``n`` (evenly spaced blocks), ``"all"`` (every block), a site's name, or a list of any of these."""
+
+
+def block_site(block: int) -> str:
+    """Name of the residual stream leaving a block, before the final norm.
+
+    >>> block_site(5)
+    'block.05'
+    """
+    return f"block.{block:02d}"
+
+
+def backbone_sites(depth: int) -> tuple[str, ...]:
+    """Every site of a backbone with ``depth`` blocks, from input to output.
+
+    >>> backbone_sites(2)
+    ('embed', 'block.00', 'block.01')
+    """
+    return (EMBED, *(block_site(block) for block in range(depth)))
+
+
+def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
+    """Indices of ``count`` evenly spaced blocks out of ``depth``; the last block is always among them.
+
+    >>> evenly_spaced(4, 12)
+    (2, 5, 8, 11)
+    >>> evenly_spaced(5, 12)
+    (2, 4, 7, 9, 11)
+    """
+    if not 1 <= count <= depth:
+        raise LosaError(f"sites={count}: expected a number from 1 to {depth}, the number of blocks")
+    return tuple(-(-(k + 1) * depth // count) - 1 for k in range(count))
+
+
+def select_sites(selection: SiteSelection, available: Sequence[str]) -> tuple[str, ...]:
+    """The selected ones among the ``available`` sites, in the order of ``available``.
+
+    ``embed`` is selected by name only: ``all`` and ``n`` speak of blocks.
+
+    >>> select_sites(2, backbone_sites(4))
+    ('block.01', 'block.03')
+    >>> select_sites(["embed", "all"], backbone_sites(2))
+    ('embed', 'block.00', 'block.01')
+
+    Raises:
+        LosaError: an unknown name, a number out of range, or nothing selected.
+    """
+    blocks = [site for site in available if site != EMBED]
+    chosen: set[str] = set()
+    for item in [selection] if isinstance(selection, int | str) else selection:
+        if isinstance(item, bool) or not isinstance(item, int | str):
+            raise LosaError(f"sites: expected a number, 'all' or a list of names, found {item!r}")
+        if isinstance(item, int):
+            chosen.update(blocks[index] for index in evenly_spaced(item, len(blocks)))
+        elif item == "all":
+            chosen.update(blocks)
+        elif item in available:
+            chosen.add(item)
+        else:
+            raise LosaError(f"sites: there is no site {item!r} here; there are {', '.join(available)}")
+    if not chosen:
+        raise LosaError(f"sites: nothing is selected; there are {', '.join(available)}")
+    return tuple(site for site in available if site in chosen)

@@ -1,0 +1,1 @@
+"""Hydra configuration files. A package only so that Hydra finds them as pkg://losa.conf."""

@@ -1,0 +1,1 @@
+"""Stage 1: a frozen backbone runs once over a data set and its activations go to a cache."""

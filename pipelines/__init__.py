@@ -1,0 +1,1 @@
+"""What needs both stages, and the commands."""
