@@ -99,7 +99,7 @@ def place(
         fresh = [position for position, key in enumerate(split.keys) if key not in row_of]
         if fresh:
             keys = [split.keys[position] for position in fresh]
-            row_of.update((key, len(row_of) + offset) for offset, key in enumerate(keys))
+            row_of |= {key: row for row, key in enumerate(keys, start=len(row_of))}
             segment = Segment(
                 name=_unused(split.name, [*taken_names, *(new.segment.name for new in segments)]),
                 images=len(keys),

@@ -13,7 +13,7 @@ from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import canonical, seal, unseal
 
 MANIFEST_NAME = "manifest.json"
-VERSION = 1
+VERSION: Literal[1] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -70,7 +70,7 @@ class Manifest:
     """What a cache is (features) and what it holds (segments, splits, labels). Valid once constructed."""
 
     format: Literal["losa-cache"] = "losa-cache"
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     store: Literal["zarr"] = "zarr"
     dataset: str
     """Name of the data set, for people."""

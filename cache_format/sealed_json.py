@@ -8,7 +8,7 @@ from crc32c import crc32c
 
 from losa.cache_format.errors import CorruptCache
 
-_CHECKSUM = "crc32c"
+_CHECKSUM = "record_crc32c"
 
 
 def canonical(content: object) -> bytes:

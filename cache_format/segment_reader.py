@@ -46,8 +46,9 @@ class SegmentReader:
                 missing.append(shard)
         if missing:
             raise IncompleteCache(
-                f"{files.cache}: {len(missing)} of {len(shards)} shards of segment {files.segment.name!r} are "
-                f"missing (the first is {missing[0]}): run the same losa-extract command again to finish it"
+                f"{files.cache}: {len(missing)} of {len(shards)} shards of segment {files.segment.name!r} "
+                f"are missing (the first is {missing[0]}): "
+                "run the same losa-extract command again to finish it"
             )
         self._positions = list(positions)
         self._runs = _runs(self._positions)
@@ -97,8 +98,8 @@ class SegmentReader:
                 raise CorruptCache(
                     f"{self.files.codes_path(shard)}: image {key!r} (row {row} of segment {segment.name!r}), "
                     f"site {self.files.group.sites[position]!r}: expected crc32c {expected[position]:08x}, "
-                    f"found {found:08x}. Delete {self.files.commit_path(shard)} and run the same losa-extract "
-                    "command again: it makes this shard anew"
+                    f"found {found:08x}. Delete {self.files.commit_path(shard)} and run the same "
+                    "losa-extract command again: it makes this shard anew"
                 )
         self._verified[row] = True
 
@@ -109,7 +110,7 @@ class SegmentReader:
             descriptor, passing = self._open(path)
         try:
             for first, start, length in self._runs:
-                view = memoryview(buffer[first : first + length]).cast("B")
+                view = buffer[first : first + length].data.cast("B")
                 wanted, offset = len(view), base + start * site_bytes
                 if os.preadv(descriptor, [view], offset) != wanted:
                     raise CorruptCache(f"{path}: cannot read {wanted} bytes at {offset}")

@@ -103,7 +103,7 @@ class ShardWriter:
             self._checksums.append(crc if scales is None else crc32c(scales[site], crc))
         if scales is not None:
             self._scales.append(scales)
-        self._file.write(values)
+        self._file.write(values.data)
         self._file.write(checksum(values))
 
 
@@ -126,6 +126,6 @@ def writing_shard(files: SegmentFiles, shard: int) -> Iterator[ShardWriter]:
             raise
         raise CacheError(
             f"no space left for shard {shard} of {files.folder} "
-            f"({files.layout.file_bytes(len(files.segment.rows(shard))):,} bytes): free some and run the same "
-            "command again; it resumes after the shards that are committed"
+            f"({files.layout.file_bytes(len(files.segment.rows(shard))):,} bytes): free some and run the "
+            "same command again; it resumes after the shards that are committed"
         ) from error

@@ -88,7 +88,7 @@ class CacheWriter:
         return SegmentFiles.of(self.path, self.manifest, segment)
 
     def missing(self) -> list[tuple[Segment, int]]:
-        """Shards that are not committed, in order. A damaged one is named in the log and counts as missing."""
+        """Shards that are not committed, in order. A damaged one is logged and counts as missing."""
         missing = []
         for segment in self.manifest.segments:
             for shard in range(segment.shards):
@@ -165,7 +165,8 @@ class CacheWriter:
 
     def _stored_labels(self, manifest: Manifest, split: SplitContents, column: str) -> np.ndarray:
         rows = read_array(self.path / "splits" / split.name / "index", "int64", [len(split.keys)])
-        return self._all_labels(manifest, column)[rows]
+        stored: np.ndarray = self._all_labels(manifest, column)[rows]
+        return stored
 
     def _all_labels(self, manifest: Manifest, column: str) -> np.ndarray:
         return np.concatenate(
