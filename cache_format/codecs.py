@@ -115,7 +115,8 @@ class Int8Codec:
         """``code * scale * spread + centre``."""
         assert codes.scales is not None, "int8 codes carry scales"
         z_NSTD = codes.values.astype(np.float32) * codes.scales[..., None]
-        return z_NSTD * self.calibration.spread[:, None] + self.calibration.centre[:, None]
+        decoded: np.ndarray = z_NSTD * self.calibration.spread[:, None] + self.calibration.centre[:, None]
+        return decoded
 
 
 def storage_dtype(name: CodecName) -> StorageDtype:

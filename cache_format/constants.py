@@ -8,6 +8,7 @@ import numpy as np
 from losa.cache_format.codecs import Calibration
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import FeatureIdentity, hash_array
+from losa.cache_format.paths import constants_folder
 from losa.cache_format.zarr_layout import read_array, write_array, write_group
 
 CENTRE = "centre"
@@ -25,9 +26,9 @@ _AXES = {
 
 def write_constants(cache: Path, constants: Mapping[str, np.ndarray]) -> None:
     """Write float32 arrays as zarr arrays of the group ``constants``."""
-    write_group(cache / "constants")
+    write_group(constants_folder(cache))
     for name, array in constants.items():
-        write_array(cache / "constants" / name, array.astype(np.float32), _AXES[name])
+        write_array(constants_folder(cache) / name, array.astype(np.float32), _AXES[name])
 
 
 def read_constants(cache: Path, features: FeatureIdentity) -> dict[str, np.ndarray]:
@@ -39,7 +40,7 @@ def read_constants(cache: Path, features: FeatureIdentity) -> dict[str, np.ndarr
     lengths = {"sites": len(features.group.sites), "width": features.group.width}
     constants = {}
     for name, expected in features.constants.items():
-        folder = cache / "constants" / name
+        folder = constants_folder(cache) / name
         if name not in _AXES:
             raise CorruptCache(f"{folder}: the manifest names a constant that format version 1 does not have")
         array = read_array(folder, "float32", [lengths[axis] for axis in _AXES[name]])

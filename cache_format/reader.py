@@ -15,6 +15,7 @@ from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.keys import read_keys
 from losa.cache_format.labels import read_labels
 from losa.cache_format.manifest import LabelColumn, Manifest
+from losa.cache_format.paths import split_folder
 from losa.cache_format.segment_files import SCALE_DTYPE, SegmentFiles
 from losa.cache_format.segment_reader import SegmentReader
 from losa.cache_format.sites import SiteSelection, select_sites
@@ -81,7 +82,7 @@ class Split:
         self.cache = cache
         self.record = cache.manifest.split(name)
         self.sites = sites
-        self._rows = read_array(cache.path / "splits" / name / "index", "int64", [self.record.images])
+        self._rows = read_array(split_folder(cache.path, name) / "index", "int64", [self.record.images])
         segments = cache.manifest.segments
         self._starts = np.cumsum([0, *(segment.images for segment in segments)])
         if self._rows.min() < 0 or self._rows.max() >= self._starts[-1]:

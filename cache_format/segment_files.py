@@ -10,6 +10,7 @@ from losa.cache_format.commit import Commit
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import CodecName, SiteGroup
 from losa.cache_format.manifest import Manifest, Segment
+from losa.cache_format.paths import segment_folder
 from losa.cache_format.zarr_layout import CHECKSUM_BYTES, ShardLayout, chunk_name
 
 SCALE_DTYPE = np.dtype("<f4")
@@ -42,7 +43,7 @@ class SegmentFiles:
     @property
     def folder(self) -> Path:
         """The segment's zarr group."""
-        return self.cache / "segments" / self.segment.name
+        return segment_folder(self.cache, self.segment.name)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -78,8 +79,8 @@ class SegmentFiles:
         return self.folder / "scales" / chunk_name(shard, 0, 0)
 
     def commit_path(self, shard: int) -> Path:
-        """The commit record of a shard."""
-        return self.folder / "commits" / f"{shard:08d}.json"
+        """The commit record of a shard: in the array's folder, where zarr readers do not list files."""
+        return self.folder / "codes" / f"commit.{shard}.json"
 
     def sizes(self, shard: int) -> dict[Path, int]:
         """Files of a shard and the bytes each must have."""

@@ -17,11 +17,11 @@ from losa.cache_format.keys import read_keys, write_keys
 from losa.cache_format.labels import read_labels, write_labels
 from losa.cache_format.lock import LOCK_NAME, WriterLock
 from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn, Manifest, Segment
-from losa.cache_format.publish import make_folder
+from losa.cache_format.paths import ARRAYS_NAME, arrays_folder, segment_folder, split_folder
+from losa.cache_format.publish import TEMPORARY_SUFFIX, make_folder
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.shard_writer import ShardWriter, writing_shard
 from losa.cache_format.zarr_layout import (
-    METADATA_NAME,
     read_array,
     write_array,
     write_array_metadata,
@@ -109,19 +109,18 @@ class CacheWriter:
     def _existing(self) -> Manifest | None:
         if (self.path / MANIFEST_NAME).exists():
             return Manifest.read(self.path)
-        if any(self.path.glob("segments/*/commits/*.json")):
+        if any(arrays_folder(self.path).glob("segments/*/codes/commit.*.json")):
             raise CacheError(f"{self.path} holds shards but no {MANIFEST_NAME}: move it away")
-        ours = {LOCK_NAME, METADATA_NAME, METADATA_NAME + ".tmp", MANIFEST_NAME + ".tmp"}
-        ours |= {"constants", "segments", "splits"}
+        ours = {LOCK_NAME, ARRAYS_NAME, MANIFEST_NAME + TEMPORARY_SUFFIX}
         foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in ours)
         if foreign:
             raise CacheError(f"{self.path} is not a cache and not empty (it holds {foreign[0]!r}): {_ADVICE}")
         return None
 
     def _write_foundations(self, constants: Mapping[str, np.ndarray]) -> None:
-        write_group(self.path, {"format": "losa-cache"})
-        for folder in ("segments", "splits"):
-            write_group(self.path / folder)
+        arrays = arrays_folder(self.path)
+        for folder in (arrays, arrays / "segments", arrays / "splits"):
+            write_group(folder)
         write_constants(self.path, constants)
 
     def _refuse_other(
@@ -164,14 +163,14 @@ class CacheWriter:
             raise IdentityMismatch(self.path, stale, _ADVICE)
 
     def _stored_labels(self, manifest: Manifest, split: SplitContents, column: str) -> np.ndarray:
-        rows = read_array(self.path / "splits" / split.name / "index", "int64", [len(split.keys)])
+        rows = read_array(split_folder(self.path, split.name) / "index", "int64", [len(split.keys)])
         stored: np.ndarray = self._all_labels(manifest, column)[rows]
         return stored
 
     def _all_labels(self, manifest: Manifest, column: str) -> np.ndarray:
         return np.concatenate(
             [
-                read_labels(self.path / "segments" / segment.name, segment, column)
+                read_labels(segment_folder(self.path, segment.name), segment, column)
                 for segment in manifest.segments
             ]
         )
@@ -186,7 +185,7 @@ class CacheWriter:
         stored = [
             key
             for segment in manifest.segments
-            for key in read_keys(self.path / "segments" / segment.name, segment)
+            for key in read_keys(segment_folder(self.path, segment.name), segment)
         ]
         placement = place(
             new,
@@ -205,8 +204,8 @@ class CacheWriter:
         for entry in placement.segments:
             self._write_segment(SegmentFiles.of(self.path, extended, entry.segment), entry)
         for name, index in placement.indices.items():
-            write_group(self.path / "splits" / name)
-            write_array(self.path / "splits" / name / "index", index, ["images"])
+            write_group(split_folder(self.path, name))
+            write_array(split_folder(self.path, name) / "index", index, ["images"])
         extended.write(self.path)
         return extended
 
@@ -232,4 +231,3 @@ class CacheWriter:
             )
         write_keys(files.folder, entry.keys)
         write_labels(files.folder, entry.labels)
-        make_folder(files.folder / "commits")

@@ -36,10 +36,10 @@ def checksum(data: Any) -> bytes:
     return crc32c(data).to_bytes(CHECKSUM_BYTES, "little")
 
 
-def write_group(folder: Path, attributes: dict[str, Any] | None = None) -> None:
+def write_group(folder: Path) -> None:
     """Make a folder a zarr group."""
     make_folder(folder)
-    content = {"zarr_format": 3, "node_type": "group", "attributes": attributes or {}}
+    content = {"zarr_format": 3, "node_type": "group", "attributes": {}}
     publish(folder / METADATA_NAME, _encode(content))
 
 
