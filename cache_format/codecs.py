@@ -5,10 +5,10 @@ Shape suffixes: N images, S sites, T tokens, D width.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Float32, Float64, Shaped
 
 from losa.cache_format.errors import NonFiniteActivations
 from losa.cache_format.identity import CodecName
@@ -38,11 +38,31 @@ class Calibration:
     centre: Float32[np.ndarray, "sites width"]
     spread: Float32[np.ndarray, "sites width"]
 
+    @classmethod
+    def from_moments(
+        cls,
+        count: int,
+        total: Float64[np.ndarray, "sites width"],
+        total_squares: Float64[np.ndarray, "sites width"],
+    ) -> "Calibration":
+        """Mean and standard deviation (with a floor) from sums over ``count`` tokens.
+
+        Args:
+            count: tokens of all images of the sample.
+            total: sums of the values of each channel.
+            total_squares: sums of their squares.
+        """
+        mean = total / count
+        spread = np.sqrt(np.maximum(total_squares / count - mean**2, 0))
+        floor = np.maximum(spread.max(axis=-1, keepdims=True) * SPREAD_FLOOR, np.finfo(np.float32).tiny)
+        return cls(mean.astype(np.float32), np.maximum(spread, floor).astype(np.float32))
+
     def select(self, sites: list[int]) -> "Calibration":
         """The calibration of a subset of sites, in the given order."""
         return Calibration(self.centre[sites], self.spread[sites])
 
 
+@runtime_checkable  # so that beartype can check it while the tests run
 class Codec(Protocol):
     """Encodes float32 activations. Encoding is a pure function of each token: no history, no lookahead."""
 
@@ -145,11 +165,8 @@ def needs_calibration(name: CodecName) -> bool:
 def calibrate(activations: Float[np.ndarray, "images sites tokens width"]) -> Calibration:
     """Centre (mean) and spread (standard deviation, with a floor) of every channel of every site."""
     sample = activations.astype(np.float64)
-    centre = sample.mean(axis=(0, 2))
-    spread = sample.std(axis=(0, 2))
-    widest = spread.max(axis=-1, keepdims=True)
-    floor = np.maximum(widest * SPREAD_FLOOR, np.finfo(np.float32).tiny)
-    return Calibration(centre.astype(np.float32), np.maximum(spread, floor).astype(np.float32))
+    images, _, tokens, _ = sample.shape
+    return Calibration.from_moments(images * tokens, sample.sum(axis=(0, 2)), (sample**2).sum(axis=(0, 2)))
 
 
 def refuse_non_finite(name: CodecName, site: str, activations: int, codes: int) -> None:

@@ -34,7 +34,7 @@ def unseal(data: bytes, path: Path) -> dict[str, Any]:
         content = json.loads(data)
         found = content.pop(_CHECKSUM)
         expected = f"{crc32c(canonical(content)):08x}"
-    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptCache(f"{path}: not a sealed JSON record ({error})") from None
     if found != expected:
         raise CorruptCache(

@@ -1,0 +1,16 @@
+"""Suggestions for misspelt names."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant, as the end of a sentence; nothing if none is near.
+
+    >>> nearest("rnk", ["rank", "lr"])
+    "; did you mean 'rank'?"
+    >>> nearest("zzz", ["rank", "lr"])
+    ''
+    """
+    matches = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

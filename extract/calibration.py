@@ -1,0 +1,39 @@
+"""Centre and spread of every channel, from a fixed, seeded sample taken before the first shard."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from losa.cache_format import Calibration, LosaError
+
+SAMPLE_IMAGES = 128
+SAMPLE_SEED = 0
+
+
+def sample_keys(keys: Iterable[str]) -> Sequence[str]:
+    """The images to calibrate on: the same ones for the same ordered keys."""
+    unique = list(dict.fromkeys(keys))
+    chosen = np.random.default_rng(SAMPLE_SEED).permutation(len(unique))[:SAMPLE_IMAGES]
+    return [unique[index] for index in sorted(chosen)]
+
+
+def calibrate_from(batches: Iterable[Float[Tensor, "images sites tokens width"]]) -> Calibration:
+    """Sum up batches, in float64.
+
+    Raises:
+        LosaError: there is no image among them.
+    """
+    count = 0
+    moments: Tensor | None = None
+    for activations in batches:
+        wide = activations.double()
+        sums = torch.stack([wide.sum(dim=(0, 2)), wide.square().sum(dim=(0, 2))]).cpu()
+        moments = sums if moments is None else moments + sums
+        count += activations.shape[0] * activations.shape[2]
+    if moments is None or not count:
+        raise LosaError("none of the images of the calibration sample can be read")
+    total, total_squares = moments.numpy()
+    return Calibration.from_moments(count, total, total_squares)

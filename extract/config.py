@@ -1,0 +1,51 @@
+"""What an extraction is told. Each option is explained in conf/extract.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from losa.cache_format.identity import STRICT, CodecName, ComputeDtype, Name
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DatasetConfig:
+    """Where images come from."""
+
+    kind: Literal["digits", "folder", "lists"]
+    name: str
+    root: str | None = None
+    subfolder: str | None = None
+    num_classes: Positive | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BackboneConfig:
+    """Which frozen network, with which weights."""
+
+    name: str
+    pretrained: bool = True
+    checkpoint: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExtractConfig:
+    """One run of the first stage."""
+
+    dataset: DatasetConfig
+    backbone: BackboneConfig
+    cache: str
+    splits: list[Name] | None = None
+    limit: Positive | None = None
+    sites: int | str | list[int | str] = "all"
+    codec: CodecName = "int8"
+    rows_per_shard: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    device: str = "auto"
+    dtype: ComputeDtype = "float32"
+    batch_size: Positive = 32
+    workers: Annotated[int, Field(ge=0)] | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+    plan: bool = False

@@ -1,0 +1,72 @@
+"""Decode workers: keys in, batches of network inputs out. A batch never crosses a shard."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from losa.extract.preprocessing import Transform
+from losa.extract.sources import ImageSource, UnreadableImage
+
+
+class DecodedBatch(NamedTuple):
+    """Network inputs of the readable images, and what became of every image of the batch."""
+
+    images: Float[Tensor, "images channels height columns"]
+    outcomes: list[bytes | str]
+    """For each image the hash of its bytes, or why it could not be read."""
+
+
+class _Decoding(Dataset[tuple[Tensor | None, bytes | str]]):
+    def __init__(self, source: ImageSource, transform: Transform, keys: Sequence[str]) -> None:
+        self.source = source
+        self.transform = transform
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> tuple[Tensor | None, bytes | str]:
+        try:
+            image, source_hash = self.source.load(self.keys[index])
+        except UnreadableImage as error:
+            return None, str(error)
+        return self.transform(image), source_hash
+
+
+class _Collate:
+    def __init__(self, input_size: tuple[int, int, int]) -> None:
+        self.input_size = input_size
+
+    def __call__(self, items: list[tuple[Tensor | None, bytes | str]]) -> DecodedBatch:
+        images = [image for image, _ in items if image is not None]
+        stacked = torch.stack(images) if images else torch.empty(0, *self.input_size)
+        return DecodedBatch(stacked, [outcome for _, outcome in items])
+
+
+def decode(
+    source: ImageSource,
+    transform: Transform,
+    batches: Sequence[Sequence[str]],
+    *,
+    input_size: tuple[int, int, int],
+    workers: int,
+    pin_memory: bool,
+) -> Iterator[DecodedBatch]:
+    """Decode batches of keys in worker processes, in order, ahead of the consumer."""
+    keys = [key for batch in batches for key in batch]
+    starts = [0]
+    for batch in batches:
+        starts.append(starts[-1] + len(batch))
+    loader = DataLoader(
+        _Decoding(source, transform, keys),
+        batch_sampler=[list(range(a, b)) for a, b in pairwise(starts)],
+        num_workers=workers,
+        collate_fn=_Collate(input_size),
+        pin_memory=pin_memory,
+    )
+    yield from loader

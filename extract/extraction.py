@@ -1,0 +1,241 @@
+"""The first stage: images through a frozen backbone into a cache."""
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from tqdm import tqdm
+
+from losa.cache_format import (
+    CacheWriter,
+    Calibration,
+    LabelColumn,
+    Manifest,
+    Segment,
+    SplitContents,
+)
+from losa.cache_format.codecs import needs_calibration
+from losa.cache_format.constants import CENTRE, SPREAD, calibration_of, read_constants
+from losa.cache_format.device import resolve_device
+from losa.cache_format.device_codecs import DeviceCodec
+from losa.cache_format.identity import FeatureIdentity, SiteGroup, hash_array
+from losa.cache_format.keys import read_keys
+from losa.cache_format.manifest import MANIFEST_NAME
+from losa.extract.backbone import FrozenBackbone, autocast, load_backbone
+from losa.extract.calibration import calibrate_from, sample_keys
+from losa.extract.changed_images import refuse_changed_images
+from losa.extract.config import ExtractConfig
+from losa.extract.decoding import DecodedBatch, decode
+from losa.extract.encoding import encode
+from losa.extract.plan import Plan
+from losa.extract.preprocessing import make_transform
+from losa.extract.shard_thread import EncodedBatch, ShardThread
+from losa.extract.sources import ImageSource, UnreadableImage, open_source
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """What a run of the first stage did."""
+
+    cache: Path
+    images: int
+    """Images extracted by this run."""
+    invalid: int
+    """Of these, images that could not be read (on_error=skip)."""
+    seconds: float
+    finished: bool
+    """False after plan=true."""
+
+
+class Extractor:
+    """Backbone, source and settings of one extraction."""
+
+    def __init__(self, config: ExtractConfig) -> None:
+        """Open the source and load the backbone.
+
+        Raises:
+            LosaError: an option is wrong, or something it names cannot be had.
+        """
+        self.config = config
+        self.device = resolve_device(config.device)
+        self.source: ImageSource = open_source(config.dataset)
+        self.splits = [self._contents(name) for name in config.splits or self.source.splits]
+        self.backbone: FrozenBackbone = load_backbone(config.backbone)
+        self.group: SiteGroup = self.backbone.group(config.sites)
+        self.transform = make_transform(self.backbone.preprocessing)
+        self.backbone.model.to(self.device)
+        workers = config.workers
+        self.workers = min(os.cpu_count() or 1, 8) if workers is None else workers
+
+    def run(self) -> Extraction:
+        """Extract what is missing from the cache."""
+        start = time.perf_counter()
+        constants = self._constants()
+        with self._writer(constants) as writer:
+            refuse_changed_images(writer, self.source, {key for split in self.splits for key in split.keys})
+            missing = writer.missing()
+            plan = Plan.of(writer, missing)
+            _log.info("%s", plan)
+            plan.refuse_if_too_large()
+            if self.config.plan:
+                return Extraction(
+                    cache=writer.path,
+                    images=0,
+                    invalid=0,
+                    seconds=time.perf_counter() - start,
+                    finished=False,
+                )
+            invalid = self._extract(writer, missing, calibration_of(constants)) if missing else 0
+        seconds = time.perf_counter() - start
+        return Extraction(
+            cache=writer.path, images=plan.images, invalid=invalid, seconds=seconds, finished=True
+        )
+
+    def _contents(self, split: str) -> SplitContents:
+        contents = self.source.contents(split)
+        limit = self.config.limit
+        if limit is None:
+            return contents
+        labels = {column: values[:limit] for column, values in contents.labels.items()}
+        return SplitContents(name=split, keys=contents.keys[:limit], labels=labels)
+
+    def _constants(self) -> dict[str, np.ndarray]:
+        """Final norm and calibration; a cache that exists keeps the calibration it has."""
+        constants = dict(self.backbone.final_norm_constants)
+        if not needs_calibration(self.config.codec):
+            return constants
+        path = Path(self.config.cache)
+        if (path / MANIFEST_NAME).exists():
+            stored = calibration_of(read_constants(path, Manifest.read(path).features))
+            if stored is not None:
+                return constants | {CENTRE: stored.centre, SPREAD: stored.spread}
+        calibration = calibrate_from(self._calibration_activations())
+        return constants | {CENTRE: calibration.centre, SPREAD: calibration.spread}
+
+    def _calibration_activations(self) -> Iterator[torch.Tensor]:
+        sample = sample_keys(key for split in self.splits for key in split.keys)
+        batches = _cut(sample, self.config.batch_size)
+        for decoded in tqdm(self._decode(batches), "calibrating", len(batches), leave=False, disable=None):
+            self._refuse_unreadable(decoded)
+            yield self._activations(decoded)
+
+    def _writer(self, constants: dict[str, np.ndarray]) -> CacheWriter:
+        backbone = self.backbone
+        features = FeatureIdentity(
+            backbone=backbone.identity,
+            preprocessing=backbone.preprocessing,
+            site_groups=(self.group,),
+            compute_dtype=self.config.dtype,
+            codec=self.config.codec,
+            final_norm=backbone.final_norm,
+            constants={name: hash_array(array) for name, array in constants.items()},
+        )
+        columns: tuple[LabelColumn, ...] = self.source.columns
+        return CacheWriter(
+            Path(self.config.cache),
+            dataset=self.config.dataset.name,
+            features=features,
+            constants=constants,
+            labels=columns,
+            splits=self.splits,
+            rows_per_shard=self.config.rows_per_shard,
+            provenance={
+                "losa": version("losa"),
+                "timm": timm.__version__,
+                "torch": torch.__version__,
+                "machine": platform.machine(),
+                "device": torch.device(self.device).type,
+                "threads": str(torch.get_num_threads()),
+            },
+        )
+
+    def _extract(
+        self,
+        writer: CacheWriter,
+        missing: Sequence[tuple[Segment, int]],
+        calibration: Calibration | None,
+    ) -> int:
+        codec = DeviceCodec(self.config.codec, calibration, self.device)
+        keys = {segment.name: read_keys(writer.files(segment).folder, segment) for segment, _ in missing}
+        jobs = [
+            (segment, shard, batch)
+            for segment, shard in missing
+            for batch in _cut(_rows(keys[segment.name], segment.rows(shard)), self.config.batch_size)
+        ]
+        decoded = self._decode([batch for _, _, batch in jobs])
+        images = sum(len(batch) for _, _, batch in jobs)
+        waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
+        invalid = 0
+        with ShardThread(writer) as shards, tqdm(total=images, unit="img", desc="extracting") as bar:
+            clock = time.perf_counter()
+            for segment, shard, _ in jobs:
+                batch = next(decoded)
+                clock = _lap(waits, "decoding", clock)
+                invalid += self._refuse_unreadable(batch)
+                codes, statistics = encode(codec, self._activations(batch), self.group.sites)
+                clock = _lap(waits, "backbone", clock)
+                statistics = statistics if len(batch.images) else []
+                shards.put(EncodedBatch(segment, shard, codes, batch.outcomes, statistics))
+                clock = _lap(waits, "disk", clock)
+                bar.update(len(batch.outcomes))
+                bar.set_postfix_str(f"bottleneck: {max(waits, key=lambda stage: waits[stage])}")
+        return invalid
+
+    def _decode(self, batches: Sequence[Sequence[str]]) -> Iterator[DecodedBatch]:
+        return decode(
+            self.source,
+            self.transform,
+            batches,
+            input_size=self.backbone.preprocessing.input_size,
+            workers=self.workers,
+            pin_memory=self.device != "cpu",
+        )
+
+    def _activations(self, decoded: DecodedBatch) -> torch.Tensor:
+        images = decoded.images.to(self.device, non_blocking=True)
+        with autocast(self.device, self.config.dtype):
+            return self.backbone.activations(images, self.group.sites)
+
+    def _refuse_unreadable(self, decoded: DecodedBatch) -> int:
+        reasons = [outcome for outcome in decoded.outcomes if isinstance(outcome, str)]
+        for reason in reasons:
+            if self.config.on_error == "fail":
+                raise UnreadableImage(
+                    f"cannot read an image: {reason}\n"
+                    "on_error=skip records such images as invalid and goes on"
+                )
+            _log.warning("skipped: %s", reason)
+        return len(reasons)
+
+
+def extract(config: ExtractConfig) -> Extraction:
+    """Run the first stage as configured; what an earlier run has committed is kept.
+
+    Raises:
+        LosaError: anything the person who started it can mend; the message says how.
+    """
+    return Extractor(config).run()
+
+
+def _cut(keys: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+
+def _rows(keys: Sequence[str], rows: range) -> Sequence[str]:
+    return keys[rows.start : rows.stop]
+
+
+def _lap(waits: dict[str, float], stage: str, since: float) -> float:
+    now = time.perf_counter()
+    waits[stage] += now - since
+    return now

@@ -1,0 +1,77 @@
+"""What an extraction will do and need, known before the first image."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from losa.cache_format import CacheWriter, LosaError, Segment
+
+HEADROOM = 1.01
+"""Free space asked for, relative to the bytes of the shards: records and metadata come on top."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The work that is left, in images, shards and bytes."""
+
+    cache: Path
+    sites: tuple[str, ...]
+    image_bytes: int
+    images: int
+    shards: int
+    bytes: int
+    finished_shards: int
+    free_bytes: int
+
+    @classmethod
+    def of(cls, writer: CacheWriter, missing: Sequence[tuple[Segment, int]]) -> "Plan":
+        """Count what is missing from a cache."""
+        segments = writer.manifest.segments
+        files = writer.files(segments[0])
+        statistics = os.statvfs(writer.path)
+        return cls(
+            cache=writer.path,
+            sites=writer.manifest.features.group.sites,
+            image_bytes=files.layout.stride + len(files.group.sites) * files.site_scale_bytes,
+            images=sum(len(segment.rows(shard)) for segment, shard in missing),
+            shards=len(missing),
+            bytes=sum(sum(writer.files(segment).sizes(shard).values()) for segment, shard in missing),
+            finished_shards=sum(segment.shards for segment in segments) - len(missing),
+            free_bytes=statistics.f_bavail * statistics.f_frsize,
+        )
+
+    def __str__(self) -> str:
+        done = f" ({self.finished_shards} shards are there already)" if self.finished_shards else ""
+        return (
+            f"{self.images:,} images to extract in {self.shards} shards{done}\n"
+            f"{len(self.sites)} sites, {self.image_bytes:,} bytes an image, {readable(self.bytes)} in all, "
+            f"{readable(self.free_bytes)} free at {self.cache}"
+        )
+
+    def refuse_if_too_large(self) -> None:
+        """Refuse a cache that does not fit.
+
+        Raises:
+            LosaError: it says how much is missing and what makes the cache smaller.
+        """
+        if self.bytes * HEADROOM > self.free_bytes:
+            raise LosaError(
+                f"{self.cache}: the cache needs {readable(self.bytes)} more, only "
+                f"{readable(self.free_bytes)} are free. Free some space, or use fewer sites (sites=4), a "
+                "smaller codec (codec=int8), fewer splits or limit=<images per split>"
+            )
+
+
+def readable(count: int) -> str:
+    """A number of bytes for people, in powers of 1000.
+
+    >>> readable(1_815_552)
+    '1.8 MB'
+    """
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 -- the last unit is used below
+        if value < 1000:
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

@@ -1,0 +1,80 @@
+"""Writes shards in a thread of its own, so that the backbone does not wait for the disk."""
+
+import queue
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple
+
+from losa.cache_format import CacheWriter, Codes, Segment, SiteStatistics
+
+_AHEAD = 2
+"""Batches that may wait for the disk."""
+
+
+class EncodedBatch(NamedTuple):
+    """What the thread appends to a shard."""
+
+    segment: Segment
+    shard: int
+    codes: Codes
+    outcomes: Sequence[bytes | str]
+    statistics: Sequence[SiteStatistics]
+
+
+class ShardThread:
+    """Takes batches in shard order; a shard is committed with its last row.
+
+    A context manager: leaving it waits for the thread. An error of the thread is raised by the next
+    `put` or on leaving.
+    """
+
+    def __init__(self, writer: CacheWriter) -> None:
+        self._writer = writer
+        self._queue: queue.Queue[EncodedBatch | None] = queue.Queue(maxsize=_AHEAD)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="losa-shards", daemon=True)
+
+    def __enter__(self) -> "ShardThread":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+    def put(self, batch: EncodedBatch) -> None:
+        """Hand over a batch; waits while the disk is behind."""
+        if self._error is not None:
+            raise self._error
+        self._queue.put(batch)
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._queue.get()) is not None:
+                self._write_shard(batch)
+        except _AbortedShard:
+            return
+        except BaseException as error:
+            self._error = error
+            while self._queue.get() is not None:
+                pass
+
+    def _write_shard(self, first: EncodedBatch) -> None:
+        rows = len(first.segment.rows(first.shard))
+        with self._writer.shard(first.segment, first.shard) as shard:
+            batch: EncodedBatch | None = first
+            while batch is not None:
+                shard.append(batch.codes, batch.outcomes, batch.statistics)
+                if shard.rows == rows:
+                    return
+                batch = self._queue.get()
+            raise _AbortedShard
+
+
+class _AbortedShard(Exception):  # noqa: N818
+    """The extraction stopped in mid-shard: leave no file behind."""

@@ -1,0 +1,28 @@
+"""Sources of images, one file each, and the one place that maps their names to code."""
+
+from pathlib import Path
+
+from losa.cache_format.errors import LosaError
+from losa.extract.config import DatasetConfig
+from losa.extract.sources.base import ImageSource, SourceImage, UnreadableImage
+from losa.extract.sources.digits import DigitsSource
+from losa.extract.sources.folder import FolderSource
+from losa.extract.sources.lists import ListsSource
+
+__all__ = ["ImageSource", "SourceImage", "UnreadableImage", "open_source"]
+
+
+def open_source(config: DatasetConfig) -> ImageSource:
+    """The source that a configuration describes.
+
+    Raises:
+        LosaError: the source cannot be opened.
+    """
+    if config.kind == "digits":
+        return DigitsSource()
+    if config.root is None:
+        raise LosaError(f"dataset={config.name} needs dataset.root=<folder>")
+    root = Path(config.root).expanduser() / (config.subfolder or "")
+    if config.kind == "folder":
+        return FolderSource(root)
+    return ListsSource(root, config.num_classes)

@@ -1,0 +1,76 @@
+"""The seam between data sets and extraction."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from PIL import Image
+
+from losa.cache_format.commit import SOURCE_HASH_BYTES
+from losa.cache_format.contents import SplitContents
+from losa.cache_format.errors import LosaError
+from losa.cache_format.manifest import LabelColumn
+
+
+class UnreadableImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise UnreadableImage"
+    """An image file that cannot be read or decoded."""
+
+
+class SourceImage(NamedTuple):
+    """A decoded image and the hash of the bytes it was decoded from."""
+
+    image: Image.Image
+    source_hash: bytes
+
+
+class ImageSource(Protocol):
+    """A labelled set of images in named splits.
+
+    A source is picklable, so that decode workers can have one each. Keys and labels are known
+    without decoding an image.
+    """
+
+    @property
+    def columns(self) -> tuple[LabelColumn, ...]:
+        """The label columns every split has."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that exist, in their usual order."""
+
+    def contents(self, split: str) -> SplitContents:
+        """Keys and labels of a split.
+
+        Raises:
+            LosaError: there is no such split, it is empty, or its description is wrong.
+        """
+
+    def load(self, key: str) -> SourceImage:
+        """Decode an image to RGB.
+
+        Raises:
+            UnreadableImage: naming the file and the reason.
+        """
+
+
+def hash_source(data: bytes) -> bytes:
+    """blake2b-128 of an image's bytes."""
+    return hashlib.blake2b(data, digest_size=SOURCE_HASH_BYTES).digest()
+
+
+def load_file(path: Path) -> SourceImage:
+    """Read and decode an image file to RGB."""
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            rgb = image.convert("RGB")
+    # Pillow's decoders raise many types on damaged files, SyntaxError and struct.error among them.
+    except Exception as error:
+        raise UnreadableImage(f"{path}: {type(error).__name__}: {error}") from None
+    return SourceImage(rgb, hash_source(data))
+
+
+def unknown_split(split: str, known: tuple[str, ...]) -> LosaError:
+    """The error for a split that does not exist."""
+    return LosaError(f"there is no split {split!r}; there are: {', '.join(known) or 'none'}")

@@ -1,0 +1,57 @@
+"""The 1,797 handwritten digits that scikit-learn bundles: a data set that needs no download."""
+
+import numpy as np
+from PIL import Image
+
+from losa.cache_format.contents import SplitContents
+from losa.cache_format.errors import LosaError
+from losa.cache_format.manifest import LabelColumn
+from losa.extract.sources.base import SourceImage, hash_source, unknown_split
+
+_SPLITS = {
+    "train800": slice(0, 800),
+    "val200": slice(800, 1000),
+    "train800val200": slice(0, 1000),
+    "test": slice(1000, None),
+}
+_GREY_LEVELS = 16
+
+
+class DigitsSource:
+    """8 x 8 grey images of ten digits, in splits of the sizes that VTAB-1K uses.
+
+    The order is a fixed permutation, because the data set comes sorted by writer.
+    """
+
+    splits = tuple(_SPLITS)
+    columns = (LabelColumn(name="label", num_classes=10, classes=tuple("0123456789")),)
+
+    def __init__(self) -> None:
+        """Load the arrays.
+
+        Raises:
+            LosaError: scikit-learn is not installed.
+        """
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            raise LosaError(
+                "dataset=digits comes with scikit-learn, which is not installed: pip install 'losa[demo]'"
+            ) from None
+        digits = load_digits()
+        self._images = (digits.images * (255 / _GREY_LEVELS)).round().astype(np.uint8)
+        self._labels = digits.target.astype(np.int64)
+        self._order = np.random.default_rng(0).permutation(len(self._labels))
+
+    def contents(self, split: str) -> SplitContents:
+        """Keys ``digit/<position in scikit-learn's array>`` and labels of a split."""
+        if split not in _SPLITS:
+            raise unknown_split(split, self.splits)
+        chosen = self._order[_SPLITS[split]]
+        keys = [f"digit/{index:04d}" for index in chosen]
+        return SplitContents(name=split, keys=keys, labels={"label": self._labels[chosen]})
+
+    def load(self, key: str) -> SourceImage:
+        """The digit as an 8 x 8 RGB image."""
+        pixels = self._images[int(key.removeprefix("digit/"))]
+        return SourceImage(Image.fromarray(pixels).convert("RGB"), hash_source(pixels.tobytes()))

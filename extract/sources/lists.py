@@ -1,0 +1,84 @@
+"""Images named by text lists of ``path label`` lines: the community layout of VTAB-1K."""
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+
+from losa.cache_format.contents import SplitContents
+from losa.cache_format.errors import LosaError
+from losa.cache_format.manifest import LabelColumn
+from losa.extract.sources.base import SourceImage, load_file, unknown_split
+
+STANDARD_SPLITS = ("train800", "val200", "train800val200", "test")
+
+
+class ListsSource:
+    """``<root>/<split>.txt`` lists images by path relative to ``root``, with integer labels.
+
+    The number of classes is taken over all lists that exist, never from one split, unless it is given.
+    """
+
+    def __init__(self, root: Path, num_classes: int | None = None) -> None:
+        """Read the lists.
+
+        Raises:
+            LosaError: the folder or its lists are missing, or a line is wrong (file and line are named).
+        """
+        if not root.is_dir():
+            raise LosaError(f"dataset.root: there is no folder {root}")
+        self._root = root
+        found = {path.stem: path for path in sorted(root.glob("*.txt"))}
+        standard = [name for name in STANDARD_SPLITS if name in found]
+        self.splits = (*standard, *(name for name in found if name not in standard))
+        if not found:
+            raise LosaError(
+                f"{root} has no lists: expected {', '.join(f'{name}.txt' for name in STANDARD_SPLITS)} "
+                "with a line 'path label' for every image"
+            )
+        self._lists = {name: _read_list(path) for name, path in found.items()}
+        highest = max((label for lines in self._lists.values() for _, label in lines), default=-1)
+        if num_classes is not None and highest >= num_classes:
+            raise LosaError(
+                f"{root}: the lists have label {highest}, but dataset.num_classes={num_classes} allows only "
+                f"0 to {num_classes - 1}"
+            )
+        self.columns = (LabelColumn(name="label", num_classes=num_classes or highest + 1),)
+        self._path_of: dict[str, str] = {}
+
+    def contents(self, split: str) -> SplitContents:
+        """Keys (normalised paths) and labels of a split.
+
+        Raises:
+            LosaError: no such list, it is empty, or it names a file that does not exist.
+        """
+        if split not in self._lists:
+            raise unknown_split(split, self.splits)
+        keys = []
+        for number, (path, _) in enumerate(self._lists[split], start=1):
+            if not (self._root / path).is_file():
+                raise LosaError(
+                    f"{self._root / split}.txt, image {number}: there is no file {self._root / path}"
+                )
+            key = unicodedata.normalize("NFC", Path(path).as_posix())
+            if key != path:
+                self._path_of[key] = path
+            keys.append(key)
+        labels = np.array([label for _, label in self._lists[split]], np.int64)
+        return SplitContents(name=split, keys=keys, labels={"label": labels})
+
+    def load(self, key: str) -> SourceImage:
+        """Decode the file of a key."""
+        return load_file(self._root / self._path_of.get(key, key))
+
+
+def _read_list(path: Path) -> list[tuple[str, int]]:
+    lines = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        file, _, label = line.strip().rpartition(" ")
+        if not file or not label.isdecimal():
+            raise LosaError(f"{path}, line {number}: expected 'path label', found {line!r}")
+        lines.append((file.strip(), int(label)))
+    return lines

@@ -1,0 +1,157 @@
+"""What all commands share: Hydra underneath, plain words and honest exit codes on top."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from importlib.resources import files
+from typing import Any, TypeVar, get_type_hints
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from losa.cache_format import LosaError
+from losa.cache_format.suggestions import nearest
+
+Config = TypeVar("Config")
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig], Any]) -> None:
+    """Run a Hydra application as a command.
+
+    Errors meant for people are printed as they are, with exit code 1; anything else is a bug of ours
+    and keeps its traceback.
+
+    Args:
+        config_name: of the primary configuration in losa.conf.
+        schema: dataclass of the options, for suggestions.
+        task: gets the composed configuration.
+    """
+    if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
+        print(help_text(config_name))
+        return
+    # Hydra would print its own abridged traceback and exit; this makes it raise instead.
+    wants_traceback = _FULL_ERROR in os.environ
+    os.environ[_FULL_ERROR] = "1"
+    application = hydra.main(version_base="1.3", config_path="pkg://losa.conf", config_name=config_name)(task)
+    try:
+        application()
+    except (LosaError, HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
+        sys.exit(f"error: {explain(error, option_names(schema))}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: run the same command again to go on")
+    finally:
+        if not wants_traceback:
+            os.environ.pop(_FULL_ERROR, None)
+
+
+def to_config(schema: type[Config], config: DictConfig) -> Config:
+    """Turn a composed configuration into its dataclass.
+
+    Raises:
+        LosaError: options that are missing, unknown or of the wrong type or range; all are listed.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise LosaError(f"{error.full_key}=... is missing and has no default") from None
+    try:
+        # As JSON: strict mode takes a mapping for a dataclass, and a list for a tuple, only there.
+        return TypeAdapter(schema).validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise LosaError("\n".join(_problems(error, schema))) from None
+
+
+def option_names(schema: type[Any], prefix: str = "") -> list[str]:
+    """Names of all options of a dataclass, those of nested ones with dots.
+
+    >>> from losa.extract.config import ExtractConfig
+    >>> option_names(ExtractConfig)[:3]
+    ['dataset', 'dataset.kind', 'dataset.name']
+    """
+    names = []
+    hints = get_type_hints(schema)
+    for field in fields(schema):
+        names.append(prefix + field.name)
+        if is_dataclass(hints[field.name]):
+            names.extend(option_names(hints[field.name], f"{prefix}{field.name}."))
+    return names
+
+
+def help_text(config_name: str) -> str:
+    """The options with their comments, as they stand in the configuration, and the choices."""
+    root = files("losa.conf")
+    text = root.joinpath(f"{config_name}.yaml").read_text(encoding="utf-8")
+    options = text[: text.index("\nhydra:")]
+    title, _, rest = options.partition("\n")
+    defaults, _, options = rest.partition("\n\n")
+    lines = [title.removeprefix("# "), "", "Options, with their defaults:", ""]
+    lines += [f"  {line}" if line else "" for line in options.splitlines()]
+    for group in re.findall(r"^  - (\w+): ", defaults, re.MULTILINE):
+        choices = sorted(_choices(root.joinpath(group)))
+        lines += ["", f"{group}=... chooses one of: {', '.join(choices)}"]
+    lines += [
+        "",
+        "Options are given as name=value; -m or --multirun with name=value,value runs every combination.",
+        "--cfg job prints the composed configuration; --hydra-help explains what Hydra adds.",
+    ]
+    return "\n".join(lines)
+
+
+def explain(error: Exception, known: list[str]) -> str:
+    """An error in one paragraph; a misspelt option comes with the nearest right one."""
+    text = str(error).strip()
+    misspelt = re.match(r"Could not override '([^']+)'", text)
+    if misspelt:
+        name = misspelt.group(1)
+        leaf = name.split(".")[-1]
+        close = nearest(name, known) or nearest(leaf, [option.split(".")[-1] for option in known])
+        return f"there is no option {name!r}{close or '; --help lists them'}"
+    unknown = re.match(r"(?:In '[^']+': )?Could not find '([^']+)/([^'/]+)'", text)
+    if unknown:
+        group, name = unknown.groups()
+        choices = _choices(files("losa.conf").joinpath(group.split("/")[0]))
+        inner = name if "/" not in group else f"{group.split('/', 1)[1]}/{name}"
+        listed = ", ".join(sorted(choices)) or "none"
+        group = group.split("/")[0]
+        return f"{group}={inner}: expected one of {listed}{nearest(inner, choices)}"
+    return text
+
+
+def _choices(folder: Any, prefix: str = "") -> list[str]:
+    if not folder.is_dir():
+        return []
+    names = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            names.extend(_choices(entry, f"{prefix}{entry.name}/"))
+        elif entry.name.endswith(".yaml"):
+            names.append(prefix + entry.name.removesuffix(".yaml"))
+    return names
+
+
+def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
+    known = option_names(schema)
+    lines = []
+    for problem in error.errors():
+        place = [str(part) for part in problem["loc"]]
+        paths = [".".join(place[:length]) for length in range(len(place), 0, -1)]
+        # In a union pydantic puts the name of the member it tried behind the option's.
+        name = next((path for path in paths if path in known), paths[0] if paths else "")
+        if problem["type"] == "unexpected_keyword_argument":
+            lines.append(f"there is no option {name!r}{nearest(name, known)}")
+        elif problem["type"] == "literal_error":
+            choices = re.findall(r"'([^']+)'", problem["ctx"]["expected"])
+            found = str(problem["input"])
+            lines.append(f"{name}={found}: expected one of {', '.join(choices)}{nearest(found, choices)}")
+        else:
+            lines.append(f"{name}={problem['input']}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+    return list(dict.fromkeys(lines))

@@ -1,0 +1,147 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from losa.cache_format import IdentityMismatch, LabelColumn
+from losa.cache_format.errors import Difference
+from losa.cache_format.identity import (
+    BackboneIdentity,
+    FinalNorm,
+    SiteGroup,
+    TokenLayout,
+    differences,
+    hash_array,
+    hash_keys,
+)
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def test_tokens_are_counted_frame_by_frame():
+    layout = TokenLayout(cls=1, registers=4, grid=(3, 5), frames=7)
+    assert layout.prefix == 5
+    assert layout.count == 7 * (5 + 15)
+
+
+CHANGES = {
+    "backbone.name": lambda f: dataclasses.replace(f.backbone, name="vit_other"),
+    "backbone.weights_sha256": lambda f: dataclasses.replace(f.backbone, weights_sha256="00" * 32),
+    "backbone.depth": lambda f: dataclasses.replace(f.backbone, depth=7),
+    "preprocessing.input_size": lambda f: dataclasses.replace(f.preprocessing, input_size=(3, 16, 32)),
+    "preprocessing.interpolation": lambda f: dataclasses.replace(f.preprocessing, interpolation="nearest"),
+    "preprocessing.mean": lambda f: dataclasses.replace(f.preprocessing, mean=(0.5, 0.25, 0.126)),
+    "preprocessing.std": lambda f: dataclasses.replace(f.preprocessing, std=(0.1, 0.2)),
+    "preprocessing.crop_pct": lambda f: dataclasses.replace(f.preprocessing, crop_pct=1.0),
+    "preprocessing.crop_mode": lambda f: dataclasses.replace(f.preprocessing, crop_mode="squash"),
+    "site_groups[0].sites": lambda f: (dataclasses.replace(f.group, sites=f.group.sites[::-1]),),
+    "site_groups[0].width": lambda f: (dataclasses.replace(f.group, width=8),),
+    "site_groups[0].tokens.registers": lambda f: (
+        dataclasses.replace(f.group, tokens=TokenLayout(cls=1, registers=0, grid=(2, 1))),
+    ),
+    "site_groups[0].tokens.frames": lambda f: (
+        dataclasses.replace(f.group, tokens=TokenLayout(cls=1, registers=1, grid=(2, 1), frames=2)),
+    ),
+    "compute_dtype": lambda f: "bfloat16",
+    "codec": lambda f: "float16",
+    "final_norm.eps": lambda f: FinalNorm(kind="layer_norm", eps=1e-5),
+    "final_norm.kind": lambda f: FinalNorm(kind="rms_norm", eps=1e-6),
+    "constants.spread": lambda f: f.constants | {"spread": "0f" * 32},
+}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_every_field_counts_and_is_named(recipe, field):
+    features = recipe.features
+    top = field.partition(".")[0].removesuffix("[0]")
+    other = dataclasses.replace(features, **{top: CHANGES[field](features)})
+    assert other.sha256 != features.sha256
+    found = differences(features, other)
+    assert [difference.field for difference in found] == [field]
+    assert found[0].expected != found[0].found
+    assert differences(other, features) == [Difference(field, found[0].found, found[0].expected)]
+
+
+def test_equal_identities_have_no_differences(recipe, tiny):
+    assert differences(recipe.features, tiny.Recipe().features) == []
+    assert recipe.features.sha256 == tiny.Recipe().features.sha256
+
+
+def test_a_field_on_one_side_only_differs_from_nothing():
+    assert differences({"a": 1, "b": {"c": None}}, {"a": 1}) == [Difference("b.c", None, "nothing")]
+    assert differences({}, {"x": LabelColumn(name="l", num_classes=2)})[1:3] == [
+        Difference("x.kind", "nothing", "class"),
+        Difference("x.num_classes", "nothing", 2),
+    ]
+
+
+def test_mismatch_lists_every_field_in_columns(tmp_path):
+    found = [Difference("codec", "int8", "float16"), Difference("backbone.depth", 12, 24)]
+    error = IdentityMismatch(tmp_path, found, "Choose another.")
+    assert error.differences == tuple(found)
+    assert str(error).splitlines() == [
+        f"{tmp_path} is a cache of something else:",
+        "  codec           expected 'int8', found 'float16'",
+        "  backbone.depth  expected 12, found 24",
+        "Choose another.",
+    ]
+
+
+def test_hashes_of_format_version_1_never_change(tiny):
+    features = tiny.Recipe(codec="bfloat16").features
+    constants = {"final_norm.weight": "ab" * 32}
+    assert dataclasses.replace(features, constants=constants).sha256 == (
+        "019f89e0bdd3252d668081615811defaf947bf94ef933a97c4b4dcf8dc03480e"
+    )
+    assert hash_keys(["a/1.png", "ü"]) == "ed59d1dafeded64abcc94b818260f27ee9f389a649d229354a9f78bf8c3a3364"
+    assert hash_array(np.array([[1, 2, 3]], np.float32)) == (
+        "59cc5534270231401bd653fbceef7d8a1b832e04adc43d113afd905eb33dba11"
+    )
+
+
+@given(st.lists(TEXT), st.lists(TEXT))
+@settings(deadline=None)
+def test_lists_of_keys_collide_only_when_equal(left, right):
+    assert (hash_keys(left) == hash_keys(right)) == (left == right)
+
+
+def test_moving_the_border_between_keys_or_their_order_changes_the_hash():
+    lists = [["ab", "c"], ["a", "bc"], ["abc"], ["abc", ""], ["", "abc"], ["c", "ab"], []]
+    assert len({hash_keys(keys) for keys in lists}) == len(lists)
+
+
+def test_arrays_are_hashed_by_value_not_by_memory():
+    array = np.arange(24, dtype=np.float32).reshape(4, 6)
+    same = [array.astype(">f4"), np.asfortranarray(array), np.repeat(array, 2, axis=1)[:, ::2]]
+    assert {hash_array(other) for other in same} == {hash_array(array)}
+    others = [array.reshape(6, 4), array.astype(np.float64), array.view(np.int32), array + 1, array[:2]]
+    assert len({hash_array(other) for other in [array, *others]}) == 6
+
+
+@pytest.mark.parametrize(
+    ("build", "field"),
+    [
+        (lambda f: BackboneIdentity(name="x", weights_sha256="5A" * 32, depth=1), "weights_sha256"),
+        (lambda f: BackboneIdentity(name="x", weights_sha256="5a" * 32, depth=0), "depth"),
+        (lambda f: TokenLayout(cls=-1, registers=0, grid=(1, 1)), "cls"),
+        (lambda f: TokenLayout(cls=0, registers=0, grid=(0, 1)), "grid"),
+        (lambda f: TokenLayout(cls=0, registers=0, grid=(1, 1), frames=0), "frames"),
+        (lambda f: SiteGroup(sites=(), tokens=f.group.tokens, width=1), "sites"),
+        (lambda f: SiteGroup(sites=("a", "b", "a"), tokens=f.group.tokens, width=1), "not unique: a, b, a"),
+        (lambda f: FinalNorm(kind="layer_norm", eps=0.0), "eps"),
+        (lambda f: FinalNorm(kind="batch_norm", eps=0.1), "kind"),
+        (lambda f: dataclasses.replace(f, codec="int4"), "codec"),
+        (lambda f: dataclasses.replace(f, norm_applied=True), "norm_applied"),
+        (lambda f: dataclasses.replace(f, views=2), "views"),
+        (lambda f: dataclasses.replace(f, site_groups=f.site_groups * 2), "site_groups"),
+        (lambda f: dataclasses.replace(f, constants={"../x": "00" * 32}), "constants"),
+        (lambda f: dataclasses.replace(f, constants={"x": "00"}), "constants"),
+        (lambda f: dataclasses.replace(f, surprise=1), "surprise"),
+    ],
+)
+def test_an_invalid_identity_cannot_be_built(recipe, build, field):
+    with pytest.raises((ValidationError, TypeError), match=field):
+        build(recipe.features)

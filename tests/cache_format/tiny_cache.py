@@ -1,0 +1,222 @@
+"""A tiny cache and all that goes into it: the one place where these tests build things.
+
+``conftest.py`` hands it out as fixtures; child processes, which have no fixtures, import this file.
+Everything is a pure function of a `Recipe`, as a shard is a pure function of the manifest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from losa.cache_format import (
+    CacheWriter,
+    Calibration,
+    Codes,
+    FeatureIdentity,
+    LabelColumn,
+    Segment,
+    SiteStatistics,
+    SplitContents,
+    calibrate,
+    make_codec,
+)
+from losa.cache_format.codecs import needs_calibration, storage_dtype
+from losa.cache_format.commit import SOURCE_HASH_BYTES
+from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
+from losa.cache_format.identity import (
+    BackboneIdentity,
+    CodecName,
+    FinalNorm,
+    Preprocessing,
+    SiteGroup,
+    TokenLayout,
+    hash_array,
+)
+from losa.cache_format.keys import read_keys
+from losa.cache_format.shard_writer import ShardWriter
+
+TRAIN = tuple(f"train/{number:02d}.jpg" for number in range(7))
+VAL = tuple(f"val/größe {number}.jpg" for number in range(4))
+TRAINVAL = tuple((TRAIN + VAL)[place] for place in (9, 0, 6, 3, 10, 1, 8, 2, 5, 7, 4))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a tiny cache is made of; ``dataclasses.replace`` makes another one."""
+
+    codec: CodecName = "int8"
+    splits: tuple[tuple[str, tuple[str, ...]], ...] = (("train", TRAIN), ("val", VAL))
+    sites: tuple[str, ...] = ("block.00", "block.02", "block.05")
+    width: int = 6
+    rows_per_shard: int = 3
+    unreadable: frozenset[str] = frozenset()
+    seed: int = 0
+
+    tokens = TokenLayout(cls=1, registers=1, grid=(2, 1))
+    columns = (
+        LabelColumn(name="species", num_classes=5, classes=("ant", "bee", "cat", "dog", "elk")),
+        LabelColumn(name="colour", num_classes=300),
+    )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Sites, tokens, width."""
+        return (len(self.sites), self.tokens.count, self.width)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every image once, in the order in which it is stored."""
+        return tuple(dict.fromkeys(key for _, keys in self.splits for key in keys))
+
+    def activations(self, keys: Sequence[str]) -> np.ndarray:
+        """float32 (images, sites, tokens, width); one channel is a thousand times wider than the rest."""
+        images = np.empty((len(keys), *self.image_shape), np.float32)
+        for image, key in zip(images, keys, strict=True):
+            rng = np.random.default_rng([self.seed, *key.encode()])
+            image[:] = rng.normal(loc=0.5, size=self.image_shape)
+        images[..., self.width // 2] *= 1000
+        return images
+
+    def labels(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        """-1 to 4, and -1 to 299; some images have none."""
+        numbers = np.array([int.from_bytes(blake2b(key.encode()).digest()[:4]) for key in keys], np.int64)
+        return {"species": numbers % 6 - 1, "colour": numbers % 301 - 1}
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Of all images, if the codec has one."""
+        return calibrate(self.activations(self.keys)) if needs_calibration(self.codec) else None
+
+    @cached_property
+    def constants(self) -> dict[str, np.ndarray]:
+        """The final norm, and the calibration if there is one."""
+        constants = {
+            NORM_WEIGHT: np.linspace(1, 2, self.width, dtype=np.float32),
+            NORM_BIAS: np.linspace(-1, 0, self.width, dtype=np.float32),
+        }
+        if self.calibration is not None:
+            constants |= {CENTRE: self.calibration.centre, SPREAD: self.calibration.spread}
+        return constants
+
+    @property
+    def features(self) -> FeatureIdentity:
+        """The identity."""
+        return FeatureIdentity(
+            backbone=BackboneIdentity(name="vit_nano.none", weights_sha256="5a" * 32, depth=6),
+            preprocessing=Preprocessing(
+                input_size=(3, 32, 16),
+                interpolation="bicubic",
+                mean=(0.5, 0.25, 0.125),
+                std=(0.1, 0.2, 0.3),
+                crop_pct=0.9,
+                crop_mode="center",
+            ),
+            site_groups=(SiteGroup(sites=self.sites, tokens=self.tokens, width=self.width),),
+            compute_dtype="float32",
+            codec=self.codec,
+            final_norm=FinalNorm(kind="layer_norm", eps=1e-6),
+            constants={name: hash_array(array) for name, array in self.constants.items()},
+        )
+
+    def contents(self, name: str) -> SplitContents:
+        """One split as its source would describe it."""
+        keys = dict(self.splits)[name]
+        return SplitContents(name=name, keys=keys, labels=self.labels(keys))
+
+    def open(self, path: Path, **changes: object) -> CacheWriter:
+        """The writer of this cache; ``changes`` replace its arguments."""
+        arguments = {
+            "dataset": "zoo",
+            "features": self.features,
+            "constants": self.constants,
+            "labels": self.columns,
+            "splits": [self.contents(name) for name, _ in self.splits],
+            "rows_per_shard": self.rows_per_shard,
+            "provenance": {"losa": "0.1.0"},
+        }
+        return CacheWriter(path, **(arguments | changes))
+
+    def write(self, path: Path) -> Path:
+        """Write every shard that is missing."""
+        with self.open(path) as writer:
+            for segment, shard in writer.missing():
+                self.write_shard(writer, segment, shard)
+        return path
+
+    def write_shard(self, writer: CacheWriter, segment: Segment, shard: int, batch: int = 2) -> None:
+        """Write one shard in batches."""
+        keys = read_keys(writer.files(segment).folder, segment)
+        rows = segment.rows(shard)
+        with writer.shard(segment, shard) as out:
+            for start in rows[::batch]:
+                self.append(out, keys[start : min(start + batch, rows.stop)])
+
+    def append(self, out: ShardWriter, keys: Sequence[str]) -> None:
+        """Append some images to a shard."""
+        readable = [key for key in keys if key not in self.unreadable]
+        codes = self.encode(readable)
+        outcomes = [f"cannot decode {key}" if key in self.unreadable else source_hash(key) for key in keys]
+        out.append(codes, outcomes, self.statistics(readable) if readable else [])
+
+    def encode(self, keys: Sequence[str]) -> Codes:
+        """Codes of readable images."""
+        return make_codec(self.codec, self.calibration).encode(self.activations(keys))
+
+    def stored(self, keys: Sequence[str]) -> Codes:
+        """Codes as the cache must give them: zeros for unreadable images."""
+        codes = self.encode(keys)
+        rows = [row for row, key in enumerate(keys) if key in self.unreadable]
+        codes.values[rows] = 0
+        if codes.scales is not None:
+            codes.scales[rows] = 0
+        assert codes.values.dtype == storage_dtype(self.codec)
+        return codes
+
+    def statistics(self, keys: Sequence[str]) -> list[SiteStatistics]:
+        """Of every site."""
+        activations = self.activations(keys).astype(np.float64)
+        decoded = make_codec(self.codec, self.calibration).decode(self.encode(keys))
+        return [
+            SiteStatistics(
+                count=activations[:, site].size,
+                minimum=float(activations[:, site].min()),
+                maximum=float(activations[:, site].max()),
+                sum_squares=float((activations[:, site] ** 2).sum()),
+                error_sum_squares=float(((decoded - activations)[:, site] ** 2).sum()),
+            )
+            for site in range(len(self.sites))
+        ]
+
+
+def source_hash(key: str) -> bytes:
+    """Stands for the hash of an image's bytes."""
+    return blake2b(key.encode(), digest_size=SOURCE_HASH_BYTES).digest()
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder: relative path -> content."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def flip(path: Path, byte: int, bit: int) -> None:
+    """Turn over one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def assert_same_codes(found: Codes, expected: Codes) -> None:
+    """Equal to the bit, in dtype and shape too."""
+    for mine, theirs in ((found.values, expected.values), (found.scales, expected.scales)):
+        assert (mine is None) == (theirs is None)
+        if mine is not None:
+            assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
+            assert mine.tobytes() == theirs.tobytes()
