@@ -8,6 +8,7 @@ from jaxtyping import Int64
 
 from losa.cache_format.errors import LosaError
 from losa.cache_format.identity import hash_keys
+from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.manifest import Segment, SplitRecord
 
 
@@ -60,6 +61,7 @@ class Placement:
 def place(
     splits: Sequence[SplitContents],
     *,
+    columns: Sequence[str],
     stored_keys: Sequence[str],
     stored_labels: Mapping[str, Int64[np.ndarray, "images"]],
     taken_names: Sequence[str],
@@ -72,6 +74,7 @@ def place(
 
     Args:
         splits: in the order in which they are to be stored.
+        columns: label columns of the cache. Where no split labels an image, it is stored as -1.
         stored_keys: keys of all stored images, segment after segment.
         stored_labels: label column -> labels of all stored images, in the same order.
         taken_names: names of the segments that exist.
@@ -86,19 +89,20 @@ def place(
         for column, labels in stored_labels.items()
         for key, label in zip(stored_keys, labels.tolist(), strict=True)
     }
-    segments: list[NewSegment] = []
-    indices: dict[str, Int64[np.ndarray, "images"]] = {}
     for split in splits:
         for column, labels in split.labels.items():
+            assert column in columns, f"labels {column} of split {split.name} are not among {columns}"
             for key, label in zip(split.keys, labels.tolist(), strict=True):
                 if label_of.setdefault((column, key), label) != label:
                     raise LosaError(
                         f"image {key!r} has {column} {label} in split {split.name!r}, "
                         f"but {label_of[column, key]} in another split"
                     )
-        fresh = [position for position, key in enumerate(split.keys) if key not in row_of]
-        if fresh:
-            keys = [split.keys[position] for position in fresh]
+    segments: list[NewSegment] = []
+    indices: dict[str, Int64[np.ndarray, "images"]] = {}
+    for split in splits:
+        keys = [key for key in split.keys if key not in row_of]
+        if keys:
             row_of |= {key: row for row, key in enumerate(keys, start=len(row_of))}
             segment = Segment(
                 name=_unused(split.name, [*taken_names, *(new.segment.name for new in segments)]),
@@ -106,7 +110,10 @@ def place(
                 keys_sha256=hash_keys(keys),
                 rows_per_shard=rows_per_shard,
             )
-            labels_of_rows = {column: labels[fresh] for column, labels in split.labels.items()}
+            labels_of_rows = {
+                column: np.array([label_of.get((column, key), MISSING_LABEL) for key in keys], np.int64)
+                for column in columns
+            }
             segments.append(NewSegment(segment=segment, keys=keys, labels=labels_of_rows))
         indices[split.name] = np.array([row_of[key] for key in split.keys], np.int64)
     return Placement(segments=tuple(segments), indices=indices)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float32, Shaped
 from torch import Tensor
 
-from losa.cache_format.codecs import INT8_LEVELS, SCALE_FLOOR, Calibration, Codes
+from losa.cache_format.codecs import INT8_LEVELS, SCALE_FLOOR, Calibration, Codes, needs_calibration
 from losa.cache_format.identity import CodecName
 
 _CAST_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -37,9 +37,11 @@ class DeviceCodec:
         self.name = name
         self.device = torch.device(device)
         self._centre = self._spread = None
-        if calibration is not None:
-            self._centre = torch.from_numpy(calibration.centre).to(self.device)[:, None]
-            self._spread = torch.from_numpy(calibration.spread).to(self.device)[:, None]
+        if needs_calibration(name):
+            assert calibration is not None, f"codec {name} needs a calibration"
+            # Copies: what was read from a cache is not writable, and torch warns of sharing it.
+            self._centre = torch.tensor(calibration.centre, device=self.device)[:, None]
+            self._spread = torch.tensor(calibration.spread, device=self.device)[:, None]
 
     def encode(self, activations: Float[Tensor, "images sites tokens width"]) -> DeviceCodes:
         """Activations to codes, on the device they are on."""

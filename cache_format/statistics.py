@@ -30,7 +30,7 @@ class SiteStatistics:
         return 10 * math.log10(self.sum_squares / self.error_sum_squares)
 
     def __add__(self, other: "SiteStatistics") -> "SiteStatistics":
-        """Statistics of the values of both; one of nothing (a shard without a readable image) adds nothing."""
+        """Statistics of the values of both; a shard without a readable image adds nothing."""
         if not (self.count and other.count):
             return self if self.count else other
         return SiteStatistics(

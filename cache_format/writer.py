@@ -189,6 +189,7 @@ class CacheWriter:
         ]
         placement = place(
             new,
+            columns=[column.name for column in manifest.labels],
             stored_keys=stored,
             stored_labels={column.name: self._all_labels(manifest, column.name) for column in manifest.labels}
             if stored

@@ -45,10 +45,10 @@ CHANGES = {
     "site_groups[0].tokens.frames": lambda f: (
         dataclasses.replace(f.group, tokens=TokenLayout(cls=1, registers=1, grid=(2, 1), frames=2)),
     ),
-    "compute_dtype": lambda f: "bfloat16",
-    "codec": lambda f: "float16",
-    "final_norm.eps": lambda f: FinalNorm(kind="layer_norm", eps=1e-5),
-    "final_norm.kind": lambda f: FinalNorm(kind="rms_norm", eps=1e-6),
+    "compute_dtype": lambda _: "bfloat16",
+    "codec": lambda _: "float16",
+    "final_norm.eps": lambda _: FinalNorm(kind="layer_norm", eps=1e-5),
+    "final_norm.kind": lambda _: FinalNorm(kind="rms_norm", eps=1e-6),
     "constants.spread": lambda f: f.constants | {"spread": "0f" * 32},
 }
 
@@ -124,15 +124,15 @@ def test_arrays_are_hashed_by_value_not_by_memory():
 @pytest.mark.parametrize(
     ("build", "field"),
     [
-        (lambda f: BackboneIdentity(name="x", weights_sha256="5A" * 32, depth=1), "weights_sha256"),
-        (lambda f: BackboneIdentity(name="x", weights_sha256="5a" * 32, depth=0), "depth"),
-        (lambda f: TokenLayout(cls=-1, registers=0, grid=(1, 1)), "cls"),
-        (lambda f: TokenLayout(cls=0, registers=0, grid=(0, 1)), "grid"),
-        (lambda f: TokenLayout(cls=0, registers=0, grid=(1, 1), frames=0), "frames"),
+        (lambda _: BackboneIdentity(name="x", weights_sha256="5A" * 32, depth=1), "weights_sha256"),
+        (lambda _: BackboneIdentity(name="x", weights_sha256="5a" * 32, depth=0), "depth"),
+        (lambda _: TokenLayout(cls=-1, registers=0, grid=(1, 1)), "cls"),
+        (lambda _: TokenLayout(cls=0, registers=0, grid=(0, 1)), "grid"),
+        (lambda _: TokenLayout(cls=0, registers=0, grid=(1, 1), frames=0), "frames"),
         (lambda f: SiteGroup(sites=(), tokens=f.group.tokens, width=1), "sites"),
         (lambda f: SiteGroup(sites=("a", "b", "a"), tokens=f.group.tokens, width=1), "not unique: a, b, a"),
-        (lambda f: FinalNorm(kind="layer_norm", eps=0.0), "eps"),
-        (lambda f: FinalNorm(kind="batch_norm", eps=0.1), "kind"),
+        (lambda _: FinalNorm(kind="layer_norm", eps=0.0), "eps"),
+        (lambda _: FinalNorm(kind="batch_norm", eps=0.1), "kind"),
         (lambda f: dataclasses.replace(f, codec="int4"), "codec"),
         (lambda f: dataclasses.replace(f, norm_applied=True), "norm_applied"),
         (lambda f: dataclasses.replace(f, views=2), "views"),

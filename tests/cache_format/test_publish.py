@@ -30,17 +30,22 @@ class Crash(BaseException):
     """Not an Exception, as KeyboardInterrupt is not."""
 
 
+def die_while_writing(path: Path) -> None:
+    with publishing(path) as file:
+        file.write(b"new")
+        file.flush()
+        raise Crash
+
+
 @pytest.mark.parametrize("old", [None, b"old"])
 def test_a_crash_in_the_block_leaves_the_old_state(tmp_path, old):
     path = tmp_path / "file"
     if old is not None:
         publish(path, old)
-    with pytest.raises(Crash), publishing(path) as file:
-        file.write(b"new")
-        file.flush()
-        raise Crash
+    with pytest.raises(Crash):
+        die_while_writing(path)
     assert (path.read_bytes() if path.exists() else None) == old
-    assert os.listdir(tmp_path) == (["file"] if old is not None else [])  # noqa: PTH208
+    assert [entry.name for entry in tmp_path.iterdir()] == (["file"] if old is not None else [])
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])

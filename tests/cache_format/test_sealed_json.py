@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,10 +74,8 @@ def test_flips_between_values_change_nothing_or_are_detected():
         for bit in range(8):
             damaged = bytearray(sealed)
             damaged[place] ^= 1 << bit
-            try:
+            with suppress(CorruptCache):
                 assert unseal(bytes(damaged), HERE) == RECORD
-            except CorruptCache:
-                pass
 
 
 def test_every_truncation_is_detected():

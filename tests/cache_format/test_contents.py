@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from losa.cache_format import LosaError, SplitContents
+from losa.cache_format.contents import place
+from losa.cache_format.identity import hash_keys
+
+SPLITS = st.lists(
+    st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8, unique=True), min_size=1, max_size=4
+)
+
+
+def split(name: str, keys: str, labels: list[int] | None = None) -> SplitContents:
+    columns = {} if labels is None else {"label": np.array(labels, np.int64)}
+    return SplitContents(name=name, keys=list(keys), labels=columns)
+
+
+def placed(splits, *, stored="", stored_labels=None, taken=()):
+    labels = {"label": np.array(stored_labels or [-1] * len(stored), np.int64)}
+    return place(
+        splits,
+        columns=["label"],
+        stored_keys=list(stored),
+        stored_labels=labels,
+        taken_names=list(taken),
+        rows_per_shard=2,
+    )
+
+
+@given(SPLITS, st.lists(st.sampled_from("efghxyz"), max_size=5, unique=True))
+@settings(deadline=None)
+def test_every_image_is_stored_once_and_every_split_finds_its_own_in_order(splits, stored):
+    contents = [
+        split(f"split{number}", keys, [ord(key) for key in keys]) for number, keys in enumerate(splits)
+    ]
+    placement = placed(contents, stored=stored, stored_labels=[ord(key) for key in stored])
+    laid_out = [*stored, *(key for new in placement.segments for key in new.keys)]
+    assert sorted(laid_out) == sorted({key for keys in splits for key in keys} | set(stored))
+    for content in contents:
+        index = placement.indices[content.name]
+        assert index.dtype == np.int64
+        assert [laid_out[row] for row in index] == content.keys
+    for new in placement.segments:
+        assert new.segment.images == len(new.keys) > 0
+        assert new.segment.keys_sha256 == hash_keys(new.keys)
+        assert new.segment.rows_per_shard == 2
+        assert new.labels["label"].tolist() == [ord(key) for key in new.keys]
+
+
+def test_a_split_of_known_images_needs_no_segment():
+    placement = placed([split("train", "abc"), split("val", "de"), split("trainval", "dacbe")])
+    assert [new.segment.name for new in placement.segments] == ["train", "val"]
+    assert placement.indices["trainval"].tolist() == [3, 0, 2, 1, 4]
+
+
+def test_segments_are_named_after_splits_and_names_are_never_taken_twice():
+    placement = placed([split("b", "xy"), split("a", "z")], stored="pq", taken=["a", "a.2"])
+    assert [new.segment.name for new in placement.segments] == ["b", "a.3"]
+    assert placement.indices["a"].tolist() == [4]
+
+
+def test_images_without_labels_get_minus_one_or_the_label_another_split_gives_them():
+    placement = placed([split("test", "abc"), split("train", "bd", [7, 8])])
+    assert [new.labels["label"].tolist() for new in placement.segments] == [[-1, 7, -1], [8]]
+    assert [new.labels["label"].dtype for new in placement.segments] == [np.int64, np.int64]
+
+
+def test_two_labels_for_one_image_are_refused():
+    with pytest.raises(LosaError) as caught:
+        placed([split("train", "ab", [0, 1]), split("val", "cb", [0, 2])])
+    assert str(caught.value) == "image 'b' has label 2 in split 'val', but 1 in another split"
+    with pytest.raises(LosaError, match="image 'b' has label 2 in split 'val', but 9 in another split"):
+        placed([split("val", "b", [2])], stored="ab", stored_labels=[0, 9])
+
+
+def test_an_undeclared_column_is_a_programming_error():
+    with pytest.raises(AssertionError, match="colour"):
+        placed([SplitContents(name="train", keys=["a"], labels={"colour": np.zeros(1, np.int64)})])
+
+
+def test_an_empty_split_is_refused():
+    with pytest.raises(LosaError, match=r"^split 'train' is empty: there is nothing to extract$"):
+        split("train", "")
+
+
+def test_a_key_listed_twice_is_refused():
+    with pytest.raises(LosaError, match=r"^split 'train': image 'b' is listed twice$"):
+        split("train", "abcb")
+
+
+def test_labels_of_another_length_are_a_programming_error():
+    with pytest.raises(AssertionError, match="labels label of split train"):
+        split("train", "abc", [1, 2])

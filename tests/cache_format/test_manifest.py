@@ -1,0 +1,236 @@
+import json
+import pickle
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from losa.cache_format import CacheError, CorruptCache, LabelColumn, Manifest, Segment
+from losa.cache_format.identity import (
+    BackboneIdentity,
+    FeatureIdentity,
+    FinalNorm,
+    Preprocessing,
+    SiteGroup,
+    TokenLayout,
+)
+from losa.cache_format.manifest import SplitRecord
+from losa.cache_format.sealed_json import seal
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,9}", fullmatch=True)
+SHA256 = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SIZES = st.integers(1, 2**24)
+
+FEATURES = st.builds(
+    FeatureIdentity,
+    backbone=st.builds(BackboneIdentity, name=TEXT, weights_sha256=SHA256, depth=st.integers(1, 10_000)),
+    preprocessing=st.builds(
+        Preprocessing,
+        input_size=st.tuples(SIZES, SIZES, SIZES),
+        interpolation=TEXT,
+        mean=st.lists(FLOATS, max_size=3).map(tuple),
+        std=st.lists(FLOATS, max_size=3).map(tuple),
+        crop_pct=st.floats(0, 10, exclude_min=True),
+        crop_mode=TEXT,
+    ),
+    site_groups=st.tuples(
+        st.builds(
+            SiteGroup,
+            sites=st.lists(TEXT, min_size=1, max_size=4, unique=True).map(tuple),
+            tokens=st.builds(
+                TokenLayout,
+                cls=st.integers(0, 16),
+                registers=st.integers(0, 1024),
+                grid=st.tuples(SIZES, SIZES),
+                frames=st.integers(1, 65_536),
+            ),
+            width=SIZES,
+        )
+    ),
+    compute_dtype=st.sampled_from(["float32", "bfloat16", "float16"]),
+    codec=st.sampled_from(["float32", "float16", "bfloat16", "int8"]),
+    final_norm=st.none()
+    | st.builds(
+        FinalNorm,
+        kind=st.sampled_from(["layer_norm", "rms_norm"]),
+        eps=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    ),
+    constants=st.dictionaries(NAMES, SHA256, max_size=3),
+)
+CLASSES = st.lists(TEXT, max_size=3).map(tuple)
+COLUMNS = st.builds(LabelColumn, name=NAMES, num_classes=st.integers(0, 2**31 - 1)) | st.builds(
+    lambda name, classes: LabelColumn(name=name, num_classes=len(classes), classes=classes), NAMES, CLASSES
+)
+SEGMENTS = st.builds(
+    Segment,
+    name=NAMES,
+    images=st.integers(1, 2**40),
+    keys_sha256=SHA256,
+    rows_per_shard=st.integers(1, 1_000_000),
+)
+SPLITS = st.builds(SplitRecord, name=NAMES, images=st.integers(1, 2**40), keys_sha256=SHA256)
+
+
+def some(records: st.SearchStrategy) -> st.SearchStrategy:
+    return st.lists(records, max_size=3, unique_by=lambda record: record.name).map(tuple)
+
+
+MANIFESTS = st.builds(
+    Manifest,
+    dataset=TEXT,
+    features=FEATURES,
+    labels=some(COLUMNS),
+    segments=some(SEGMENTS),
+    splits=some(SPLITS),
+    provenance=st.dictionaries(TEXT, TEXT, max_size=3),
+)
+
+
+@pytest.fixture
+def manifest(recipe):
+    return Manifest(
+        dataset="zoo",
+        features=recipe.features,
+        labels=recipe.columns,
+        segments=(Segment(name="train", images=7, keys_sha256="11" * 32, rows_per_shard=3),),
+        splits=(SplitRecord(name="train", images=7, keys_sha256="22" * 32),),
+        provenance={"losa": "0.1.0"},
+    )
+
+
+@given(MANIFESTS)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_written_is_read(manifest):
+    with tempfile.TemporaryDirectory() as folder:
+        manifest.write(Path(folder))
+        read = Manifest.read(Path(folder))
+    assert read == manifest
+    assert read.to_json() == manifest.to_json()
+    assert read.features.sha256 == manifest.features.sha256
+    assert pickle.loads(pickle.dumps(manifest)) == manifest
+
+
+def test_a_manifest_is_one_readable_file_of_its_fields(manifest, tmp_path):
+    manifest.write(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.json"]
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    assert list(content) == [
+        "format",
+        "version",
+        "store",
+        "dataset",
+        "features",
+        "labels",
+        "segments",
+        "splits",
+        "provenance",
+        "record_crc32c",
+    ]
+    assert (content["format"], content["version"], content["store"]) == ("losa-cache", 1, "zarr")
+
+
+def test_a_folder_without_manifest_is_no_cache(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(CacheError) as caught:
+            Manifest.read(path)
+        assert str(caught.value) == f"{path} is not a cache: it has no manifest.json"
+
+
+@pytest.mark.parametrize("version", [2, 0, "1", None])
+def test_another_version_asks_for_another_losa(manifest, tmp_path, version):
+    content = manifest.to_json() | {"version": version, "features": "unknown"}
+    (tmp_path / "manifest.json").write_bytes(seal(content))
+    with pytest.raises(CacheError) as caught:
+        Manifest.read(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / 'manifest.json'}: format version {version!r}; this losa reads version 1: "
+        "install a newer one"
+    )
+
+
+def test_every_problem_of_an_invalid_manifest_is_listed(manifest, tmp_path):
+    content = manifest.to_json()
+    content["features"]["codec"] = "int3"
+    content["segments"][0]["images"] = -1
+    content["splits"][0]["name"] = "../train"
+    content["surprise"] = 1
+    del content["dataset"]
+    (tmp_path / "manifest.json").write_bytes(seal(content))
+    with pytest.raises(CorruptCache) as caught:
+        Manifest.read(tmp_path)
+    first, *problems = str(caught.value).splitlines()
+    assert first == f"{tmp_path / 'manifest.json'} is not a valid manifest:"
+    assert [problem.split(":")[0].strip() for problem in problems] == [
+        "dataset",
+        "features.codec",
+        "segments.0.images",
+        "splits.0.name",
+        "surprise",
+    ]
+    assert "'int8' (found 'int3')" in problems[1]
+    assert problems[2].endswith("greater than or equal to 1 (found -1)")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("features", "backbone", "depth"), "6"),
+        (("features", "backbone", "depth"), 6.5),
+        (("features", "norm_applied"), True),
+        (("features", "site_groups"), []),
+        (("labels", 0, "num_classes"), 4),
+        (("segments", 0, "rows_per_shard"), 0),
+        (("segments", 0, "keys_sha256"), "11" * 31),
+        (("format",), "zip"),
+        (("store",), "hdf5"),
+        (("provenance",), {"threads": 2}),
+        (("splits",), None),
+    ],
+)
+def test_values_of_a_wrong_type_or_range_are_refused_with_their_place(manifest, tmp_path, place, value):
+    content = json.loads(json.dumps(manifest.to_json()))
+    *outer, last = place
+    inner = content
+    for step in outer:
+        inner = inner[step]
+    inner[last] = value
+    (tmp_path / "manifest.json").write_bytes(seal(content))
+    with pytest.raises(CorruptCache, match=".".join(map(str, outer or place))):
+        Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["segments", "splits", "labels"])
+def test_names_must_be_unique(manifest, what):
+    records = getattr(manifest, what)
+    with pytest.raises(ValidationError, match=f"{what}: names are not unique: {records[0].name}, "):
+        replace(manifest, **{what: (records[0], *records)})
+
+
+def test_class_names_must_fit_their_number():
+    with pytest.raises(ValidationError, match="label column animal: 3 classes, 2 names"):
+        LabelColumn(name="animal", num_classes=3, classes=("ant", "bee"))
+
+
+def test_an_unknown_split_lists_the_known_ones(manifest):
+    assert manifest.split("train").images == 7
+    with pytest.raises(CacheError, match=r"^the cache has no split 'test'; it has: train$"):
+        manifest.split("test")
+    with pytest.raises(CacheError, match=r"^the cache has no split 'test'; it has: none$"):
+        replace(manifest, splits=()).split("test")
+
+
+@given(st.integers(1, 500), st.integers(1, 60))
+@settings(deadline=None)
+def test_the_shards_of_a_segment_cover_its_rows_once(images, rows_per_shard):
+    segment = Segment(name="s", images=images, keys_sha256="00" * 32, rows_per_shard=rows_per_shard)
+    shards = [segment.rows(shard) for shard in range(segment.shards)]
+    assert [row for rows in shards for row in rows] == list(range(images))
+    assert all(len(rows) == rows_per_shard for rows in shards[:-1])
+    assert 1 <= len(shards[-1]) <= rows_per_shard
