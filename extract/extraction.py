@@ -176,7 +176,10 @@ class Extractor:
         images = sum(len(batch) for _, _, batch in jobs)
         waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
         invalid = 0
-        with ShardThread(writer) as shards, tqdm(total=images, unit="img", desc="extracting") as bar:
+        with (
+            ShardThread(writer) as shards,
+            tqdm(total=images, unit="img", desc="extracting", disable=None) as bar,
+        ):
             clock = time.perf_counter()
             for segment, shard, _ in jobs:
                 batch = next(decoded)

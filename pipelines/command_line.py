@@ -108,6 +108,12 @@ def help_text(config_name: str) -> str:
 
 def explain(error: Exception, known: list[str]) -> str:
     """An error in one paragraph; a misspelt option comes with the nearest right one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        # Hydra wraps what goes wrong while it resolves a folder's name.
+        if isinstance(cause, LosaError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
     text = str(error).strip()
     misspelt = re.match(r"Could not override '([^']+)'", text)
     if misspelt:

@@ -1,0 +1,25 @@
+"""What side networks need to know about the features they read."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from losa.cache_format.errors import LosaError
+from losa.cache_format.identity import FinalNorm, TokenLayout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """Shapes and constants of the activations of some sites of one backbone."""
+
+    sites: tuple[str, ...]
+    tokens: TokenLayout
+    width: int
+    final_norm: FinalNorm | None = None
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    """Arrays of the final norm: ``final_norm.weight`` and ``final_norm.bias``, each (width,)."""
+
+    def refuse_cls_pool(self) -> None:
+        """Refuse ``pool=cls`` where there is no cls token."""
+        if not self.tokens.cls:
+            raise LosaError("pool=cls: this backbone has no class token; use pool=mean")

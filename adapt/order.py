@@ -1,0 +1,25 @@
+"""Which images form which batch: a function of (data seed, epoch), never of history."""
+
+import numpy as np
+from jaxtyping import Int64
+
+
+def shuffled_batches(
+    images: int, batch_size: int, data_seed: int, epoch: int
+) -> list[Int64[np.ndarray, "batch"]]:
+    """Positions of one epoch's batches; the last one may be smaller.
+
+    >>> [len(batch) for batch in shuffled_batches(10, 4, data_seed=0, epoch=3)]
+    [4, 4, 2]
+    """
+    generator = np.random.Generator(np.random.Philox(key=[data_seed % 2**64, epoch]))
+    return _cut(generator.permutation(images), batch_size)
+
+
+def ordered_batches(images: int, batch_size: int) -> list[Int64[np.ndarray, "batch"]]:
+    """Positions in order, cut into batches."""
+    return _cut(np.arange(images), batch_size)
+
+
+def _cut(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

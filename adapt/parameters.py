@@ -1,0 +1,31 @@
+"""Parameters with a leading members axis, initialised from (seed, name) alone."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def seeded_normal(seed: int, name: str, shape: Sequence[int], std: float) -> Tensor:
+    """Normal values that depend on the seed and the name, not on what was drawn before.
+
+    Args:
+        seed: of the member.
+        name: of the parameter.
+        shape: of one member's parameter.
+        std: standard deviation; 0 gives zeros.
+    """
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.randn(*shape, generator=generator) * std
+
+
+def member_normal(seeds: Sequence[int], name: str, shape: Sequence[int], std: float) -> nn.Parameter:
+    """One parameter ``(members, *shape)``; a member's part is the same in any company."""
+    return nn.Parameter(torch.stack([seeded_normal(seed, name, shape, std) for seed in seeds]))
+
+
+def member_constant(seeds: Sequence[int], shape: Sequence[int], value: float) -> nn.Parameter:
+    """One parameter ``(members, *shape)`` that starts at a constant."""
+    return nn.Parameter(torch.full((len(seeds), *shape), value))

@@ -1,0 +1,96 @@
+"""A trained side network on disk: its tensors, and a description that names cache and backbone."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from losa.adapt.config import AdaptConfig
+from losa.adapt.features import FeatureSpec
+from losa.adapt.side_networks import SideNetwork, make_side_network
+from losa.cache_format import LosaError
+from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
+from losa.cache_format.identity import FeatureIdentity, FinalNorm, TokenLayout
+from losa.cache_format.publish import publish
+
+TENSORS_NAME = "side_network.safetensors"
+DESCRIPTION_NAME = "side_network.json"
+VERSION = 1
+
+
+def save_side_network(
+    folder: Path, network: SideNetwork, member: int, identity: FeatureIdentity, classes: list[str] | None
+) -> None:
+    """Write one member: tensors without the members axis, frozen norms included, and the description."""
+    tensors = {name: parameter[member] for name, parameter in network.named_parameters()}
+    tensors |= dict(network.named_buffers())
+    stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    final_norm = network.features.final_norm
+    description = {
+        "format": "losa-side-network",
+        "version": VERSION,
+        "config": asdict(network.config),
+        "sites": list(network.features.sites),
+        "tokens": asdict(network.features.tokens),
+        "width": network.features.width,
+        "final_norm": None if final_norm is None else asdict(final_norm),
+        "num_classes": network.num_classes,
+        "classes": classes,
+        "features_sha256": identity.sha256,
+        "backbone": asdict(identity.backbone),
+        "preprocessing": asdict(identity.preprocessing),
+    }
+    publish(folder / TENSORS_NAME, save(stored))
+    publish(folder / DESCRIPTION_NAME, json.dumps(description, indent=2).encode() + b"\n")
+
+
+def load_side_network(folder: Path) -> SideNetwork:
+    """Read a network of one member, on the CPU and in eval mode.
+
+    Raises:
+        LosaError: files are missing, damaged or do not fit each other.
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION_NAME).read_bytes())
+        tensors = load_file(folder / TENSORS_NAME)
+    except FileNotFoundError as error:
+        raise LosaError(f"{folder} holds no side network: {error.filename} is missing") from None
+    except (ValueError, SafetensorError) as error:
+        raise LosaError(f"{folder} holds a damaged side network: {error}") from None
+    try:
+        network = _rebuild(description, tensors)
+    except (KeyError, TypeError, ValidationError) as error:
+        raise LosaError(f"{folder / DESCRIPTION_NAME} is not a valid description: {error}") from None
+    own = dict(network.named_parameters()) | dict(network.named_buffers())
+    expected = {name: tuple(value.shape[1:]) for name, value in network.named_parameters()}
+    expected |= {name: tuple(value.shape) for name, value in network.named_buffers()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if found != expected:
+        raise LosaError(f"{folder / TENSORS_NAME}: expected tensors {expected}, found {found}")
+    with torch.no_grad():
+        for name, value in tensors.items():
+            own[name].copy_(value)
+    return network.eval()
+
+
+def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> SideNetwork:
+    def parse(kind: Any, value: Any) -> Any:
+        return None if value is None else TypeAdapter(kind).validate_json(json.dumps(value))
+
+    width = description["width"]
+    names = {NORM_WEIGHT: "head.final_norm_weight", NORM_BIAS: "head.final_norm_bias"}
+    features = FeatureSpec(
+        sites=tuple(description["sites"]),
+        tokens=parse(TokenLayout, description["tokens"]),
+        width=width,
+        final_norm=parse(FinalNorm, description["final_norm"]),
+        constants={name: np.zeros(width, np.float32) for name, key in names.items() if key in tensors},
+    )
+    config: AdaptConfig = parse(AdaptConfig, description["config"])
+    return make_side_network(config, features, description["num_classes"], [config.seed])

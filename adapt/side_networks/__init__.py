@@ -1,0 +1,21 @@
+"""Side networks, one file each, and the one place that maps their names to code."""
+
+from collections.abc import Sequence
+
+from losa.adapt.config import AdaptConfig, SideKind
+from losa.adapt.features import FeatureSpec
+from losa.adapt.side_networks.base import SideNetwork
+from losa.adapt.side_networks.last import LAST
+from losa.adapt.side_networks.linear import LinearProbe
+from losa.adapt.side_networks.losa import LoSA
+
+__all__ = ["LAST", "SIDE_NETWORKS", "LinearProbe", "LoSA", "SideNetwork", "make_side_network"]
+
+SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {"losa": LoSA, "last": LAST, "linear": LinearProbe}
+
+
+def make_side_network(
+    config: AdaptConfig, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+) -> SideNetwork:
+    """The side network that a configuration describes, freshly initialised; see `SideNetwork`."""
+    return SIDE_NETWORKS[config.side](config, features, num_classes, seeds)

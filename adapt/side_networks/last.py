@@ -1,0 +1,65 @@
+"""LAST, low-rank attention side-tuning (arXiv 2402.04009).
+
+    u_i = LSA_i(u_{i-1} + z_i)
+
+z_i are the cached activations of the sites. LSA is a pre-norm multi-head self-attention in ``rank``
+dimensions with a residual and no feed-forward network; the norm has weight and bias, the projections have
+no biases. The representation used is corrected for the features that the stream has summed up:
+``u_m - sum_{i<m} z_i``, which equals the last site's features plus all updates.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from losa.adapt.config import AdaptConfig
+from losa.adapt.features import FeatureSpec
+from losa.adapt.parameters import member_constant, member_normal
+from losa.adapt.side_networks.base import SideNetwork
+from losa.adapt.stream import Materialised, Stream
+from losa.cache_format.errors import LosaError
+
+
+class LAST(SideNetwork):
+    """One attention for every site: ``4 * width * rank + 2 * width`` parameters."""
+
+    def __init__(
+        self, config: AdaptConfig, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+    ) -> None:
+        super().__init__(config, features, num_classes, seeds)
+        layers, rank, width = len(features.sites), config.rank, features.width
+        if rank % config.heads:
+            raise LosaError(f"rank={rank}: side=last needs a multiple of heads={config.heads}")
+        self.norm_weight = member_constant(seeds, (layers, width), 1.0)
+        self.norm_bias = member_constant(seeds, (layers, width), 0.0)
+        self.query_key_value = member_normal(seeds, "query_key_value", (layers, width, 3 * rank), width**-0.5)
+        self.up = member_constant(seeds, (layers, rank, width), 0.0)
+
+    def pooled(
+        self, activations: Float[Tensor, "images sites tokens width"]
+    ) -> Float[Tensor, "members images width"]:
+        """``z_m`` plus all updates, pooled."""
+        sums = activations.cumsum(dim=1)
+        stream = Materialised(
+            lambda layer: sums[:, layer],
+            activations[:, -1],
+            members=self.members,
+            norm=self.config.norm,
+            tokens=self.features.tokens,
+        )
+        for layer in range(len(self.features.sites)):
+            stream.enter(layer)
+            stream.update(self._attend(stream, layer), self.up[:, layer])
+        return stream.pool(self.config.pool)
+
+    def _attend(self, stream: Stream, layer: int) -> Float[Tensor, "members images tokens rank"]:
+        projection = self.query_key_value[:, layer]
+        # The stream's norm has no weight and bias of its own: they are folded into the projection.
+        projected = stream.project(self.norm_weight[:, layer, :, None] * projection)
+        projected = projected + (self.norm_bias[:, layer, None] @ projection)[:, None]
+        heads = projected.unflatten(-1, (3, self.config.heads, -1)).movedim(-2, 2)
+        query, key, value = heads.unbind(dim=-2)
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        return attended.movedim(2, -2).flatten(-2)

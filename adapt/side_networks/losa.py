@@ -1,0 +1,85 @@
+"""LoSA, low-rank side adaptation (arXiv 2402.02887).
+
+    y_0 = b_L        y_i = g_i(b_i + y_{i-1}) + y_{i-1}
+
+b_i are the cached activations of the sites, b_L those of the last one, and g_i is a low-rank mixer: one
+low-rank MLP along the width and one along the tokens. The paper leaves open their order, whether the
+second sees what the first added, norms and biases. Here the second sees it, so that all last projections
+can start at zero and the network starts as the identity; the rest are options.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from losa.adapt.config import AdaptConfig
+from losa.adapt.features import FeatureSpec
+from losa.adapt.parameters import member_constant, member_normal
+from losa.adapt.side_networks.base import SideNetwork
+from losa.adapt.stream import Materialised, Stream
+
+
+class LoSA(SideNetwork):
+    """One mixer for every site: ``2 * width * rank + 2 * tokens * rank`` parameters without biases."""
+
+    def __init__(
+        self, config: AdaptConfig, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+    ) -> None:
+        super().__init__(config, features, num_classes, seeds)
+        layers, rank = len(features.sites), config.rank
+        tokens, width = features.tokens.count, features.width
+        self.channel_down = member_normal(seeds, "channel_down", (layers, width, rank), width**-0.5)
+        self.channel_up = member_constant(seeds, (layers, rank, width), 0.0)
+        self.token_down = member_normal(seeds, "token_down", (layers, tokens, rank), tokens**-0.5)
+        self.token_up = member_constant(seeds, (layers, tokens, rank), 0.0)
+        if config.bias:
+            self.channel_down_bias = member_constant(seeds, (layers, rank), 0.0)
+            self.channel_up_bias = member_constant(seeds, (layers, 1, width), 0.0)
+            self.token_down_bias = member_constant(seeds, (layers, rank), 0.0)
+            self.token_up_bias = member_constant(seeds, (layers, tokens, 1), 0.0)
+        mixers = (self._mix_channels, self._mix_tokens)
+        self._mixers = mixers if config.order == "channel_token" else mixers[::-1]
+
+    def pooled(
+        self, activations: Float[Tensor, "images sites tokens width"]
+    ) -> Float[Tensor, "members images width"]:
+        """``y_L'``, pooled."""
+        last = activations[:, -1]
+        stream = Materialised(
+            lambda layer: activations[:, layer] + last,
+            last,
+            members=self.members,
+            norm=self.config.norm,
+            tokens=self.features.tokens,
+        )
+        for layer in range(len(self.features.sites)):
+            stream.enter(layer)
+            for mix in self._mixers:
+                mix(stream, layer)
+        return stream.pool(self.config.pool)
+
+    def _mix_channels(self, stream: Stream, layer: int) -> None:
+        hidden = stream.project(self.channel_down[:, layer])
+        up = self.channel_up[:, layer]
+        if self.config.bias:
+            hidden = hidden + self.channel_down_bias[:, layer, None, None]
+        hidden = functional.gelu(hidden)
+        if self.config.bias:
+            # A bias of the last projection is one more rank: a column of ones times the bias.
+            hidden = torch.cat([hidden, torch.ones_like(hidden[..., :1])], dim=-1)
+            up = torch.cat([up, self.channel_up_bias[:, layer]], dim=-2)
+        stream.update(hidden, up)
+
+    def _mix_tokens(self, stream: Stream, layer: int) -> None:
+        hidden = stream.project_tokens(self.token_down[:, layer])
+        up = self.token_up[:, layer]
+        if self.config.bias:
+            hidden = hidden + self.token_down_bias[:, layer, None, :, None]
+        hidden = functional.gelu(hidden)
+        if self.config.bias:
+            hidden = torch.cat([hidden, torch.ones_like(hidden[..., :1, :])], dim=-2)
+            up = torch.cat([up, self.token_up_bias[:, layer]], dim=-1)
+        stream.update(up, hidden)
