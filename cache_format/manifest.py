@@ -1,5 +1,6 @@
 """The manifest: one JSON file that says what a cache is and what it holds."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.identity import STRICT, Count, FeatureIdentity, Name, Sha256
 from losa.cache_format.publish import publish
-from losa.cache_format.sealed_json import canonical, seal, unseal
+from losa.cache_format.sealed_json import seal, unseal
 
 MANIFEST_NAME = "manifest.json"
 VERSION: Literal[1] = 1
@@ -132,7 +133,8 @@ class Manifest:
             )
         try:
             # From text, not from the parsed values: strict mode takes a list for a tuple only in JSON.
-            return _ADAPTER.validate_json(canonical(content))
+            # In the order of the file, so that a manifest that is written again changes only where it grows.
+            return _ADAPTER.validate_json(json.dumps(content))
         except ValidationError as error:
             problems = [
                 f"  {'.'.join(str(part) for part in problem['loc']) or 'manifest'}: {problem['msg']}"

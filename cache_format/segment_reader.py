@@ -95,8 +95,10 @@ class SegmentReader:
             if found != expected[position]:
                 segment = self.files.segment
                 key = read_keys(self.files.folder, segment)[row]
+                # The checksum is of codes and scales together: either file may be the damaged one.
+                paths = " or ".join(str(path) for path in self.files.sizes(shard))
                 raise CorruptCache(
-                    f"{self.files.codes_path(shard)}: image {key!r} (row {row} of segment {segment.name!r}), "
+                    f"{paths}: image {key!r} (row {row} of segment {segment.name!r}), "
                     f"site {self.files.group.sites[position]!r}: expected crc32c {expected[position]:08x}, "
                     f"found {found:08x}. Delete {self.files.commit_path(shard)} and run the same "
                     "losa-extract command again: it makes this shard anew"

@@ -95,6 +95,9 @@ class ShardWriter:
             values = np.zeros((sites, tokens, width), self._files.storage)
         if scales is None and self._files.scaled:
             scales = np.zeros((sites, tokens), SCALE_DTYPE)
+        elif scales is not None:
+            # A copy, because scales wait for the end of the shard and the caller may use its buffers again.
+            scales = np.array(scales, SCALE_DTYPE, order="C")
         expected = ((sites, tokens, width), np.dtype(self._files.storage))
         assert (values.shape, values.dtype) == expected, f"{values.dtype}{values.shape}, not {expected}"
         values = np.ascontiguousarray(values)

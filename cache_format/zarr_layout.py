@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from crc32c import crc32c
 
-from losa.cache_format.errors import CorruptCache, IncompleteCache
+from losa.cache_format.errors import CorruptCache
 from losa.cache_format.publish import make_folder, publish
 
 METADATA_NAME = "zarr.json"
@@ -100,8 +100,8 @@ def read_array(folder: Path, dtype: str, shape: Sequence[int]) -> np.ndarray:
     """Read an array written by `write_array`, knowing dtype and shape from elsewhere.
 
     Raises:
-        IncompleteCache: the file is missing.
-        CorruptCache: its length or its checksum is wrong.
+        CorruptCache: the file is missing, or its length or its checksum is wrong. (Not IncompleteCache:
+            a manifest is published after the arrays it speaks of, and no later run makes them again.)
     """
     path = folder / chunk_name(*[0] * len(shape))
     count = int(np.prod(shape, dtype=object))
@@ -114,7 +114,7 @@ def read_array(folder: Path, dtype: str, shape: Sequence[int]) -> np.ndarray:
             raise CorruptCache(f"{path}: expected {expected} bytes, found {found}")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise IncompleteCache(f"{path} is missing: run the same losa-extract command again") from None
+        raise CorruptCache(f"{path}: expected {expected} bytes, found no file") from None
     body, stored = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
     if checksum(body) != stored:
         raise CorruptCache(f"{path}: its crc32c does not fit its content")
