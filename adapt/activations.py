@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -16,6 +16,7 @@ AHEAD = 2
 """Batches that are read while one is computed."""
 
 
+@runtime_checkable  # so that beartype can check it while the tests run
 class ActivationSource(Protocol):
     """Activations of a split, on the compute device."""
 

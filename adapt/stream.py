@@ -13,7 +13,7 @@ features have no members axis.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,7 @@ from losa.cache_format.identity import TokenLayout
 NORM_EPS = 1e-6
 
 
+@runtime_checkable  # so that beartype can check it while the tests run
 class Stream(Protocol):
     """The contract. ``enter`` must come before the projections of a layer."""
 

@@ -15,11 +15,16 @@ _log = logging.getLogger(__name__)
 
 def task(composed: DictConfig) -> dict[str, Any]:
     """Train one member; the summary goes to the table of a multirun."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = _from_here(Path(HydraConfig.get().runtime.output_dir))
     summary = adapt(to_config(AdaptConfig, composed), folder)
     scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary["accuracy"].items())
     _log.info("%s: %s, %s parameters", folder, scores, f"{summary['parameters']:,}")
     return summary
+
+
+def _from_here(folder: Path) -> Path:
+    """Relative to the current folder where it lies below it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def member_name(_root_: DictConfig) -> str:

@@ -60,6 +60,8 @@ class LAST(SideNetwork):
         projected = stream.project(self.norm_weight[:, layer, :, None] * projection)
         projected = projected + (self.norm_bias[:, layer, None] @ projection)[:, None]
         heads = projected.unflatten(-1, (3, self.config.heads, -1)).movedim(-2, 2)
-        query, key, value = heads.unbind(dim=-2)
-        attended = functional.scaled_dot_product_attention(query, key, value)
-        return attended.movedim(2, -2).flatten(-2)
+        # Members join images: torch's fused attention takes four axes.
+        query, key, value = heads.flatten(0, 1).unbind(dim=-2)
+        attended: Tensor = functional.scaled_dot_product_attention(query, key, value)
+        members, images, tokens, _ = projected.shape
+        return attended.transpose(-3, -2).reshape(members, images, tokens, -1)
