@@ -12,7 +12,9 @@ def shuffled_batches(
     >>> [len(batch) for batch in shuffled_batches(10, 4, data_seed=0, epoch=3)]
     [4, 4, 2]
     """
-    generator = np.random.Generator(np.random.Philox(key=[data_seed % 2**64, epoch]))
+    # An array: numpy makes floats of a list whose numbers need both int64 and uint64.
+    key = np.array([data_seed % 2**64, epoch], np.uint64)
+    generator = np.random.Generator(np.random.Philox(key=key))
     return _cut(generator.permutation(images), batch_size)
 
 

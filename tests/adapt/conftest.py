@@ -1,0 +1,246 @@
+"""What the tests of adaptation build: features, side networks, toy activations and a toy cache."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, SideNetwork, make_side_network
+from losa.cache_format import CacheWriter, LabelColumn, SiteStatistics, SplitContents, make_codec
+from losa.cache_format.codecs import Calibration, calibrate, needs_calibration
+from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
+from losa.cache_format.identity import (
+    BackboneIdentity,
+    CodecName,
+    FeatureIdentity,
+    FinalNorm,
+    Preprocessing,
+    SiteGroup,
+    TokenLayout,
+    hash_array,
+)
+from losa.cache_format.keys import read_keys
+
+
+@pytest.fixture
+def make_config() -> Callable[..., AdaptConfig]:
+    """``make_config(**options)``: a configuration on the CPU."""
+    return lambda **options: AdaptConfig(**({"cache": "unused", "device": "cpu"} | options))
+
+
+@pytest.fixture
+def make_features() -> Callable[..., FeatureSpec]:
+    """``make_features(sites, width, norm, **layout)``: features with random constants of the final norm."""
+
+    def make(
+        sites: int = 3, width: int = 8, norm: FinalNorm | None | str = "default", **layout: Any
+    ) -> FeatureSpec:
+        rng = np.random.default_rng(0)
+        final_norm = FinalNorm(kind="layer_norm", eps=1e-6) if norm == "default" else norm
+        constants = {
+            NORM_WEIGHT: rng.uniform(0.5, 2, width).astype(np.float32),
+            NORM_BIAS: rng.normal(size=width).astype(np.float32),
+        }
+        return FeatureSpec(
+            sites=tuple(f"block.{index:02d}" for index in range(sites)),
+            tokens=TokenLayout(**({"cls": 1, "registers": 1, "grid": (2, 2)} | layout)),
+            width=width,
+            final_norm=final_norm,
+            constants={} if final_norm is None else constants,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_network(make_config: Any, make_features: Any) -> Callable[..., SideNetwork]:
+    """``make_network(side, seeds, features, **options)``: freshly initialised, in float64."""
+
+    def make(
+        side: str, seeds: Sequence[int] = (0,), features: FeatureSpec | None = None, **options: Any
+    ) -> SideNetwork:
+        config = make_config(side=side, **({"rank": 4, "heads": 2} | options))
+        return make_side_network(config, features or make_features(), 3, seeds).double()
+
+    return make
+
+
+@pytest.fixture
+def randomise() -> Callable[[SideNetwork], SideNetwork]:
+    """Gives every parameter random values that are not zero; a fresh network has zeros that hide mistakes."""
+
+    def randomised(network: SideNetwork) -> SideNetwork:
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+                parameter.copy_(0.5 * noise + 0.1)
+        return network
+
+    return randomised
+
+
+@pytest.fixture
+def activations_of() -> Callable[..., torch.Tensor]:
+    """``activations_of(features, images)``: random, (images, sites, tokens, width), float64."""
+
+    def make(features: FeatureSpec, images: int = 5, seed: int = 0) -> torch.Tensor:
+        shape = (images, len(features.sites), features.tokens.count, features.width)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.2
+
+    return make
+
+
+class InMemory:
+    """An `ActivationSource` that holds its activations."""
+
+    def __init__(self, activations: torch.Tensor) -> None:
+        self.activations = activations
+
+    def read(self, indices: np.ndarray) -> torch.Tensor:
+        return self.activations[torch.from_numpy(indices)]
+
+
+def separable(labels: np.ndarray, shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
+    """float32 activations whose every token lies near a point that belongs to the image's label."""
+    classes = np.random.default_rng(7).normal(size=(64, shape[-1]))
+    noise = np.random.default_rng(seed).normal(scale=0.5, size=(len(labels), *shape))
+    return (classes[labels][:, None, None] + noise).astype(np.float32)
+
+
+@pytest.fixture
+def toy_data() -> Callable[..., LabelledActivations]:
+    """``toy_data(features, images)``: separable activations of three classes, in memory."""
+
+    def make(features: FeatureSpec, images: int = 30, seed: int = 0) -> LabelledActivations:
+        labels = np.arange(images) % 3
+        shape = (len(features.sites), features.tokens.count, features.width)
+        activations = torch.from_numpy(separable(labels, shape, seed))
+        return LabelledActivations(source=InMemory(activations), positions=np.arange(images), labels=labels)
+
+    return make
+
+
+@dataclass(frozen=True)
+class ToyCache:
+    """A cache of separable activations; ``dataclasses.replace`` makes another one."""
+
+    splits: dict[str, int] = field(default_factory=lambda: {"train": 24, "val": 9, "test": 12})
+    tokens: TokenLayout = field(default_factory=lambda: TokenLayout(cls=1, registers=1, grid=(2, 2)))
+    sites: tuple[str, ...] = ("embed", "block.00", "block.01", "block.02")
+    width: int = 8
+    codec: CodecName = "float32"
+    unreadable: frozenset[str] = frozenset()
+    seed: int = 0
+
+    columns = (
+        LabelColumn(name="label", num_classes=3, classes=("ant", "bee", "cat")),
+        LabelColumn(name="some", num_classes=3),
+        LabelColumn(name="none", num_classes=3),
+        LabelColumn(name="same", num_classes=3),
+        LabelColumn(name="single", num_classes=1),
+    )
+
+    def contents(self, split: str) -> SplitContents:
+        """``label`` runs through the classes, ``some`` misses every other one, ``none`` misses all."""
+        images = self.splits[split]
+        labels = np.arange(images) % 3
+        return SplitContents(
+            name=split,
+            keys=[f"{split}/{number:03d}.png" for number in range(images)],
+            labels={
+                "label": labels,
+                "some": np.where(np.arange(images) % 2, -1, labels),
+                "none": np.full(images, -1),
+                "same": np.ones(images, np.int64),
+                "single": np.zeros(images, np.int64),
+            },
+        )
+
+    def activations(self, split: str) -> np.ndarray:
+        """(images, sites, tokens, width)."""
+        shape = (len(self.sites), self.tokens.count, self.width)
+        seed = self.seed + 100 * list(self.splits).index(split)
+        return separable(self.contents(split).labels["label"], shape, seed)
+
+    @cached_property
+    def by_key(self) -> dict[str, np.ndarray]:
+        """Activations of every image."""
+        return {
+            key: image
+            for split in self.splits
+            for key, image in zip(self.contents(split).keys, self.activations(split), strict=True)
+        }
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Of all images, if the codec has one."""
+        return calibrate(np.stack(list(self.by_key.values()))) if needs_calibration(self.codec) else None
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """The final norm, and the calibration if there is one."""
+        constants = {
+            NORM_WEIGHT: np.linspace(1, 2, self.width, dtype=np.float32),
+            NORM_BIAS: np.linspace(-1, 0, self.width, dtype=np.float32),
+        }
+        if self.calibration is not None:
+            constants |= {CENTRE: self.calibration.centre, SPREAD: self.calibration.spread}
+        return constants
+
+    @property
+    def features(self) -> FeatureIdentity:
+        """The identity. Other seeds stand for other weights."""
+        return FeatureIdentity(
+            backbone=BackboneIdentity(name="vit_nano.toy", weights_sha256=f"{self.seed:064x}", depth=3),
+            preprocessing=Preprocessing(
+                input_size=(3, 32, 32),
+                interpolation="bicubic",
+                mean=(0.5,) * 3,
+                std=(0.5,) * 3,
+                crop_pct=1.0,
+                crop_mode="center",
+            ),
+            site_groups=(SiteGroup(sites=self.sites, tokens=self.tokens, width=self.width),),
+            compute_dtype="float32",
+            codec=self.codec,
+            final_norm=FinalNorm(kind="layer_norm", eps=1e-6),
+            constants={name: hash_array(array) for name, array in self.constants.items()},
+        )
+
+    def write(self, path: Path, shards: int | None = None) -> Path:
+        """Write the first so many shards, or all."""
+        codec = make_codec(self.codec, self.calibration)
+        with CacheWriter(
+            path,
+            dataset="toy",
+            features=self.features,
+            constants=self.constants,
+            labels=self.columns,
+            splits=[self.contents(name) for name in self.splits],
+            rows_per_shard=5,
+            provenance={},
+        ) as writer:
+            for segment, shard in writer.missing()[:shards]:
+                rows = segment.rows(shard)
+                keys = read_keys(writer.files(segment).folder, segment)[rows.start : rows.stop]
+                readable = [self.by_key[key] for key in keys if key not in self.unreadable]
+                outcomes = ["broken" if key in self.unreadable else bytes(16) for key in keys]
+                with writer.shard(segment, shard) as out:
+                    out.append(codec.encode(np.stack(readable)), outcomes, self._statistics())
+        return path
+
+    def _statistics(self) -> list[SiteStatistics]:
+        empty = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
+        return [empty] * len(self.sites)
+
+
+@pytest.fixture
+def toy_cache() -> ToyCache:
+    """Splits train, val and test of three classes; not yet written."""
+    return ToyCache()
