@@ -13,7 +13,7 @@ from losa.cache_format.identity import hash_keys
 from losa.cache_format.keys import read_keys, write_keys
 from losa.cache_format.zarr_layout import write_array
 
-KEYS = ["a/1.png", "größe.jpg", "", "\U0001f40d/\0", "z"]
+KEYS = ["größe.jpg", "", "\U0001f40d/\0"]
 
 
 def segment_of(keys: list[str]) -> Segment:
@@ -21,7 +21,7 @@ def segment_of(keys: list[str]) -> Segment:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=12, unique=True))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_keys_of_any_unicode_come_back(keys):
     with tempfile.TemporaryDirectory() as folder:
         write_keys(Path(folder), keys)
@@ -53,7 +53,7 @@ def test_the_keys_of_another_segment_are_refused(tmp_path):
     write_keys(tmp_path, KEYS)
     with pytest.raises(CorruptCache, match="not the keys whose hash stands in the manifest"):
         read_keys(tmp_path, segment_of(KEYS[::-1]))
-    with pytest.raises(CorruptCache, match="expected 44 bytes, found 52"):
+    with pytest.raises(CorruptCache, match="expected 28 bytes, found 36"):
         read_keys(tmp_path, segment_of(KEYS[:-1]))
 
 

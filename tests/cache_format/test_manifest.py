@@ -105,7 +105,7 @@ def manifest(recipe):
 
 
 @given(MANIFESTS)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_is_read(manifest):
     with tempfile.TemporaryDirectory() as folder:
         manifest.write(Path(folder))

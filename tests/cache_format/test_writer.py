@@ -286,7 +286,7 @@ class Interrupted(BaseException):
     """As KeyboardInterrupt, not an Exception."""
 
 
-@pytest.mark.parametrize("stop", range(5))
+@pytest.mark.parametrize("stop", [0, 2, 4])
 def test_resumed_after_an_exception_is_byte_identical(codec, recipe, tmp_path, finished, tiny, stop):
     recipe = replace(recipe, codec=codec, unreadable=frozenset(tiny.TRAIN[2:4]))
     path = tmp_path / "interrupted"
@@ -395,7 +395,7 @@ print(kills)
 
 
 def test_killed_before_any_system_call_it_is_resumed_byte_identically(tmp_path, run_python):
-    assert int(run_python(KILLED_EVERYWHERE, tmp_path, 4)) > 50
+    assert int(run_python(KILLED_EVERYWHERE, tmp_path, 9)) > 20
 
 
 # --- Refusals -----------------------------------------------------------------------------------------
