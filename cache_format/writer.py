@@ -114,7 +114,7 @@ class CacheWriter:
         ours = {LOCK_NAME, ARRAYS_NAME, MANIFEST_NAME + TEMPORARY_SUFFIX}
         foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in ours)
         if foreign:
-            raise CacheError(f"{self.path} is not a cache and not empty (it holds {foreign[0]!r}): {_ADVICE}")
+            raise CacheError(f"{self.path} is not a cache and not empty (it holds {foreign[0]!r}). {_ADVICE}")
         return None
 
     def _write_foundations(self, constants: Mapping[str, np.ndarray]) -> None:

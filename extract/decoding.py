@@ -34,7 +34,7 @@ class _Decoding(Dataset[tuple[Tensor | None, bytes | str]]):
         try:
             image, source_hash = self.source.load(self.keys[index])
         except UnreadableImage as error:
-            return None, str(error)
+            return None, f"{self.keys[index]}: {error}"
         return self.transform(image), source_hash
 
 

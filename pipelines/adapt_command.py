@@ -29,8 +29,8 @@ def _from_here(folder: Path) -> Path:
 
 def member_name(_root_: DictConfig) -> str:
     """Name of the output folder of the composed configuration, for Hydra."""
-    options = {name: _root_[name] for name in _root_ if name != "hydra"}
-    return to_config(AdaptConfig, OmegaConf.create(options)).member_name
+    options = OmegaConf.masked_copy(_root_, [str(name) for name in _root_ if name != "hydra"])
+    return to_config(AdaptConfig, options).member_name
 
 
 def main() -> None:

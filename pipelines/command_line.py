@@ -6,11 +6,14 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import wraps
 from importlib.resources import files
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
@@ -39,7 +42,20 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ
     os.environ[_FULL_ERROR] = "1"
-    application = hydra.main(version_base="1.3", config_path="pkg://losa.conf", config_name=config_name)(task)
+
+    @wraps(task)
+    def guarded(composed: DictConfig) -> Any:
+        try:
+            return task(composed)
+        except LosaError as error:
+            # Of several jobs the others go on, and Hydra raises this again at the end.
+            if wants_traceback or HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise
+            sys.exit(f"error: {error}")
+
+    application = hydra.main(version_base="1.3", config_path="pkg://losa.conf", config_name=config_name)(
+        guarded
+    )
     try:
         application()
     except (LosaError, HydraException, OmegaConfBaseException) as error:

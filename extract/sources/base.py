@@ -3,9 +3,9 @@
 import hashlib
 import io
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from losa.cache_format.commit import SOURCE_HASH_BYTES
 from losa.cache_format.contents import SplitContents
@@ -14,7 +14,10 @@ from losa.cache_format.manifest import LabelColumn
 
 
 class UnreadableImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise UnreadableImage"
-    """An image file that cannot be read or decoded."""
+    """An image that cannot be read or decoded. The text is the reason; it goes into the cache.
+
+    So it must be the same on every machine: it names no folder, and the reader adds the key.
+    """
 
 
 class SourceImage(NamedTuple):
@@ -24,6 +27,7 @@ class SourceImage(NamedTuple):
     source_hash: bytes
 
 
+@runtime_checkable  # so that beartype can check it while the tests run
 class ImageSource(Protocol):
     """A labelled set of images in named splits.
 
@@ -50,7 +54,7 @@ class ImageSource(Protocol):
         """Decode an image to RGB.
 
         Raises:
-            UnreadableImage: naming the file and the reason.
+            UnreadableImage: giving the reason.
         """
 
 
@@ -65,9 +69,14 @@ def load_file(path: Path) -> SourceImage:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             rgb = image.convert("RGB")
+    except UnidentifiedImageError:
+        raise UnreadableImage("not an image in a format that Pillow knows") from None
+    except OSError as error:
+        # Its own text would name the folder.
+        raise UnreadableImage(error.strerror or str(error)) from None
     # Pillow's decoders raise many types on damaged files, SyntaxError and struct.error among them.
     except Exception as error:
-        raise UnreadableImage(f"{path}: {type(error).__name__}: {error}") from None
+        raise UnreadableImage(f"{type(error).__name__}: {error}") from None
     return SourceImage(rgb, hash_source(data))
 
 
