@@ -38,7 +38,7 @@ def make_features() -> Callable[..., FeatureSpec]:
     """``make_features(sites, width, norm, **layout)``: features with random constants of the final norm."""
 
     def make(
-        sites: int = 3, width: int = 8, norm: FinalNorm | None | str = "default", **layout: Any
+        sites: int = 3, width: int = 8, norm: FinalNorm | str | None = "default", **layout: Any
     ) -> FeatureSpec:
         rng = np.random.default_rng(0)
         final_norm = FinalNorm(kind="layer_norm", eps=1e-6) if norm == "default" else norm

@@ -1,0 +1,367 @@
+"""Every side network against the formulas of its paper, and alone against in company."""
+
+import math
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from losa.adapt import AdaptConfig, FeatureSpec, SideNetwork
+from losa.adapt.config import SideKind
+from losa.adapt.optimizers import make_optimizer
+from losa.adapt.side_networks import LAST, SIDE_NETWORKS, LinearProbe, LoSA, make_side_network
+from losa.adapt.stream import NORM_EPS
+from losa.adapt.training import member_losses
+from losa.cache_format import LosaError
+from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
+from losa.cache_format.identity import TokenLayout
+
+KINDS = tuple(SIDE_NETWORKS)
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *(
+        ("losa", {"norm": norm, "order": order, "bias": bias, "pool": pool})
+        for norm in ("layer", "frozen", "none")
+        for order in ("channel_token", "token_channel")
+        for bias, pool in ((False, "cls"), (True, "mean"))
+    ),
+    *(
+        ("last", {"norm": norm, "heads": heads, "pool": pool})
+        for norm in ("layer", "frozen", "none")
+        for heads, pool in ((1, "cls"), (2, "mean"), (4, "cls"))
+    ),
+    ("linear", {"pool": "cls"}),
+    ("linear", {"pool": "mean"}),
+]
+variants = pytest.mark.parametrize(
+    ("side", "options"), VARIANTS, ids=["-".join(map(str, (side, *o.values()))) for side, o in VARIANTS]
+)
+
+
+def gelu(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def normalise(x: Tensor, frozen: Tensor, norm: str, eps: float = NORM_EPS) -> Tensor:
+    """Over the width; ``frozen`` are the frozen features within x."""
+    if norm == "none":
+        return x
+    of = x if norm == "layer" else frozen
+    mean = of.mean(dim=-1, keepdim=True)
+    variance = ((of - mean) ** 2).mean(dim=-1, keepdim=True)
+    return (x - mean) / torch.sqrt(variance + eps)
+
+
+def losa(b: list[Tensor], weights: dict[str, Tensor], config: AdaptConfig) -> Tensor:
+    """``y_i = g_i(b_i + y_{i-1}) + y_{i-1}, y_0 = b_L``; b and y are (images, tokens, width)."""
+
+    def channel_mlp(x: Tensor, i: int, frozen: Tensor) -> Tensor:
+        hidden = normalise(x, frozen, config.norm) @ weights["channel_down"][i]
+        if config.bias:
+            hidden = hidden + weights["channel_down_bias"][i]
+        out = gelu(hidden) @ weights["channel_up"][i]
+        return out + weights["channel_up_bias"][i][0] if config.bias else out
+
+    def token_mlp(x: Tensor, i: int, frozen: Tensor) -> Tensor:
+        columns = normalise(x, frozen, config.norm).transpose(1, 2)  # (images, width, tokens)
+        hidden = columns @ weights["token_down"][i]
+        if config.bias:
+            hidden = hidden + weights["token_down_bias"][i]
+        out = gelu(hidden) @ weights["token_up"][i].T
+        if config.bias:
+            out = out + weights["token_up_bias"][i][:, 0]
+        return out.transpose(1, 2)
+
+    mlps = [channel_mlp, token_mlp]
+    if config.order == "token_channel":
+        mlps.reverse()
+    y = b[-1]
+    for i in range(len(b)):
+        x = b[i] + y
+        first = mlps[0](x, i, b[i] + b[-1])
+        second = mlps[1](x + first, i, b[i] + b[-1])
+        y = first + second + y
+    return y
+
+
+def last(z: list[Tensor], weights: dict[str, Tensor], config: AdaptConfig) -> Tensor:
+    """``u_i = LSA_i(u_{i-1} + z_i)``, corrected: ``u_m - sum_{i<m} z_i``."""
+
+    def attention(x: Tensor, i: int, frozen: Tensor) -> Tensor:
+        x = normalise(x, frozen, config.norm) * weights["norm_weight"][i] + weights["norm_bias"][i]
+        A_Q, A_K, A_V = weights["query_key_value"][i].split(config.rank, dim=1)
+        Q, K, V = x @ A_Q, x @ A_K, x @ A_V
+        size = config.rank // config.heads
+        outputs = []
+        for head in range(config.heads):
+            part = slice(head * size, (head + 1) * size)
+            similarity = torch.exp(Q[..., part] @ K[..., part].transpose(1, 2) / math.sqrt(size))
+            outputs.append(similarity / similarity.sum(dim=-1, keepdim=True) @ V[..., part])
+        return torch.cat(outputs, dim=-1) @ weights["up"][i]
+
+    u = torch.zeros_like(z[0])
+    for i in range(len(z)):
+        x = u + z[i]
+        u = x + attention(x, i, torch.stack(z[: i + 1]).sum(dim=0))
+    return u - sum(z[:-1], torch.zeros_like(u))
+
+
+def linear(z: list[Tensor], weights: dict[str, Tensor], config: AdaptConfig) -> Tensor:
+    return z[-1]
+
+
+REPRESENTATIONS = {"losa": losa, "last": last, "linear": linear}
+
+
+def reference_scores(weights: dict[str, Tensor], network: SideNetwork, activations: Tensor) -> Tensor:
+    """Scores of one member, from its parameters without the members axis."""
+    config, features = network.config, network.features
+    y = REPRESENTATIONS[config.side](list(activations.unbind(dim=1)), weights, config)
+    assert features.tokens.frames == 1
+    pooled = y[:, 0] if config.pool == "cls" else y[:, features.tokens.prefix :].mean(dim=1)
+    if features.final_norm is not None:
+        pooled = normalise(pooled, pooled, "layer", features.final_norm.eps)
+        pooled = pooled * torch.from_numpy(features.constants[NORM_WEIGHT])
+        pooled = pooled + torch.from_numpy(features.constants[NORM_BIAS])
+    return pooled @ weights["head.weight"] + weights["head.bias"]
+
+
+def member_of(network: SideNetwork, member: int) -> dict[str, Tensor]:
+    """Parameters of one member as leaves of their own."""
+    return {
+        name: value[member].detach().clone().requires_grad_() for name, value in network.named_parameters()
+    }
+
+
+def copy_member(network: SideNetwork, member: int, alone: SideNetwork) -> None:
+    theirs = dict(network.named_parameters())
+    with torch.no_grad():
+        for name, parameter in alone.named_parameters():
+            parameter.copy_(theirs[name][member : member + 1])
+
+
+@pytest.fixture
+def batch(make_features: Any, activations_of: Any) -> tuple[Tensor, Tensor]:
+    """Activations of five images and their labels."""
+    return activations_of(make_features()), torch.tensor([0, 2, 1, 2, 0])
+
+
+def test_every_kind_has_code() -> None:
+    assert get_args(SideKind) == KINDS == tuple(REPRESENTATIONS)
+    assert tuple(SIDE_NETWORKS.values()) == (LoSA, LAST, LinearProbe)
+
+
+@variants
+def test_formulas_of_the_papers(
+    side: str, options: dict[str, Any], batch: Any, make_network: Any, randomise: Any
+) -> None:
+    activations, targets = batch
+    network = randomise(make_network(side, (0, 1, 2), **options))
+    scores = network(activations)
+    member_losses(scores, targets).sum().backward()
+    for member in range(3):
+        weights = member_of(network, member)
+        expected = reference_scores(weights, network, activations)
+        torch.testing.assert_close(scores[member], expected, rtol=0, atol=1e-10)
+        torch.nn.functional.cross_entropy(expected, targets).backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None
+            torch.testing.assert_close(
+                parameter.grad[member],
+                weights[name].grad,
+                rtol=0,
+                atol=1e-10,
+                msg=lambda m, n=name: f"{n}: {m}",
+            )
+
+
+@variants
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_starts_as_the_linear_probe_of_the_last_site(
+    side: str, options: dict[str, Any], dtype: torch.dtype, batch: Any, make_network: Any
+) -> None:
+    activations = batch[0].to(dtype)
+    network = make_network(side, (4, 5), **options).to(dtype)
+    probe = make_network("linear", (4, 5), pool=options["pool"]).to(dtype)
+    assert torch.equal(network(activations), probe(activations))
+
+
+@pytest.mark.parametrize("side", KINDS)
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"registers": 0, "grid": (3, 1)},
+        {"registers": 4, "grid": (1, 1)},
+        {"frames": 2},
+        {"cls": 0, "registers": 0},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sites", [1, 4])
+def test_shapes(
+    side: str, layout: dict[str, Any], sites: int, make_features: Any, make_network: Any, activations_of: Any
+) -> None:
+    features = make_features(sites=sites, width=12, **layout)
+    network = make_network(side, (0, 1), features, pool="mean")
+    for images in (1, 5):
+        activations = activations_of(features, images)
+        assert network.pooled(activations).shape == (2, images, 12)
+        assert network(activations).shape == (2, images, 3)
+    assert all(len(parameter) == 2 for parameter in network.parameters())
+
+
+@variants
+def test_a_member_alone_equals_itself_in_company(
+    side: str, options: dict[str, Any], batch: Any, make_network: Any, randomise: Any
+) -> None:
+    activations, targets = batch
+    company = randomise(make_network(side, (3, 5, 7, 9), **options))
+    alone = make_network(side, (7,), **options)
+    copy_member(company, 2, alone)
+    scores, mine = company(activations), alone(activations)
+    torch.testing.assert_close(mine[0], scores[2], rtol=0, atol=1e-12)
+
+    member_losses(scores, targets).sum().backward()
+    member_losses(mine, targets).sum().backward()
+    theirs = dict(company.named_parameters())
+    for name, parameter in alone.named_parameters():
+        torch.testing.assert_close(parameter.grad[0], theirs[name].grad[2], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("side", KINDS)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_steps_alone_equal_steps_in_company(side: str, optimizer: str, batch: Any, make_network: Any) -> None:
+    """From the initialisation that the seed gives; the lone member runs the papers' formulas."""
+    activations, targets = batch
+    options = {"optimizer": optimizer, "lr": 0.05, "weight_decay": 0.1}
+    company = make_network(side, (3, 5, 7), **options)
+    alone = make_network(side, (5,), **options)
+    weights = member_of(make_network(side, (5,), **options), 0)
+    decayed = [value for name, value in weights.items() if "norm" not in name and not name.endswith("bias")]
+    groups = [
+        {"params": decayed, "weight_decay": 0.1},
+        {"params": [v for v in weights.values() if not any(v is d for d in decayed)], "weight_decay": 0.0},
+    ]
+    plain = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer]
+    momentum = {"momentum": company.config.momentum} if optimizer == "sgd" else {}
+    by_hand = plain(groups, lr=0.05, **momentum)
+    optimizers = [make_optimizer(network.config, network) for network in (company, alone)]
+    start = {name: value.detach().clone() for name, value in weights.items()}
+    for _ in range(3):
+        for network, steps in zip((company, alone), optimizers, strict=True):
+            steps.zero_grad()
+            member_losses(network(activations), targets).sum().backward()
+            steps.step()
+        by_hand.zero_grad()
+        torch.nn.functional.cross_entropy(reference_scores(weights, alone, activations), targets).backward()
+        by_hand.step()
+
+    theirs, lone = dict(company.named_parameters()), dict(alone.named_parameters())
+    for name, value in weights.items():
+        assert not torch.equal(value, start[name])
+        torch.testing.assert_close(theirs[name][1], lone[name][0], rtol=0, atol=1e-10)
+        torch.testing.assert_close(theirs[name][1], value, rtol=0, atol=1e-8)
+
+
+@variants
+def test_one_members_nan_leaves_the_others_alone(
+    side: str, options: dict[str, Any], batch: Any, make_network: Any, randomise: Any
+) -> None:
+    activations, targets = batch
+    network = randomise(make_network(side, (0, 1, 2), **options))
+    healthy = network(activations)
+    member_losses(healthy, targets).sum().backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+    network.zero_grad()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter[1] = float("nan")
+
+    scores = network(activations)
+    member_losses(scores, targets).sum().backward()
+    assert scores[1].isnan().all()
+    assert torch.equal(scores[[0, 2]], healthy[[0, 2]])
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter.grad[[0, 2]], gradients[name][[0, 2]]), name
+
+
+@variants
+def test_gradients_reach_every_parameter_after_two_steps(
+    side: str, options: dict[str, Any], make_features: Any, activations_of: Any, make_network: Any
+) -> None:
+    # Without a norm at the end: a LayerNorm takes away what a token's bias adds to all channels alike.
+    features = make_features(norm=None)
+    activations, targets = activations_of(features), torch.tensor([0, 2, 1, 2, 0])
+    network = make_network(side, (0, 1), features, lr=0.01, **options)
+    optimizer = make_optimizer(network.config, network)
+    for _ in range(3):
+        optimizer.zero_grad()
+        member_losses(network(activations), targets).sum().backward()
+        optimizer.step()
+    for name, parameter in network.named_parameters():
+        per_layer = parameter.grad.flatten(1 if name.startswith("head") else 2).abs().amax(dim=-1)
+        assert (per_layer > 1e-12).all(), f"{name}: {per_layer}"
+
+
+@pytest.mark.parametrize("side", KINDS)
+def test_features_need_no_gradient(side: str, batch: Any, make_network: Any) -> None:
+    activations, targets = batch
+    member_losses(make_network(side)(activations), targets).sum().backward()
+    assert activations.grad is None
+    assert not activations.requires_grad
+
+
+@pytest.mark.parametrize("side", KINDS)
+def test_batches_do_not_matter(side: str, batch: Any, make_network: Any, randomise: Any) -> None:
+    activations, _ = batch
+    network = randomise(make_network(side, (0, 1)))
+    single = torch.cat([network(activations[image : image + 1]) for image in range(len(activations))], dim=1)
+    torch.testing.assert_close(network(activations), single, rtol=0, atol=1e-12)
+
+
+def vit_b16(sites: int) -> FeatureSpec:
+    names = ("embed", *(f"block.{index:02d}" for index in range(12)))
+    return FeatureSpec(sites=names[-sites:], tokens=TokenLayout(cls=1, registers=0, grid=(14, 14)), width=768)
+
+
+def body(config: AdaptConfig, sites: int, seeds: tuple[int, ...] = (0,)) -> int:
+    network = make_side_network(config, vit_b16(sites), 100, seeds)
+    assert network.head_parameter_count() == 768 * 100 + 100
+    return network.parameter_count() - network.head_parameter_count()
+
+
+@pytest.mark.parametrize(("rank", "millions"), [(4, 0.093), (8, 0.185), (16, 0.371), (32, 0.741)])
+def test_parameters_of_losa(rank: int, millions: float, make_config: Callable[..., AdaptConfig]) -> None:
+    found = body(make_config(side="losa", rank=rank), 12)
+    assert found == 12 * (2 * 768 * rank + 2 * 197 * rank)
+    assert round(found / 1e6, 3) == millions
+
+
+def test_parameters_of_losa_with_biases(make_config: Callable[..., AdaptConfig]) -> None:
+    plain, biased = (body(make_config(side="losa", rank=8, bias=bias), 12) for bias in (False, True))
+    assert biased - plain == 12 * (8 + 768 + 8 + 197)
+
+
+def test_parameters_of_last(make_config: Callable[..., AdaptConfig]) -> None:
+    assert body(make_config(side="last", rank=16, heads=4), 13) == 658_944
+
+
+def test_parameters_of_the_probe(make_config: Callable[..., AdaptConfig]) -> None:
+    assert body(make_config(side="linear"), 1) == 0
+
+
+@pytest.mark.parametrize("side", KINDS)
+def test_parameters_are_counted_for_one_member(side: str, make_config: Callable[..., AdaptConfig]) -> None:
+    config = make_config(side=side, rank=4)
+    assert body(config, 2, (0, 1, 2)) == body(config, 2)
+
+
+def test_cls_pool_needs_a_cls_token(make_features: Any, make_network: Any) -> None:
+    with pytest.raises(LosaError, match=r"^pool=cls: this backbone has no class token; use pool=mean$"):
+        make_network("losa", (0,), make_features(cls=0), pool="cls")
+
+
+def test_rank_of_last_is_a_multiple_of_its_heads(make_network: Any) -> None:
+    with pytest.raises(LosaError, match=r"^rank=6: side=last needs a multiple of heads=4$"):
+        make_network("last", rank=6, heads=4)

@@ -1,0 +1,266 @@
+"""One battery for every implementation of `Stream`, against numpy in float64 that forms x."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from losa.adapt.stream import NORM_EPS, Materialised, Stream, pool_tokens
+from losa.cache_format.identity import TokenLayout
+
+MEMBERS, IMAGES, WIDTH, RANK, LAYERS = 3, 4, 10, 2, 3
+LAYOUTS = {
+    "plain": TokenLayout(cls=1, registers=0, grid=(2, 3)),
+    "registers": TokenLayout(cls=1, registers=2, grid=(2, 2)),
+    "two_cls": TokenLayout(cls=2, registers=0, grid=(1, 3)),
+    "frames": TokenLayout(cls=1, registers=1, grid=(2, 1), frames=3),
+}
+NORMS = ("layer", "frozen", "none")
+
+
+def materialised(
+    bases: Sequence[torch.Tensor], output: torch.Tensor, *, members: int, norm: str, tokens: TokenLayout
+) -> Stream:
+    return Materialised(lambda layer: bases[layer], output, members=members, norm=norm, tokens=tokens)
+
+
+IMPLEMENTATIONS: dict[str, Callable[..., Stream]] = {"materialised": materialised}
+"""A further implementation is one more line here."""
+
+
+class Reference:
+    """The definition, one member and one image at a time."""
+
+    def __init__(
+        self, bases: Sequence[np.ndarray], output: np.ndarray, members: int, norm: str, tokens: TokenLayout
+    ) -> None:
+        self.bases, self.output, self.norm, self.tokens = bases, output, norm, tokens
+        self.sums = [[np.zeros(output.shape[1:]) for _ in output] for _ in range(members)]
+
+    def enter(self, layer: int) -> None:
+        self.base = self.bases[layer]
+
+    def normalised(self, member: int, image: int) -> np.ndarray:
+        base = self.base[image]
+        x = base + self.sums[member][image]
+        if self.norm == "none":
+            return x
+        of = x if self.norm == "layer" else base
+        mean, variance = of.mean(axis=1), of.var(axis=1)
+        return (x - mean[:, None]) / np.sqrt(variance + NORM_EPS)[:, None]
+
+    def project(self, weight: np.ndarray) -> np.ndarray:
+        return self.each(lambda member, image: self.normalised(member, image) @ weight[member])
+
+    def project_tokens(self, weight: np.ndarray) -> np.ndarray:
+        return self.each(lambda member, image: weight[member].T @ self.normalised(member, image))
+
+    def update(self, u: np.ndarray, v: np.ndarray) -> None:
+        for member, sums in enumerate(self.sums):
+            for image in range(len(sums)):
+                left = u[member, image] if u.ndim == 4 else u[member]
+                right = v[member, image] if v.ndim == 4 else v[member]
+                sums[image] = sums[image] + left @ right
+
+    def pool(self, kind: str) -> np.ndarray:
+        def pooled(member: int, image: int) -> np.ndarray:
+            x = self.output[image] + self.sums[member][image]
+            positions = self.tokens.prefix + self.tokens.grid[0] * self.tokens.grid[1]
+            rows = [
+                frame * positions + position
+                for frame in range(self.tokens.frames)
+                for position in ([0] if kind == "cls" else range(self.tokens.prefix, positions))
+            ]
+            return x[rows].mean(axis=0)
+
+        return self.each(pooled)
+
+    def each(self, of: Callable[[int, int], np.ndarray]) -> np.ndarray:
+        return np.stack(
+            [[of(member, image) for image in range(len(self.output))] for member in range(len(self.sums))]
+        )
+
+
+class Pair(NamedTuple):
+    """An implementation and the definition, in the same state."""
+
+    stream: Stream
+    reference: Reference
+    tokens: TokenLayout
+
+    def enter(self, layer: int) -> None:
+        self.stream.enter(layer)
+        self.reference.enter(layer)
+
+    def update(self, u: torch.Tensor, v: torch.Tensor) -> None:
+        self.stream.update(u, v)
+        self.reference.update(u.numpy(), v.numpy())
+
+    def assert_equal(self, method: str, argument: Any) -> None:
+        found = getattr(self.stream, method)(argument)
+        plain = argument.numpy() if isinstance(argument, torch.Tensor) else argument
+        expected = getattr(self.reference, method)(plain)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-10)
+
+    def assert_all_equal(self) -> None:
+        self.assert_equal("project", normal(11, MEMBERS, WIDTH, RANK))
+        self.assert_equal("project_tokens", normal(12, MEMBERS, self.tokens.count, RANK))
+        self.assert_equal("pool", "cls")
+        self.assert_equal("pool", "mean")
+
+    def factors(self, seed: int, u_images: bool, v_images: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        u = normal(seed, MEMBERS, *[IMAGES] * u_images, self.tokens.count, RANK)
+        return u, normal(seed + 1, MEMBERS, *[IMAGES] * v_images, RANK, WIDTH)
+
+
+def normal(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def make_stream(request: pytest.FixtureRequest) -> Callable[..., Stream]:
+    return IMPLEMENTATIONS[request.param]
+
+
+@pytest.fixture
+def make_pair(make_stream: Callable[..., Stream]) -> Callable[..., Pair]:
+    def make(norm: str, layout: str = "plain") -> Pair:
+        tokens = LAYOUTS[layout]
+        # Means and spreads differ from token to token, so that a wrong statistic shows.
+        bases = [
+            normal(layer, IMAGES, tokens.count, WIDTH) * (1 + layer) + normal(50 + layer, tokens.count, 1)
+            for layer in range(LAYERS)
+        ]
+        output = normal(99, IMAGES, tokens.count, WIDTH)
+        stream = make_stream(bases, output, members=MEMBERS, norm=norm, tokens=tokens)
+        numbers = [base.numpy() for base in bases]
+        return Pair(stream, Reference(numbers, output.numpy(), MEMBERS, norm, tokens), tokens)
+
+    return make
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_layers_and_updates(norm: str, layout: str, make_pair: Callable[..., Pair]) -> None:
+    pair = make_pair(norm, layout)
+    for layer in range(LAYERS):
+        pair.enter(layer)
+        pair.assert_all_equal()
+        for number in range(2):
+            pair.update(*pair.factors(20 + 10 * layer + 4 * number, True, True))
+            pair.assert_all_equal()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("u_images", [True, False])
+@pytest.mark.parametrize("v_images", [True, False])
+def test_either_factor_may_lack_the_images_axis(
+    norm: str, u_images: bool, v_images: bool, make_pair: Callable[..., Pair]
+) -> None:
+    pair = make_pair(norm)
+    pair.enter(0)
+    pair.update(*pair.factors(30, u_images, v_images))
+    pair.assert_all_equal()
+    pair.enter(1)
+    pair.update(*pair.factors(40, True, False))
+    pair.assert_all_equal()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_ranks_of_updates_and_projections_may_differ(norm: str, make_pair: Callable[..., Pair]) -> None:
+    pair = make_pair(norm)
+    pair.enter(0)
+    for rank in (1, 5, 2):
+        pair.update(
+            normal(1, MEMBERS, IMAGES, pair.tokens.count, rank), normal(2, MEMBERS, IMAGES, rank, WIDTH)
+        )
+        pair.assert_equal("project", normal(3, MEMBERS, WIDTH, rank + 1))
+        pair.assert_equal("project_tokens", normal(4, MEMBERS, pair.tokens.count, rank + 2))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_layers_may_be_entered_without_a_projection(norm: str, make_pair: Callable[..., Pair]) -> None:
+    pair = make_pair(norm)
+    pair.enter(0)
+    pair.update(*pair.factors(5, True, True))
+    pair.enter(1)
+    pair.enter(2)
+    pair.assert_all_equal()
+
+
+@pytest.mark.parametrize("kind", ["cls", "mean"])
+def test_without_updates_the_output_is_pooled(kind: str, make_pair: Callable[..., Pair]) -> None:
+    pair = make_pair("layer")
+    pair.assert_equal("pool", kind)
+
+
+def test_frozen_is_layer_before_the_first_update(make_pair: Callable[..., Pair]) -> None:
+    weight = normal(1, MEMBERS, WIDTH, RANK)
+    layer, frozen = (make_pair(norm) for norm in ("layer", "frozen"))
+    for number in range(LAYERS):
+        layer.enter(number)
+        frozen.enter(number)
+        torch.testing.assert_close(
+            layer.stream.project(weight), frozen.stream.project(weight), rtol=0, atol=1e-12
+        )
+    for pair in (layer, frozen):
+        pair.update(*pair.factors(2, True, True))
+    assert not torch.allclose(layer.stream.project(weight), frozen.stream.project(weight))
+
+
+def test_frozen_is_linear_in_the_updates(make_pair: Callable[..., Pair]) -> None:
+    weight = normal(1, MEMBERS, WIDTH, RANK)
+    found = []
+    for factor in (0, 1, 2):
+        pair = make_pair("frozen")
+        pair.enter(1)
+        u, v = pair.factors(2, True, True)
+        pair.update(u * factor, v)
+        found.append(pair.stream.project(weight))
+    torch.testing.assert_close(found[2] - found[1], found[1] - found[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_gradients(norm: str, make_stream: Callable[..., Stream]) -> None:
+    tokens = TokenLayout(cls=1, registers=0, grid=(1, 2))
+    bases = [normal(layer, 2, tokens.count, 4) for layer in range(2)]
+
+    def run(*factors: torch.Tensor) -> torch.Tensor:
+        W, T, U, V = factors
+        stream = make_stream(bases, bases[-1], members=2, norm=norm, tokens=tokens)
+        stream.enter(0)
+        stream.update(stream.project(W), V)
+        stream.update(U, stream.project_tokens(T))
+        stream.enter(1)
+        stream.update(stream.project(W).tanh(), V)
+        return stream.pool("mean") + stream.pool("cls")
+
+    shapes = [(2, 4, 1), (2, tokens.count, 1), (2, tokens.count, 1), (2, 1, 4)]
+    arguments = [normal(10 + i, *shape).requires_grad_() for i, shape in enumerate(shapes)]
+    assert torch.autograd.gradcheck(run, arguments)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_members_do_not_mix(norm: str, make_stream: Callable[..., Stream]) -> None:
+    tokens = LAYOUTS["plain"]
+    base = normal(0, IMAGES, tokens.count, WIDTH)
+    stream = make_stream([base], base, members=MEMBERS, norm=norm, tokens=tokens)
+    u, v = normal(1, MEMBERS, tokens.count, RANK), normal(2, MEMBERS, RANK, WIDTH)
+    u[1] = float("nan")
+    stream.enter(0)
+    stream.update(u, v)
+    weight = normal(3, MEMBERS, WIDTH, RANK)
+    for found in (stream.project(weight), stream.project_tokens(u), stream.pool("cls")):
+        assert found[[0, 2]].isfinite().all()
+        assert found[1].isnan().all()
+
+
+def test_tokens_are_pooled_over_frames() -> None:
+    tokens = LAYOUTS["frames"]
+    x = torch.arange(float(tokens.count))[:, None].expand(5, tokens.count, 2)
+    # Frames begin at 0, 4 and 8; the grid of each takes its last two tokens.
+    assert pool_tokens(x, "cls", tokens).tolist() == [[4.0, 4.0]] * 5
+    assert pool_tokens(x, "mean", tokens).tolist() == [[6.5, 6.5]] * 5
