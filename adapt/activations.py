@@ -38,7 +38,7 @@ class CachedActivations:
 
 
 def read_ahead(
-    source: ActivationSource, batches: Iterable[Int64[np.ndarray, "images"]]
+    source: ActivationSource, batches: Iterable[Int64[np.ndarray, "_"]]
 ) -> Iterator[Float32[Tensor, "images sites tokens width"]]:
     """Activations of batches, read by a thread a few batches ahead of the consumer."""
     waiting: deque[Future[Tensor]] = deque()

@@ -6,7 +6,7 @@ from jaxtyping import Int64
 
 def shuffled_batches(
     images: int, batch_size: int, data_seed: int, epoch: int
-) -> list[Int64[np.ndarray, "batch"]]:
+) -> list[Int64[np.ndarray, "_"]]:
     """Positions of one epoch's batches; the last one may be smaller.
 
     >>> [len(batch) for batch in shuffled_batches(10, 4, data_seed=0, epoch=3)]
@@ -18,7 +18,7 @@ def shuffled_batches(
     return _cut(generator.permutation(images), batch_size)
 
 
-def ordered_batches(images: int, batch_size: int) -> list[Int64[np.ndarray, "batch"]]:
+def ordered_batches(images: int, batch_size: int) -> list[Int64[np.ndarray, "_"]]:
     """Positions in order, cut into batches."""
     return _cut(np.arange(images), batch_size)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from losa.adapt.config import AdaptConfig
 from losa.adapt.features import FeatureSpec
@@ -58,14 +58,19 @@ def load_side_network(folder: Path) -> SideNetwork:
     """
     try:
         description = json.loads((folder / DESCRIPTION_NAME).read_bytes())
-        tensors = load_file(folder / TENSORS_NAME)
+        tensors = load((folder / TENSORS_NAME).read_bytes())
     except FileNotFoundError as error:
         raise LosaError(f"{folder} holds no side network: {error.filename} is missing") from None
     except (ValueError, SafetensorError) as error:
         raise LosaError(f"{folder} holds a damaged side network: {error}") from None
     try:
+        if description["version"] != VERSION:
+            raise LosaError(
+                f"{folder / DESCRIPTION_NAME}: version {description['version']!r}; "
+                f"this losa reads version {VERSION}: install a newer one"
+            )
         network = _rebuild(description, tensors)
-    except (KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise LosaError(f"{folder / DESCRIPTION_NAME} is not a valid description: {error}") from None
     own = dict(network.named_parameters()) | dict(network.named_buffers())
     expected = {name: tuple(value.shape[1:]) for name, value in network.named_parameters()}
@@ -81,7 +86,7 @@ def load_side_network(folder: Path) -> SideNetwork:
 
 def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> SideNetwork:
     def parse(kind: Any, value: Any) -> Any:
-        return None if value is None else TypeAdapter(kind).validate_json(json.dumps(value))
+        return TypeAdapter(kind).validate_json(json.dumps(value))
 
     width = description["width"]
     names = {NORM_WEIGHT: "head.final_norm_weight", NORM_BIAS: "head.final_norm_bias"}
@@ -89,7 +94,7 @@ def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> S
         sites=tuple(description["sites"]),
         tokens=parse(TokenLayout, description["tokens"]),
         width=width,
-        final_norm=parse(FinalNorm, description["final_norm"]),
+        final_norm=parse(FinalNorm | None, description["final_norm"]),
         constants={name: np.zeros(width, np.float32) for name, key in names.items() if key in tensors},
     )
     config: AdaptConfig = parse(AdaptConfig, description["config"])

@@ -31,7 +31,7 @@ class LabelledActivations:
         return len(self.positions)
 
     def read(
-        self, batches: Sequence[Int64[np.ndarray, "batch"]]
+        self, batches: Sequence[Int64[np.ndarray, "_"]]
     ) -> Iterator[Float[Tensor, "images sites tokens width"]]:
         """Activations of batches of rows, read ahead of the consumer."""
         return read_ahead(self.source, [self.positions[rows] for rows in batches])

@@ -1,0 +1,137 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from losa.adapt import CachedActivations
+from losa.adapt.activations import AHEAD, read_ahead
+from losa.cache_format import Cache
+from losa.cache_format.identity import CodecName
+
+BATCHES = [np.array([number, number + 1]) for number in range(0, 40, 2)]
+
+
+class Recording:
+    """A source that remembers what was asked for; the activations are the indices."""
+
+    def __init__(self, bad: int | None = None) -> None:
+        self.bad = bad
+        self.asked: list[int] = []
+        self.threads: set[str] = set()
+
+    def read(self, indices: np.ndarray) -> torch.Tensor:
+        self.asked.append(int(indices[0]))
+        self.threads.add(threading.current_thread().name)
+        if indices[0] == self.bad:
+            raise OSError(f"cannot read {self.bad}")
+        return torch.from_numpy(indices).float()[:, None, None, None]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    yield
+    assert not reading_threads()
+
+
+def reading_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("losa-read")]
+
+
+def test_batches_come_in_order() -> None:
+    found = [batch.flatten().tolist() for batch in read_ahead(Recording(), BATCHES)]
+    assert found == [batch.tolist() for batch in BATCHES]
+
+
+def test_one_thread_of_its_own_reads_in_order() -> None:
+    source = Recording()
+    assert len(list(read_ahead(source, BATCHES))) == len(BATCHES)
+    assert source.asked == [int(batch[0]) for batch in BATCHES]
+    assert len(source.threads) == 1
+    assert threading.current_thread().name not in source.threads
+
+
+def test_no_more_than_a_few_batches_are_held() -> None:
+    source = Recording()
+    for consumed, _ in enumerate(read_ahead(source, BATCHES), start=1):
+        assert len(source.asked) <= consumed + AHEAD
+
+
+def test_the_next_batches_are_read_while_one_is_used() -> None:
+    source = Recording()
+    started = threading.Event()
+    read = source.read
+
+    def reading(indices: np.ndarray) -> torch.Tensor:
+        if len(source.asked) == AHEAD:
+            started.set()
+        return read(indices)
+
+    source.read = reading  # type: ignore[method-assign]
+    batches = read_ahead(source, BATCHES)
+    next(batches)
+    assert started.wait(timeout=10)
+    batches.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("count", [0, 1, AHEAD, AHEAD + 1])
+def test_few_batches(count: int) -> None:
+    assert len(list(read_ahead(Recording(), BATCHES[:count]))) == count
+
+
+@pytest.mark.parametrize("bad", [0, 6, 38])
+def test_an_error_reaches_the_consumer_after_the_batches_before_it(bad: int) -> None:
+    found = []
+    with pytest.raises(OSError, match=f"^cannot read {bad}$"):
+        found.extend(batch[0].item() for batch in read_ahead(Recording(bad), BATCHES))
+    assert found in (list(range(0, bad, 2)), [])  # extend takes all or nothing
+
+
+def test_batches_before_an_error_are_delivered() -> None:
+    batches = read_ahead(Recording(bad=6), BATCHES)
+    assert [next(batches)[0].item() for _ in range(3)] == [0, 2, 4]
+    with pytest.raises(OSError, match="cannot read 6"):
+        next(batches)
+    with pytest.raises(StopIteration):
+        next(batches)
+
+
+def test_a_consumer_that_leaves_stops_the_thread() -> None:
+    source = Recording()
+    batches = read_ahead(source, BATCHES)
+    next(batches)
+    assert reading_threads()
+    batches.close()  # type: ignore[attr-defined]
+    assert not reading_threads()
+    assert len(source.asked) <= 1 + AHEAD
+
+
+def test_a_consumer_that_fails_stops_the_thread() -> None:
+    def consume() -> None:
+        for _ in read_ahead(Recording(), BATCHES):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        consume()
+
+
+@pytest.mark.parametrize("codec", get_args(CodecName))
+@pytest.mark.parametrize("sites", ["all", ["embed", "block.02"], ["block.01"]], ids=str)
+def test_cached_activations_are_those_of_the_numpy_codec(
+    codec: CodecName, sites: Any, toy_cache: Any, tmp_path: Path
+) -> None:
+    recipe = type(toy_cache)(codec=codec)
+    cache = Cache(recipe.write(tmp_path / "cache"))
+    split = cache.split("val", sites)
+    indices = np.array([7, 0, 0, 3])
+    found = CachedActivations(split, "cpu").read(indices)
+    assert found.dtype == torch.float32
+    expected = cache.codec(split.sites).decode(split.read(indices))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
+
+    stored = recipe.activations("val")[indices][:, [recipe.sites.index(site) for site in split.sites]]
+    tolerance = {"float32": 0, "float16": 2e-3, "bfloat16": 2e-2, "int8": 5e-2}[codec]
+    np.testing.assert_allclose(found.numpy(), stored, rtol=0, atol=tolerance)
