@@ -62,6 +62,8 @@ class FrozenBackbone:
         self, images: Float[Tensor, "images channels height columns"], sites: Sequence[str]
     ) -> Float[Tensor, "images sites tokens width"]:
         """Run the backbone and return what passes the sites, in float32 or the dtype of autocast."""
+        if not len(images):  # timm's models cannot reshape an empty batch
+            return images.new_empty(0, len(sites), self.tokens.count, self.width)
         with torch.inference_mode(), self._tapped(sites) as taps:
             cast(Any, self.model).forward_features(images)
         return torch.stack([taps[site] for site in sites], dim=1)
@@ -93,7 +95,9 @@ class FrozenBackbone:
                 f"backbone.name={name}: losa needs tokens of one shape (images, tokens, width) after every "
                 f"block; {type(self.model).__name__} does not give them ({error})"
             ) from None
-        registers = int(getattr(model, "num_reg_tokens", 0))
+        # Not num_reg_tokens: timm's Eva, which DINOv3 is, has register tokens but not that attribute.
+        register_tokens = getattr(model, "reg_token", None)
+        registers = 0 if register_tokens is None else int(register_tokens.shape[1])
         layout = TokenLayout(cls=prefix - registers, registers=registers, grid=(height, columns))
         if layout.count != count:
             raise LosaError(
@@ -180,12 +184,20 @@ def _final_norm(model: nn.Module) -> tuple[FinalNorm | None, dict[str, np.ndarra
 
 
 def _refuse_unknown(name: str) -> None:
+    architecture = name.split(".")[0]
     if not timm.is_model(name):
-        architecture = name.split(".")[0]
         raise LosaError(
             f"backbone.name={name}: timm {timm.__version__} has no such model"
             f"{nearest(architecture, timm.list_models())}"
         )
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        known = timm.list_pretrained(f"{architecture}.*")
+        raise LosaError(
+            f"backbone.name={name}: timm {timm.__version__} has no such weights of {architecture}; "
+            f"there are: {', '.join(known) or 'none'}"
+        ) from None
 
 
 def _shortened(error: Exception) -> str:

@@ -20,7 +20,7 @@ def sample_keys(keys: Iterable[str]) -> Sequence[str]:
     return [unique[index] for index in sorted(chosen)]
 
 
-def calibrate_from(batches: Iterable[Float[Tensor, "images sites tokens width"]]) -> Calibration:
+def calibrate_from(batches: Iterable[Float[Tensor, "_images sites tokens width"]]) -> Calibration:
     """Sum up batches, in float64.
 
     Raises:

@@ -14,13 +14,15 @@ from losa.cache_format.statistics import SiteStatistics
 def encode(
     codec: DeviceCodec, activations: Float[Tensor, "images sites tokens width"], sites: Sequence[str]
 ) -> tuple[Codes, list[SiteStatistics]]:
-    """Encode a batch and measure every site.
+    """Encode a batch and measure every site; there are no statistics of a batch without images.
 
     Raises:
         NonFiniteActivations: NaN or infinity, from the backbone or from the codec; the site is named.
     """
     activations = activations.float()
     codes = codec.encode(activations)
+    if not len(activations):
+        return codes.to_host(), []
     energy = _sum_squares(activations)
     error = torch.zeros_like(energy)
     if codec.name != "float32":

@@ -187,7 +187,6 @@ class Extractor:
                 invalid += self._refuse_unreadable(batch)
                 codes, statistics = encode(codec, self._activations(batch), self.group.sites)
                 clock = _lap(waits, "backbone", clock)
-                statistics = statistics if len(batch.images) else []
                 shards.put(EncodedBatch(segment, shard, codes, batch.outcomes, statistics))
                 clock = _lap(waits, "disk", clock)
                 bar.update(len(batch.outcomes))

@@ -70,8 +70,8 @@ def readable(count: int) -> str:
     '1.8 MB'
     """
     value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 -- the last unit is used below
+    for larger in ("kB", "MB", "GB", "TB"):
         if value < 1000:
             break
-        value /= 1000
+        value, unit = value / 1000, larger
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

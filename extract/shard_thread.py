@@ -33,6 +33,7 @@ class ShardThread:
         self._writer = writer
         self._queue: queue.Queue[EncodedBatch | None] = queue.Queue(maxsize=_AHEAD)
         self._error: BaseException | None = None
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="losa-shards", daemon=True)
 
     def __enter__(self) -> "ShardThread":
@@ -55,14 +56,20 @@ class ShardThread:
 
     def _run(self) -> None:
         try:
-            while (batch := self._queue.get()) is not None:
+            while (batch := self._next()) is not None:
                 self._write_shard(batch)
         except _AbortedShard:
             return
         except BaseException as error:
             self._error = error
-            while self._queue.get() is not None:
-                pass
+            # The end may have been taken already: an aborted shard is flushed, and that can fail too.
+            while not self._ended:
+                self._next()
+
+    def _next(self) -> EncodedBatch | None:
+        batch = self._queue.get()
+        self._ended = batch is None
+        return batch
 
     def _write_shard(self, first: EncodedBatch) -> None:
         rows = len(first.segment.rows(first.shard))
@@ -72,7 +79,7 @@ class ShardThread:
                 shard.append(batch.codes, batch.outcomes, batch.statistics)
                 if shard.rows == rows:
                     return
-                batch = self._queue.get()
+                batch = self._next()
             raise _AbortedShard
 
 

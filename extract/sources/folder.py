@@ -37,7 +37,7 @@ class FolderSource:
         self._files = {split: _image_files(self._base(split)) for split in self.splits}
         if not any(self._files.values()):
             raise LosaError(f"{root} holds no images ({', '.join(sorted(get_img_extensions()))})")
-        classes = {file.parts[0] for files in self._files.values() for file in files if len(file.parts) > 1}
+        classes = {_class_of(file) for files in self._files.values() for file in files if len(file.parts) > 1}
         self._classes = tuple(sorted(classes))
         self.columns = (LabelColumn(name="label", num_classes=len(classes), classes=self._classes),)
         self._path_of: dict[str, str] = {}
@@ -55,7 +55,7 @@ class FolderSource:
                 self._path_of[key] = path
             keys.append(key)
         label_of = {name: label for label, name in enumerate(self._classes)}
-        labels = [label_of[file.parts[0]] if len(file.parts) > 1 else MISSING_LABEL for file in files]
+        labels = [label_of[_class_of(file)] if len(file.parts) > 1 else MISSING_LABEL for file in files]
         return SplitContents(name=split, keys=keys, labels={"label": np.array(labels, np.int64)})
 
     def load(self, key: str) -> SourceImage:
@@ -64,6 +64,11 @@ class FolderSource:
 
     def _base(self, split: str) -> Path:
         return self._root if split == WHOLE else self._root / split
+
+
+def _class_of(file: Path) -> str:
+    """Normalised, so that splits copied from systems that spell umlauts in different ways agree."""
+    return unicodedata.normalize("NFC", file.parts[0])
 
 
 def _image_files(base: Path) -> list[Path]:

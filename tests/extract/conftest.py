@@ -1,0 +1,204 @@
+"""Made-up data sets, tiny backbones and tiny caches for the tests of the first stage."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torch import nn
+
+from losa.cache_format import CacheWriter, FeatureIdentity, LabelColumn, SplitContents
+from losa.cache_format.codecs import needs_calibration
+from losa.cache_format.constants import CENTRE, SPREAD
+from losa.cache_format.identity import (
+    BackboneIdentity,
+    Preprocessing,
+    SiteGroup,
+    TokenLayout,
+    hash_array,
+)
+from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The models are too small for more, and the cores may be busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def paint() -> Callable[..., Path]:
+    """``paint(path, seed)``: write a picture of noise; equal seeds give equal bytes."""
+
+    def paint(path: Path, seed: int = 0, size: tuple[int, int] = (20, 16)) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+        return path
+
+    return paint
+
+
+@pytest.fixture
+def photos(tmp_path: Path, paint: Callable[..., Path]) -> Path:
+    """A folder of two splits and two classes: 7 training and 3 validation images."""
+    for number in range(7):
+        paint(tmp_path / f"photos/train/{'cat' if number % 2 else 'ant'}/{number}.png", number)
+    for number in range(3):
+        paint(tmp_path / f"photos/val/cat/{number}.png", 100 + number)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def vtab(tmp_path: Path, paint: Callable[..., Path]) -> Path:
+    """Lists in the community layout: 6 + 3 images, of which the third list names all."""
+    root = tmp_path / "vtab"
+    lines = {
+        "train800": [f"images/train800/{number}.png {number % 2}" for number in range(6)],
+        "val200": [f"images/val200/{number}.png {number % 3}" for number in range(3)],
+    }
+    lines["train800val200"] = lines["train800"] + lines["val200"]
+    for seed, line in enumerate(lines["train800val200"]):
+        paint(root / line.split()[0], seed)
+    for name, content in lines.items():
+        (root / f"{name}.txt").write_text("\n".join(content) + "\n")
+    return root
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., ExtractConfig]:
+    """``config(**changes)``: an extraction by an untrained toy transformer, here of ten digits.
+
+    A change may be a dictionary, of fields of the data set or the backbone.
+    """
+
+    def make(**changes: Any) -> ExtractConfig:
+        dataset = {"kind": "digits", "name": "toy"} | changes.pop("dataset", {})
+        backbone = {"name": "test_vit", "pretrained": False} | changes.pop("backbone", {})
+        settings = {
+            "cache": str(tmp_path / "cache"),
+            "rows_per_shard": 4,
+            "batch_size": 3,
+            "workers": 0,
+            "sites": ["embed", 2],
+            "device": "cpu",
+        }
+        if dataset["kind"] == "digits":
+            settings |= {"limit": 10, "splits": ["train800"]}
+        return ExtractConfig(
+            dataset=DatasetConfig(**dataset), backbone=BackboneConfig(**backbone), **(settings | changes)
+        )
+
+    return make
+
+
+@pytest.fixture
+def tree() -> Callable[[Path], dict[str, bytes]]:
+    """``tree(folder)``: every file below a folder, relative path -> content."""
+
+    def tree(folder: Path) -> dict[str, bytes]:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+    return tree
+
+
+@pytest.fixture(scope="session")
+def toy_model() -> Callable[..., nn.Module]:
+    """``toy_model(name)``: a timm model, made small where it is not, with every tensor random.
+
+    (Untrained layers that scale by 1e-5 or start at zero would hide what a test looks for.)
+    """
+    small: dict[str, dict[str, Any]] = {
+        "vit_small_patch14_reg4_dinov2": {"img_size": 56, "embed_dim": 48, "num_heads": 2, "depth": 3},
+        "vit_small_patch16_dinov3": {"img_size": 64, "embed_dim": 48, "num_heads": 2, "depth": 3},
+        "vit_base_patch16_clip_224": {"img_size": 64, "embed_dim": 48, "num_heads": 2, "depth": 3},
+        "deit_tiny_distilled_patch16_224": {"img_size": 64, "depth": 2},
+    }
+
+    def make(name: str, seed: int = 0, **changes: Any) -> nn.Module:
+        arguments = small.get(name, {}) | changes
+        if "img_size" in arguments:
+            side = arguments["img_size"]
+            arguments["pretrained_cfg_overlay"] = {"input_size": (3, side, side)}
+        model = timm.create_model(name, pretrained=False, **arguments)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(std=0.1, generator=generator)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def toy_writer(tmp_path: Path) -> Callable[..., CacheWriter]:
+    """``toy_writer(codec, images, rows)``: a cache of 2 sites, 3 tokens, width 4 and no shard yet."""
+
+    def make(codec: Any = "float16", images: int = 10, rows: int = 4) -> CacheWriter:
+        constants = {}
+        if needs_calibration(codec):
+            constants = {CENTRE: np.zeros((2, 4), np.float32), SPREAD: np.ones((2, 4), np.float32)}
+        group = SiteGroup(
+            sites=("block.00", "block.01"), tokens=TokenLayout(cls=1, registers=0, grid=(1, 2)), width=4
+        )
+        features = FeatureIdentity(
+            backbone=BackboneIdentity(name="toy", weights_sha256="00" * 32, depth=2),
+            preprocessing=Preprocessing(
+                input_size=(3, 8, 8),
+                interpolation="bicubic",
+                mean=(0.5, 0.5, 0.5),
+                std=(0.5, 0.5, 0.5),
+                crop_pct=1.0,
+                crop_mode="center",
+            ),
+            site_groups=(group,),
+            compute_dtype="float32",
+            codec=codec,
+            final_norm=None,
+            constants={name: hash_array(array) for name, array in constants.items()},
+        )
+        keys = [f"{number}.png" for number in range(images)]
+        return CacheWriter(
+            tmp_path / "toy",
+            dataset="toy",
+            features=features,
+            constants=constants,
+            labels=[LabelColumn(name="label", num_classes=2)],
+            splits=[SplitContents(name="train", keys=keys, labels={"label": np.zeros(images, np.int64)})],
+            rows_per_shard=rows,
+            provenance={},
+        )
+
+    return make
+
+
+@pytest.fixture
+def within() -> Callable[..., None]:
+    """``within(seconds, function)``: run it, raise what it raises, fail if it does not end in time."""
+
+    def within(seconds: float, function: Callable[[], None]) -> None:
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                function()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(seconds)
+        assert not thread.is_alive(), f"still running after {seconds} s: a deadlock"
+        if errors:
+            raise errors[0]
+
+    return within

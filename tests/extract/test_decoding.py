@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from losa.extract import DatasetConfig, open_source
+from losa.extract.decoding import decode
+from losa.extract.sources import SourceImage
+
+BATCHES = [["ant/0.png", "ant/2.png", "ant/4.png"], ["ant/6.png"], ["cat/1.png", "cat/3.png"]]
+
+
+@pytest.fixture
+def source(photos):
+    return open_source(DatasetConfig(kind="folder", name="f", root=str(photos / "train")))
+
+
+def _transform(image):
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+
+
+def _decode(source, batches, workers=0, transform=_transform):
+    options = {"input_size": (3, 20, 16), "workers": workers, "pin_memory": False}
+    return list(decode(source, transform, batches, **options))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_come_in_order_and_uncut(source, workers):
+    decoded = _decode(source, BATCHES, workers)
+    assert [len(batch.images) for batch in decoded] == [3, 1, 2]
+    for batch, keys in zip(decoded, BATCHES, strict=True):
+        loaded = [source.load(key) for key in keys]
+        assert batch.outcomes == [source_hash for _, source_hash in loaded]
+        assert torch.equal(batch.images, torch.stack([_transform(image) for image, _ in loaded]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_image_leaves_the_others_in_place(source, photos, workers):
+    (photos / "train/ant/2.png").write_bytes(b"no image")
+    (photos / "train/ant/6.png").write_bytes(b"")
+    three, none, two = _decode(source, BATCHES, workers)
+    assert [type(outcome) for outcome in three.outcomes] == [bytes, str, bytes]
+    # A reason goes into the cache, so it names the key but no folder of this machine.
+    assert three.outcomes[1] == "ant/2.png: not an image in a format that Pillow knows"
+    assert three.outcomes[2] == source.load("ant/4.png").source_hash
+    assert torch.equal(three.images[1], _transform(source.load("ant/4.png").image))
+    assert none.images.shape == (0, 3, 20, 16)
+    assert len(none.outcomes) == 1
+    assert len(two.images) == 2
+
+
+def test_no_batches_decode_to_none(source):
+    assert _decode(source, []) == []
+
+
+def test_an_error_of_ours_is_not_taken_for_an_unreadable_image(source):
+    def broken(image):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        _decode(source, BATCHES, transform=broken)
+
+
+class _Counting:
+    """Counts what is loaded; only in this process."""
+
+    splits = ("all",)
+    columns = ()
+
+    def __init__(self, source):
+        self.source = source
+        self.loaded = []
+
+    def contents(self, split):
+        return self.source.contents(split)
+
+    def load(self, key):
+        self.loaded.append(key)
+        return SourceImage(*self.source.load(key))
+
+
+def test_images_are_decoded_once_and_when_they_are_needed(source):
+    counting = _Counting(source)
+    batches = decode(counting, _transform, BATCHES, input_size=(3, 20, 16), workers=0, pin_memory=False)
+    assert counting.loaded == []
+    for wanted in (3, 4, 6):
+        next(batches)
+        assert len(counting.loaded) == wanted
