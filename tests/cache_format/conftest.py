@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -32,6 +32,15 @@ def _load(name: str) -> ModuleType:
 def tiny() -> ModuleType:
     """The module ``tiny_cache``."""
     return _load("tiny_cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_waiting_for_the_device() -> Iterator[None]:
+    # Ten thousand fsyncs are most of these tests' time on a busy disk, and no test cuts the power.
+    # That they are called, and when, is seen by `system_calls`.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(params=get_args(CodecName))

@@ -515,7 +515,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(recipe, tmp_path):
     with pytest.raises(CacheError) as caught:
         recipe.open(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} is not a cache and not empty (it holds 'holiday.jpg'): "
+        f"{tmp_path} is not a cache and not empty (it holds 'holiday.jpg'). "
         "Choose another cache=..., or remove this one if it is stale."
     )
     assert {file.name for file in tmp_path.iterdir()} <= {"holiday.jpg", LOCK_NAME}
