@@ -1,0 +1,78 @@
+"""The configuration files against the dataclasses they become."""
+
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import yaml
+from hydra import compose, initialize_config_module
+
+from losa.adapt import AdaptConfig
+from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
+from losa.pipelines.command_line import to_config
+
+CONF = Path(__file__).parents[2] / "conf"
+BACKBONES = sorted((CONF / "backbone").glob("*.yaml"))
+DATASETS = sorted((CONF / "dataset").rglob("*.yaml"))
+
+
+def own_options(name: str) -> dict[str, Any]:
+    content = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
+
+
+@pytest.mark.parametrize(("name", "schema"), [("extract", ExtractConfig), ("adapt", AdaptConfig)])
+def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type[Any]) -> None:
+    options = own_options(name)
+    own = {field.name: field.default for field in fields(schema)} | {}
+    groups = {"dataset", "backbone"} & set(own)
+    assert set(options) | groups == set(own)
+    for option, default in own.items():
+        if option in groups or default is MISSING:
+            continue
+        # YAML 1.1, which PyYAML reads, takes 3e-3 for a string; OmegaConf reads YAML 1.2 numbers.
+        value = options[option]
+        assert (float(value) if isinstance(default, float) else value) == default, option
+
+
+@pytest.mark.parametrize("name", ["extract", "adapt"])
+def test_every_option_is_explained_on_its_line_or_by_its_name(name: str) -> None:
+    text = (CONF / f"{name}.yaml").read_text()
+    options = text[text.index("\n\n") : text.index("\nhydra:")].strip().splitlines()
+    unexplained = [line for line in options if "#" not in line]
+    assert unexplained in ([], ["epochs: 20"])
+
+
+@pytest.mark.parametrize("path", DATASETS, ids=lambda path: path.relative_to(CONF).as_posix())
+@pytest.mark.parametrize("backbone", ["vit_b16"])
+def test_every_data_set_composes(path: Path, backbone: str) -> None:
+    choice = path.relative_to(CONF / "dataset").with_suffix("").as_posix()
+    with initialize_config_module("losa.conf", version_base="1.3"):
+        composed = compose("extract", [f"dataset={choice}", f"backbone={backbone}", "cache=x"])
+    config = to_config(ExtractConfig, composed)
+    assert isinstance(config.dataset, DatasetConfig)
+    assert config.dataset.name == choice
+
+
+def test_vtab_has_its_nineteen_tasks() -> None:
+    assert len(list((CONF / "dataset/vtab").glob("*.yaml"))) == 19
+
+
+@pytest.mark.parametrize("path", BACKBONES, ids=lambda path: path.stem)
+def test_every_backbone_is_one_that_timm_has_pretrained(path: Path) -> None:
+    config = BackboneConfig(**yaml.safe_load(path.read_text()))
+    assert config.name in timm.list_pretrained()
+    assert config.pretrained
+
+
+def test_orig_in21k_is_normalised_as_its_own_config_says() -> None:
+    name = yaml.safe_load((CONF / "backbone/vit_b16.yaml").read_text())["name"]
+    assert timm.get_pretrained_cfg(name).mean == (0.5, 0.5, 0.5)
+
+
+def test_files_name_no_machine() -> None:
+    for path in CONF.rglob("*.yaml"):
+        assert not re.search(r"(?<![\w.])/(home|root|work|data)\b", path.read_text()), path

@@ -1,0 +1,98 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from losa.cache_format import Cache
+
+Command = Callable[..., Any]
+
+
+def test_it_says_what_it_does_and_what_comes_next(command: Command, extracted: Path) -> None:
+    again = command(
+        extracted,
+        "losa-extract",
+        "backbone.name=test_vit",
+        "backbone.pretrained=false",
+        "sites=2",
+        "limit=40",
+        "cache=cache",
+    )
+    assert again.returncode == 0
+    assert "The backbone is untrained" in again.stderr
+    assert "0 images to extract in 0 shards (3 shards are there already)" in again.stderr
+    assert "next: losa-adapt cache=cache side=losa rank=8" in again.stderr
+    assert Cache(extracted / "cache").sites == ("block.02", "block.05")
+
+
+def test_it_leaves_nothing_but_the_cache(extracted: Path) -> None:
+    assert [path.name for path in extracted.iterdir() if path.name != "runs"] == ["cache"]
+
+
+def test_plan_stops_before_the_first_image(command: Command, tmp_path: Path) -> None:
+    planned = command(
+        tmp_path,
+        "losa-extract",
+        "backbone.name=test_vit",
+        "backbone.pretrained=false",
+        "plan=true",
+        "cache=c",
+    )
+    assert planned.returncode == 0
+    assert re.search(r"1,797 images to extract in 30 shards\n6 sites, 41,212 bytes an image", planned.stderr)
+    assert not list(tmp_path.glob("c/arrays.zarr/segments/*/codes/c.*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sitez=4"], "there is no option 'sitez'; did you mean 'sites'?"),
+        (["dataset.roto=x"], "there is no option 'dataset.roto'; did you mean 'dataset.root'?"),
+        (["dataset=vtab/dtdd"], "did you mean 'vtab/dtd'?"),
+        (["backbone=vit_b61"], "did you mean 'vit_b16'?"),
+        (
+            ["codec=int9"],
+            "codec=int9: expected one of float32, float16, bfloat16, int8; did you mean 'int8'?",
+        ),
+        (["batch_size=0"], "batch_size=0: input should be greater than or equal to 1"),
+        (["rows_per_shard=many"], "rows_per_shard=many: input should be a valid integer"),
+        (["dataset=lists"], "dataset=lists needs dataset.root=<folder>"),
+        (["dataset=folder", "dataset.root=nowhere"], "dataset.root: there is no folder nowhere"),
+        (["backbone.checkpoint=nowhere.pt"], "backbone.checkpoint: there is no file nowhere.pt"),
+        (["backbone.name=test_vti"], "has no such model; did you mean 'test_vit"),
+    ],
+)
+def test_the_wrong_thing_gets_a_clear_answer(
+    command: Command, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    failed = command(tmp_path, "losa-extract", *arguments)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ")
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_cache_of_another_backbone_is_refused(command: Command, extracted: Path) -> None:
+    failed = command(
+        extracted,
+        "losa-extract",
+        "backbone.name=test_vit2",
+        "backbone.pretrained=false",
+        "limit=40",
+        "cache=cache",
+    )
+    assert failed.returncode == 1
+    assert re.search(r"backbone\.name +expected 'test_vit2', found 'test_vit'", failed.stderr)
+
+
+@pytest.mark.parametrize("name", ["losa-extract", "losa-adapt"])
+def test_help_shows_every_option_with_its_explanation(command: Command, tmp_path: Path, name: str) -> None:
+    helped = command(tmp_path, name, "--help")
+    assert helped.returncode == 0
+    assert helped.stdout.startswith(f"{name}: ")
+    option = "rows_per_shard: 64 " if name == "losa-extract" else "rank: 8 "
+    assert re.search(rf"  {option} +# ", helped.stdout)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,63 @@
+"""The distribution as others get it."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"cache_format", "extract", "adapt", "pipelines", "conf"}
+
+TRY = """
+import losa.adapt, losa.extract, losa.cache_format, losa.pipelines, importlib.resources
+from pathlib import Path
+import sys
+for package in (losa.adapt, losa.extract, losa.cache_format, losa.pipelines):
+    assert Path(package.__file__).is_relative_to(sys.argv[1]), package.__file__
+assert importlib.resources.files("losa.conf").joinpath("extract.yaml").is_file()
+"""
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def test_the_wheel_holds_the_five_packages_and_nothing_else(distributions: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
+    assert {name.split("/")[1] for name in names} == FOLDERS
+    assert {name.split("/")[0] for name in names} == {"losa"}
+    for folder in FOLDERS:
+        assert f"losa/{folder}/py.typed" in names
+    assert "losa/conf/dataset/vtab/dtd.yaml" in names
+    assert "losa/__init__.py" not in names
+
+
+def test_the_sdist_holds_the_sources_and_the_tests(distributions: Path) -> None:
+    (sdist,) = distributions.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    assert {"cache_format/reader.py", "conf/adapt.yaml", "tests/test_packaging.py", "LICENSE"} <= names
+
+
+def test_the_wheel_runs_outside_the_checkout(distributions: Path, tmp_path: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    target = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(target)
+    # -P and an empty folder: nothing of the checkout is on the path but what the wheel brought.
+    subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{TRY}", str(target)],
+        cwd=tmp_path,
+        check=True,
+    )
