@@ -1,6 +1,7 @@
 """What the tests of adaptation build: features, side networks, toy activations and a toy cache."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,21 @@ from losa.cache_format.identity import (
     hash_array,
 )
 from losa.cache_format.keys import read_keys
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    # On busy cores, threads that wait for each other make tiny products a hundred times slower.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The tests of the cache format look after it; here it only waits for the disk.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
@@ -109,7 +125,7 @@ class InMemory:
 def separable(labels: np.ndarray, shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
     """float32 activations whose every token lies near a point that belongs to the image's label."""
     classes = np.random.default_rng(7).normal(size=(64, shape[-1]))
-    noise = np.random.default_rng(seed).normal(scale=0.5, size=(len(labels), *shape))
+    noise = np.random.default_rng(seed).normal(scale=0.3, size=(len(labels), *shape))
     return (classes[labels][:, None, None] + noise).astype(np.float32)
 
 

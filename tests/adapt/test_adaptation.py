@@ -1,0 +1,297 @@
+"""From a toy cache to the files of a finished member."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from losa.adapt import (
+    AdaptConfig,
+    CachedActivations,
+    adapt,
+    evaluate,
+    load_side_network,
+    make_side_network,
+    train,
+)
+from losa.adapt.adaptation import CONFIG_NAME, METRICS_NAME, SUMMARY_NAME, feature_spec, labelled
+from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
+from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.cache_format import Cache, LosaError
+from losa.cache_format.identity import TokenLayout
+
+KINDS = tuple(SIDE_NETWORKS)
+FILES = {CONFIG_NAME, METRICS_NAME, SUMMARY_NAME, DESCRIPTION_NAME, TENSORS_NAME}
+
+
+@pytest.fixture
+def cache(toy_cache: Any, tmp_path: Path) -> Path:
+    """A finished toy cache."""
+    return toy_cache.write(tmp_path / "cache")
+
+
+@pytest.fixture
+def member(cache: Path, make_config: Any) -> Callable[..., AdaptConfig]:
+    """``member(**options)``: a configuration that fits the toy cache."""
+
+    def make(**options: Any) -> AdaptConfig:
+        defaults = {
+            "cache": str(cache),
+            "train_split": "train",
+            "eval_split": "test",
+            "rank": 4,
+            "heads": 2,
+            "epochs": 3,
+            "batch_size": 8,
+            "lr": 0.02,
+        }
+        return make_config(**(defaults | options))
+
+    return make
+
+
+@pytest.fixture
+def run(member: Any, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """``run(**options)``: the summary of a member trained into ``member/``."""
+    return lambda **options: adapt(member(**options), tmp_path / "member")
+
+
+def modified(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("side", KINDS)
+def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, tmp_path: Path) -> None:
+    config = member(side=side, eval_split=["val", "test"], sites=["embed", 2])
+    folder = tmp_path / "runs" / "deep" / config.member_name
+    summary = adapt(config, folder)
+
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert json.loads((folder / SUMMARY_NAME).read_text()) == summary
+    assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config)
+
+    network = load_side_network(folder)
+    sites = ["block.02"] if side == "linear" else ["embed", "block.01", "block.02"]
+    assert summary["member"] == config.member_id
+    assert (summary["side"], summary["lr"], summary["seed"]) == (side, 0.02, 0)
+    assert summary["rank"] == (None if side == "linear" else 4)
+    assert summary["sites"] == sites
+    assert summary["images"] == {"train": 24, "val": 9, "test": 12}
+    assert summary["head_parameters"] == 8 * 3 + 3
+    assert summary["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert set(summary["accuracy"]) == {"val", "test"}
+    assert summary["seconds"] >= summary["train_seconds"] >= 0
+    assert summary["device"] == "cpu"
+    assert summary["folder"] == str(folder)
+    origin = summary["cache"]
+    assert (origin["path"], origin["dataset"], origin["backbone"]) == (str(cache), "toy", "vit_nano.toy")
+    assert origin["features_sha256"] == toy_cache.features.sha256
+    assert set(origin["splits"]) == {"train", "val", "test"}
+
+
+def test_metrics_have_one_line_for_each_epoch(run: Any, tmp_path: Path) -> None:
+    summary = run(epochs=4)
+    lines = [json.loads(line) for line in (tmp_path / "member" / METRICS_NAME).read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert all(set(line) == {"epoch", "lr", "train_loss", "train_accuracy", "seconds"} for line in lines)
+    assert lines[-1]["train_loss"] == summary["train_loss"] < lines[0]["train_loss"]
+    assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
+
+
+@pytest.mark.parametrize("side", KINDS)
+def test_separable_classes_are_learned(side: str, run: Any) -> None:
+    assert run(side=side, epochs=10, lr=0.05)["accuracy"]["test"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("side", "codec"), [("losa", "float32"), ("losa", "int8"), ("last", "int8"), ("linear", "int8")]
+)
+def test_what_is_reported_is_the_last_epoch(
+    side: str, codec: str, member: Any, toy_cache: Any, tmp_path: Path
+) -> None:
+    cache = Cache(replace(toy_cache, codec=codec).write(tmp_path / codec))
+    config = member(cache=str(cache.path), side=side, epochs=3, optimizer="sgd", lr=0.3)
+    summary = adapt(config, tmp_path / "member")
+    test = labelled(cache, "test", config, "cpu")
+    saved = load_side_network(tmp_path / "member")
+    assert evaluate(saved, test, 5).tolist() == [summary["accuracy"]["test"]]
+
+    # A training of one's own, to the last epoch, gives the tensors that were saved.
+    network = make_side_network(config, feature_spec(cache, config), 3, [config.seed])
+    train(network, labelled(cache, "train", config, "cpu"), config)
+    for (name, mine), theirs in zip(network.named_parameters(), saved.parameters(), strict=True):
+        assert torch.equal(mine, theirs), name
+
+
+def test_a_finished_member_is_not_trained_again(
+    run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    first = run()
+    before = modified(tmp_path / "member")
+    assert run() == first
+    assert modified(tmp_path / "member") == before
+    assert f"{tmp_path / 'member'} is finished already (overwrite=true trains it again)" in caplog.text
+
+
+def test_overwrite_trains_again(run: Any, tmp_path: Path) -> None:
+    first = run()
+    before = modified(tmp_path / "member")
+    second = run(overwrite=True)
+    after = modified(tmp_path / "member")
+    assert all(after[name] > before[name] for name in FILES)
+    assert second["accuracy"] == first["accuracy"]
+    assert second["train_loss"] == first["train_loss"]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"codec": "float16"}, {"splits": {"train": 18, "test": 9}}])
+def test_another_state_of_the_cache_trains_again(
+    change: dict[str, Any],
+    run: Any,
+    cache: Path,
+    toy_cache: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = run()
+    cache.rename(tmp_path / "old")
+    replace(toy_cache, **change).write(cache)
+    second = run()
+    assert second["cache"] != first["cache"]
+    assert "was trained from another state of the cache; it is trained again" in caplog.text
+
+
+def test_further_splits_do_not_train_again(run: Any, cache: Path, toy_cache: Any, tmp_path: Path) -> None:
+    first = run()
+    before = modified(tmp_path / "member")
+    replace(toy_cache, splits={**toy_cache.splits, "more": 6}).write(cache)
+    assert run() == first
+    assert modified(tmp_path / "member") == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_a_damaged_summary_trains_again(content: str, run: Any, tmp_path: Path) -> None:
+    first = run()
+    (tmp_path / "member" / SUMMARY_NAME).write_text(content)
+    assert run()["accuracy"] == first["accuracy"]
+
+
+def test_a_member_that_failed_is_not_finished(run: Any, tmp_path: Path) -> None:
+    run()
+    with pytest.raises(LosaError, match="the loss became NaN or infinite"):
+        run(norm="none", lr=1e30, overwrite=True)
+    assert not (tmp_path / "member" / SUMMARY_NAME).exists()
+
+
+def test_seeds_give_other_networks(run: Any) -> None:
+    losses = {run(overwrite=True, **seeds)["train_loss"] for seeds in ({}, {"seed": 1}, {"data_seed": 1})}
+    assert len(losses) == 3
+
+
+def test_options_reach_the_network(run: Any, tmp_path: Path) -> None:
+    run(norm="frozen", order="token_channel", bias=True, pool="mean", rank=2)
+    config = load_side_network(tmp_path / "member").config
+    assert (config.norm, config.order, config.bias, config.pool) == ("frozen", "token_channel", True, "mean")
+
+
+def test_class_names_go_with_the_network(run: Any, tmp_path: Path) -> None:
+    def classes() -> Any:
+        return json.loads((tmp_path / "member" / DESCRIPTION_NAME).read_text())["classes"]
+
+    run()
+    assert classes() == ["ant", "bee", "cat"]
+    run(label="some", overwrite=True)
+    assert classes() is None
+
+
+def test_images_that_are_invalid_or_without_label_are_left_out(
+    member: Any, toy_cache: Any, tmp_path: Path
+) -> None:
+    bad = frozenset({"train/004.png", "train/005.png", "test/000.png"})
+    cache = replace(toy_cache, unreadable=bad).write(tmp_path / "gaps")
+    config = member(cache=str(cache), label="some")
+    summary = adapt(config, tmp_path / "member")
+    # Every second image has a label: 12 of 24 and 6 of 12; number 5 would have had none.
+    assert summary["images"] == {"train": 11, "test": 5}
+
+    data = labelled(Cache(cache), "train", config, "cpu")
+    assert isinstance(data.source, CachedActivations)
+    assert data.positions.tolist() == [0, 2, *range(6, 24, 2)]
+    assert data.labels.tolist() == [position % 3 for position in data.positions]
+    (found,) = data.read([np.arange(11)])
+    expected = toy_cache.activations("train")[data.positions][:, 1:]
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("option", ["train_split", "eval_split"])
+def test_missing_split(option: str, run: Any) -> None:
+    with pytest.raises(LosaError, match=r"^the cache has no split 'tset'; it has: train, val, test$"):
+        run(**{option: "tset"})
+
+
+def test_unknown_label_column(run: Any) -> None:
+    with pytest.raises(LosaError, match=r"no label column 'lable'; it has: label, some, none, same, single$"):
+        run(label="lable")
+
+
+def test_a_label_column_of_one_class(run: Any) -> None:
+    with pytest.raises(LosaError, match=r"label column 'single' has 1 classes; .* needs at least two$"):
+        run(label="single")
+
+
+def test_one_class_only_in_the_training_split(run: Any) -> None:
+    message = "all 24 images of split 'train' have the same label; there is nothing to learn$"
+    with pytest.raises(LosaError, match=message):
+        run(label="same")
+
+
+def test_no_labels_at_all(run: Any, cache: Path) -> None:
+    with pytest.raises(LosaError) as error:
+        run(label="none")
+    assert str(error.value) == (
+        f"{cache}: none of the 24 images of split 'train' is readable and has a label in column 'none'"
+    )
+
+
+def test_incomplete_cache(run: Any, toy_cache: Any, tmp_path: Path) -> None:
+    cache = toy_cache.write(tmp_path / "begun", shards=3)
+    with pytest.raises(LosaError, match=r"2 of 5 shards .* are missing .* run the same losa-extract command"):
+        run(cache=str(cache))
+
+
+def test_no_cache(run: Any, tmp_path: Path) -> None:
+    with pytest.raises(LosaError, match=r"nowhere is not a cache: it has no manifest\.json"):
+        run(cache=str(tmp_path / "nowhere"))
+
+
+def test_cls_pool_without_cls_token(run: Any, toy_cache: Any, tmp_path: Path) -> None:
+    tokens = TokenLayout(cls=0, registers=0, grid=(2, 2))
+    cache = replace(toy_cache, tokens=tokens).write(tmp_path / "grid")
+    with pytest.raises(LosaError, match="no class token; use pool=mean"):
+        run(cache=str(cache))
+    assert run(cache=str(cache), pool="mean")["images"]["train"] == 24
+
+
+def test_rank_that_is_no_multiple_of_heads(run: Any) -> None:
+    with pytest.raises(LosaError, match="rank=3: side=last needs a multiple of heads=2"):
+        run(side="last", rank=3)
+
+
+def test_unknown_site(run: Any) -> None:
+    with pytest.raises(LosaError, match=r"no site 'block\.07' here; there are embed, block\.00, block\.01"):
+        run(sites=["block.07"])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"label": "lable"}, {"side": "last", "rank": 3}, {"eval_split": "tset"}, {"sites": 99}], ids=str
+)
+def test_a_wrong_option_leaves_nothing_behind(wrong: dict[str, Any], run: Any, tmp_path: Path) -> None:
+    with pytest.raises(LosaError):
+        run(**wrong)
+    assert not (tmp_path / "member").exists()

@@ -1,0 +1,126 @@
+"""Training from a float32 cache is training with the live backbone in the loop."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from losa.adapt import AdaptConfig, LabelledActivations, make_side_network, train
+from losa.adapt.adaptation import feature_spec, labelled
+from losa.cache_format import Cache
+from losa.extract import (
+    BackboneConfig,
+    DatasetConfig,
+    ExtractConfig,
+    FrozenBackbone,
+    extract,
+    load_backbone,
+    open_source,
+)
+from losa.extract.preprocessing import make_transform
+
+DATASET = DatasetConfig(kind="digits", name="digits")
+BACKBONE = BackboneConfig(name="test_vit", pretrained=False)
+SPLIT = "train800"
+IMAGES = 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    # On busy cores, threads that wait for each other make small products many times slower.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class LiveActivations:
+    """An `ActivationSource` that decodes, transforms and runs the backbone for every batch."""
+
+    def __init__(self, backbone: FrozenBackbone, keys: list[str], sites: tuple[str, ...]) -> None:
+        self.backbone, self.keys, self.sites = backbone, keys, sites
+        self.source = open_source(DATASET)
+        self.transform = make_transform(backbone.preprocessing)
+
+    def read(self, indices: np.ndarray) -> torch.Tensor:
+        images = [self.transform(self.source.load(self.keys[index]).image) for index in indices]
+        return self.backbone.activations(torch.stack(images), self.sites)
+
+
+@pytest.fixture(scope="module")
+def make_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    def make(codec: str) -> Cache:
+        folder = tmp_path_factory.mktemp("caches") / codec
+        extract(
+            ExtractConfig(
+                dataset=DATASET,
+                backbone=BACKBONE,
+                cache=str(folder),
+                splits=[SPLIT],
+                limit=IMAGES,
+                codec=codec,
+                rows_per_shard=15,
+                batch_size=9,
+                device="cpu",
+                workers=0,
+            )
+        )
+        return Cache(folder)
+
+    made: dict[str, Cache] = {}
+    return lambda codec: made[codec] if codec in made else made.setdefault(codec, make(codec))
+
+
+def member(side: str, cache: Path) -> AdaptConfig:
+    return AdaptConfig(
+        cache=str(cache), side=side, rank=8, epochs=3, batch_size=12, lr=3e-3, train_split=SPLIT, seed=1
+    )
+
+
+def losses(cache: Cache, config: AdaptConfig, data: LabelledActivations) -> np.ndarray:
+    """Of every step, one column for each of two members."""
+    network = make_side_network(config, feature_spec(cache, config), 10, [1, 2])
+    found: list[np.ndarray] = []
+    train(network, data, config, lambda metrics: found.append(metrics.step_losses))
+    return np.concatenate(found)
+
+
+def from_cache(cache: Cache, side: str) -> np.ndarray:
+    config = member(side, cache.path)
+    return losses(cache, config, labelled(cache, SPLIT, config, "cpu"))
+
+
+@pytest.fixture(scope="module")
+def with_live_backbone(make_cache: Any) -> Any:
+    """``with_live_backbone(side)``: losses; the cache gives keys, labels and shapes, but no features."""
+    backbone = load_backbone(BACKBONE)
+
+    def run(side: str) -> np.ndarray:
+        cache = make_cache("float32")
+        config = member(side, cache.path)
+        split = cache.split(SPLIT)
+        live = LiveActivations(backbone, split.keys, feature_spec(cache, config).sites)
+        data = LabelledActivations(source=live, positions=np.arange(IMAGES), labels=split.labels("label"))
+        return losses(cache, config, data)
+
+    made: dict[str, np.ndarray] = {}
+    return lambda side: made[side] if side in made else made.setdefault(side, run(side))
+
+
+@pytest.mark.parametrize("side", ["losa", "last", "linear"])
+def test_losses_of_every_step(side: str, make_cache: Any, with_live_backbone: Any) -> None:
+    found, expected = from_cache(make_cache("float32"), side), with_live_backbone(side)
+    assert found.shape == (3 * 3, 2)
+    # The backbone sees other batches here than in extraction, so the last bits of features differ.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    # Training has gone somewhere: equal losses are not those of a network that stands still.
+    assert (expected[-1] < expected[0] - 1e-3).all()
+
+
+def test_a_codec_that_loses_something_is_seen(make_cache: Any, with_live_backbone: Any) -> None:
+    """Otherwise the test above would prove nothing."""
+    difference = np.abs(from_cache(make_cache("int8"), "losa") - with_live_backbone("losa"))
+    assert 1e-5 < difference.max() < 1e-1
