@@ -1,6 +1,6 @@
 """Decode workers: keys in, batches of network inputs out. A batch never crosses a shard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -56,8 +56,8 @@ def decode(
     input_size: tuple[int, int, int],
     workers: int,
     pin_memory: bool,
-) -> Iterator[DecodedBatch]:
-    """Decode batches of keys in worker processes, in order, ahead of the consumer."""
+) -> Generator[DecodedBatch, None, None]:
+    """Decode batches of keys in worker processes, in order, ahead of the consumer; closing it ends them."""
     keys = [key for batch in batches for key in batch]
     starts = [0]
     for batch in batches:

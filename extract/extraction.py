@@ -4,7 +4,8 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -172,11 +173,12 @@ class Extractor:
             for segment, shard in missing
             for batch in _cut(_rows(keys[segment.name], segment.rows(shard)), self.config.batch_size)
         ]
-        decoded = self._decode([batch for _, _, batch in jobs])
         images = sum(len(batch) for _, _, batch in jobs)
         waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
         invalid = 0
         with (
+            # Closed before the writer is: forked decode workers share its lock.
+            closing(self._decode([batch for _, _, batch in jobs])) as decoded,
             ShardThread(writer) as shards,
             tqdm(total=images, unit="img", desc="extracting", disable=None) as bar,
         ):
@@ -193,7 +195,7 @@ class Extractor:
                 bar.set_postfix_str(f"bottleneck: {max(waits, key=lambda stage: waits[stage])}")
         return invalid
 
-    def _decode(self, batches: Sequence[Sequence[str]]) -> Iterator[DecodedBatch]:
+    def _decode(self, batches: Sequence[Sequence[str]]) -> Generator[DecodedBatch, None, None]:
         return decode(
             self.source,
             self.transform,

@@ -1,0 +1,474 @@
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from losa.cache_format import Cache, IdentityMismatch, LosaError, NonFiniteActivations
+from losa.cache_format.identity import CodecName
+from losa.extract import backbone as backbone_module
+from losa.extract import extract, load_backbone, open_source
+from losa.extract.preprocessing import make_transform
+from losa.extract.sources import UnreadableImage
+
+SITES = ("embed", "block.02", "block.05")
+
+
+@pytest.fixture
+def folder(photos):
+    """The data set of made-up photos."""
+    return {"kind": "folder", "root": str(photos)}
+
+
+@pytest.fixture
+def lists(vtab):
+    """The data set of made-up lists."""
+    return {"kind": "lists", "root": str(vtab)}
+
+
+def _expected(config, keys):
+    """What the backbone says of some images, each computed alone."""
+    backbone, source = load_backbone(config.backbone), open_source(config.dataset)
+    for split in source.splits:
+        source.contents(split)
+    transform = make_transform(backbone.preprocessing)
+    images = [transform(source.load(key).image)[None] for key in keys]
+    return np.concatenate([backbone.activations(image, SITES).numpy() for image in images])
+
+
+def _decoded(split):
+    codes = split.read(np.arange(len(split)))
+    return split.cache.codec(split.sites).decode(codes)
+
+
+def _snr(expected, found):
+    error = ((expected - found).astype(np.float64) ** 2).sum(axis=(0, 2, 3))
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10((expected.astype(np.float64) ** 2).sum(axis=(0, 2, 3)) / error)
+
+
+def _stamps(cache):
+    """Inode and time of every file of every committed shard."""
+    stamps = {}
+    for commit in cache.rglob("commit.*.json"):
+        shard = commit.name.split(".")[1]
+        for path in [commit, *commit.parent.parent.glob(f"*/c.{shard}.0.0*")]:
+            if path.parent.name in ("codes", "scales"):
+                stamps[path] = (path.stat().st_ino, path.stat().st_mtime_ns)
+    return stamps
+
+
+class TestContent:
+    def test_values_read_back_are_the_backbones_activations(self, config, folder):
+        settings = config(dataset=folder, codec="float32", batch_size=1)
+        done = extract(settings)
+        assert (done.images, done.invalid, done.finished) == (10, 0, True)
+        cache = Cache(done.cache)
+        source = open_source(settings.dataset)
+        for name in ("train", "val"):
+            split, contents = cache.split(name, SITES), source.contents(name)
+            assert split.keys == list(contents.keys)
+            assert np.array_equal(split.labels("label"), contents.labels["label"])
+            assert split.valid.all()
+            assert split.sites == SITES
+            assert np.array_equal(_decoded(split), _expected(settings, split.keys))
+        assert cache.label_column("label").classes == ("ant", "cat")
+
+    @pytest.mark.parametrize("codec", get_args(CodecName))
+    def test_every_codec_is_as_near_as_it_can_be(self, config, codec):
+        settings = config(codec=codec)
+        cache = Cache(extract(settings).cache)
+        split = cache.split("train800", SITES)
+        assert len(split) == 10
+        expected = _expected(settings, split.keys)
+        least = {"float32": 100, "float16": 65, "bfloat16": 50, "int8": 38}[codec]
+        found = _snr(expected, _decoded(split))
+        assert (found > least).all(), found
+        manifest = cache.manifest
+        assert manifest.features.codec == codec
+        assert {"centre", "spread"} <= set(cache.constants) or codec != "int8"
+
+    def test_the_manifest_says_what_was_done(self, config):
+        settings = config()
+        manifest = Cache(extract(settings).cache).manifest
+        backbone = load_backbone(settings.backbone)
+        assert manifest.dataset == "toy"
+        assert manifest.features.backbone == backbone.identity
+        assert manifest.features.preprocessing == backbone.preprocessing
+        assert manifest.features.group == backbone.group(["embed", 2])
+        assert manifest.features.final_norm == backbone.final_norm
+        assert manifest.features.compute_dtype == "float32"
+        assert manifest.provenance["losa"]
+        # Classes of the data set, not of the ten images.
+        assert manifest.labels[0].num_classes == 10
+
+    def test_statistics_of_the_records_are_those_of_the_activations(self, config):
+        settings = config(codec="float16")
+        extract(settings)
+        cache = Cache(settings.cache)
+        expected = _expected(settings, cache.split("train800").keys)
+        records = [json.loads(path.read_text())["statistics"] for path in cache.path.rglob("commit.*.json")]
+        for site in range(len(SITES)):
+            assert sum(record[site]["count"] for record in records) == expected[:, site].size
+            low = min(record[site]["minimum"] for record in records)
+            high = max(record[site]["maximum"] for record in records)
+            assert low == pytest.approx(expected[:, site].min(), rel=1e-4)
+            assert high == pytest.approx(expected[:, site].max(), rel=1e-4)
+
+    def test_each_image_is_stored_once(self, config, lists):
+        settings = config(dataset=lists, codec="float16")
+        assert extract(settings).images == 9
+        cache = Cache(settings.cache)
+        assert [(s.name, s.images) for s in cache.manifest.segments] == [("train800", 6), ("val200", 3)]
+        both = cache.split("train800val200", SITES)
+        assert both.keys == cache.split("train800").keys + cache.split("val200").keys
+        parts = [_decoded(cache.split(name, SITES)) for name in ("train800", "val200")]
+        assert np.array_equal(_decoded(both), np.concatenate(parts))
+        assert both.labels("label").tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 2]
+
+    def test_only_the_splits_that_were_asked_for(self, config, lists):
+        done = extract(config(dataset=lists, splits=["val200"]))
+        assert done.images == 3
+        assert [split.name for split in Cache(done.cache).manifest.splits] == ["val200"]
+        # The label space is that of all lists.
+        assert Cache(done.cache).manifest.labels[0].num_classes == 3
+
+    def test_limit_takes_the_first_images_of_each_split(self, config, folder):
+        done = extract(config(dataset=folder, limit=2))
+        cache = Cache(done.cache)
+        assert done.images == 4
+        assert cache.split("train").keys == ["train/ant/0.png", "train/ant/2.png"]
+        assert cache.split("val").keys == ["val/cat/0.png", "val/cat/1.png"]
+
+    def test_autocast_changes_the_values_little_and_is_recorded(self, config, tmp_path):
+        exact = Cache(extract(config(codec="float32")).cache)
+        settings = config(codec="float32", dtype="bfloat16", cache=str(tmp_path / "half"))
+        half = Cache(extract(settings).cache)
+        assert half.manifest.features.compute_dtype == "bfloat16"
+        values = [_decoded(cache.split("train800", SITES)) for cache in (exact, half)]
+        assert not np.array_equal(*values)
+        assert (_snr(*values) > 30).all()
+
+
+class TestDeterminism:
+    def test_two_runs_and_any_number_of_workers_give_equal_bytes(self, config, folder, tmp_path, tree):
+        paths = [tmp_path / name for name in ("a", "b")]
+        for path, workers in zip(paths, (0, 2), strict=True):
+            extract(config(dataset=folder, cache=str(path), workers=workers))
+        assert tree(paths[0]) == tree(paths[1])
+
+    def test_a_finished_cache_is_left_alone(self, config, tmp_path, tree):
+        extract(config())
+        before, stamps = tree(tmp_path / "cache"), _stamps(tmp_path / "cache")
+        done = extract(config())
+        assert (done.images, done.finished) == (0, True)
+        assert tree(tmp_path / "cache") == before
+        assert _stamps(tmp_path / "cache") == stamps
+
+    def test_a_damaged_shard_is_made_again(self, config, tmp_path, tree, caplog):
+        extract(config())
+        before, stamps = tree(tmp_path / "cache"), _stamps(tmp_path / "cache")
+        codes = tmp_path / "cache/arrays.zarr/segments/train800/codes/c.1.0.0.0"
+        codes.write_bytes(codes.read_bytes()[:-1])
+        assert extract(config()).images == 4
+        assert "This shard is made again" in caplog.text
+        assert tree(tmp_path / "cache") == before
+        kept = {path: stamp for path, stamp in stamps.items() if ".1." not in path.name}
+        assert len(kept) == 6
+        assert kept.items() <= _stamps(tmp_path / "cache").items()
+
+    def test_a_split_may_be_added_later_and_the_calibration_stays(self, config, folder, tmp_path, tree):
+        extract(config(dataset=folder, splits=["train"]))
+        before, stamps = tree(tmp_path / "cache"), _stamps(tmp_path / "cache")
+        assert extract(config(dataset=folder, splits=["val"])).images == 3
+        after = tree(tmp_path / "cache")
+        del before["manifest.json"]
+        assert before.items() <= after.items()
+        assert stamps.items() <= _stamps(tmp_path / "cache").items()
+        # Calibrated on the training images alone; with the others it would be another one.
+        extract(config(dataset=folder, cache=str(tmp_path / "at once")))
+        spread = "arrays.zarr/constants/spread/c.0.0"
+        assert tree(tmp_path / "at once")[spread] != after[spread]
+        cache = Cache(tmp_path / "cache")
+        assert [split.name for split in cache.manifest.splits] == ["train", "val"]
+        settings = config(dataset=folder)
+        split = cache.split("val", SITES)
+        assert (_snr(_expected(settings, split.keys), _decoded(split)) > 35).all()
+
+
+class TestPlan:
+    def test_plan_writes_no_shard(self, config, tmp_path, caplog):
+        caplog.set_level(logging.INFO)
+        done = extract(config(plan=True))
+        assert (done.images, done.finished) == (0, False)
+        assert "10 images to extract in 3 shards" in caplog.text
+        codes = tmp_path / "cache/arrays.zarr/segments/train800/codes"
+        assert [path.name for path in codes.iterdir()] == ["zarr.json"]
+
+    def test_what_was_planned_can_be_run(self, config, tmp_path, tree):
+        extract(config(plan=True))
+        assert extract(config()).images == 10
+        extract(config(cache=str(tmp_path / "straight")))
+        assert tree(tmp_path / "cache") == tree(tmp_path / "straight")
+
+
+class TestUnreadable:
+    @pytest.fixture(params=[0, 2], ids=["in-process", "workers"])
+    def workers(self, request):
+        return request.param
+
+    @pytest.mark.parametrize("codec", ["int8", "float16"])
+    def test_fail_names_the_image_and_leaves_nothing_half_written(
+        self, config, folder, photos, tmp_path, workers, codec
+    ):
+        (photos / "train/cat/3.png").write_bytes(b"no image")
+        with pytest.raises(UnreadableImage) as caught:
+            extract(config(dataset=folder, codec=codec, workers=workers))
+        assert str(caught.value) == (
+            "cannot read an image: train/cat/3.png: not an image in a format that Pillow knows\n"
+            "on_error=skip records such images as invalid and goes on"
+        )
+        assert not list(tmp_path.rglob("*.tmp"))
+        # Mended, the same command goes on; only what was committed before the error is kept.
+        (photos / "train/cat/3.png").write_bytes((photos / "train/cat/1.png").read_bytes())
+        assert extract(config(dataset=folder, codec=codec)).images == (10 if codec == "int8" else 6)
+
+    @pytest.mark.parametrize("codec", ["int8", "float32"])
+    def test_skip_records_which_images_are_invalid(self, config, folder, photos, workers, caplog, codec):
+        # A whole batch, a whole shard, and one image of another.
+        for name in ("ant/0", "ant/2", "ant/4", "ant/6", "cat/3"):
+            (photos / f"train/{name}.png").write_bytes(b"no image")
+        settings = config(dataset=folder, on_error="skip", workers=workers, codec=codec)
+        done = extract(settings)
+        assert (done.images, done.invalid) == (10, 5)
+        assert "skipped: train/cat/3.png: not an image" in caplog.text
+        cache = Cache(done.cache)
+        split = cache.split("train", SITES)
+        assert split.valid.tolist() == [False, False, False, False, True, False, True]
+        assert cache.split("val").valid.all()
+        codes = split.read(np.arange(7))
+        assert not codes.values[~split.valid].any()
+        assert codes.scales is None or not codes.scales[~split.valid].any()
+        readable = [key for key, valid in zip(split.keys, split.valid, strict=True) if valid]
+        found = _decoded(split)[split.valid]
+        assert (_snr(_expected(settings, readable), found) > 35).all()
+        assert split.labels("label").tolist() == [0, 0, 0, 0, 1, 1, 1]
+        # Known as invalid, they are not tried again.
+        again = extract(settings)
+        assert (again.images, again.invalid) == (0, 0)
+
+    def test_a_calibration_sample_without_a_readable_image_is_refused(self, config, folder, photos, tmp_path):
+        for path in photos.rglob("*.png"):
+            path.write_bytes(b"no image")
+        with pytest.raises(LosaError, match="none of the images of the calibration sample can be read"):
+            extract(config(dataset=folder, on_error="skip"))
+        assert not (tmp_path / "cache").exists()
+
+    def test_without_calibration_a_cache_may_hold_invalid_images_only(self, config, folder, photos):
+        for path in photos.rglob("*.png"):
+            path.write_bytes(b"no image")
+        done = extract(config(dataset=folder, on_error="skip", codec="float16"))
+        assert (done.images, done.invalid) == (10, 10)
+        assert not Cache(done.cache).split("train").valid.any()
+
+
+class TestIdentity:
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"backbone": {"seed": 1}}, "backbone.weights_sha256"),
+            ({"backbone": {"name": "test_vit2"}}, "backbone.name"),
+            ({"sites": 2}, "site_groups[0].sites"),
+            ({"codec": "float16"}, "codec"),
+            ({"dtype": "bfloat16"}, "compute_dtype"),
+            ({"rows_per_shard": 5}, "train800.rows_per_shard"),
+            ({"limit": 9}, "splits.train800.images"),
+            ({"dataset": {"name": "other"}}, "dataset"),
+        ],
+    )
+    def test_another_identity_is_refused_field_by_field(self, config, tmp_path, tree, changes, field):
+        extract(config())
+        before = tree(tmp_path / "cache")
+        with pytest.raises(IdentityMismatch, match="is a cache of something else") as caught:
+            extract(config(**changes))
+        assert field in [difference.field for difference in caught.value.differences]
+        assert f"  {field} " in str(caught.value)
+        assert "cache=..." in str(caught.value)
+        assert tree(tmp_path / "cache") == before
+
+    def test_another_preprocessing_is_refused(self, config, monkeypatch):
+        extract(config())
+        preprocessing_of = backbone_module.preprocessing_of
+        monkeypatch.setattr(
+            backbone_module,
+            "preprocessing_of",
+            lambda model: replace(preprocessing_of(model), interpolation="bilinear"),
+        )
+        with pytest.raises(IdentityMismatch) as caught:
+            extract(config())
+        (difference,) = caught.value.differences
+        assert difference == ("preprocessing.interpolation", "bilinear", "bicubic")
+
+    def test_another_list_of_images_is_refused(self, config, folder, photos, paint):
+        extract(config(dataset=folder))
+        paint(photos / "val/cat/new.png")
+        with pytest.raises(IdentityMismatch, match=r"splits\.val\.images +expected 4, found 3"):
+            extract(config(dataset=folder))
+
+    def test_other_classes_are_refused(self, config, folder, photos):
+        extract(config(dataset=folder, splits=["val"]))
+        (photos / "train/ant").rename(photos / "train/bee")
+        with pytest.raises(IdentityMismatch, match=r"labels\.label\.classes"):
+            extract(config(dataset=folder, splits=["val"]))
+
+    @pytest.mark.parametrize("codec", ["int8", "float32"])
+    def test_an_image_whose_bytes_have_changed_is_refused(self, config, folder, photos, paint, codec):
+        settings = config(dataset=folder, codec=codec)
+        extract(settings)
+        paint(photos / "val/cat/1.png", 999)
+        with pytest.raises(IdentityMismatch) as caught:
+            extract(settings)
+        (difference,) = caught.value.differences
+        assert difference.field == "blake2b of image val/cat/1.png"
+        assert len(difference.expected) == len(difference.found) == 32
+        assert "The image has changed since it was extracted" in str(caught.value)
+        # Same content again, only with a new date: accepted.
+        paint(photos / "val/cat/1.png", 101)
+        assert extract(settings).images == 0
+
+    def test_an_image_that_can_no_longer_be_read_is_refused(self, config, folder, photos):
+        extract(config(dataset=folder))
+        (photos / "val/cat/1.png").write_bytes(b"no image")
+        with pytest.raises(IdentityMismatch, match=r"image val/cat/1\.png +expected 'not an image"):
+            extract(config(dataset=folder, on_error="skip"))
+
+    def test_a_folder_that_holds_something_else_is_refused(self, config, tmp_path):
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache/thesis.tex").write_text("x")
+        with pytest.raises(LosaError, match=r"is not a cache and not empty \(it holds 'thesis\.tex'\)"):
+            extract(config())
+
+
+class TestRefusals:
+    def test_a_gpu_that_is_not_there(self, config, monkeypatch, tmp_path):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        with pytest.raises(LosaError, match=r"device=cuda: torch .* sees 0 CUDA devices; use device=cpu"):
+            extract(config(device="cuda"))
+        assert not (tmp_path / "cache").exists()
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"device": "tpu"}, "device=tpu: expected auto, cpu, cuda"),
+            ({"splits": ["trian"]}, "there is no split 'trian'; there are: train800, val200"),
+            ({"sites": 7}, "sites=7: expected a number from 1 to 6"),
+            ({"sites": ["block.06"]}, "there is no site 'block.06' here; there are embed, block.00"),
+        ],
+    )
+    def test_options_that_cannot_be_met(self, config, tmp_path, changes, message):
+        with pytest.raises(LosaError) as caught:
+            extract(config(**changes))
+        assert message in str(caught.value)
+        assert not (tmp_path / "cache").exists()
+
+    def test_activations_beyond_the_codec_name_the_site_and_leave_nothing(self, config, toy_model, tmp_path):
+        model = toy_model("test_vit")
+        weights = model.state_dict()
+        weights["pos_embed"] *= 1e6
+        save_file(weights, tmp_path / "huge.safetensors")
+        huge = {"checkpoint": str(tmp_path / "huge.safetensors")}
+        with pytest.raises(NonFiniteActivations, match=r"at site 'embed' are too large for codec=float16"):
+            extract(config(codec="float16", backbone=huge))
+        assert _stamps(tmp_path / "cache") == {}
+        assert not list(tmp_path.rglob("*.tmp"))
+
+
+SERVER = """
+import json, os, signal, sys
+import sklearn.datasets
+import torch
+from pydantic import TypeAdapter
+from losa.extract import ExtractConfig, extract
+from losa.extract.sources.digits import DigitsSource
+
+torch.set_num_threads(1)
+
+def counted(function, kill_at):
+    def counting(*arguments):
+        counting.calls += 1
+        if counting.calls == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments)
+    counting.calls = 0
+    return counting
+
+def run(order):
+    os.fsync = counted(os.fsync, order.get("fsync"))
+    DigitsSource.load = counted(DigitsSource.load, order.get("load"))
+    extract(TypeAdapter(ExtractConfig).validate_json(json.dumps(order["config"])))
+    return {"fsync": os.fsync.calls, "load": DigitsSource.load.calls}
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        print(json.dumps(run(json.loads(line))), flush=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if status:
+        print(json.dumps({"died": os.waitstatus_to_exitcode(status)}), flush=True)
+"""
+
+
+@pytest.fixture
+def extract_elsewhere():
+    """``extract_elsewhere(config, fsync=n, load=n)``: extract in a process of its own.
+
+    It kills itself with SIGKILL at the n-th call; the answer counts the calls, or says that it died.
+    """
+    command = [sys.executable, "-W", "error", "-c", SERVER]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=dict(os.environ)) as server:
+
+        def order(config, **kill_at):
+            server.stdin.write(json.dumps({"config": asdict(config), **kill_at}) + "\n")
+            server.stdin.flush()
+            return json.loads(server.stdout.readline())
+
+        yield order
+        server.stdin.close()
+    assert server.returncode == 0
+
+
+def test_a_killed_extraction_resumes_to_identical_bytes(config, tmp_path, tree, extract_elsewhere):
+    calls = extract_elsewhere(config(cache=str(tmp_path / "whole")))
+    reference = tree(tmp_path / "whole")
+    committed = len(_stamps(tmp_path / "whole"))
+    assert committed == 9
+    # Flushes precede every step that counts. The last six are those of the last shard, and so on.
+    last = calls["fsync"]
+    points = [("fsync", n) for n in (1, 20, 50, last - 15, last - 8, last - 3, last)]
+    points += [("load", n) for n in (5, 16)]
+    survivors = set()
+    for kind, n in points:
+        path = tmp_path / f"{kind}{n}"
+        settings = config(cache=str(path))
+        assert extract_elsewhere(settings, **{kind: n}) == {"died": -signal.SIGKILL}
+        before = _stamps(path)
+        survivors.add(len(before))
+        resumed = extract_elsewhere(settings)
+        assert tree(path) == reference, (kind, n)
+        after = _stamps(path)
+        assert before.items() <= after.items(), (kind, n)
+        # Of committed shards no image is decoded again, but for a few of the first, to be compared.
+        if before:
+            compared = 4
+            assert resumed["load"] == max(0, 10 - 4 * len(before) // 3) + compared, (kind, n)
+    assert survivors == {0, 3, 6, 9}
