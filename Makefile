@@ -31,7 +31,7 @@ types: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python -m pytest -q tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max,rounds
+	$(BIN)/python -m pytest -q -o addopts=--import-mode=importlib tests/benchmarks --benchmark-columns=min,median,max,rounds
 
 build: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

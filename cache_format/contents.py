@@ -1,5 +1,6 @@
 """Which images a cache holds: splits laid over segments so that every image is stored once."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -7,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from losa.cache_format.errors import LosaError
-from losa.cache_format.identity import hash_keys
+from losa.cache_format.identity import NAME_PATTERN, hash_keys
 from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.manifest import Segment, SplitRecord
 
@@ -23,9 +24,13 @@ class SplitContents:
     """Label column -> label of every image, -1 where it has none."""
 
     def __post_init__(self) -> None:
-        """Refuse an empty split, a key that occurs twice, and labels of another length."""
+        """Refuse a name that is none, an empty split, a key that occurs twice, labels of another length."""
         if not self.keys:
             raise LosaError(f"split {self.name!r} is empty: there is nothing to extract")
+        if not re.fullmatch(NAME_PATTERN, self.name):
+            raise LosaError(
+                f"split {self.name!r}: a name has at most 100 letters, digits, '.', '_' and '-'"
+            )
         seen: set[str] = set()
         for key in self.keys:
             if key in seen:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import weakref
 from pathlib import Path
 
 from losa.cache_format.errors import CacheInUse
@@ -26,7 +27,21 @@ class WriterLock:
             raise CacheInUse(
                 f"another process is writing to {cache}: wait for it, or choose another cache=..."
             ) from None
+        _held.add(self)
 
     def release(self) -> None:
         """Let the next writer in."""
+        _held.discard(self)
         os.close(self._descriptor)
+
+
+_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    # A forked decode worker shares the lock and may outlive a killed writer by seconds.
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

@@ -32,7 +32,7 @@ class Cache:
             CacheError: there is no cache there.
             CorruptCache: its manifest or constants are damaged.
         """
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.manifest = Manifest.read(self.path)
         self.constants = read_constants(self.path, self.manifest.features)
 
@@ -62,17 +62,17 @@ class Cache:
         known = ", ".join(column.name for column in self.manifest.labels) or "none"
         raise CacheError(f"{self.path} has no label column {name!r}; it has: {known}")
 
-    def split(self, name: str, sites: SiteSelection = "all") -> "Split":
+    def split(self, name: str, sites: SiteSelection | None = None) -> "Split":
         """Open a split for reading.
 
         Args:
             name: as listed in the manifest.
-            sites: which of the stored sites; see `select_sites`.
+            sites: which of the stored sites, see `select_sites`; every one of them if None.
 
         Raises:
             IncompleteCache: extraction of the split is not finished.
         """
-        return Split(self, name, select_sites(sites, self.sites))
+        return Split(self, name, self.sites if sites is None else select_sites(sites, self.sites))
 
 
 class Split:

@@ -115,7 +115,7 @@ class Extractor:
         constants = dict(self.backbone.final_norm_constants)
         if not needs_calibration(self.config.codec):
             return constants
-        path = Path(self.config.cache)
+        path = Path(self.config.cache).expanduser()
         if (path / MANIFEST_NAME).exists():
             stored = calibration_of(read_constants(path, Manifest.read(path).features))
             if stored is not None:
@@ -143,7 +143,7 @@ class Extractor:
         )
         columns: tuple[LabelColumn, ...] = self.source.columns
         return CacheWriter(
-            Path(self.config.cache),
+            Path(self.config.cache).expanduser(),
             dataset=self.config.dataset.name,
             features=features,
             constants=constants,

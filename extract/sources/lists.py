@@ -16,6 +16,7 @@ STANDARD_SPLITS = ("train800", "val200", "train800val200", "test")
 class ListsSource:
     """``<root>/<split>.txt`` lists images by path relative to ``root``, with integer labels.
 
+    If any of the standard VTAB-1K lists exists, these are the splits, else all text files are.
     The number of classes is taken over all lists that exist, never from one split, unless it is given.
     """
 
@@ -29,14 +30,15 @@ class ListsSource:
             raise LosaError(f"dataset.root: there is no folder {root}")
         self._root = root
         found = {path.stem: path for path in sorted(root.glob("*.txt"))}
+        # Beside the standard lists other text files (classes.txt, README.txt) may stand.
         standard = [name for name in STANDARD_SPLITS if name in found]
-        self.splits = (*standard, *(name for name in found if name not in standard))
+        self.splits = tuple(standard or found)
         if not found:
             raise LosaError(
                 f"{root} has no lists: expected {', '.join(f'{name}.txt' for name in STANDARD_SPLITS)} "
                 "with a line 'path label' for every image"
             )
-        self._lists = {name: _read_list(path) for name, path in found.items()}
+        self._lists = {name: _read_list(found[name]) for name in self.splits}
         highest = max((label for lines in self._lists.values() for _, label in lines), default=-1)
         if num_classes is not None and highest >= num_classes:
             raise LosaError(
@@ -56,6 +58,11 @@ class ListsSource:
             raise unknown_split(split, self.splits)
         keys = []
         for number, (path, _) in enumerate(self._lists[split], start=1):
+            if Path(path).is_absolute() or ".." in Path(path).parts:
+                raise LosaError(
+                    f"{self._root / split}.txt, image {number}: paths are relative to {self._root} and stay "
+                    f"below it, found {path!r}"
+                )
             if not (self._root / path).is_file():
                 raise LosaError(
                     f"{self._root / split}.txt, image {number}: there is no file {self._root / path}"

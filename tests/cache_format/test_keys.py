@@ -58,12 +58,21 @@ def test_the_keys_of_another_segment_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "offsets",
-    [[1, 2, 3], [0, 3, 2], [0, -1, 3], [0, 0, -5], [0, 5, 2**62], [0, 1, 3]],
+    ("offsets", "message"),
+    [
+        ([1, 3, 4], "keys/offsets: not a rising list of offsets"),
+        ([0, 3, 2], "keys/offsets: not a rising list of offsets"),
+        ([0, -1, 3], "keys/offsets: not a rising list of offsets"),
+        ([0, 0, -5], "keys/offsets: not a rising list of offsets"),
+        ([0, 5, 2**62], "keys/offsets: not a rising list of offsets"),
+        ([0, 1, 4], "keys: 'utf-8' codec can't decode"),
+        ([0, 2, 4], "keys: not the keys whose hash stands in the manifest"),
+        ([0, 2, 3], "keys/bytes/c.0: expected 7 bytes, found 8"),
+    ],
     ids=str,
 )
-def test_nonsense_with_a_right_checksum_is_refused(tmp_path, offsets):
+def test_nonsense_with_a_right_checksum_is_refused(tmp_path, offsets, message):
     write_keys(tmp_path, ["äb", "c"])
     write_array(tmp_path / "keys" / "offsets", np.array(offsets, np.int64), ["offsets"])
-    with pytest.raises(CorruptCache, match="keys"):
+    with pytest.raises(CorruptCache, match=message):
         read_keys(tmp_path, segment_of(["äb", "c"]))

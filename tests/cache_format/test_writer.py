@@ -3,6 +3,8 @@ import io
 import logging
 import os
 import re
+import signal
+import time
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -22,7 +24,7 @@ from losa.cache_format import (
     SplitContents,
 )
 from losa.cache_format.commit import Commit
-from losa.cache_format.lock import LOCK_NAME
+from losa.cache_format.lock import LOCK_NAME, WriterLock
 
 TRAIN = "arrays.zarr/segments/train"
 
@@ -637,3 +639,20 @@ def test_a_quota_is_a_full_disk_and_a_broken_disk_is_not(
         monkeypatch.setattr(os, "fsync", failing)
         with pytest.raises(kind, match=message):
             recipe.write_shard(writer, *writer.missing()[0])
+
+
+def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
+    """A decode worker outlives a killed writer by seconds; the next writer must not wait for it."""
+    lock = WriterLock(tmp_path)
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    try:
+        with pytest.raises(CacheInUse):
+            WriterLock(tmp_path)
+        lock.release()
+        WriterLock(tmp_path).release()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

@@ -1,7 +1,7 @@
 import pickle
 import unicodedata
 from importlib.resources import files
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from losa.cache_format import LosaError
 from losa.cache_format.commit import SOURCE_HASH_BYTES
 from losa.extract import DatasetConfig, open_source
-from losa.extract.sources import UnreadableImage
+from losa.extract.sources import ListsSource, UnreadableImage
 
 VTAB_CLASSES = {
     "caltech101": 102,
@@ -277,9 +277,8 @@ class TestFolder:
 
 class TestLists:
     def test_standard_splits_come_first_in_their_usual_order(self, vtab, lists):
-        (vtab / "extra.txt").write_text("images/val200/0.png 0\n")
         (vtab / "test.txt").write_text("images/val200/0.png 0\n")
-        assert lists(vtab).splits == ("train800", "val200", "train800val200", "test", "extra")
+        assert lists(vtab).splits == ("train800", "val200", "train800val200", "test")
 
     def test_the_number_of_classes_is_taken_over_all_lists(self, vtab, lists):
         source = lists(vtab)
@@ -365,3 +364,18 @@ def test_the_configuration_of_a_vtab_task_opens_the_community_layout(task, tmp_p
 def _keys_and_labels(source, split):
     contents = source.contents(split)
     return list(contents.keys), contents.labels["label"].tolist()
+
+
+@pytest.mark.parametrize("path", ["/etc/picture.png", "../picture.png", "a/../../picture.png"])
+def test_a_path_that_leaves_the_root_is_refused(tmp_path: Path, path: str) -> None:
+    (tmp_path / "train800.txt").write_text(f"{path} 0\n")
+    source = ListsSource(tmp_path)
+    with pytest.raises(
+        LosaError, match=r"train800\.txt, image 1: paths are relative to .* and stay below it"
+    ):
+        source.contents("train800")
+
+
+def test_other_text_files_beside_the_standard_lists_are_left_alone(vtab: Path) -> None:
+    (vtab / "README.txt").write_text("These are the lists of a data set.\n")
+    assert ListsSource(vtab).splits == ("train800", "val200", "train800val200")
