@@ -28,9 +28,7 @@ class SplitContents:
         if not self.keys:
             raise LosaError(f"split {self.name!r} is empty: there is nothing to extract")
         if not re.fullmatch(NAME_PATTERN, self.name):
-            raise LosaError(
-                f"split {self.name!r}: a name has at most 100 letters, digits, '.', '_' and '-'"
-            )
+            raise LosaError(f"split {self.name!r}: a name has at most 100 letters, digits, '.', '_' and '-'")
         seen: set[str] = set()
         for key in self.keys:
             if key in seen:

@@ -37,7 +37,7 @@ def test_every_image_is_stored_once_and_every_split_finds_its_own_in_order(split
     ]
     placement = placed(contents, stored=stored, stored_labels=[ord(key) for key in stored])
     laid_out = [*stored, *(key for new in placement.segments for key in new.keys)]
-    assert sorted(laid_out) == sorted({key for keys in splits for key in keys} | set(stored))
+    assert laid_out == list(dict.fromkeys([*stored, *(key for keys in splits for key in keys)]))
     for content in contents:
         index = placement.indices[content.name]
         assert index.dtype == np.int64

@@ -3,8 +3,6 @@ import io
 import logging
 import os
 import re
-import signal
-import time
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -24,7 +22,7 @@ from losa.cache_format import (
     SplitContents,
 )
 from losa.cache_format.commit import Commit
-from losa.cache_format.lock import LOCK_NAME, WriterLock
+from losa.cache_format.lock import LOCK_NAME
 
 TRAIN = "arrays.zarr/segments/train"
 
@@ -641,18 +639,34 @@ def test_a_quota_is_a_full_disk_and_a_broken_disk_is_not(
             recipe.write_shard(writer, *writer.missing()[0])
 
 
-def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
-    """A decode worker outlives a killed writer by seconds; the next writer must not wait for it."""
-    lock = WriterLock(tmp_path)
-    child = os.fork()
-    if child == 0:
-        time.sleep(30)
-        os._exit(0)
+FORKS = """
+import os, signal, sys
+from pathlib import Path
+from losa.cache_format import CacheInUse
+from losa.cache_format.lock import WriterLock
+
+folder = Path(sys.argv[1])
+lock = WriterLock(folder)
+hear, tell = os.pipe()
+child = os.fork()
+if not child:
+    os.write(tell, b"x")
+    signal.pause()
+try:
+    os.read(hear, 1)  # the child runs, so it has let go
     try:
-        with pytest.raises(CacheInUse):
-            WriterLock(tmp_path)
-        lock.release()
-        WriterLock(tmp_path).release()
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        WriterLock(folder)
+    except CacheInUse:
+        print("held by the parent")
+    lock.release()
+    WriterLock(folder).release()
+    print("free")
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_child_does_not_hold_the_lock(tmp_path, run_python):
+    """A decode worker outlives a killed writer by seconds; the next writer must not wait for it."""
+    assert run_python(FORKS, tmp_path) == "held by the parent\nfree\n"
