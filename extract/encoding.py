@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from losa.cache_format.codecs import Codes, refuse_non_finite
-from losa.cache_format.device_codecs import DeviceCodec
+from losa.cache_format.device_codecs import DeviceCodec, DeviceCodes
 from losa.cache_format.statistics import SiteStatistics
 
 
@@ -19,35 +19,57 @@ def encode(
     Raises:
         NonFiniteActivations: NaN or infinity, from the backbone or from the codec; the site is named.
     """
-    activations = activations.float()
-    codes = codec.encode(activations)
     if not len(activations):
-        return codes.to_host(), []
-    energy = _sum_squares(activations)
-    error = torch.zeros_like(energy)
-    if codec.name != "float32":
-        error = _sum_squares(codec.decode(codes) - activations)
-    if not torch.isfinite(energy + error).all():
-        decoded = codec.decode(codes)
-        for index, site in enumerate(sites):
-            bad = int((~activations[:, index].isfinite()).sum())
-            refuse_non_finite(codec.name, site, bad, int((~decoded[:, index].isfinite()).sum()))
-    flat = activations.transpose(0, 1).flatten(1)
-    low, high = flat.amin(1).tolist(), flat.amax(1).tolist()
+        return codec.encode(activations.float()).to_host(), []
+    # On the CPU image by image: what is computed on one stays in the processor's caches.
+    step = 1 if activations.device.type == "cpu" else len(activations)
+    parts = [_encode(codec, part.float()) for part in activations.split(step)]
+    codes = [codes for codes, _ in parts]
+    scales = [part.scales for part in codes if part.scales is not None]
+    joined = DeviceCodes(torch.cat([part.values for part in codes]), torch.cat(scales) if scales else None)
+    measured = torch.cat([measures for _, measures in parts], dim=1).cpu()
+    if not torch.isfinite(measured).all():
+        _refuse_non_finite(codec, activations.float(), sites)
+    low, high, energy, error = measured.unbind()
+    count = activations[:, 0].numel()
     statistics = [
         SiteStatistics(
-            count=flat.shape[1],
-            minimum=low[index],
-            maximum=high[index],
-            sum_squares=energy[index].item(),
-            error_sum_squares=error[index].item(),
+            count=count,
+            minimum=low[:, index].min().item(),
+            maximum=high[:, index].max().item(),
+            sum_squares=energy[:, index].sum().item(),
+            error_sum_squares=error[:, index].sum().item(),
         )
         for index in range(len(sites))
     ]
-    return codes.to_host(), statistics
+    return joined.to_host(), statistics
 
 
-def _sum_squares(values: Float[Tensor, "images sites tokens width"]) -> Tensor:
-    """Per site, accumulated in float64 so that large activations do not overflow."""
-    norms: Tensor = torch.linalg.vector_norm(values, dim=(0, 2, 3), dtype=torch.float64)
-    return norms.square()
+def _encode(
+    codec: DeviceCodec, activations: Float[Tensor, "images sites tokens width"]
+) -> tuple[DeviceCodes, Float64[Tensor, "four images sites"]]:
+    """Codes, and of every image and site: minimum, maximum, sum of squares, sum of squared errors."""
+    codes = codec.encode(activations)
+    rows = activations.flatten(2)
+    energy = _sum_squares(rows)
+    if codec.name == "float32":
+        error = torch.zeros_like(energy)
+    else:
+        error = _sum_squares(codec.decode(codes).sub_(activations).flatten(2))
+    return codes, torch.stack([rows.amin(-1).double(), rows.amax(-1).double(), energy, error])
+
+
+def _refuse_non_finite(codec: DeviceCodec, activations: Tensor, sites: Sequence[str]) -> None:
+    decoded = codec.decode(codec.encode(activations))
+    for index, site in enumerate(sites):
+        spoilt = int((~activations[:, index].isfinite()).sum())
+        refuse_non_finite(codec.name, site, spoilt, int((~decoded[:, index].isfinite()).sum()))
+
+
+def _sum_squares(rows: Float[Tensor, "images sites values"]) -> Float64[Tensor, "images sites"]:
+    """Through the float32 norm, whose relative error is near 1e-6; its square needs float64's range."""
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=-1)
+    if not torch.isfinite(norms).all():
+        # Values beyond 1e19 have squares that float32 cannot hold.
+        norms = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
+    return norms.double().square()

@@ -102,6 +102,23 @@ def test_a_consumer_that_leaves_stops_the_thread() -> None:
     assert len(source.asked) <= 1 + AHEAD
 
 
+def test_reads_that_have_not_begun_are_cancelled() -> None:
+    source = Recording()
+    read, release = source.read, threading.Event()
+
+    def waiting(indices: np.ndarray) -> torch.Tensor:
+        if indices[0] > 0:
+            release.wait(timeout=10)
+        return read(indices)
+
+    source.read = waiting  # type: ignore[method-assign]
+    batches = read_ahead(source, BATCHES)
+    next(batches)
+    threading.Timer(0.2, release.set).start()
+    batches.close()  # type: ignore[attr-defined]
+    assert source.asked == [0, 2]
+
+
 def test_a_consumer_that_fails_stops_the_thread() -> None:
     def consume() -> None:
         for _ in read_ahead(Recording(), BATCHES):

@@ -102,7 +102,8 @@ def test_evaluate_counts_every_image_once(make_features: Any, make_config: Any, 
         network.head.bias.copy_(torch.eye(3)[:2])
     # Member 0 says class 0 to everything, member 1 class 1: labels 0 to 2 in turn are 4, 3 and 3 of ten.
     for batch_size in (1, 3, 10, 50):
-        assert evaluate(network, data, batch_size).tolist() == [0.4, 0.3]
+        assert evaluate(network.train(), data, batch_size).tolist() == [0.4, 0.3]
+        assert not network.training
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
