@@ -1,5 +1,6 @@
 """A trained side network on disk: its tensors, and a description that names cache and backbone."""
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from losa.cache_format import LosaError
 from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.identity import FeatureIdentity, FinalNorm, TokenLayout
 from losa.cache_format.publish import publish
+from losa.cache_format.sealed_json import seal, unseal
 
 TENSORS_NAME = "side_network.safetensors"
 DESCRIPTION_NAME = "side_network.json"
@@ -46,8 +48,10 @@ def save_side_network(
         "backbone": asdict(identity.backbone),
         "preprocessing": asdict(identity.preprocessing),
     }
-    publish(folder / TENSORS_NAME, save(stored))
-    publish(folder / DESCRIPTION_NAME, json.dumps(description, indent=2).encode() + b"\n")
+    tensors_bytes = save(stored)
+    description["tensors_sha256"] = hashlib.sha256(tensors_bytes).hexdigest()
+    publish(folder / TENSORS_NAME, tensors_bytes)
+    publish(folder / DESCRIPTION_NAME, seal(description))
 
 
 def load_side_network(folder: Path) -> SideNetwork:
@@ -56,22 +60,24 @@ def load_side_network(folder: Path) -> SideNetwork:
     Raises:
         LosaError: files are missing, damaged or do not fit each other.
     """
+    path = folder / DESCRIPTION_NAME
     try:
-        description = json.loads((folder / DESCRIPTION_NAME).read_bytes())
-        tensors = load((folder / TENSORS_NAME).read_bytes())
+        description = unseal(path.read_bytes(), path)
+        data = (folder / TENSORS_NAME).read_bytes()
     except FileNotFoundError as error:
         raise LosaError(f"{folder} holds no side network: {error.filename} is missing") from None
-    except (ValueError, SafetensorError) as error:
-        raise LosaError(f"{folder} holds a damaged side network: {error}") from None
     try:
         if description["version"] != VERSION:
             raise LosaError(
-                f"{folder / DESCRIPTION_NAME}: version {description['version']!r}; "
+                f"{path}: version {description['version']!r}; "
                 f"this losa reads version {VERSION}: install a newer one"
             )
+        if hashlib.sha256(data).hexdigest() != description["tensors_sha256"]:
+            raise LosaError(f"{folder / TENSORS_NAME} is damaged: its sha256 is not the one in {path}")
+        tensors = load(data)
         network = _rebuild(description, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise LosaError(f"{folder / DESCRIPTION_NAME} is not a valid description: {error}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise LosaError(f"{path} is not a valid description: {error}") from None
     own = dict(network.named_parameters()) | dict(network.named_buffers())
     expected = {name: tuple(value.shape[1:]) for name, value in network.named_parameters()}
     expected |= {name: tuple(value.shape) for name, value in network.named_buffers()}

@@ -34,6 +34,8 @@ class SplitContents:
             if key in seen:
                 raise LosaError(f"split {self.name!r}: image {key!r} is listed twice")
             seen.add(key)
+            if not _is_text(key):
+                raise LosaError(f"split {self.name!r}: the file name {key!r} is not UTF-8; rename it")
         for column, labels in self.labels.items():
             assert len(labels) == len(self.keys), f"labels {column} of split {self.name}"
 
@@ -120,6 +122,11 @@ def place(
             segments.append(NewSegment(segment=segment, keys=keys, labels=labels_of_rows))
         indices[split.name] = np.array([row_of[key] for key in split.keys], np.int64)
     return Placement(segments=tuple(segments), indices=indices)
+
+
+def _is_text(key: str) -> bool:
+    """Whether a file name is UTF-8; Python marks the bytes of others by lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in key)
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:

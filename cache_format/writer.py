@@ -55,6 +55,7 @@ class CacheWriter:
             CacheError: the folder holds something else.
         """
         self.path = path
+        _refuse_foreign(path)
         make_folder(path)
         self._lock = WriterLock(path)
         try:
@@ -111,10 +112,6 @@ class CacheWriter:
             return Manifest.read(self.path)
         if any(arrays_folder(self.path).glob("segments/*/codes/commit.*.json")):
             raise CacheError(f"{self.path} holds shards but no {MANIFEST_NAME}: move it away")
-        ours = {LOCK_NAME, ARRAYS_NAME, MANIFEST_NAME + TEMPORARY_SUFFIX}
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in ours)
-        if foreign:
-            raise CacheError(f"{self.path} is not a cache and not empty (it holds {foreign[0]!r}). {_ADVICE}")
         return None
 
     def _write_foundations(self, constants: Mapping[str, np.ndarray]) -> None:
@@ -232,3 +229,15 @@ class CacheWriter:
             )
         write_keys(files.folder, entry.keys)
         write_labels(files.folder, entry.labels)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse to write among somebody's files."""
+    if path.exists() and not path.is_dir():
+        raise CacheError(f"{path} is a file, not the folder of a cache. {_ADVICE}")
+    if not path.exists() or (path / MANIFEST_NAME).exists():
+        return
+    ours = {LOCK_NAME, ARRAYS_NAME, MANIFEST_NAME + TEMPORARY_SUFFIX}
+    foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
+    if foreign:
+        raise CacheError(f"{path} is not a cache and not empty (it holds {foreign[0]!r}). {_ADVICE}")

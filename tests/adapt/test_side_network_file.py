@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
 from losa.cache_format.constants import NORM_BIAS
 from losa.cache_format.identity import FinalNorm
+from losa.cache_format.sealed_json import seal, unseal
 
 KINDS = tuple(SIDE_NETWORKS)
 NORMS = {
@@ -40,8 +42,10 @@ def saved(make_float32: Any, toy_cache: Any, tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, **changes: Any) -> None:
+    """Write another description, sealed, that has the hash of the tensors as they are."""
     path = folder / DESCRIPTION_NAME
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    tensors = hashlib.sha256((folder / TENSORS_NAME).read_bytes()).hexdigest()
+    path.write_bytes(seal(unseal(path.read_bytes(), path) | {"tensors_sha256": tensors} | changes))
 
 
 @pytest.mark.parametrize("side", KINDS)
@@ -121,14 +125,24 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 def test_a_file_cut_short_is_damaged(name: str, part: float, saved: Path) -> None:
     data = (saved / name).read_bytes()
     (saved / name).write_bytes(data[: int(part * len(data))])
-    with pytest.raises(LosaError, match=f"^{saved} holds a damaged side network: "):
+    with pytest.raises(LosaError, match=rf"{name}(: not a sealed JSON record| is damaged: its sha256)"):
         load_side_network(saved)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"{]", b""])
-def test_no_json(content: bytes, saved: Path) -> None:
+@pytest.mark.parametrize("name", [DESCRIPTION_NAME, TENSORS_NAME])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_flipped_bit_is_found(name: str, place: float, saved: Path) -> None:
+    data = bytearray((saved / name).read_bytes())
+    data[int(place * len(data))] ^= 1
+    (saved / name).write_bytes(data)
+    with pytest.raises(LosaError, match=name):
+        load_side_network(saved)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"{]", b"", b"[]", b"3", b"null", b"{}"])
+def test_no_sealed_json(content: bytes, saved: Path) -> None:
     (saved / DESCRIPTION_NAME).write_bytes(content)
-    with pytest.raises(LosaError, match="holds a damaged side network"):
+    with pytest.raises(LosaError, match="not a sealed JSON record"):
         load_side_network(saved)
 
 
@@ -155,13 +169,6 @@ def test_a_description_that_makes_no_sense(changes: dict[str, Any], saved: Path)
         load_side_network(saved)
 
 
-@pytest.mark.parametrize("content", ["[]", "3", "null", "{}"])
-def test_json_that_is_no_description(content: str, saved: Path) -> None:
-    (saved / DESCRIPTION_NAME).write_text(content)
-    with pytest.raises(LosaError, match="is not a valid description"):
-        load_side_network(saved)
-
-
 def test_another_version_is_refused(saved: Path) -> None:
     edit(saved, version=2)
     with pytest.raises(LosaError, match=r"version 2; this losa reads version 1"):
@@ -175,6 +182,9 @@ def test_description_and_tensors_of_different_networks(
     other.mkdir()
     save_side_network(other, make_float32("last"), 0, toy_cache.features, None)
     shutil.copy(other / TENSORS_NAME, saved / TENSORS_NAME)
+    with pytest.raises(LosaError, match=rf"{TENSORS_NAME} is damaged"):
+        load_side_network(saved)
+    edit(saved)
     with pytest.raises(LosaError, match=r"expected tensors .*'channel_down'.*, found .*'query_key_value'"):
         load_side_network(saved)
 
@@ -184,6 +194,7 @@ def test_a_tensor_of_another_shape(name: str, saved: Path) -> None:
     tensors = load_file(saved / TENSORS_NAME)
     tensors[name] = tensors[name][..., :-1].clone()
     save_file(tensors, saved / TENSORS_NAME)
+    edit(saved)
     with pytest.raises(LosaError, match=rf"{TENSORS_NAME}: expected tensors .*'{name}'.*, found "):
         load_side_network(saved)
 

@@ -93,3 +93,14 @@ def test_a_key_listed_twice_is_refused():
 def test_labels_of_another_length_are_a_programming_error():
     with pytest.raises(AssertionError, match="labels label of split train"):
         split("train", "abc", [1, 2])
+
+
+def test_a_file_name_that_is_not_utf8_is_named():
+    with pytest.raises(LosaError, match=r"the file name 'caf\\udce9.png' is not UTF-8; rename it"):
+        SplitContents(name="train", keys=["caf\udce9.png"])
+
+
+@pytest.mark.parametrize("name", ["my list", "", "../up", "a" * 101])
+def test_a_split_has_the_name_of_a_folder(name):
+    with pytest.raises(LosaError, match="a name has at most 100 letters, digits"):
+        SplitContents(name=name, keys=["a.png"])

@@ -670,3 +670,16 @@ finally:
 def test_a_forked_child_does_not_hold_the_lock(tmp_path, run_python):
     """A decode worker outlives a killed writer by seconds; the next writer must not wait for it."""
     assert run_python(FORKS, tmp_path) == "held by the parent\nfree\n"
+
+
+def test_a_refused_folder_is_left_as_it_was(recipe, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(CacheError, match=r"not a cache and not empty \(it holds 'notes.txt'\)"):
+        recipe.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_is_no_folder(recipe, tmp_path):
+    (tmp_path / "cache").write_text("mine")
+    with pytest.raises(CacheError, match="is a file, not the folder of a cache"):
+        recipe.write(tmp_path / "cache")
