@@ -66,7 +66,7 @@ def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
         _log.info("%s is finished already (overwrite=true trains it again)", folder)
         return finished
 
-    network = make_side_network(config, features, column.num_classes, [config.seed]).to(device)
+    network = make_side_network(config.architecture, features, column.num_classes, [config.seed]).to(device)
     make_folder(folder)
     (folder / SUMMARY_NAME).unlink(missing_ok=True)
     publish(folder / CONFIG_NAME, _json(asdict(config)))

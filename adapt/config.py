@@ -1,29 +1,18 @@
 """What an adaptation is told. Each option is explained in conf/adapt.yaml."""
 
 import hashlib
+import os
 from dataclasses import asdict
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from losa.adapt.architecture import Architecture, Heads, Norm, Order, Pool, Rank, SideKind
 from losa.cache_format.identity import STRICT
 from losa.cache_format.sealed_json import canonical
 
-SideKind = Literal["losa", "last", "linear"]
-Norm = Literal["layer", "frozen", "none"]
-Pool = Literal["cls", "mean"]
-Order = Literal["channel_token", "token_channel"]
-
-Rank = Annotated[int, Field(ge=1, le=4096)]
 NotNegative = Annotated[float, Field(ge=0)]
-
-_ARCHITECTURE = {
-    "losa": ("rank", "order", "norm", "bias"),
-    "last": ("rank", "heads", "norm"),
-    "linear": (),
-}
-"""Which of the options below shape a kind of side network; the others do not concern it."""
 
 _WHEREABOUTS = ("out", "overwrite", "device")
 """Options that say where something is done, not what."""
@@ -36,7 +25,7 @@ class AdaptConfig:
     cache: str
     side: SideKind = "losa"
     rank: Rank = 8
-    heads: Annotated[int, Field(ge=1, le=4096)] = 4
+    heads: Heads = 4
     order: Order = "channel_token"
     norm: Norm = "layer"
     pool: Pool = "cls"
@@ -44,7 +33,7 @@ class AdaptConfig:
     sites: int | str | list[int | str] = "all"
     label: str = "label"
     train_split: str = "train800val200"
-    eval_split: str | list[str] = "test"
+    eval_split: str | Annotated[list[str], Field(min_length=1)] = "test"
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 50
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -64,23 +53,28 @@ class AdaptConfig:
         return (self.eval_split,) if isinstance(self.eval_split, str) else tuple(self.eval_split)
 
     @property
+    def architecture(self) -> Architecture:
+        """The options that shape the side network."""
+        return Architecture(**{name: getattr(self, name) for name in Architecture.options()})
+
+    @property
     def member_id(self) -> str:
         """Hash of all that determines the result, so that the same member is found again.
 
-        Options that do not concern the kind of side network are left out: a linear probe has no rank.
+        Options that have no effect here are left out: the rank of a linear probe, the momentum of AdamW.
         """
-        every = {name for names in _ARCHITECTURE.values() for name in names}
-        foreign = every - set(_ARCHITECTURE[self.side])
-        content = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in foreign and name not in _WHEREABOUTS
-        }
+        idle = {*_WHEREABOUTS, *Architecture.options()}
+        if self.optimizer != "sgd":
+            idle.add("momentum")
+        content = {name: value for name, value in asdict(self).items() if name not in idle}
+        content |= self.architecture.relevant()
+        content["cache"] = os.path.normpath(self.cache)
         content["eval_split"] = list(self.eval_splits)
         return hashlib.sha256(canonical(content)).hexdigest()[:10]
 
     @property
     def member_name(self) -> str:
         """Name of the output folder: what is usually swept, for people, and the id."""
-        rank = f"-r{self.rank}" if "rank" in _ARCHITECTURE[self.side] else ""
-        return f"{self.side}{rank}-lr{self.lr:g}-seed{self.seed}-{self.member_id}"
+        rank = self.architecture.relevant().get("rank")
+        ranked = self.side if rank is None else f"{self.side}-r{rank}"
+        return f"{ranked}-lr{self.lr:g}-seed{self.seed}-{self.member_id}"

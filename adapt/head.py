@@ -11,6 +11,8 @@ from losa.adapt.features import FeatureSpec
 from losa.adapt.parameters import member_constant, member_normal
 from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
 
+FINAL_NORM_BUFFERS = {NORM_WEIGHT: "final_norm_weight", NORM_BIAS: "final_norm_bias"}
+"""Constants of a cache -> buffers of the head; one that the norm does not have is None."""
 HEAD_STD = 0.01
 """Small, so that training starts near equal class probabilities."""
 
@@ -21,10 +23,9 @@ class Head(nn.Module):
     def __init__(self, features: FeatureSpec, num_classes: int, seeds: Sequence[int]) -> None:
         super().__init__()
         self._final_norm = features.final_norm
-        for name in (NORM_WEIGHT, NORM_BIAS):
-            if name in features.constants:
-                array = torch.from_numpy(features.constants[name].copy())
-                self.register_buffer(_buffer_name(name), array)
+        for constant, buffer in FINAL_NORM_BUFFERS.items():
+            array = features.constants.get(constant)
+            self.register_buffer(buffer, None if array is None else torch.from_numpy(array.copy()))
         self.weight = member_normal(seeds, "head.weight", (features.width, num_classes), HEAD_STD)
         self.bias = member_constant(seeds, (num_classes,), 0.0)
 
@@ -38,12 +39,7 @@ class Head(nn.Module):
         norm = self._final_norm
         if norm is None:
             return pooled
-        buffers = dict(self.named_buffers())
-        weight, bias = buffers.get(_buffer_name(NORM_WEIGHT)), buffers.get(_buffer_name(NORM_BIAS))
+        weight, bias = (getattr(self, buffer) for buffer in FINAL_NORM_BUFFERS.values())
         if norm.kind == "layer_norm":
             return functional.layer_norm(pooled, pooled.shape[-1:], weight, bias, norm.eps)
         return functional.rms_norm(pooled, pooled.shape[-1:], weight, norm.eps)
-
-
-def _buffer_name(constant: str) -> str:
-    return constant.replace(".", "_")

@@ -12,11 +12,11 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from losa.adapt.config import AdaptConfig
+from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
+from losa.adapt.head import FINAL_NORM_BUFFERS
 from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.cache_format import LosaError
-from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.identity import FeatureIdentity, FinalNorm, TokenLayout
 from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import seal, unseal
@@ -37,7 +37,7 @@ def save_side_network(
     description = {
         "format": "losa-side-network",
         "version": VERSION,
-        "config": asdict(network.config),
+        "architecture": asdict(network.architecture),
         "sites": list(network.features.sites),
         "tokens": asdict(network.features.tokens),
         "width": network.features.width,
@@ -95,13 +95,16 @@ def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> S
         return TypeAdapter(kind).validate_json(json.dumps(value))
 
     width = description["width"]
-    names = {NORM_WEIGHT: "head.final_norm_weight", NORM_BIAS: "head.final_norm_bias"}
     features = FeatureSpec(
         sites=tuple(description["sites"]),
         tokens=parse(TokenLayout, description["tokens"]),
         width=width,
         final_norm=parse(FinalNorm | None, description["final_norm"]),
-        constants={name: np.zeros(width, np.float32) for name, key in names.items() if key in tensors},
+        constants={
+            constant: np.zeros(width, np.float32)
+            for constant, buffer in FINAL_NORM_BUFFERS.items()
+            if f"head.{buffer}" in tensors
+        },
     )
-    config: AdaptConfig = parse(AdaptConfig, description["config"])
-    return make_side_network(config, features, description["num_classes"], [config.seed])
+    architecture: Architecture = parse(Architecture, description["architecture"])
+    return make_side_network(architecture, features, description["num_classes"], [0])

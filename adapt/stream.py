@@ -12,7 +12,10 @@ Axes: members, images, tokens, width, rank. Parameters and activations lead with
 features have no members axis.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -20,10 +23,20 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from losa.adapt.config import Norm, Pool
+from losa.adapt.architecture import Norm, Pool
 from losa.cache_format.identity import TokenLayout
 
 NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCourse:
+    """Which sites make up the bases of a stream. Sites are counted on the activations' site axis."""
+
+    layers: tuple[tuple[int, ...], ...]
+    """For each layer the sites whose sum is ``base_i``; a site may count twice."""
+    output: int
+    """The site to which all updates are added in the end."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
@@ -60,8 +73,8 @@ class Materialised:
 
     def __init__(
         self,
-        base: Callable[[int], Float[Tensor, "images tokens width"]],
-        output: Float[Tensor, "images tokens width"],
+        activations: Float[Tensor, "images sites tokens width"],
+        course: StreamCourse,
         *,
         members: int,
         norm: Norm,
@@ -70,23 +83,30 @@ class Materialised:
         """Start a stream.
 
         Args:
-            base: gives ``base_i`` of a layer.
-            output: what the sum of all updates is added to in the end.
+            activations: the frozen features.
+            course: which of them each layer sees.
             members: length of the members axis.
             norm: ``layer`` normalises x over its width; ``frozen`` with mean and variance of ``base_i``
                 alone, which is the same until the first update and stays linear in x; ``none`` not at all.
             tokens: which tokens are the grid.
         """
-        self._base_of = base
-        self._base = output
-        self._output = output
+        self._activations = activations
+        self._course = course
         self._norm = norm
         self._tokens = tokens
-        self._updates = output.new_zeros(members, *output.shape)
+        self._base = activations[:, course.output]
+        self._summed: Counter[int] = Counter()
+        self._updates = self._base.new_zeros(members, *self._base.shape)
 
     def enter(self, layer: int) -> None:
         """See `Stream`."""
-        self._base = self._base_of(layer)
+        wanted = Counter(self._course.layers[layer])
+        # A base that grows from layer to layer is carried on, not summed anew.
+        grows = bool(self._summed) and self._summed <= wanted
+        sites = (wanted - self._summed if grows else wanted).elements()
+        terms = [self._activations[:, site] for site in sites]
+        self._base = reduce(add, [self._base, *terms] if grows else terms)
+        self._summed = wanted
 
     def project(
         self, weight: Float[Tensor, "members width rank"]
@@ -106,7 +126,7 @@ class Materialised:
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
-        return pool_tokens(self._output + self._updates, kind, self._tokens)
+        return pool_tokens(self._activations[:, self._course.output] + self._updates, kind, self._tokens)
 
     def _normalised(self) -> Float[Tensor, "members images tokens width"]:
         x = self._base + self._updates

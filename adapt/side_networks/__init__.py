@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from losa.adapt.config import AdaptConfig, SideKind
+from losa.adapt.architecture import Architecture, SideKind
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import SideNetwork
 from losa.adapt.side_networks.last import LAST
@@ -15,7 +15,7 @@ SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {"losa": LoSA, "last": LAST, 
 
 
 def make_side_network(
-    config: AdaptConfig, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+    architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
 ) -> SideNetwork:
-    """The side network that a configuration describes, freshly initialised; see `SideNetwork`."""
-    return SIDE_NETWORKS[config.side](config, features, num_classes, seeds)
+    """The side network that an architecture describes, freshly initialised; see `SideNetwork`."""
+    return SIDE_NETWORKS[architecture.side](architecture, features, num_classes, seeds)

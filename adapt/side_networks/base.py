@@ -6,24 +6,26 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losa.adapt.config import AdaptConfig
+from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.head import Head
+from losa.adapt.stream import Materialised, Stream, StreamCourse
 
 
 class SideNetwork(nn.Module, ABC):
     """A small network that sees only activations. All parameters lead with a members axis.
 
-    Members of one network share the architecture and differ in their seeds.
+    Members of one network share the architecture and differ in their seeds. A subclass says which sites
+    its layers see and what a layer does to the stream; it never meets the activations themselves.
     """
 
     def __init__(
-        self, config: AdaptConfig, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+        self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
     ) -> None:
         """Build the head; subclasses add their layers.
 
         Args:
-            config: the architecture (`rank`, `norm`, `pool`, ...); its seed is not used.
+            architecture: rank, norm, pooling and so on.
             features: of the activations that will be passed.
             num_classes: width of the scores.
             seeds: of the initialisation, one for each member.
@@ -32,26 +34,39 @@ class SideNetwork(nn.Module, ABC):
             LosaError: the architecture does not fit the features.
         """
         super().__init__()
-        if config.pool == "cls":
+        if architecture.pool == "cls":
             features.refuse_cls_pool()
-        self.config = config
+        self.architecture = architecture
         self.features = features
         self.num_classes = num_classes
         self.members = len(seeds)
         self.head = Head(features, num_classes, seeds)
 
+    @abstractmethod
+    def course(self) -> StreamCourse:
+        """Which sites each layer sees."""
+
+    @abstractmethod
+    def step(self, stream: Stream, layer: int) -> None:
+        """What a layer does; the stream has entered it."""
+
     def forward(
         self, activations: Float[Tensor, "images sites tokens width"]
     ) -> Float[Tensor, "members images classes"]:
         """Class scores of every member for every image."""
-        scores: Tensor = self.head(self.pooled(activations))
+        course = self.course()
+        stream = Materialised(
+            activations,
+            course,
+            members=self.members,
+            norm=self.architecture.norm,
+            tokens=self.features.tokens,
+        )
+        for layer in range(len(course.layers)):
+            stream.enter(layer)
+            self.step(stream, layer)
+        scores: Tensor = self.head(stream.pool(self.architecture.pool))
         return scores
-
-    @abstractmethod
-    def pooled(
-        self, activations: Float[Tensor, "images sites tokens width"]
-    ) -> Float[Tensor, "members images width"]:
-        """The stream's output, one vector for each member and image."""
 
     def parameter_count(self) -> int:
         """Trainable numbers of one member, head included."""

@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from losa.adapt.config import AdaptConfig
+from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.parameters import member_constant, member_normal
 from losa.adapt.side_networks.base import SideNetwork
-from losa.adapt.stream import Materialised, Stream
+from losa.adapt.stream import Stream, StreamCourse
 from losa.cache_format.errors import LosaError
 
 
@@ -26,40 +26,32 @@ class LAST(SideNetwork):
     """One attention for every site: ``4 * width * rank + 2 * width`` parameters."""
 
     def __init__(
-        self, config: AdaptConfig, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+        self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
     ) -> None:
-        super().__init__(config, features, num_classes, seeds)
-        layers, rank, width = len(features.sites), config.rank, features.width
-        if rank % config.heads:
-            raise LosaError(f"rank={rank}: side=last needs a multiple of heads={config.heads}")
+        super().__init__(architecture, features, num_classes, seeds)
+        layers, rank, width = len(features.sites), architecture.rank, features.width
+        if rank % architecture.heads:
+            raise LosaError(f"rank={rank}: side=last needs a multiple of heads={architecture.heads}")
         self.norm_weight = member_constant(seeds, (layers, width), 1.0)
         self.norm_bias = member_constant(seeds, (layers, width), 0.0)
         self.query_key_value = member_normal(seeds, "query_key_value", (layers, width, 3 * rank), width**-0.5)
         self.up = member_constant(seeds, (layers, rank, width), 0.0)
 
-    def pooled(
-        self, activations: Float[Tensor, "images sites tokens width"]
-    ) -> Float[Tensor, "members images width"]:
-        """``z_m`` plus all updates, pooled."""
-        sums = activations.cumsum(dim=1)
-        stream = Materialised(
-            lambda layer: sums[:, layer],
-            activations[:, -1],
-            members=self.members,
-            norm=self.config.norm,
-            tokens=self.features.tokens,
-        )
-        for layer in range(len(self.features.sites)):
-            stream.enter(layer)
-            stream.update(self._attend(stream, layer), self.up[:, layer])
-        return stream.pool(self.config.pool)
+    def course(self) -> StreamCourse:
+        """Layer i sees ``z_0 + ... + z_i``; the output starts from ``z_m``, which is the bias correction."""
+        count = len(self.features.sites)
+        return StreamCourse(layers=tuple(tuple(range(site + 1)) for site in range(count)), output=count - 1)
+
+    def step(self, stream: Stream, layer: int) -> None:
+        """Attend, project up, add."""
+        stream.update(self._attend(stream, layer), self.up[:, layer])
 
     def _attend(self, stream: Stream, layer: int) -> Float[Tensor, "members images tokens rank"]:
         projection = self.query_key_value[:, layer]
         # The stream's norm has no weight and bias of its own: they are folded into the projection.
         projected = stream.project(self.norm_weight[:, layer, :, None] * projection)
         projected = projected + (self.norm_bias[:, layer, None] @ projection)[:, None]
-        heads = projected.unflatten(-1, (3, self.config.heads, -1)).movedim(-2, 2)
+        heads = projected.unflatten(-1, (3, self.architecture.heads, -1)).movedim(-2, 2)
         # Members join images: torch's fused attention takes four axes.
         query, key, value = heads.flatten(0, 1).unbind(dim=-2)
         attended: Tensor = functional.scaled_dot_product_attention(query, key, value)

@@ -1,18 +1,16 @@
 """The linear probe: only the head is trained, on the last site."""
 
-from jaxtyping import Float
-from torch import Tensor
-
 from losa.adapt.side_networks.base import SideNetwork
-from losa.adapt.stream import pool_tokens
+from losa.adapt.stream import Stream, StreamCourse
 
 
 class LinearProbe(SideNetwork):
-    """Pooled output of the last site, final norm, linear head."""
+    """Pooled output of the last site, final norm, linear head: a stream without layers."""
 
-    def pooled(
-        self, activations: Float[Tensor, "images sites tokens width"]
-    ) -> Float[Tensor, "members images width"]:
-        """The last site, the same for every member."""
-        pooled = pool_tokens(activations[:, -1], self.config.pool, self.features.tokens)
-        return pooled.expand(self.members, *pooled.shape)
+    def course(self) -> StreamCourse:
+        """No layers."""
+        return StreamCourse(layers=(), output=len(self.features.sites) - 1)
+
+    def step(self, stream: Stream, layer: int) -> None:  # noqa: ARG002 -- the contract's signature
+        """Never called."""
+        raise AssertionError("a linear probe has no layers")

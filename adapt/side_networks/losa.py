@@ -11,63 +11,53 @@ can start at zero and the network starts as the identity; the rest are options.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch.nn import functional
 
-from losa.adapt.config import AdaptConfig
+from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.parameters import member_constant, member_normal
 from losa.adapt.side_networks.base import SideNetwork
-from losa.adapt.stream import Materialised, Stream
+from losa.adapt.stream import Stream, StreamCourse
 
 
 class LoSA(SideNetwork):
     """One mixer for every site: ``2 * width * rank + 2 * tokens * rank`` parameters without biases."""
 
     def __init__(
-        self, config: AdaptConfig, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+        self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
     ) -> None:
-        super().__init__(config, features, num_classes, seeds)
-        layers, rank = len(features.sites), config.rank
+        super().__init__(architecture, features, num_classes, seeds)
+        layers, rank = len(features.sites), architecture.rank
         tokens, width = features.tokens.count, features.width
         self.channel_down = member_normal(seeds, "channel_down", (layers, width, rank), width**-0.5)
         self.channel_up = member_constant(seeds, (layers, rank, width), 0.0)
         self.token_down = member_normal(seeds, "token_down", (layers, tokens, rank), tokens**-0.5)
         self.token_up = member_constant(seeds, (layers, tokens, rank), 0.0)
-        if config.bias:
+        if architecture.bias:
             self.channel_down_bias = member_constant(seeds, (layers, rank), 0.0)
             self.channel_up_bias = member_constant(seeds, (layers, 1, width), 0.0)
             self.token_down_bias = member_constant(seeds, (layers, rank), 0.0)
             self.token_up_bias = member_constant(seeds, (layers, tokens, 1), 0.0)
         mixers = (self._mix_channels, self._mix_tokens)
-        self._mixers = mixers if config.order == "channel_token" else mixers[::-1]
+        self._mixers = mixers if architecture.order == "channel_token" else mixers[::-1]
 
-    def pooled(
-        self, activations: Float[Tensor, "images sites tokens width"]
-    ) -> Float[Tensor, "members images width"]:
-        """``y_L'``, pooled."""
-        last = activations[:, -1]
-        stream = Materialised(
-            lambda layer: activations[:, layer] + last,
-            last,
-            members=self.members,
-            norm=self.config.norm,
-            tokens=self.features.tokens,
-        )
-        for layer in range(len(self.features.sites)):
-            stream.enter(layer)
-            for mix in self._mixers:
-                mix(stream, layer)
-        return stream.pool(self.config.pool)
+    def course(self) -> StreamCourse:
+        """Layer i sees ``b_i + b_L``; the output starts from ``b_L``."""
+        last = len(self.features.sites) - 1
+        return StreamCourse(layers=tuple((site, last) for site in range(last + 1)), output=last)
+
+    def step(self, stream: Stream, layer: int) -> None:
+        """``g_i``: both mixers in their order."""
+        for mix in self._mixers:
+            mix(stream, layer)
 
     def _mix_channels(self, stream: Stream, layer: int) -> None:
         hidden = stream.project(self.channel_down[:, layer])
         up = self.channel_up[:, layer]
-        if self.config.bias:
+        if self.architecture.bias:
             hidden = hidden + self.channel_down_bias[:, layer, None, None]
         hidden = functional.gelu(hidden)
-        if self.config.bias:
+        if self.architecture.bias:
             # A bias of the last projection is one more rank: a column of ones times the bias.
             hidden = torch.cat([hidden, torch.ones_like(hidden[..., :1])], dim=-1)
             up = torch.cat([up, self.channel_up_bias[:, layer]], dim=-2)
@@ -76,10 +66,10 @@ class LoSA(SideNetwork):
     def _mix_tokens(self, stream: Stream, layer: int) -> None:
         hidden = stream.project_tokens(self.token_down[:, layer])
         up = self.token_up[:, layer]
-        if self.config.bias:
+        if self.architecture.bias:
             hidden = hidden + self.token_down_bias[:, layer, None, :, None]
         hidden = functional.gelu(hidden)
-        if self.config.bias:
+        if self.architecture.bias:
             hidden = torch.cat([hidden, torch.ones_like(hidden[..., :1, :])], dim=-2)
             up = torch.cat([up, self.token_up_bias[:, layer]], dim=-1)
         stream.update(up, hidden)

@@ -81,7 +81,9 @@ def make_network(make_config: Any, make_features: Any) -> Callable[..., SideNetw
         side: str, seeds: Sequence[int] = (0,), features: FeatureSpec | None = None, **options: Any
     ) -> SideNetwork:
         config = make_config(side=side, **({"rank": 4, "heads": 2} | options))
-        return make_side_network(config, features or make_features(), 3, seeds).double()
+        network = make_side_network(config.architecture, features or make_features(), 3, seeds).double()
+        network.config = config  # how the tests train it
+        return network
 
     return make
 

@@ -123,7 +123,7 @@ def test_what_is_reported_is_the_last_epoch(
     assert evaluate(saved, test, 5).tolist() == [summary["accuracy"]["test"]]
 
     # A training of one's own, to the last epoch, gives the tensors that were saved.
-    network = make_side_network(config, feature_spec(cache, config), 3, [config.seed])
+    network = make_side_network(config.architecture, feature_spec(cache, config), 3, [config.seed])
     train(network, labelled(cache, "train", config, "cpu"), config)
     for (name, mine), theirs in zip(network.named_parameters(), saved.parameters(), strict=True):
         assert torch.equal(mine, theirs), name
@@ -196,7 +196,7 @@ def test_seeds_give_other_networks(run: Any) -> None:
 
 def test_options_reach_the_network(run: Any, tmp_path: Path) -> None:
     run(norm="frozen", order="token_channel", bias=True, pool="mean", rank=2)
-    config = load_side_network(tmp_path / "member").config
+    config = load_side_network(tmp_path / "member").architecture
     assert (config.norm, config.order, config.bias, config.pool) == ("frozen", "token_channel", True, "mean")
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from losa.adapt import AdaptConfig
-from losa.adapt.config import SideKind
+from losa.adapt.architecture import SideKind
 
 OTHER: dict[str, Any] = {
     "cache": "elsewhere",

@@ -6,7 +6,7 @@ import torch
 from torch.optim import SGD, AdamW
 
 from losa.adapt import SideNetwork
-from losa.adapt.config import SideKind
+from losa.adapt.architecture import SideKind
 from losa.adapt.optimizers import make_optimizer
 
 DECAYED = {

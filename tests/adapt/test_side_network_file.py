@@ -29,7 +29,7 @@ NORMS = {
 def make_float32(make_config: Any, make_features: Any, randomise: Any) -> Callable[..., SideNetwork]:
     def make(side: str, seeds: tuple[int, ...] = (3,), features: FeatureSpec | None = None) -> SideNetwork:
         config = make_config(side=side, rank=4, heads=2, seed=seeds[0], bias=True, sites=["block.01", 2])
-        return randomise(make_side_network(config, features or make_features(), 3, seeds))
+        return randomise(make_side_network(config.architecture, features or make_features(), 3, seeds))
 
     return make
 
@@ -67,7 +67,7 @@ def test_round_trip(
     loaded = load_side_network(tmp_path)
     activations = activations_of(features).float()
     assert torch.equal(loaded(activations), network(activations))
-    assert loaded.config == network.config
+    assert loaded.architecture == network.architecture
     assert (loaded.members, loaded.num_classes, loaded.training) == (1, 3, False)
     assert (loaded.features.sites, loaded.features.tokens) == (features.sites, features.tokens)
 
@@ -97,7 +97,7 @@ def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any
     }
     assert description["preprocessing"]["input_size"] == [3, 32, 32]
     assert description["classes"] == ["ant", "bee", "cat"]
-    assert description["config"]["rank"] == 4
+    assert description["architecture"]["rank"] == 4
 
 
 def test_tensors_have_no_members_axis(saved: Path) -> None:
@@ -157,9 +157,9 @@ def test_no_sealed_json(content: bytes, saved: Path) -> None:
         {"tokens": {"cls": 1}},
         {"tokens": None},
         {"final_norm": {"kind": "batch_norm", "eps": 1e-6}},
-        {"config": {"cache": "here", "side": "lasagne"}},
-        {"config": {"side": "losa"}},
-        {"config": None},
+        {"architecture": {"side": "lasagne"}},
+        {"architecture": {"side": "losa"}},
+        {"architecture": None},
     ],
     ids=str,
 )
@@ -202,5 +202,5 @@ def test_a_tensor_of_another_shape(name: str, saved: Path) -> None:
 def test_saving_again_replaces_both_files(saved: Path, make_float32: Any, toy_cache: Any) -> None:
     network = make_float32("last")
     save_side_network(saved, network, 0, toy_cache.features, None)
-    assert load_side_network(saved).config == network.config
+    assert load_side_network(saved).architecture == network.architecture
     assert sorted(path.name for path in saved.iterdir()) == [DESCRIPTION_NAME, TENSORS_NAME]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from losa.adapt.stream import NORM_EPS, Materialised, Stream, pool_tokens
+from losa.adapt.stream import NORM_EPS, Materialised, Stream, StreamCourse, pool_tokens
 from losa.cache_format.identity import TokenLayout
 
 MEMBERS, IMAGES, WIDTH, RANK, LAYERS = 3, 4, 10, 2, 3
@@ -23,7 +23,9 @@ NORMS = ("layer", "frozen", "none")
 def materialised(
     bases: Sequence[torch.Tensor], output: torch.Tensor, *, members: int, norm: str, tokens: TokenLayout
 ) -> Stream:
-    return Materialised(lambda layer: bases[layer], output, members=members, norm=norm, tokens=tokens)
+    activations = torch.stack([*bases, output], dim=1)
+    course = StreamCourse(layers=tuple((layer,) for layer in range(len(bases))), output=len(bases))
+    return Materialised(activations, course, members=members, norm=norm, tokens=tokens)
 
 
 IMPLEMENTATIONS: dict[str, Callable[..., Stream]] = {"materialised": materialised}
@@ -264,3 +266,18 @@ def test_tokens_are_pooled_over_frames() -> None:
     # Frames begin at 0, 4 and 8; the grid of each takes its last two tokens.
     assert pool_tokens(x, "cls", tokens).tolist() == [[4.0, 4.0]] * 5
     assert pool_tokens(x, "mean", tokens).tolist() == [[6.5, 6.5]] * 5
+
+
+@pytest.mark.parametrize(
+    "layers", [((0, 3), (1, 3), (3, 3)), ((0,), (0, 1), (0, 1, 2, 3)), ((2,), (0, 2), (1,))], ids=str
+)
+def test_a_base_is_the_sum_of_its_sites(layers: tuple[tuple[int, ...], ...]) -> None:
+    """LoSA counts the last site twice in its last layer; LAST's bases grow."""
+    activations = torch.randn(2, 4, 3, WIDTH, generator=torch.Generator().manual_seed(0)).double()
+    tokens = TokenLayout(cls=1, registers=0, grid=(1, 2))
+    course = StreamCourse(layers=layers, output=3)
+    stream = Materialised(activations, course, members=1, norm="none", tokens=tokens)
+    for layer, sites in enumerate(layers):
+        stream.enter(layer)
+        expected = sum(activations[:, site] for site in sites)
+        torch.testing.assert_close(stream.project(torch.eye(WIDTH).double()[None])[0], expected)

@@ -26,7 +26,7 @@ def make_trained(
         defaults = {"rank": 4, "heads": 2, "epochs": 4, "batch_size": 8, "lr": 0.02}
         config = make_config(side=side, **(defaults | options))
         features = make_features()
-        network = make_side_network(config, features, 3, seeds)
+        network = make_side_network(config.architecture, features, 3, seeds)
         metrics: list[EpochMetrics] = []
         train(network, toy_data(features), config, metrics.append)
         return network, metrics
@@ -95,7 +95,7 @@ def test_positions_choose_images_of_the_source(make_features: Any, toy_data: Any
 
 
 def test_evaluate_counts_every_image_once(make_features: Any, make_config: Any, toy_data: Any) -> None:
-    network = make_side_network(make_config(side="linear"), make_features(norm=None), 3, (0, 1))
+    network = make_side_network(make_config(side="linear").architecture, make_features(norm=None), 3, (0, 1))
     data = toy_data(network.features, images=10)
     with torch.no_grad():
         network.head.weight.zero_()

@@ -82,7 +82,7 @@ def member(side: str, cache: Path) -> AdaptConfig:
 
 def losses(cache: Cache, config: AdaptConfig, data: LabelledActivations) -> np.ndarray:
     """Of every step, one column for each of two members."""
-    network = make_side_network(config, feature_spec(cache, config), 10, [1, 2])
+    network = make_side_network(config.architecture, feature_spec(cache, config), 10, [1, 2])
     found: list[np.ndarray] = []
     train(network, data, config, lambda metrics: found.append(metrics.step_losses))
     return np.concatenate(found)

@@ -1,0 +1,43 @@
+"""What shapes a side network, apart from how it is trained."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from losa.cache_format.identity import STRICT
+
+SideKind = Literal["losa", "last", "linear"]
+Norm = Literal["layer", "frozen", "none"]
+Pool = Literal["cls", "mean"]
+Order = Literal["channel_token", "token_channel"]
+Rank = Annotated[int, Field(ge=1, le=4096)]
+Heads = Annotated[int, Field(ge=1, le=4096)]
+
+_RELEVANT = {
+    "losa": ("rank", "order", "norm", "bias", "pool"),
+    "last": ("rank", "heads", "norm", "pool"),
+    "linear": ("pool",),
+}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Architecture:
+    """A kind of side network and the options that shape it."""
+
+    side: SideKind
+    rank: Rank
+    heads: Heads
+    order: Order
+    norm: Norm
+    pool: Pool
+    bias: bool
+
+    def relevant(self) -> dict[str, Any]:
+        """The options that concern this kind: a linear probe has no rank."""
+        return {"side": self.side} | {name: getattr(self, name) for name in _RELEVANT[self.side]}
+
+    @classmethod
+    def options(cls) -> frozenset[str]:
+        """Names of all of them."""
+        return frozenset(cls.__dataclass_fields__)
