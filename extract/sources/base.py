@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -78,6 +80,32 @@ def load_file(path: Path) -> SourceImage:
     except Exception as error:
         raise UnreadableImage(f"{type(error).__name__}: {error}") from None
     return SourceImage(rgb, hash_source(data))
+
+
+def spellings(paths: Iterable[str]) -> dict[str, str]:
+    """Key (the path in Unicode's composed form, NFC) -> path, for the paths that are spelt differently.
+
+    Raises:
+        LosaError: two paths have one key.
+    """
+    path_of: dict[str, str] = {}
+    composed = set()
+    for path in paths:
+        key = unicodedata.normalize("NFC", path)
+        if key == path:
+            composed.add(path)
+        elif path_of.setdefault(key, path) != path:
+            raise _two_spellings(key)
+    for key in path_of.keys() & composed:
+        raise _two_spellings(key)
+    return path_of
+
+
+def _two_spellings(key: str) -> LosaError:
+    return LosaError(
+        f"image {key!r} is listed twice, in two Unicode spellings (composed and decomposed) that look alike: "
+        "rename one of the files, or spell it alike in all lists"
+    )
 
 
 def unknown_split(split: str, known: tuple[str, ...]) -> LosaError:

@@ -1,5 +1,6 @@
 """Plain image folders: ``root/<split>/<class>/...`` or ``root/<class>/...``."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -10,68 +11,127 @@ from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.manifest import LabelColumn
-from losa.extract.sources.base import SourceImage, load_file, unknown_split
+from losa.extract.sources.base import SourceImage, load_file, spellings, unknown_split
 
 SPLIT_FOLDERS = ("train", "val", "validation", "test")
 WHOLE = "all"
 """Name of the only split of a folder without split folders."""
 
+Parts = tuple[str, ...]
+"""A path relative to the root, cut at the slashes."""
+
 
 class FolderSource:
     """An image's class is the first folder below its split; images without one have no label.
 
-    If the root has folders named train, val, validation or test, these are the splits; else the
-    whole root is one split, ``all``. Class names are taken over all splits, in sorted order.
+    If the root has folders named train, val, validation or test, these are the splits, and no image
+    may stand beside them; else the whole root is one split, ``all``. Class names are taken over all
+    splits, in sorted order. Links are followed.
     """
 
     def __init__(self, root: Path) -> None:
         """List the images.
 
         Raises:
-            LosaError: the folder is missing or holds no images.
+            LosaError: the folder is missing or holds no images, or images stand beside its splits.
         """
         if not root.is_dir():
             raise LosaError(f"dataset.root: there is no folder {root}")
         self._root = root
-        self.splits = tuple(name for name in SPLIT_FOLDERS if (root / name).is_dir()) or (WHOLE,)
-        self._files = {split: _image_files(self._base(split)) for split in self.splits}
-        if not any(self._files.values()):
+        files = _image_files(root)
+        if not files:
             raise LosaError(f"{root} holds no images ({', '.join(sorted(get_img_extensions()))})")
-        classes = {_class_of(file) for files in self._files.values() for file in files if len(file.parts) > 1}
-        self._classes = tuple(sorted(classes))
-        self.columns = (LabelColumn(name="label", num_classes=len(classes), classes=self._classes),)
-        self._path_of: dict[str, str] = {}
+        self.splits = tuple(name for name in SPLIT_FOLDERS if (root / name).is_dir()) or (WHOLE,)
+        self._files: dict[str, list[Parts]] = {split: [] for split in self.splits}
+        if self.splits == (WHOLE,):
+            self._files[WHOLE] = files
+        else:
+            self._refuse_beside(files)
+            for file in files:
+                self._files[file[0]].append(file)
+        classes = {self._class_of(split, file) for split in self.splits for file in self._files[split]}
+        self._classes = tuple(sorted(name for name in classes if name is not None))
+        self.columns = (LabelColumn(name="label", num_classes=len(self._classes), classes=self._classes),)
+        self._path_of = spellings(map("/".join, files))
 
     def contents(self, split: str) -> SplitContents:
         """Keys (paths relative to the root) and labels of a split."""
         if split not in self.splits:
             raise unknown_split(split, self.splits)
         files = self._files[split]
-        keys = []
-        for file in files:
-            path = (self._base(split) / file).relative_to(self._root).as_posix()
-            key = unicodedata.normalize("NFC", path)
-            if key != path:
-                self._path_of[key] = path
-            keys.append(key)
-        label_of = {name: label for label, name in enumerate(self._classes)}
-        labels = [label_of[_class_of(file)] if len(file.parts) > 1 else MISSING_LABEL for file in files]
+        keys = [unicodedata.normalize("NFC", "/".join(file)) for file in files]
+        label_of: dict[str | None, int] = {name: label for label, name in enumerate(self._classes)}
+        labels = [label_of.get(self._class_of(split, file), MISSING_LABEL) for file in files]
         return SplitContents(name=split, keys=keys, labels={"label": np.array(labels, np.int64)})
 
     def load(self, key: str) -> SourceImage:
         """Decode the file of a key."""
         return load_file(self._root / self._path_of.get(key, key))
 
-    def _base(self, split: str) -> Path:
-        return self._root if split == WHOLE else self._root / split
+    def _class_of(self, split: str, file: Parts) -> str | None:
+        """Normalised, so that splits copied from systems that spell umlauts in different ways agree."""
+        below = file if split == WHOLE else file[1:]
+        return unicodedata.normalize("NFC", below[0]) if len(below) > 1 else None
+
+    def _refuse_beside(self, files: list[Parts]) -> None:
+        counts: dict[str, int] = {}
+        loose = 0
+        for file in files:
+            if len(file) == 1:
+                loose += 1
+            elif file[0] not in self.splits:
+                counts[file[0]] = counts.get(file[0], 0) + 1
+        beside = [f"{name}/ ({count:,})" for name, count in sorted(counts.items())]
+        if len(beside) > 8:
+            beside[8:] = [f"{len(beside) - 8} more folders"]
+        if loose:
+            beside.append(f"no folder ({loose:,})")
+        if beside:
+            raise LosaError(
+                f"{self._root} has split folders ({', '.join(self.splits)}), and images beside them that "
+                f"would be left out: in {', '.join(beside)}.\n"
+                f"If these are splits too, name them {', '.join(SPLIT_FOLDERS)}; if all of these folders are "
+                "classes, put them into one folder named train and point dataset.root to where that is; "
+                "else move elsewhere what does not belong to the data set"
+            )
 
 
-def _class_of(file: Path) -> str:
-    """Normalised, so that splits copied from systems that spell umlauts in different ways agree."""
-    return unicodedata.normalize("NFC", file.parts[0])
-
-
-def _image_files(base: Path) -> list[Path]:
+def _image_files(root: Path) -> list[Parts]:
     extensions = {extension.lower() for extension in get_img_extensions()}
-    found = (path for path in base.rglob("*") if path.suffix.lower() in extensions and path.is_file())
-    return sorted(path.relative_to(base) for path in found)
+    found: list[Parts] = []
+
+    def walk(folder: str, parts: Parts, above: frozenset[str], real: str) -> None:
+        try:
+            with os.scandir(folder) as entries:
+                listed = list(entries)
+        except OSError as error:
+            raise LosaError(
+                f"{folder}: this folder cannot be listed ({error.strerror}), and its images would be left out"
+            ) from None
+        for entry in listed:
+            if _is_folder(entry):
+                target = os.path.realpath(entry.path) if entry.is_symlink() else f"{real}/{entry.name}"
+                # A link to a folder that it stands in would never end, and shows nothing new.
+                if target not in above:
+                    walk(entry.path, (*parts, entry.name), above | {target}, target)
+            elif Path(entry.name).suffix.lower() in extensions and _is_file(entry):
+                found.append((*parts, entry.name))
+
+    real = os.path.realpath(root)
+    walk(str(root), (), frozenset({real}), real)
+    return sorted(found)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Also a link that leads nowhere: such an image is to be named as missing, not left out."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return True

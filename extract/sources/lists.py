@@ -8,7 +8,7 @@ import numpy as np
 from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
-from losa.extract.sources.base import SourceImage, load_file, unknown_split
+from losa.extract.sources.base import SourceImage, load_file, spellings, unknown_split
 
 STANDARD_SPLITS = ("train800", "val200", "train800val200", "test")
 
@@ -24,7 +24,8 @@ class ListsSource:
         """Read the lists.
 
         Raises:
-            LosaError: the folder or its lists are missing, or a line is wrong (file and line are named).
+            LosaError: the folder or its lists are missing, a line is wrong (file and line are named), or
+                two paths differ only in how Unicode spells them.
         """
         if not root.is_dir():
             raise LosaError(f"dataset.root: there is no folder {root}")
@@ -46,7 +47,7 @@ class ListsSource:
                 f"0 to {num_classes - 1}"
             )
         self.columns = (LabelColumn(name="label", num_classes=num_classes or highest + 1),)
-        self._path_of: dict[str, str] = {}
+        self._path_of = spellings(path for lines in self._lists.values() for path, _ in lines)
 
     def contents(self, split: str) -> SplitContents:
         """Keys (normalised paths) and labels of a split.
@@ -67,10 +68,7 @@ class ListsSource:
                 raise LosaError(
                     f"{self._root / split}.txt, image {number}: there is no file {self._root / path}"
                 )
-            key = unicodedata.normalize("NFC", Path(path).as_posix())
-            if key != path:
-                self._path_of[key] = path
-            keys.append(key)
+            keys.append(unicodedata.normalize("NFC", path))
         labels = np.array([label for _, label in self._lists[split]], np.int64)
         return SplitContents(name=split, keys=keys, labels={"label": labels})
 
@@ -87,5 +85,5 @@ def _read_list(path: Path) -> list[tuple[str, int]]:
         file, _, label = line.strip().rpartition(" ")
         if not file or not label.isdecimal():
             raise LosaError(f"{path}, line {number}: expected 'path label', found {line!r}")
-        lines.append((file.strip(), int(label)))
+        lines.append((Path(file.strip()).as_posix(), int(label)))
     return lines

@@ -1,3 +1,4 @@
+import os
 import pickle
 import unicodedata
 from importlib.resources import files
@@ -199,7 +200,98 @@ def test_why_a_file_cannot_be_read_is_said_without_naming_a_folder(kind, photos,
         source.load(key)
 
 
+@pytest.mark.parametrize("kind", ["folder", "lists"])
+def test_a_decomposed_name_loads_before_its_split_is_asked_for(kind, photos, vtab, paint, folder, lists):
+    paint(photos / f"val/cat/{NFD}.png", 5)
+    paint(vtab / f"{NFD}.png", 5)
+    (vtab / "val200.txt").write_text(f"{NFD}.png 0\n")
+    source, key = {"folder": (folder(photos), f"val/cat/{NFC}.png"), "lists": (lists(vtab), f"{NFC}.png")}[
+        kind
+    ]
+    source.contents(source.splits[0])
+    assert source.load(key).image.size == (16, 20)
+
+
 class TestFolder:
+    def test_linked_class_folders_and_files_are_followed(self, photos, tmp_path, paint, folder):
+        paint(tmp_path / "elsewhere/deep/1.png", 1)
+        paint(tmp_path / "elsewhere/2.png", 2)
+        (photos / "train/bee").symlink_to(tmp_path / "elsewhere")
+        (photos / "val/bee").symlink_to(tmp_path / "elsewhere")
+        (photos / "val/cat/linked.png").symlink_to(tmp_path / "elsewhere/2.png")
+        source = folder(photos)
+        assert source.columns[0].classes == ("ant", "bee", "cat")
+        assert source.contents("train").keys[4:6] == ["train/bee/2.png", "train/bee/deep/1.png"]
+        assert source.contents("val").keys[:2] == ["val/bee/2.png", "val/bee/deep/1.png"]
+        assert "val/cat/linked.png" in source.contents("val").keys
+
+    def test_a_linked_split_and_root_are_followed(self, photos, tmp_path, folder):
+        (photos / "test").symlink_to(photos / "val")
+        (tmp_path / "link").symlink_to(photos)
+        source = folder(tmp_path / "link")
+        assert source.splits == ("train", "val", "test")
+        assert source.contents("test").keys == [f"test/cat/{n}.png" for n in range(3)]
+
+    def test_links_in_a_circle_end(self, photos, folder):
+        before = folder(photos).contents("train").keys
+        (photos / "train/cat/self").symlink_to(photos / "train/cat")
+        (photos / "train/ant/up").symlink_to(photos / "train")
+        (photos / "train/ant/itself").symlink_to("itself")
+        (photos / "val/out").symlink_to(photos)
+        source = folder(photos)
+        assert source.contents("train").keys == before
+        assert len(source.contents("val").keys) == 3
+
+    def test_a_link_that_leads_nowhere_is_an_image_that_is_gone(self, photos, folder):
+        (photos / "val/cat/gone.png").symlink_to(photos / "nowhere.png")
+        source = folder(photos)
+        assert "val/cat/gone.png" in source.contents("val").keys
+        with pytest.raises(UnreadableImage, match="No such file"):
+            source.load("val/cat/gone.png")
+
+    def test_a_folder_that_cannot_be_listed_is_named(self, photos, folder, monkeypatch):
+        scandir = os.scandir
+
+        def refusing(path):
+            if str(path).endswith("train/cat"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)
+        with pytest.raises(
+            LosaError, match=r"/train/cat: this folder cannot be listed \(Permission denied\)"
+        ):
+            folder(photos)
+
+    def test_folders_with_images_beside_split_folders_are_refused(self, photos, paint, folder):
+        (photos / "notes").mkdir()
+        (photos / "notes/readme.txt").write_text("x")
+        assert folder(photos).splits == ("train", "val")
+        paint(photos / "valid/cat/0.png")
+        paint(photos / "valid/cat/1.png")
+        with pytest.raises(LosaError) as caught:
+            folder(photos)
+        assert str(caught.value) == (
+            f"{photos} has split folders (train, val), and images beside them that would be left out: "
+            "in valid/ (2).\nIf these are splits too, name them train, val, validation, test; if all of "
+            "these folders are classes, put them into one folder named train and point dataset.root to where "
+            "that is; else move elsewhere what does not belong to the data set"
+        )
+
+    def test_a_class_named_like_a_split_is_not_taken_for_one(self, tmp_path, paint, folder):
+        for name in ("car", "train", "bus"):
+            paint(tmp_path / f"vehicles/{name}/0.png")
+        with pytest.raises(LosaError, match=r"split folders \(train\).* in bus/ \(1\), car/ \(1\)\.\n"):
+            folder(tmp_path / "vehicles")
+        # What the message proposes works.
+        (tmp_path / "vehicles").rename(tmp_path / "train")
+        assert folder(tmp_path).columns[0].classes == ("bus", "car", "train")
+
+    def test_loose_images_beside_split_folders_are_refused(self, photos, paint, folder):
+        paint(photos / "0.png")
+        with pytest.raises(LosaError, match=r"would be left out: in no folder \(1\)"):
+            folder(photos)
+
     def test_split_folders_are_the_splits(self, photos, folder):
         source = folder(photos)
         assert source.splits == ("train", "val")
