@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from losa.cache_format.errors import LosaError
 from losa.extract.preprocessing import Transform
 from losa.extract.sources import ImageSource, UnreadableImage
+from losa.extract.sources.base import not_now
 
 
 class DecodedBatch(NamedTuple):
@@ -21,7 +23,11 @@ class DecodedBatch(NamedTuple):
     """For each image the hash of its bytes, or why it could not be read."""
 
 
-class _Decoding(Dataset[tuple[Tensor | None, bytes | str]]):
+Decoded = tuple[Tensor | None, bytes | str] | LosaError
+"""One image. Errors that end the extraction travel as values: torch wraps what a worker raises."""
+
+
+class _Decoding(Dataset[Decoded]):
     def __init__(self, source: ImageSource, transform: Transform, keys: Sequence[str]) -> None:
         self.source = source
         self.transform = transform
@@ -30,22 +36,34 @@ class _Decoding(Dataset[tuple[Tensor | None, bytes | str]]):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, index: int) -> tuple[Tensor | None, bytes | str]:
+    def __getitem__(self, index: int) -> Decoded:
+        key = self.keys[index]
         try:
-            image, source_hash = self.source.load(self.keys[index])
+            image, source_hash = self.source.load(key)
+            return self.transform(image), source_hash
         except UnreadableImage as error:
-            return None, f"{self.keys[index]}: {error}"
-        return self.transform(image), source_hash
+            return None, f"{key}: {error}"
+        except LosaError as error:
+            return LosaError(str(error))
+        except MemoryError:
+            return not_now(key, "not enough memory")
 
 
 class _Collate:
     def __init__(self, input_size: tuple[int, int, int]) -> None:
         self.input_size = input_size
 
-    def __call__(self, items: list[tuple[Tensor | None, bytes | str]]) -> DecodedBatch:
-        images = [image for image, _ in items if image is not None]
+    def __call__(self, items: list[Decoded]) -> DecodedBatch | LosaError:
+        images, outcomes = [], []
+        for item in items:
+            if isinstance(item, LosaError):
+                return item
+            image, outcome = item
+            if image is not None:
+                images.append(image)
+            outcomes.append(outcome)
         stacked = torch.stack(images) if images else torch.empty(0, *self.input_size)
-        return DecodedBatch(stacked, [outcome for _, outcome in items])
+        return DecodedBatch(stacked, outcomes)
 
 
 def decode(
@@ -69,4 +87,7 @@ def decode(
         collate_fn=_Collate(input_size),
         pin_memory=pin_memory,
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, LosaError):
+            raise batch
+        yield batch

@@ -56,7 +56,8 @@ class ImageSource(Protocol):
         """Decode an image to RGB.
 
         Raises:
-            UnreadableImage: giving the reason.
+            UnreadableImage: giving the reason; it is a property of the image.
+            LosaError: the image cannot be read now, for a reason that may pass.
         """
 
 
@@ -66,20 +67,42 @@ def hash_source(data: bytes) -> bytes:
 
 
 def load_file(path: Path) -> SourceImage:
-    """Read and decode an image file to RGB."""
+    """Read and decode an image file to RGB.
+
+    Raises:
+        UnreadableImage: the file is gone, or its content cannot be decoded; that would be so again.
+        LosaError: the machine could not read or decode it now (storage, permissions, memory).
+    """
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             rgb = image.convert("RGB")
     except UnidentifiedImageError:
         raise UnreadableImage("not an image in a format that Pillow knows") from None
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         # Its own text would name the folder.
-        raise UnreadableImage(error.strerror or str(error)) from None
+        raise UnreadableImage(error.strerror or "No such file or directory") from None
+    except MemoryError:
+        raise not_now(path, "not enough memory") from None
+    except OSError as error:
+        # Only the system numbers its errors; Pillow's, of truncated data for one, have a text alone.
+        if error.errno is not None:
+            raise not_now(path, error.strerror) from None
+        if "out of memory" in str(error):
+            raise not_now(path, "not enough memory") from None
+        raise UnreadableImage(str(error)) from None
     # Pillow's decoders raise many types on damaged files, SyntaxError and struct.error among them.
     except Exception as error:
         raise UnreadableImage(f"{type(error).__name__}: {error}") from None
     return SourceImage(rgb, hash_source(data))
+
+
+def not_now(image: Path | str, reason: str | None) -> LosaError:
+    """The error for an image that the machine could not read or decode, which says nothing of the image."""
+    return LosaError(
+        f"{image}: {reason or 'cannot be read'}. The image may be whole, so it is not marked unreadable: "
+        "mend the cause and run the same command again; finished shards are kept"
+    )
 
 
 def spellings(paths: Iterable[str]) -> dict[str, str]:

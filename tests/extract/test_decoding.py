@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from losa.cache_format import LosaError
 from losa.extract import DatasetConfig, open_source
 from losa.extract.decoding import decode
 from losa.extract.sources import SourceImage
@@ -58,6 +61,36 @@ def test_an_error_of_ours_is_not_taken_for_an_unreadable_image(source):
 
     with pytest.raises(ZeroDivisionError):
         _decode(source, BATCHES, transform=broken)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError()])
+def test_an_error_of_the_machine_arrives_in_its_own_words(source, photos, workers, monkeypatch, error):
+    read = Path.read_bytes
+
+    def failing(path):
+        if path.name == "6.png":
+            raise error
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    batches = decode(source, _transform, BATCHES, input_size=(3, 20, 16), workers=workers, pin_memory=False)
+    assert len(next(batches).images) == 3
+    with pytest.raises(LosaError) as caught:
+        next(batches)
+    assert type(caught.value) is LosaError
+    reason = "not enough memory" if isinstance(error, MemoryError) else "Permission denied"
+    assert str(caught.value).startswith(f"{photos}/train/ant/6.png: {reason}. ")
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_too_little_memory_for_the_transform_names_the_image(source, workers):
+    def hungry(image):
+        raise MemoryError
+
+    with pytest.raises(LosaError, match=r"^ant/0\.png: not enough memory\. "):
+        _decode(source, BATCHES, workers, transform=hungry)
 
 
 class _Counting:

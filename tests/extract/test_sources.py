@@ -1,5 +1,8 @@
+import errno
 import os
 import pickle
+import shutil
+import struct
 import unicodedata
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -7,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from losa.cache_format import LosaError
 from losa.cache_format.commit import SOURCE_HASH_BYTES
@@ -198,6 +202,69 @@ def test_why_a_file_cannot_be_read_is_said_without_naming_a_folder(kind, photos,
     path.unlink()
     with pytest.raises(UnreadableImage, match=r"^No such file or directory$"):
         source.load(key)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError(errno.ESTALE, "Stale file handle"), "Stale file handle"),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+@pytest.mark.parametrize("place", [(Path, "read_bytes"), (Image.Image, "convert")], ids=["read", "decode"])
+def test_an_error_of_the_machine_is_not_one_of_the_image(photos, folder, monkeypatch, error, reason, place):
+    source = folder(photos)
+    monkeypatch.setattr(*place, _raising(error))
+    with pytest.raises(LosaError) as caught:
+        source.load("val/cat/0.png")
+    assert not isinstance(caught.value, UnreadableImage)
+    assert str(caught.value) == (
+        f"{photos}/val/cat/0.png: {reason}. The image may be whole, so it is not marked unreadable: "
+        "mend the cause and run the same command again; finished shards are kept"
+    )
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SyntaxError("broken PNG file"), struct.error("unpack")])
+def test_what_a_decoder_says_of_damaged_data_makes_an_image_unreadable(photos, folder, monkeypatch, error):
+    source = folder(photos)
+    monkeypatch.setattr(Image.Image, "convert", _raising(error))
+    with pytest.raises(UnreadableImage, match=str(error)):
+        source.load("val/cat/0.png")
+
+
+def test_pillows_own_word_for_too_little_memory_is_no_property_of_the_image(photos, folder, monkeypatch):
+    source = folder(photos)
+    word = "out of memory error when reading image file"
+    monkeypatch.setattr(Image.Image, "convert", _raising(OSError(word)))
+    with pytest.raises(LosaError, match="not enough memory") as caught:
+        source.load("val/cat/0.png")
+    assert not isinstance(caught.value, UnreadableImage)
+
+
+def test_a_decompression_bomb_is_unreadable(photos, folder, monkeypatch):
+    source = folder(photos)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UnreadableImage, match="DecompressionBombError"):
+        source.load("val/cat/0.png")
+
+
+def test_a_file_whose_folder_became_a_file_is_gone(photos, folder):
+    source = folder(photos)
+    shutil.rmtree(photos / "val/cat")
+    (photos / "val/cat").write_text("x")
+    with pytest.raises(UnreadableImage, match=r"^Not a directory$"):
+        source.load("val/cat/0.png")
+
+
+def _raising(error):
+    def function(*_, **__):
+        raise error
+
+    return function
 
 
 @pytest.mark.parametrize("kind", ["folder", "lists"])
