@@ -17,8 +17,14 @@ StorageDtype = Literal["float32", "float16", "uint16", "int8"]
 
 INT8_LEVELS = 127
 """Codes run from -127 to 127: symmetric, so that negation is exact."""
-SPREAD_FLOOR = 1e-6
-"""Least spread of a channel, relative to the widest channel of its site: a constant channel has none."""
+SPREAD_FLOOR = 1e-2
+"""Least spread of a channel, relative to the median channel of its site.
+
+A channel that is constant in the sample may move elsewhere. With a spread near zero it would then
+set the token's scale alone, and leave no levels to the other channels.
+"""
+CONSTANT = 1e-6
+"""A channel varies if its spread, relative to its mean, is above this; below are rounding errors."""
 SCALE_FLOOR = 1e-30
 """Least scale of a token: a token that equals the centre has none."""
 
@@ -54,12 +60,24 @@ class Calibration:
         """
         mean = total / count
         spread = np.sqrt(np.maximum(total_squares / count - mean**2, 0))
-        floor = np.maximum(spread.max(axis=-1, keepdims=True) * SPREAD_FLOOR, np.finfo(np.float32).tiny)
-        return cls(mean.astype(np.float32), np.maximum(spread, floor).astype(np.float32))
+        floor = np.maximum(_spread_floor(mean, spread), np.finfo(np.float32).tiny)
+        return cls(mean.astype(np.float32), np.maximum(spread, floor[:, None]).astype(np.float32))
 
     def select(self, sites: list[int]) -> "Calibration":
         """The calibration of a subset of sites, in the given order."""
         return Calibration(self.centre[sites], self.spread[sites])
+
+
+def _spread_floor(
+    mean: Float64[np.ndarray, "sites width"], spread: Float64[np.ndarray, "sites width"]
+) -> Float64[np.ndarray, " sites"]:
+    """A part of the median channel of those that vary; a site that does not vary has one spread."""
+    varies = spread > CONSTANT * np.abs(mean)
+    floors = [
+        SPREAD_FLOOR * np.median(channels[moving]) if moving.any() else channels.max()
+        for channels, moving in zip(spread, varies, strict=True)
+    ]
+    return np.array(floors, np.float64)
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
@@ -187,7 +205,7 @@ def refuse_non_finite(name: CodecName, site: str, activations: int, codes: int) 
             "compute in a wider dtype (dtype=float32 or dtype=bfloat16), or check the weights"
         )
     if codes:
+        wider = [f"codec={other}" for other in ("bfloat16", "int8", "float32") if other != name]
         raise NonFiniteActivations(
-            f"{codes} values at site {site!r} are too large for codec={name}: "
-            "use codec=bfloat16 or codec=int8"
+            f"{codes} values at site {site!r} are too large for codec={name}: use {wider[0]} or {wider[1]}"
         )

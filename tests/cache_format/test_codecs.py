@@ -281,8 +281,47 @@ def test_spread_has_a_floor():
     activations[..., 2] = 0
     activations[:, 1] = 0
     spread = calibrate(activations).spread
-    assert spread[0, 2] == pytest.approx(spread[0].max() * SPREAD_FLOOR)
+    varying = np.delete(spread[0], 2)
+    assert spread[0, 2] == pytest.approx(np.median(varying) * SPREAD_FLOOR)
     assert (spread[1] == np.finfo(np.float32).tiny).all()
+
+
+@pytest.mark.parametrize("constant", [5, 40, 63])
+def test_the_floor_is_that_of_the_channels_that_vary(constant):
+    """However many do not, and however wide one of them is."""
+    activations = normal(16, 40, 1, 5, 64)
+    activations[..., :constant] = 3.14159
+    activations[..., 63] *= 1000
+    spread = calibrate(activations).spread[0]
+    varying = spread[constant:]
+    np.testing.assert_allclose(spread[:constant], np.float32(np.median(varying) * SPREAD_FLOOR), rtol=1e-5)
+    if constant < 63:
+        assert spread[0] < 0.02
+
+
+def test_a_site_that_is_constant_but_for_rounding_has_one_spread():
+    activations = np.random.default_rng(17).uniform(1, 100, (1, 1, 1, 64)).astype(np.float32)
+    spread = calibrate(np.repeat(activations, 300, axis=0)).spread
+    assert len(np.unique(spread)) == 1
+
+
+@pytest.mark.parametrize("wide", [1, 1000])
+@pytest.mark.parametrize("constant", [1, 20, 48])
+def test_a_channel_that_was_constant_in_the_sample_may_move_later(implementation, constant, wide):
+    """Also beside a massive channel."""
+    sample, later = normal(18, 32, 1, 10, 64), normal(19, 32, 1, 10, 64)
+    moving = later[..., :constant] * np.float32(0.01)
+    sample[..., :constant] = 0.5
+    later[..., :constant] = 0.5 + moving
+    for activations in (sample, later):
+        activations[..., 63] *= wide
+    mine = implementation("int8", calibrate(sample))
+    error = mine.decode(mine.encode(later)).astype(np.float64) - later
+    signal = later[..., constant:].astype(np.float64).var(axis=(0, 1, 2))
+    snr = 10 * np.log10(signal / (error[..., constant:] ** 2).mean(axis=(0, 1, 2)))
+    assert snr.min() > 35, snr.min()
+    # What moved is not lost either: half a level of the floor's.
+    assert np.abs(error[..., :constant]).max() < 1e-3
 
 
 def test_selected_sites_come_in_the_given_order():
@@ -298,6 +337,12 @@ def test_non_finite_values_are_refused_with_site_and_way_out():
     assert str(caught.value) == (
         "12 values at site 'block.03' are too large for codec=float16: use codec=bfloat16 or codec=int8"
     )
+    for codec, advice in (
+        ("bfloat16", "codec=int8 or codec=float32"),
+        ("int8", "codec=bfloat16 or codec=float32"),
+    ):
+        with pytest.raises(NonFiniteActivations, match=rf"too large for codec={codec}: use {advice}$"):
+            refuse_non_finite(codec, "block.03", 0, 1)
     with pytest.raises(NonFiniteActivations) as caught:
         refuse_non_finite("float16", "block.03", 5, 12)
     assert str(caught.value) == (
