@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losa.cache_format import Calibration, LosaError
+from losa.cache_format.codecs import refuse_non_finite
 
 SAMPLE_IMAGES = 128
 SAMPLE_SEED = 0
@@ -20,10 +21,13 @@ def sample_keys(keys: Iterable[str]) -> Sequence[str]:
     return [unique[index] for index in sorted(chosen)]
 
 
-def calibrate_from(batches: Iterable[Float[Tensor, "_images sites tokens width"]]) -> Calibration:
+def calibrate_from(
+    batches: Iterable[Float[Tensor, "_images sites tokens width"]], sites: Sequence[str]
+) -> Calibration:
     """Sum up batches, in float64.
 
     Raises:
+        NonFiniteActivations: NaN or infinity; the site is named.
         LosaError: there is no image among them.
     """
     count = 0
@@ -31,6 +35,9 @@ def calibrate_from(batches: Iterable[Float[Tensor, "_images sites tokens width"]
     for activations in batches:
         wide = activations.double()
         sums = torch.stack([wide.sum(dim=(0, 2)), wide.square().sum(dim=(0, 2))]).cpu()
+        if not torch.isfinite(sums).all():
+            for index, site in enumerate(sites):
+                refuse_non_finite("int8", site, int((~activations[:, index].isfinite()).sum()), 0)
         moments = sums if moments is None else moments + sums
         count += activations.shape[0] * activations.shape[2]
     if moments is None or not count:
