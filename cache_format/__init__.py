@@ -16,12 +16,14 @@ from losa.cache_format.manifest import LabelColumn, Manifest, Segment
 from losa.cache_format.reader import Cache, Split
 from losa.cache_format.sites import backbone_sites, select_sites
 from losa.cache_format.statistics import SiteStatistics
+from losa.cache_format.survey import CacheRequest
 from losa.cache_format.writer import CacheWriter
 
 __all__ = [
     "Cache",
     "CacheError",
     "CacheInUse",
+    "CacheRequest",
     "CacheWriter",
     "Calibration",
     "Codec",

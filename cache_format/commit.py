@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.identity import STRICT, Count
+from losa.cache_format.identity import STRICT, Count, Name, Sha256
 from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import canonical, seal, unseal
 from losa.cache_format.statistics import SiteStatistics
@@ -24,7 +24,13 @@ class Commit:
     """What is known of a finished shard."""
 
     version: Literal[1] = 1
+    features_sha256: Sha256
+    """Identity of the features."""
+    segment: Name
+    segment_keys_sha256: Sha256
     shard: Count
+    sizes: dict[Name, Count]
+    """Array -> bytes of the shard's file in it: `codes`, and `scales` if the codec has them."""
     rows: Annotated[Count, Field(ge=1)]
     crc32c: Hex
     """For every row and site, little-endian: crc32c of the site's codes followed by its scales."""

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from losa.cache_format.errors import LosaError
-from losa.cache_format.identity import NAME_PATTERN, hash_keys
+from losa.cache_format.identity import NAME_PATTERN, hash_array, hash_keys
 from losa.cache_format.labels import MISSING_LABEL
-from losa.cache_format.manifest import Segment, SplitRecord
+from losa.cache_format.manifest import LabelColumn, Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,9 @@ class SplitContents:
             assert len(labels) == len(self.keys), f"labels {column} of split {self.name}"
 
     @property
-    def record(self) -> SplitRecord:
-        """The split as the manifest has it."""
-        return SplitRecord(name=self.name, images=len(self.keys), keys_sha256=hash_keys(self.keys))
+    def keys_sha256(self) -> str:
+        """Hash of the ordered keys."""
+        return hash_keys(self.keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Placement:
 def place(
     splits: Sequence[SplitContents],
     *,
-    columns: Sequence[str],
+    columns: Sequence[LabelColumn],
     stored_keys: Sequence[str],
     stored_labels: Mapping[str, Int64[np.ndarray, "images"]],
     taken_names: Sequence[str],
@@ -86,9 +86,11 @@ def place(
         rows_per_shard: of the new segments.
 
     Raises:
-        LosaError: two splits, or a split and the cache, give one image different labels.
+        LosaError: two splits, or a split and the cache, give one image different labels, or a label is
+            none of its column's.
     """
     row_of = {key: row for row, key in enumerate(stored_keys)}
+    classes = {column.name: column.num_classes for column in columns}
     label_of = {
         (column, key): label
         for column, labels in stored_labels.items()
@@ -96,7 +98,7 @@ def place(
     }
     for split in splits:
         for column, labels in split.labels.items():
-            assert column in columns, f"labels {column} of split {split.name} are not among {columns}"
+            _refuse_beyond(split.name, column, labels, classes[column])
             for key, label in zip(split.keys, labels.tolist(), strict=True):
                 if label_of.setdefault((column, key), label) != label:
                     raise LosaError(
@@ -109,19 +111,30 @@ def place(
         keys = [key for key in split.keys if key not in row_of]
         if keys:
             row_of |= {key: row for row, key in enumerate(keys, start=len(row_of))}
+            labels_of_rows = {
+                column: np.array([label_of.get((column, key), MISSING_LABEL) for key in keys], np.int64)
+                for column in classes
+            }
             segment = Segment(
                 name=_unused(split.name, [*taken_names, *(new.segment.name for new in segments)]),
                 images=len(keys),
                 keys_sha256=hash_keys(keys),
-                rows_per_shard=rows_per_shard,
+                # A shard longer than its segment would only pad the scales.
+                rows_per_shard=min(rows_per_shard, len(keys)),
+                labels={column: hash_array(labels) for column, labels in labels_of_rows.items()},
             )
-            labels_of_rows = {
-                column: np.array([label_of.get((column, key), MISSING_LABEL) for key in keys], np.int64)
-                for column in columns
-            }
             segments.append(NewSegment(segment=segment, keys=keys, labels=labels_of_rows))
         indices[split.name] = np.array([row_of[key] for key in split.keys], np.int64)
     return Placement(segments=tuple(segments), indices=indices)
+
+
+def _refuse_beyond(split: str, column: str, labels: np.ndarray, num_classes: int) -> None:
+    lowest, highest = labels.min(), labels.max()
+    if lowest < MISSING_LABEL or highest >= num_classes:
+        raise LosaError(
+            f"split {split!r}: labels from {lowest} to {highest} in column {column!r}, which has "
+            f"{num_classes} classes: expected {MISSING_LABEL} (none) to {num_classes - 1}"
+        )
 
 
 def _is_text(key: str) -> bool:

@@ -6,7 +6,7 @@ Two caches with equal feature identities hold the same features for the same ima
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, field
 from typing import Annotated, Literal
 
 import numpy as np
@@ -114,6 +114,11 @@ class FeatureIdentity:
     """Whether the final norm was applied before storing. In version 1 it never is."""
     compute_dtype: ComputeDtype
     codec: CodecName
+    codec_version: Literal[1] = 1
+    codec_parameters: dict[Name, int] = field(default_factory=dict)
+    """What a codec has to be told; those of version 1 need nothing."""
+    compressor: None = None
+    """Lossless compression of the codes. Version 1 has none."""
     final_norm: FinalNorm | None
     constants: dict[Name, Sha256]
     """Frozen arrays that stand in the cache (codec calibration, final norm), by name, with their hashes."""
@@ -125,8 +130,19 @@ class FeatureIdentity:
 
     @property
     def sha256(self) -> str:
-        """The identity in one word."""
-        return hashlib.sha256(canonical(asdict(self))).hexdigest()
+        """The identity in one word.
+
+        Fields that are None or empty are left out, so that a field which a later version adds does not
+        change the hash of what exists.
+        """
+        return hashlib.sha256(canonical(_present(asdict(self)))).hexdigest()
+
+
+def _present(value: object) -> object:
+    if isinstance(value, dict):
+        parts = {key: _present(item) for key, item in value.items()}
+        return {key: item for key, item in parts.items() if item is not None and item != {}}
+    return [_present(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def hash_keys(keys: Iterable[str]) -> str:

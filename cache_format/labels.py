@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.identity import hash_array
 from losa.cache_format.manifest import Segment
 from losa.cache_format.zarr_layout import read_array, write_array, write_group
 
@@ -20,5 +22,12 @@ def write_labels(folder: Path, labels: Mapping[str, Int64[np.ndarray, "images"]]
 
 
 def read_labels(folder: Path, segment: Segment, column: str) -> Int64[np.ndarray, "images"]:
-    """One label column of a segment."""
-    return read_array(folder / "labels" / column, "int64", [segment.images])
+    """One label column of a segment.
+
+    Raises:
+        CorruptCache: it is missing, or not the one whose hash stands in the manifest.
+    """
+    labels = read_array(folder / "labels" / column, "int64", [segment.images])
+    if hash_array(labels) != segment.labels.get(column):
+        raise CorruptCache(f"{folder / 'labels' / column}: not the labels whose hash stands in the manifest")
+    return labels

@@ -25,6 +25,8 @@ class Segment:
     images: Annotated[Count, Field(ge=1)]
     keys_sha256: Sha256
     rows_per_shard: Annotated[int, Field(ge=1, le=1_000_000)]
+    labels: dict[Name, Sha256]
+    """Label column -> hash of the segment's labels in it."""
 
     @property
     def shards(self) -> int:
@@ -45,6 +47,8 @@ class SplitRecord:
     images: Annotated[Count, Field(ge=1)]
     keys_sha256: Sha256
     """Hash of the keys in the order of the split."""
+    index_sha256: Sha256
+    """Hash of the index vector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -1,8 +1,22 @@
 """Folders inside a cache: the manifest stands beside one zarr group that holds every array."""
 
+import os
 from pathlib import Path
 
+from losa.cache_format.errors import CacheError
+
 ARRAYS_NAME = "arrays.zarr"
+
+
+def cache_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder that a user's ``cache=...`` names.
+
+    Raises:
+        CacheError: it is a URL.
+    """
+    if "://" in os.fspath(path):
+        raise CacheError(f"cache={os.fspath(path)}: caches are local folders so far, not URLs")
+    return Path(path).expanduser()
 
 
 def arrays_folder(cache: Path) -> Path:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -12,14 +11,14 @@ from numpy.typing import DTypeLike
 from losa.cache_format.codecs import Calibration, Codec, Codes, make_codec
 from losa.cache_format.constants import calibration_of, read_constants
 from losa.cache_format.errors import CacheError, CorruptCache
+from losa.cache_format.index import read_index
 from losa.cache_format.keys import read_keys
 from losa.cache_format.labels import read_labels
 from losa.cache_format.manifest import LabelColumn, Manifest
-from losa.cache_format.paths import split_folder
+from losa.cache_format.paths import cache_folder
 from losa.cache_format.segment_files import SCALE_DTYPE, SegmentFiles
 from losa.cache_format.segment_reader import SegmentReader
 from losa.cache_format.sites import SiteSelection, select_sites
-from losa.cache_format.zarr_layout import read_array
 
 
 class Cache:
@@ -32,7 +31,7 @@ class Cache:
             CacheError: there is no cache there.
             CorruptCache: its manifest or constants are damaged.
         """
-        self.path = Path(path).expanduser()
+        self.path = cache_folder(path)
         self.manifest = Manifest.read(self.path)
         self.constants = read_constants(self.path, self.manifest.features)
 
@@ -82,7 +81,7 @@ class Split:
         self.cache = cache
         self.record = cache.manifest.split(name)
         self.sites = sites
-        self._rows = read_array(split_folder(cache.path, name) / "index", "int64", [self.record.images])
+        self._rows = read_index(cache.path, self.record)
         segments = cache.manifest.segments
         self._starts = np.cumsum([0, *(segment.images for segment in segments)])
         if self._rows.min() < 0 or self._rows.max() >= self._starts[-1]:

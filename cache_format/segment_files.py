@@ -8,7 +8,7 @@ import numpy as np
 from losa.cache_format.codecs import StorageDtype, has_scales, storage_dtype
 from losa.cache_format.commit import Commit
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.identity import CodecName, SiteGroup
+from losa.cache_format.identity import CodecName, SiteGroup, differences
 from losa.cache_format.manifest import Manifest, Segment
 from losa.cache_format.paths import segment_folder
 from losa.cache_format.zarr_layout import CHECKSUM_BYTES, ShardLayout, chunk_name
@@ -24,11 +24,13 @@ class SegmentFiles:
     segment: Segment
     group: SiteGroup
     codec: CodecName
+    features_sha256: str
 
     @classmethod
     def of(cls, cache: Path, manifest: Manifest, segment: Segment) -> "SegmentFiles":
         """The files of a segment of a cache."""
-        return cls(cache, segment, manifest.features.group, manifest.features.codec)
+        features = manifest.features
+        return cls(cache, segment, features.group, features.codec, features.sha256)
 
     @property
     def storage(self) -> StorageDtype:
@@ -99,10 +101,28 @@ class SegmentFiles:
         """
         path = self.commit_path(shard)
         commit = Commit.read(path)
-        expected = (shard, len(self.segment.rows(shard)), len(self.group.sites))
-        found = (commit.shard, commit.rows, len(commit.statistics))
-        if found != expected:
-            raise CorruptCache(f"{path}: expected (shard, rows, sites) {expected}, found {found}")
+        belongs = {
+            "features": self.features_sha256,
+            "segment": self.segment.name,
+            "keys": self.segment.keys_sha256,
+            "shard": shard,
+            "rows": len(self.segment.rows(shard)),
+            "sites": len(self.group.sites),
+            "sizes": {file.parent.name: size for file, size in self.sizes(shard).items()},
+        }
+        found = {
+            "features": commit.features_sha256,
+            "segment": commit.segment,
+            "keys": commit.segment_keys_sha256,
+            "shard": commit.shard,
+            "rows": commit.rows,
+            "sites": len(commit.statistics),
+            "sizes": commit.sizes,
+        }
+        wrong = differences(belongs, found)
+        if wrong:
+            listed = ", ".join(f"{field} {expected!r}, found {other!r}" for field, expected, other in wrong)
+            raise CorruptCache(f"{path} is the record of another shard: expected {listed}")
         for file, size in self.sizes(shard).items():
             actual = file.stat().st_size if file.exists() else "no file"
             if actual != size:

@@ -37,13 +37,18 @@ class SegmentReader:
         """
         self.files = files
         shards = np.unique(rows // files.segment.rows_per_shard).tolist()
-        self._commits = {}
+        self._checksums: dict[int, np.ndarray] = {}
+        self._valid = np.ones(files.segment.images, bool)
         missing = []
         for shard in shards:
             try:
-                self._commits[shard] = files.commit(shard)
+                commit = files.commit(shard)
             except FileNotFoundError:
                 missing.append(shard)
+                continue
+            self._checksums[shard] = commit.checksums
+            first = files.segment.rows(shard).start
+            self._valid[[first + int(row) for row in commit.invalid]] = False
         if missing:
             raise IncompleteCache(
                 f"{files.cache}: {len(missing)} of {len(shards)} shards of segment {files.segment.name!r} "
@@ -59,11 +64,7 @@ class SegmentReader:
     @property
     def valid(self) -> Bool[np.ndarray, "images"]:
         """False where an image could not be read at extraction. True in shards that were not asked for."""
-        valid = np.ones(self.files.segment.images, bool)
-        for shard, commit in self._commits.items():
-            first = self.files.segment.rows(shard).start
-            valid[[first + int(row) for row in commit.invalid]] = False
-        return valid
+        return self._valid
 
     def read(
         self,
@@ -87,7 +88,7 @@ class SegmentReader:
             self._verify(row, shard, slot, values, scales)
 
     def _verify(self, row: int, shard: int, slot: int, values: np.ndarray, scales: np.ndarray | None) -> None:
-        expected = self._commits[shard].checksums[slot]
+        expected = self._checksums[shard][slot]
         for index, position in enumerate(self._positions):
             found = crc32c(values[index])
             if scales is not None:

@@ -80,14 +80,19 @@ class ShardWriter:
     def publish_commit(self) -> None:
         """Publish the record that makes the shard count."""
         empty = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
+        files = self._files
         Commit(
+            features_sha256=files.features_sha256,
+            segment=files.segment.name,
+            segment_keys_sha256=files.segment.keys_sha256,
             shard=self._shard,
+            sizes={path.parent.name: size for path, size in files.sizes(self._shard).items()},
             rows=self.rows,
             crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
             sources=b"".join(self._sources).hex(),
             invalid=self._invalid,
-            statistics=tuple(self._statistics) or (empty,) * len(self._files.group.sites),
-        ).write(self._files.commit_path(self._shard))
+            statistics=tuple(self._statistics) or (empty,) * len(files.group.sites),
+        ).write(files.commit_path(self._shard))
 
     def _write_row(self, values: np.ndarray | None, scales: np.ndarray | None) -> None:
         _, sites, tokens, width = self._files.shape

@@ -1,53 +1,42 @@
 """Creates a cache, or takes up one that an earlier run has begun."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from losa.cache_format.constants import write_constants
-from losa.cache_format.contents import NewSegment, SplitContents, place
-from losa.cache_format.errors import CacheError, CorruptCache, Difference, IdentityMismatch
-from losa.cache_format.identity import FeatureIdentity, differences
-from losa.cache_format.keys import read_keys, write_keys
-from losa.cache_format.labels import read_labels, write_labels
-from losa.cache_format.lock import LOCK_NAME, WriterLock
-from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn, Manifest, Segment
-from losa.cache_format.paths import ARRAYS_NAME, arrays_folder, segment_folder, split_folder
-from losa.cache_format.publish import TEMPORARY_SUFFIX, make_folder
+from losa.cache_format.contents import NewSegment
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.index import write_index
+from losa.cache_format.keys import write_keys
+from losa.cache_format.labels import write_labels
+from losa.cache_format.lock import WriterLock
+from losa.cache_format.manifest import Manifest, Segment
+from losa.cache_format.paths import arrays_folder
+from losa.cache_format.publish import make_folder
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.shard_writer import ShardWriter, writing_shard
-from losa.cache_format.zarr_layout import (
-    read_array,
-    write_array,
-    write_array_metadata,
-    write_group,
-)
+from losa.cache_format.survey import CacheRequest, Survey, survey
+from losa.cache_format.zarr_layout import write_array_metadata, write_group
 
 _log = logging.getLogger(__name__)
-_ADVICE = "Choose another cache=..., or remove this one if it is stale."
 
 
 class CacheWriter:
     """The one writer of a cache. Use as a context manager: it holds the cache's lock."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        dataset: str,
-        features: FeatureIdentity,
-        constants: Mapping[str, np.ndarray],
-        labels: Sequence[LabelColumn],
-        splits: Sequence[SplitContents],
-        rows_per_shard: int,
-        provenance: Mapping[str, str],
-    ) -> None:
+    def __init__(self, path: Path, request: CacheRequest, constants: Mapping[str, np.ndarray]) -> None:
         """Create the cache at ``path``, or open it to resume or to add splits.
+
+        Args:
+            path: folder of the cache.
+            request: what it is to be and to hold.
+            constants: the arrays whose hashes stand in the request's features.
 
         Raises:
             IdentityMismatch: the cache is of other features, labels or images.
@@ -55,23 +44,16 @@ class CacheWriter:
             CacheError: the folder holds something else.
         """
         self.path = path
-        _refuse_foreign(path)
+        survey(path, request)  # before anything is made: a refused folder stays as it is
         make_folder(path)
         self._lock = WriterLock(path)
         try:
-            existing = self._existing()
-            if existing is None:
+            surveyed = survey(path, request)
+            self.manifest = surveyed.manifest
+            self._requested = surveyed.segments
+            if not surveyed.exists:
                 self._write_foundations(constants)
-                existing = Manifest(
-                    dataset=dataset,
-                    features=features,
-                    labels=tuple(labels),
-                    segments=(),
-                    splits=(),
-                    provenance=dict(provenance),
-                )
-            self._refuse_other(existing, dataset, features, labels, splits, rows_per_shard)
-            self.manifest = self._with_splits(existing, splits, rows_per_shard)
+            self._add(surveyed)
         except BaseException:
             self._lock.release()
             raise
@@ -88,124 +70,31 @@ class CacheWriter:
         """The files of one segment."""
         return SegmentFiles.of(self.path, self.manifest, segment)
 
-    def missing(self) -> list[tuple[Segment, int]]:
-        """Shards that are not committed, in order. A damaged one is logged and counts as missing."""
-        missing = []
-        for segment in self.manifest.segments:
-            for shard in range(segment.shards):
-                try:
-                    self.files(segment).commit(shard)
-                except FileNotFoundError:
-                    missing.append((segment, shard))
-                except CorruptCache as error:
-                    _log.warning("%s. This shard is made again.", error)
-                    missing.append((segment, shard))
-        return missing
+    def missing(self, *, remake_invalid: bool = False) -> list[tuple[Segment, int]]:
+        """Shards of the requested splits that are not committed; see `missing_shards`."""
+        return missing_shards(self.path, self.manifest, self._requested, remake_invalid=remake_invalid)
 
     def shard(self, segment: Segment, shard: int) -> AbstractContextManager[ShardWriter]:
         """Write one shard; see `writing_shard`."""
         self.files(segment).commit_path(shard).unlink(missing_ok=True)
         return writing_shard(self.files(segment), shard)
 
-    def _existing(self) -> Manifest | None:
-        if (self.path / MANIFEST_NAME).exists():
-            return Manifest.read(self.path)
-        if any(arrays_folder(self.path).glob("segments/*/codes/commit.*.json")):
-            raise CacheError(f"{self.path} holds shards but no {MANIFEST_NAME}: move it away")
-        return None
-
     def _write_foundations(self, constants: Mapping[str, np.ndarray]) -> None:
         arrays = arrays_folder(self.path)
+        if arrays.exists():  # left by a run that died before there was a manifest; it holds no shard
+            shutil.rmtree(arrays)
         for folder in (arrays, arrays / "segments", arrays / "splits"):
             write_group(folder)
         write_constants(self.path, constants)
 
-    def _refuse_other(
-        self,
-        existing: Manifest,
-        dataset: str,
-        features: FeatureIdentity,
-        labels: Sequence[LabelColumn],
-        splits: Sequence[SplitContents],
-        rows_per_shard: int,
-    ) -> None:
-        found = differences(features, existing.features)
-        found += differences({"dataset": dataset}, {"dataset": existing.dataset})
-        found += differences(
-            {f"labels.{column.name}": column for column in labels},
-            {f"labels.{column.name}": column for column in existing.labels},
-        )
-        known = {record.name: record for record in existing.splits}
-        for split in splits:
-            if split.name in known:
-                record = split.record
-                found += differences(
-                    {f"splits.{split.name}": record}, {f"splits.{split.name}": known[split.name]}
-                )
-        for segment in existing.segments:
-            if segment.rows_per_shard != rows_per_shard:
-                found.append(
-                    Difference(f"{segment.name}.rows_per_shard", rows_per_shard, segment.rows_per_shard)
-                )
-        if found:
-            raise IdentityMismatch(self.path, found, _ADVICE)
-        stale = [
-            Difference(f"splits.{split.name}.labels.{column}", "the labels of the data set", "other labels")
-            for split in splits
-            if split.name in known
-            for column, values in split.labels.items()
-            if not np.array_equal(values, self._stored_labels(existing, split, column))
-        ]
-        if stale:
-            raise IdentityMismatch(self.path, stale, _ADVICE)
-
-    def _stored_labels(self, manifest: Manifest, split: SplitContents, column: str) -> np.ndarray:
-        rows = read_array(split_folder(self.path, split.name) / "index", "int64", [len(split.keys)])
-        stored: np.ndarray = self._all_labels(manifest, column)[rows]
-        return stored
-
-    def _all_labels(self, manifest: Manifest, column: str) -> np.ndarray:
-        return np.concatenate(
-            [
-                read_labels(segment_folder(self.path, segment.name), segment, column)
-                for segment in manifest.segments
-            ]
-        )
-
-    def _with_splits(
-        self, manifest: Manifest, splits: Sequence[SplitContents], rows_per_shard: int
-    ) -> Manifest:
-        known = {record.name for record in manifest.splits}
-        new = [split for split in splits if split.name not in known]
-        if not new:
-            return manifest
-        stored = [
-            key
-            for segment in manifest.segments
-            for key in read_keys(segment_folder(self.path, segment.name), segment)
-        ]
-        placement = place(
-            new,
-            columns=[column.name for column in manifest.labels],
-            stored_keys=stored,
-            stored_labels={column.name: self._all_labels(manifest, column.name) for column in manifest.labels}
-            if stored
-            else {},
-            taken_names=[segment.name for segment in manifest.segments],
-            rows_per_shard=rows_per_shard,
-        )
-        extended = replace(
-            manifest,
-            segments=(*manifest.segments, *(entry.segment for entry in placement.segments)),
-            splits=(*manifest.splits, *(split.record for split in new)),
-        )
-        for entry in placement.segments:
-            self._write_segment(SegmentFiles.of(self.path, extended, entry.segment), entry)
-        for name, index in placement.indices.items():
-            write_group(split_folder(self.path, name))
-            write_array(split_folder(self.path, name) / "index", index, ["images"])
-        extended.write(self.path)
-        return extended
+    def _add(self, surveyed: Survey) -> None:
+        """Write what the placement asks for; with the manifest, written last, it counts."""
+        for entry in surveyed.placement.segments:
+            self._write_segment(self.files(entry.segment), entry)
+        for name, index in surveyed.placement.indices.items():
+            write_index(self.path, name, index)
+        if surveyed.placement.indices or not surveyed.exists:
+            surveyed.manifest.write(self.path)
 
     def _write_segment(self, files: SegmentFiles, entry: NewSegment) -> None:
         write_group(files.folder)
@@ -231,13 +120,31 @@ class CacheWriter:
         write_labels(files.folder, entry.labels)
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Refuse to write among somebody's files."""
-    if path.exists() and not path.is_dir():
-        raise CacheError(f"{path} is a file, not the folder of a cache. {_ADVICE}")
-    if not path.exists() or (path / MANIFEST_NAME).exists():
-        return
-    ours = {LOCK_NAME, ARRAYS_NAME, MANIFEST_NAME + TEMPORARY_SUFFIX}
-    foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
-    if foreign:
-        raise CacheError(f"{path} is not a cache and not empty (it holds {foreign[0]!r}). {_ADVICE}")
+def missing_shards(
+    cache: Path, manifest: Manifest, segments: frozenset[str], *, remake_invalid: bool = False
+) -> list[tuple[Segment, int]]:
+    """Shards that are not committed, in order. A damaged one is logged and counts as missing.
+
+    Args:
+        cache: its folder, which need not exist.
+        manifest: of the cache.
+        segments: names of those to look at.
+        remake_invalid: count shards that hold unreadable images as missing too.
+    """
+    missing = []
+    for segment in manifest.segments:
+        if segment.name not in segments:
+            continue
+        files = SegmentFiles.of(cache, manifest, segment)
+        for shard in range(segment.shards):
+            try:
+                commit = files.commit(shard)
+            except FileNotFoundError:
+                missing.append((segment, shard))
+            except CorruptCache as error:
+                _log.warning("%s. This shard is made again.", error)
+                missing.append((segment, shard))
+            else:
+                if remake_invalid and commit.invalid:
+                    missing.append((segment, shard))
+    return missing

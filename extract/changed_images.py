@@ -1,26 +1,30 @@
 """Keys stay when pictures are exchanged; this looks at the pictures."""
 
 from collections.abc import Container
+from pathlib import Path
 
-from losa.cache_format import CacheError, CacheWriter, IdentityMismatch
+from losa.cache_format import CacheError, IdentityMismatch, Manifest
 from losa.cache_format.commit import SOURCE_HASH_BYTES
 from losa.cache_format.errors import Difference
 from losa.cache_format.keys import read_keys
+from losa.cache_format.segment_files import SegmentFiles
 from losa.extract.sources import ImageSource, UnreadableImage
 
 RECHECKED_IMAGES = 8
 """Stored images of each segment that are compared with their files when a cache is opened again."""
 
 
-def refuse_changed_images(writer: CacheWriter, source: ImageSource, known: Container[str]) -> None:
+def refuse_changed_images(
+    cache: Path, manifest: Manifest, source: ImageSource, known: Container[str]
+) -> None:
     """Compare a few images of each segment's first shard with their files.
 
     Raises:
         IdentityMismatch: the bytes of an image are not those it was extracted from.
     """
     digits = 2 * SOURCE_HASH_BYTES
-    for segment in writer.manifest.segments:
-        files = writer.files(segment)
+    for segment in manifest.segments:
+        files = SegmentFiles.of(cache, manifest, segment)
         try:
             commit = files.commit(0)
         except (FileNotFoundError, CacheError):
@@ -36,7 +40,7 @@ def refuse_changed_images(writer: CacheWriter, source: ImageSource, known: Conta
                 found = str(error)
             if stored != found:
                 raise IdentityMismatch(
-                    writer.path,
+                    cache,
                     [Difference(f"blake2b of image {keys[row]}", found, stored)],
                     "The image has changed since it was extracted: choose another cache=...",
                 )

@@ -11,14 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import PIL
 import timm
 import torch
-from tqdm import tqdm
 
 from losa.cache_format import (
     CacheWriter,
     Calibration,
-    LabelColumn,
     Manifest,
     Segment,
     SplitContents,
@@ -27,9 +26,13 @@ from losa.cache_format.codecs import needs_calibration
 from losa.cache_format.constants import CENTRE, SPREAD, calibration_of, read_constants
 from losa.cache_format.device import resolve_device
 from losa.cache_format.device_codecs import DeviceCodec
-from losa.cache_format.identity import FeatureIdentity, SiteGroup, hash_array
+from losa.cache_format.identity import FeatureIdentity, SiteGroup, differences, hash_array
 from losa.cache_format.keys import read_keys
 from losa.cache_format.manifest import MANIFEST_NAME
+from losa.cache_format.paths import cache_folder
+from losa.cache_format.progress import progress_bar
+from losa.cache_format.survey import CacheRequest, survey
+from losa.cache_format.writer import missing_shards
 from losa.extract.backbone import FrozenBackbone, autocast, load_backbone
 from losa.extract.calibration import calibrate_from, sample_keys
 from losa.extract.changed_images import refuse_changed_images
@@ -68,6 +71,7 @@ class Extractor:
             LosaError: an option is wrong, or something it names cannot be had.
         """
         self.config = config
+        self.cache = cache_folder(config.cache)
         self.device = resolve_device(config.device)
         self.source: ImageSource = open_source(config.dataset)
         self.splits = [self._contents(name) for name in config.splits or self.source.splits]
@@ -79,27 +83,37 @@ class Extractor:
         self.workers = min(os.cpu_count() or 1, 8) if workers is None else workers
 
     def run(self) -> Extraction:
-        """Extract what is missing from the cache."""
+        """Extract what is missing from the cache.
+
+        Everything that can be refused is refused before the cache is made or changed.
+        """
         start = time.perf_counter()
-        constants = self._constants()
-        with self._writer(constants) as writer:
-            refuse_changed_images(writer, self.source, {key for split in self.splits for key in split.keys})
-            missing = writer.missing()
-            plan = Plan.of(writer, missing)
-            _log.info("%s", plan)
-            plan.refuse_if_too_large()
-            if self.config.plan:
-                return Extraction(
-                    cache=writer.path,
-                    images=0,
-                    invalid=0,
-                    seconds=time.perf_counter() - start,
-                    finished=False,
-                )
-            invalid = self._extract(writer, missing, calibration_of(constants)) if missing else 0
-        seconds = time.perf_counter() - start
+        constants = self._stored_constants()
+        request = self._request(constants)
+        surveyed = survey(self.cache, request)
+        self._warn_of_other_machine(surveyed.manifest)
+        known = {key for split in self.splits for key in split.keys}
+        refuse_changed_images(self.cache, surveyed.manifest, self.source, known)
+        remake = self.config.on_error == "fail"
+        missing = missing_shards(self.cache, surveyed.manifest, surveyed.segments, remake_invalid=remake)
+        plan = Plan.of(self.cache, surveyed, missing)
+        _log.info("%s", plan)
+        plan.refuse_if_too_large()
+        invalid = 0
+        if not self.config.plan:
+            if needs_calibration(self.config.codec) and CENTRE not in constants:
+                calibration = calibrate_from(self._calibration_activations(), self.group.sites)
+                constants |= {CENTRE: calibration.centre, SPREAD: calibration.spread}
+            with CacheWriter(self.cache, self._request(constants), constants) as writer:
+                missing = writer.missing(remake_invalid=remake)
+                if missing:
+                    invalid = self._extract(writer, missing, calibration_of(constants))
         return Extraction(
-            cache=writer.path, images=plan.images, invalid=invalid, seconds=seconds, finished=True
+            cache=self.cache,
+            images=0 if self.config.plan else plan.images,
+            invalid=invalid,
+            seconds=time.perf_counter() - start,
+            finished=not self.config.plan,
         )
 
     def _contents(self, split: str) -> SplitContents:
@@ -110,27 +124,25 @@ class Extractor:
         labels = {column: values[:limit] for column, values in contents.labels.items()}
         return SplitContents(name=split, keys=contents.keys[:limit], labels=labels)
 
-    def _constants(self) -> dict[str, np.ndarray]:
-        """Final norm and calibration; a cache that exists keeps the calibration it has."""
+    def _stored_constants(self) -> dict[str, np.ndarray]:
+        """The final norm and, of a cache that exists, its calibration."""
         constants = dict(self.backbone.final_norm_constants)
-        if not needs_calibration(self.config.codec):
-            return constants
-        path = Path(self.config.cache).expanduser()
-        if (path / MANIFEST_NAME).exists():
-            stored = calibration_of(read_constants(path, Manifest.read(path).features))
+        if needs_calibration(self.config.codec) and (self.cache / MANIFEST_NAME).exists():
+            stored = calibration_of(read_constants(self.cache, Manifest.read(self.cache).features))
             if stored is not None:
-                return constants | {CENTRE: stored.centre, SPREAD: stored.spread}
-        calibration = calibrate_from(self._calibration_activations())
-        return constants | {CENTRE: calibration.centre, SPREAD: calibration.spread}
+                constants |= {CENTRE: stored.centre, SPREAD: stored.spread}
+        return constants
 
     def _calibration_activations(self) -> Iterator[torch.Tensor]:
         sample = sample_keys(key for split in self.splits for key in split.keys)
         batches = _cut(sample, self.config.batch_size)
-        for decoded in tqdm(self._decode(batches), "calibrating", len(batches), leave=False, disable=None):
-            self._refuse_unreadable(decoded)
-            yield self._activations(decoded)
+        with progress_bar(len(sample), "calibrating", "img", leave=False) as bar:
+            for decoded in self._decode(batches):
+                self._refuse_unreadable(decoded)
+                yield self._activations(decoded)
+                bar.update(len(decoded.outcomes))
 
-    def _writer(self, constants: dict[str, np.ndarray]) -> CacheWriter:
+    def _request(self, constants: dict[str, np.ndarray]) -> CacheRequest:
         backbone = self.backbone
         features = FeatureIdentity(
             backbone=backbone.identity,
@@ -141,24 +153,35 @@ class Extractor:
             final_norm=backbone.final_norm,
             constants={name: hash_array(array) for name, array in constants.items()},
         )
-        columns: tuple[LabelColumn, ...] = self.source.columns
-        return CacheWriter(
-            Path(self.config.cache).expanduser(),
+        return CacheRequest(
             dataset=self.config.dataset.name,
             features=features,
-            constants=constants,
-            labels=columns,
+            labels=self.source.columns,
             splits=self.splits,
             rows_per_shard=self.config.rows_per_shard,
             provenance={
                 "losa": version("losa"),
                 "timm": timm.__version__,
                 "torch": torch.__version__,
+                "pillow": PIL.__version__,
                 "machine": platform.machine(),
-                "device": torch.device(self.device).type,
+                "device": _device_name(self.device),
                 "threads": str(torch.get_num_threads()),
+                "batch_size": str(self.config.batch_size),
             },
         )
+
+    def _warn_of_other_machine(self, manifest: Manifest) -> None:
+        """Features computed elsewhere are the same up to rounding, not to the byte."""
+        ours = self._request({}).provenance
+        for field, here, there in differences(ours, manifest.provenance):
+            _log.warning(
+                "%s was begun with %s %s, now it is %s: features may differ in their last bits",
+                self.cache,
+                field,
+                there,
+                here,
+            )
 
     def _extract(
         self,
@@ -180,7 +203,7 @@ class Extractor:
             # Closed before the writer is: forked decode workers share its lock.
             closing(self._decode([batch for _, _, batch in jobs])) as decoded,
             ShardThread(writer) as shards,
-            tqdm(total=images, unit="img", desc="extracting", disable=None) as bar,
+            progress_bar(images, "extracting", "img") as bar,
         ):
             clock = time.perf_counter()
             for segment, shard, _ in jobs:
@@ -229,6 +252,10 @@ def extract(config: ExtractConfig) -> Extraction:
         LosaError: anything the person who started it can mend; the message says how.
     """
     return Extractor(config).run()
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
 
 
 def _cut(keys: Sequence[str], size: int) -> list[Sequence[str]]:

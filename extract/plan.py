@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from losa.cache_format import CacheWriter, LosaError, Segment
+from losa.cache_format import LosaError, Segment
+from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.survey import Survey
 
 HEADROOM = 1.01
 """Free space asked for, relative to the bytes of the shards: records and metadata come on top."""
@@ -25,19 +27,25 @@ class Plan:
     free_bytes: int
 
     @classmethod
-    def of(cls, writer: CacheWriter, missing: Sequence[tuple[Segment, int]]) -> "Plan":
-        """Count what is missing from a cache."""
-        segments = writer.manifest.segments
-        files = writer.files(segments[0])
-        statistics = os.statvfs(writer.path)
+    def of(cls, cache: Path, surveyed: Survey, missing: Sequence[tuple[Segment, int]]) -> "Plan":
+        """Count what is missing from a cache, which need not exist yet."""
+        manifest = surveyed.manifest
+        files = {
+            segment.name: SegmentFiles.of(cache, manifest, segment)
+            for segment in manifest.segments
+            if segment.name in surveyed.segments
+        }
+        example = next(iter(files.values()))
+        there = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+        statistics = os.statvfs(there)
         return cls(
-            cache=writer.path,
-            sites=writer.manifest.features.group.sites,
-            image_bytes=files.layout.stride + len(files.group.sites) * files.site_scale_bytes,
+            cache=cache,
+            sites=manifest.features.group.sites,
+            image_bytes=example.layout.stride + len(example.group.sites) * example.site_scale_bytes,
             images=sum(len(segment.rows(shard)) for segment, shard in missing),
             shards=len(missing),
-            bytes=sum(sum(writer.files(segment).sizes(shard).values()) for segment, shard in missing),
-            finished_shards=sum(segment.shards for segment in segments) - len(missing),
+            bytes=sum(sum(files[segment.name].sizes(shard).values()) for segment, shard in missing),
+            finished_shards=sum(one.segment.shards for one in files.values()) - len(missing),
             free_bytes=statistics.f_bavail * statistics.f_frsize,
         )
 

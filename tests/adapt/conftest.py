@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, SideNetwork, make_side_network
-from losa.cache_format import CacheWriter, LabelColumn, SiteStatistics, SplitContents, make_codec
+from losa.cache_format import CacheRequest, CacheWriter, LabelColumn, SiteStatistics, SplitContents, make_codec
 from losa.cache_format.codecs import Calibration, calibrate, needs_calibration
 from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
 from losa.cache_format.identity import (
@@ -234,16 +234,15 @@ class ToyCache:
     def write(self, path: Path, shards: int | None = None) -> Path:
         """Write the first so many shards, or all."""
         codec = make_codec(self.codec, self.calibration)
-        with CacheWriter(
-            path,
+        request = CacheRequest(
             dataset="toy",
             features=self.features,
-            constants=self.constants,
             labels=self.columns,
             splits=[self.contents(name) for name in self.splits],
             rows_per_shard=5,
             provenance={},
-        ) as writer:
+        )
+        with CacheWriter(path, request, self.constants) as writer:
             for segment, shard in writer.missing()[:shards]:
                 rows = segment.rows(shard)
                 keys = read_keys(writer.files(segment).folder, segment)[rows.start : rows.stop]

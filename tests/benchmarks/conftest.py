@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from losa.cache_format import CacheWriter, LabelColumn, SiteStatistics, SplitContents, make_codec
+from losa.cache_format import (
+    CacheRequest,
+    CacheWriter,
+    LabelColumn,
+    SiteStatistics,
+    SplitContents,
+    make_codec,
+)
 from losa.cache_format.identity import (
     BackboneIdentity,
     FeatureIdentity,
@@ -48,16 +55,15 @@ def vit_b_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     codec = make_codec("float16")
     rng = np.random.default_rng(0)
     nothing = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
-    with CacheWriter(
-        path,
+    request = CacheRequest(
         dataset="noise",
         features=features,
-        constants={},
         labels=[LabelColumn(name="label", num_classes=10)],
         splits=[split],
         rows_per_shard=32,
         provenance={},
-    ) as writer:
+    )
+    with CacheWriter(path, request, {}) as writer:
         for segment, shard in writer.missing():
             with writer.shard(segment, shard) as out:
                 for _ in segment.rows(shard):

@@ -14,7 +14,11 @@ STATISTICS = SiteStatistics(count=3, minimum=-1.5, maximum=1e-5, sum_squares=4.0
 @pytest.fixture
 def commit():
     return Commit(
+        features_sha256="ab" * 32,
+        segment="train",
+        segment_keys_sha256="cd" * 32,
         shard=4,
+        sizes={"codes": 1000, "scales": 48},
         rows=2,
         crc32c="01020304ffffffff00000000a0b0c0d0",
         sources="11" * 16 + "00" * 16,

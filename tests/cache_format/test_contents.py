@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from losa.cache_format import LosaError, SplitContents
+from losa.cache_format import LabelColumn, LosaError, SplitContents
 from losa.cache_format.contents import place
 from losa.cache_format.identity import hash_keys
 
@@ -21,7 +21,7 @@ def placed(splits, *, stored="", stored_labels=None, taken=()):
     labels = {"label": np.array(stored_labels or [-1] * len(stored), np.int64)}
     return place(
         splits,
-        columns=["label"],
+        columns=[LabelColumn(name="label", num_classes=300)],
         stored_keys=list(stored),
         stored_labels=labels,
         taken_names=list(taken),
@@ -45,7 +45,7 @@ def test_every_image_is_stored_once_and_every_split_finds_its_own_in_order(split
     for new in placement.segments:
         assert new.segment.images == len(new.keys) > 0
         assert new.segment.keys_sha256 == hash_keys(new.keys)
-        assert new.segment.rows_per_shard == 2
+        assert new.segment.rows_per_shard == min(2, len(new.keys))
         assert new.labels["label"].tolist() == [ord(key) for key in new.keys]
 
 
@@ -76,7 +76,7 @@ def test_two_labels_for_one_image_are_refused():
 
 
 def test_an_undeclared_column_is_a_programming_error():
-    with pytest.raises(AssertionError, match="colour"):
+    with pytest.raises(KeyError, match="colour"):
         placed([SplitContents(name="train", keys=["a"], labels={"colour": np.zeros(1, np.int64)})])
 
 
@@ -104,3 +104,10 @@ def test_a_file_name_that_is_not_utf8_is_named():
 def test_a_split_has_the_name_of_a_folder(name):
     with pytest.raises(LosaError, match="a name has at most 100 letters, digits"):
         SplitContents(name=name, keys=["a.png"])
+
+
+@pytest.mark.parametrize("labels", [[0, 300], [-2, 0]])
+def test_a_label_that_its_column_does_not_have_is_refused(labels):
+    message = r"column 'label', which has 300 classes: expected -1 \(none\) to 299"
+    with pytest.raises(LosaError, match=message):
+        placed([split("train", "ab", labels)])

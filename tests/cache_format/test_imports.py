@@ -20,6 +20,7 @@ PUBLIC = [
     "Cache",
     "CacheError",
     "CacheInUse",
+    "CacheRequest",
     "CacheWriter",
     "Calibration",
     "Codec",

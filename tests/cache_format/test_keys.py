@@ -17,7 +17,7 @@ KEYS = ["größe.jpg", "", "\U0001f40d/\0"]
 
 
 def segment_of(keys: list[str]) -> Segment:
-    return Segment(name="s", images=len(keys), keys_sha256=hash_keys(keys), rows_per_shard=1)
+    return Segment(name="s", images=len(keys), keys_sha256=hash_keys(keys), rows_per_shard=1, labels={})
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=12, unique=True))

@@ -73,8 +73,11 @@ SEGMENTS = st.builds(
     images=st.integers(1, 2**40),
     keys_sha256=SHA256,
     rows_per_shard=st.integers(1, 1_000_000),
+    labels=st.dictionaries(NAMES, SHA256, max_size=2),
 )
-SPLITS = st.builds(SplitRecord, name=NAMES, images=st.integers(1, 2**40), keys_sha256=SHA256)
+SPLITS = st.builds(
+    SplitRecord, name=NAMES, images=st.integers(1, 2**40), keys_sha256=SHA256, index_sha256=SHA256
+)
 
 
 def some(records: st.SearchStrategy) -> st.SearchStrategy:
@@ -98,8 +101,12 @@ def manifest(recipe):
         dataset="zoo",
         features=recipe.features,
         labels=recipe.columns,
-        segments=(Segment(name="train", images=7, keys_sha256="11" * 32, rows_per_shard=3),),
-        splits=(SplitRecord(name="train", images=7, keys_sha256="22" * 32),),
+        segments=(
+            Segment(
+                name="train", images=7, keys_sha256="11" * 32, rows_per_shard=3, labels={"label": "33" * 32}
+            ),
+        ),
+        splits=(SplitRecord(name="train", images=7, keys_sha256="22" * 32, index_sha256="44" * 32),),
         provenance={"losa": "0.1.0"},
     )
 
@@ -229,7 +236,9 @@ def test_an_unknown_split_lists_the_known_ones(manifest):
 @given(st.integers(1, 500), st.integers(1, 60))
 @settings(deadline=None)
 def test_the_shards_of_a_segment_cover_its_rows_once(images, rows_per_shard):
-    segment = Segment(name="s", images=images, keys_sha256="00" * 32, rows_per_shard=rows_per_shard)
+    segment = Segment(
+        name="s", images=images, keys_sha256="00" * 32, rows_per_shard=rows_per_shard, labels={}
+    )
     shards = [segment.rows(shard) for shard in range(segment.shards)]
     assert [row for rows in shards for row in rows] == list(range(images))
     assert all(len(rows) == rows_per_shard for rows in shards[:-1])

@@ -300,12 +300,32 @@ def test_no_flipped_bit_in_any_file_ever_gives_a_wrong_value(recipe, finished, t
         assert detected > FLIPS // 4
 
 
-def test_an_index_that_points_outside_is_corrupt(recipe, finished):
+@pytest.mark.parametrize("index", [[0, 1, 2, 11], [0, 1, 2, -1], [0, 1, 2, 3]])
+def test_another_index_is_corrupt(recipe, finished, index):
     path = finished(recipe)
-    for index in ([0, 1, 2, 11], [0, 1, 2, -1]):
-        write_array(path / "arrays.zarr/splits/val/index", np.array(index), ["images"])
-        with pytest.raises(CorruptCache, match="the index of split 'val' points outside the stored images"):
-            Cache(path).split("val")
+    write_array(path / "arrays.zarr/splits/val/index", np.array(index), ["images"])
+    with pytest.raises(CorruptCache, match="val/index: not the index whose hash stands in the manifest"):
+        Cache(path).split("val")
+
+
+def test_the_labels_of_another_column_are_corrupt(recipe, finished):
+    path = finished(recipe)
+    labels = path / "arrays.zarr/segments/val/labels"
+    (labels / "colour/c.0").replace(labels / "species/c.0")
+    with pytest.raises(
+        CorruptCache, match="labels/species: not the labels whose hash stands in the manifest"
+    ):
+        Cache(path).split("val").labels("species")
+
+
+def test_the_shard_of_another_segment_is_corrupt(recipe, finished):
+    """Codes, scales and commit record together: every file is whole, but they belong elsewhere."""
+    path = finished(recipe)
+    segments = path / "arrays.zarr/segments"
+    for name in ("codes/c.0.0.0.0", "scales/c.0.0.0", "codes/commit.0.json"):
+        (segments / "train" / name).replace(segments / "val" / name)
+    with pytest.raises(CorruptCache, match=r"record of another shard: expected segment 'val', found 'train'"):
+        Cache(path).split("val")
 
 
 def test_constants_other_than_those_of_the_manifest_are_corrupt(recipe, finished):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from losa.cache_format import (
+    CacheRequest,
     CacheWriter,
     Calibration,
     Codes,
@@ -132,13 +133,13 @@ class Recipe:
         arguments = {
             "dataset": "zoo",
             "features": self.features,
-            "constants": self.constants,
             "labels": self.columns,
             "splits": [self.contents(name) for name, _ in self.splits],
             "rows_per_shard": self.rows_per_shard,
             "provenance": {"losa": "0.1.0"},
         }
-        return CacheWriter(path, **(arguments | changes))
+        constants = changes.pop("constants", self.constants)
+        return CacheWriter(path, CacheRequest(**(arguments | changes)), constants)
 
     def write(self, path: Path) -> Path:
         """Write every shard that is missing."""

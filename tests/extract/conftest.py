@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from losa.cache_format import CacheWriter, FeatureIdentity, LabelColumn, SplitContents
+from losa.cache_format import CacheRequest, CacheWriter, FeatureIdentity, LabelColumn, SplitContents
 from losa.cache_format.codecs import needs_calibration
 from losa.cache_format.constants import CENTRE, SPREAD
 from losa.cache_format.identity import (
@@ -167,16 +167,15 @@ def toy_writer(tmp_path: Path) -> Callable[..., CacheWriter]:
             constants={name: hash_array(array) for name, array in constants.items()},
         )
         keys = [f"{number}.png" for number in range(images)]
-        return CacheWriter(
-            tmp_path / "toy",
+        request = CacheRequest(
             dataset="toy",
             features=features,
-            constants=constants,
             labels=[LabelColumn(name="label", num_classes=2)],
             splits=[SplitContents(name="train", keys=keys, labels={"label": np.zeros(images, np.int64)})],
             rows_per_shard=rows,
             provenance={},
         )
+        return CacheWriter(tmp_path / "toy", request, constants)
 
     return make
 
