@@ -205,16 +205,15 @@ class TestDeterminism:
 
 
 class TestPlan:
-    def test_plan_writes_no_shard(self, config, tmp_path, caplog):
+    def test_plan_writes_nothing(self, config, tmp_path, caplog):
         caplog.set_level(logging.INFO)
         done = extract(config(plan=True))
         assert (done.images, done.finished) == (0, False)
         assert "10 images to extract in 3 shards" in caplog.text
-        codes = tmp_path / "cache/arrays.zarr/segments/train800/codes"
-        assert [path.name for path in codes.iterdir()] == ["zarr.json"]
+        assert not (tmp_path / "cache").exists()
 
-    def test_what_was_planned_can_be_run(self, config, tmp_path, tree):
-        extract(config(plan=True))
+    def test_what_was_planned_can_be_changed_and_run(self, config, tmp_path, tree):
+        extract(config(plan=True, sites=1, codec="float32"))
         assert extract(config()).images == 10
         extract(config(cache=str(tmp_path / "straight")))
         assert tree(tmp_path / "cache") == tree(tmp_path / "straight")
@@ -472,3 +471,46 @@ def test_a_killed_extraction_resumes_to_identical_bytes(config, tmp_path, tree, 
             compared = 4
             assert resumed["load"] == max(0, 10 - 4 * len(before) // 3) + compared, (kind, n)
     assert survivors == {0, 3, 6, 9}
+
+
+class TestSecondThoughts:
+    def test_an_image_that_was_mended_is_extracted_without_on_error_skip(
+        self, config, folder, photos, tmp_path, paint
+    ):
+        broken = photos / "train/cat/3.png"
+        whole = broken.read_bytes()
+        broken.write_bytes(b"no image")
+        assert extract(config(dataset=folder, on_error="skip")).invalid == 1
+        with pytest.raises(UnreadableImage):
+            extract(config(dataset=folder))
+        broken.write_bytes(whole)
+        assert extract(config(dataset=folder)).images > 0
+        assert Cache(tmp_path / "cache").split("train").valid.all()
+
+    def test_only_the_splits_that_are_asked_for_are_extracted(self, config, folder, tmp_path):
+        extract(config(dataset=folder, splits=["train"]))
+        commits = tmp_path / "cache/arrays.zarr/segments/train/codes"
+        (commits / "commit.0.json").unlink()
+        extract(config(dataset=folder, splits=["val"]))
+        assert not (commits / "commit.0.json").exists()
+        assert len(Cache(tmp_path / "cache").split("val")) == 3
+
+    def test_another_machine_is_told_of(self, config, caplog, monkeypatch):
+        extract(config())
+        monkeypatch.setattr(torch, "__version__", "9.9.9")
+        extract(config())
+        assert "was begun with torch" in caplog.text
+        assert "now it is 9.9.9: features may differ in their last bits" in caplog.text
+
+    def test_a_url_is_refused(self, config):
+        with pytest.raises(LosaError, match="cache=s3://bucket/x: caches are local folders so far, not URLs"):
+            extract(config(cache="s3://bucket/x"))
+
+    def test_leftovers_of_a_killed_creation_are_cleared(self, config, tmp_path, tree):
+        extract(config(cache=str(tmp_path / "whole"), codec="float32"))
+        extract(config())
+        for commit in (tmp_path / "cache").rglob("commit.*.json"):
+            commit.unlink()
+        (tmp_path / "cache/manifest.json").unlink()
+        extract(config(codec="float32"))
+        assert tree(tmp_path / "cache") == tree(tmp_path / "whole")
