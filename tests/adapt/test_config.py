@@ -49,7 +49,19 @@ def test_every_option_is_covered_here() -> None:
 def test_member_id_changes_with_options_that_matter(side: SideKind, option: str) -> None:
     plain = AdaptConfig(cache="here", side=side)
     other = AdaptConfig(**{"cache": "here", "side": side, option: OTHER[option]})
-    assert (plain.member_id == other.member_id) == (option in FOREIGN[side])
+    assert (plain.member_id == other.member_id) == (option in FOREIGN[side] | {"momentum"})
+
+
+def test_momentum_matters_to_sgd_alone() -> None:
+    with_sgd = {
+        AdaptConfig(cache="here", optimizer="sgd", momentum=value).member_id for value in (0.0, 0.5, 0.9)
+    }
+    assert len(with_sgd) == 3
+
+
+@pytest.mark.parametrize("written", ["./here", "here/", "there/../here", ".//here"])
+def test_one_cache_written_in_two_ways_is_one_member(written: str) -> None:
+    assert AdaptConfig(cache=written).member_id == AdaptConfig(cache="here").member_id
 
 
 @pytest.mark.parametrize("option", WHEREABOUTS)
@@ -71,7 +83,7 @@ def test_one_eval_split_is_a_list_of_one() -> None:
 
 def test_member_id_stays_the_same_in_later_versions() -> None:
     # Folders of finished members carry it: a change trains everything again.
-    assert AdaptConfig(cache="here").member_name == "losa-r8-lr0.003-seed0-a6df00d1a8"
+    assert AdaptConfig(cache="here").member_name == "losa-r8-lr0.003-seed0-efff186169"
 
 
 def test_member_name_has_a_rank_only_where_there_is_one() -> None:
