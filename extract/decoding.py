@@ -1,6 +1,6 @@
 """Decode workers: keys in, batches of network inputs out. A batch never crosses a shard."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -75,7 +75,14 @@ def decode(
     workers: int,
     pin_memory: bool,
 ) -> Generator[DecodedBatch, None, None]:
-    """Decode batches of keys in worker processes, in order, ahead of the consumer; closing it ends them."""
+    """Decode batches of keys in worker processes, in order, ahead of the consumer; closing it ends them.
+
+    The workers start with this call, not with the first batch: call it before there are threads, which
+    a fork would leave in an unknown state. Where Python does not fork (3.14), all is pickled to them.
+
+    Raises:
+        LosaError: on the batch with an image that the machine cannot read now.
+    """
     keys = [key for batch in batches for key in batch]
     starts = [0]
     for batch in batches:
@@ -83,11 +90,20 @@ def decode(
     loader = DataLoader(
         _Decoding(source, transform, keys),
         batch_sampler=[list(range(a, b)) for a, b in pairwise(starts)],
-        num_workers=workers,
+        num_workers=min(workers, len(batches)),
         collate_fn=_Collate(input_size),
         pin_memory=pin_memory,
     )
-    for batch in loader:
-        if isinstance(batch, LosaError):
-            raise batch
-        yield batch
+    return _in_order(iter(loader))
+
+
+def _in_order(decoded: Iterator[DecodedBatch | LosaError]) -> Generator[DecodedBatch, None, None]:
+    try:
+        for batch in decoded:
+            if isinstance(batch, LosaError):
+                raise batch
+            yield batch
+    finally:
+        # Also without us torch ends them, once nothing refers to them; the traceback of an error does.
+        if (end_workers := getattr(decoded, "_shutdown_workers", None)) is not None:
+            end_workers()

@@ -1,3 +1,5 @@
+import pickle
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +7,10 @@ import pytest
 import torch
 
 from losa.cache_format import LosaError
+from losa.cache_format.identity import Preprocessing
 from losa.extract import DatasetConfig, open_source
-from losa.extract.decoding import decode
+from losa.extract.decoding import _Collate, _Decoding, decode
+from losa.extract.preprocessing import make_transform
 from losa.extract.sources import SourceImage
 
 BATCHES = [["ant/0.png", "ant/2.png", "ant/4.png"], ["ant/6.png"], ["cat/1.png", "cat/3.png"]]
@@ -91,6 +95,61 @@ def test_too_little_memory_for_the_transform_names_the_image(source, workers):
 
     with pytest.raises(LosaError, match=r"^ant/0\.png: not enough memory\. "):
         _decode(source, BATCHES, workers, transform=hungry)
+
+
+def _start(source, workers=2, transform=_transform, batches=BATCHES):
+    options = {"input_size": (3, 20, 16), "workers": workers, "pin_memory": False}
+    return decode(source, transform, batches, **options)
+
+
+def test_workers_start_with_the_call_and_end_with_close(source):
+    """A fork after the first batch would meet the threads that the caller has started by then."""
+    assert not active_children()
+    for taken in (0, 1, 3):
+        decoded = _start(source)
+        assert len(active_children()) == 2
+        for _ in range(taken):
+            next(decoded)
+        decoded.close()
+        assert not active_children()
+
+
+def test_workers_end_with_the_last_batch_and_with_an_error_that_is_kept(source, photos):
+    decoded = _start(source)
+    assert len(list(decoded)) == 3
+    assert not active_children()
+    (photos / "train/ant/0.png").unlink()
+    (photos / "train/ant/0.png").mkdir()
+    decoded = _start(source)
+    with pytest.raises(LosaError, match="Is a directory") as kept:
+        next(decoded)
+    assert not active_children()
+    assert kept.value
+
+
+def test_there_are_no_more_workers_than_batches(source):
+    decoded = _start(source, workers=2, batches=BATCHES[:1])
+    assert len(active_children()) == 1
+    decoded.close()
+
+
+def test_what_workers_are_given_can_be_pickled(source):
+    """As Python 3.14 does, which no longer forks."""
+    transform = make_transform(
+        Preprocessing(
+            input_size=(3, 8, 8),
+            interpolation="bicubic",
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            crop_pct=0.9,
+            crop_mode="center",
+        )
+    )
+    given = (_Decoding(source, transform, ["ant/0.png"]), _Collate((3, 8, 8)))
+    dataset, collate = pickle.loads(pickle.dumps(given))
+    batch = collate([dataset[0]])
+    assert batch.images.shape == (1, 3, 8, 8)
+    assert torch.equal(batch.images[0], given[0][0][0])
 
 
 class _Counting:
