@@ -64,7 +64,7 @@ class FrozenBackbone:
         """Run the backbone and return what passes the sites, in float32 or the dtype of autocast."""
         if not len(images):  # timm's models cannot reshape an empty batch
             return images.new_empty(0, len(sites), self.tokens.count, self.width)
-        with torch.inference_mode(), self._tapped(sites) as taps:
+        with torch.inference_mode(), _exact_convolutions(), self._tapped(sites) as taps:
             cast(Any, self.model).forward_features(images)
         return torch.stack([taps[site] for site in sites], dim=1)
 
@@ -146,6 +146,22 @@ def autocast(device: str, dtype: str) -> Any:
     if dtype == "float32":
         return nullcontext()
     return torch.autocast(torch.device(device).type, dtype=getattr(torch, dtype))
+
+
+@contextmanager
+def _exact_convolutions() -> Iterator[None]:
+    """Float32 means float32: by default, cuDNN's convolutions round to TF32 (10 bits of mantissa)."""
+    cudnn = cast(Any, torch.backends.cudnn)
+    # torch 2.9 gave precision a name for each operator, and reading the older switch beside it fails.
+    owner, name, exact = (
+        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    )
+    before = getattr(owner, name)
+    setattr(owner, name, exact)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
 
 
 def hash_weights(model: nn.Module) -> str:
