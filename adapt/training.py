@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from losa.adapt.activations import ActivationSource, read_ahead
 from losa.adapt.config import AdaptConfig
@@ -17,6 +18,8 @@ from losa.adapt.schedule import warmup_cosine
 from losa.adapt.side_networks import SideNetwork
 from losa.cache_format import LosaError
 
+_DIVERGED = "use a smaller lr, or a norm (norm=layer)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledActivations:
@@ -25,6 +28,8 @@ class LabelledActivations:
     source: ActivationSource
     positions: Int64[np.ndarray, "images"]
     labels: Int64[np.ndarray, "images"]
+    name: str = "the data"
+    """What errors call them."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -60,6 +65,7 @@ def train(
     data: LabelledActivations,
     config: AdaptConfig,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
+    optimizer: Optimizer | None = None,
 ) -> None:
     """Train all members of a network in place.
 
@@ -68,12 +74,13 @@ def train(
         data: what to train on.
         config: optimiser, schedule, batch size, epochs and `data_seed`.
         on_epoch: called with the metrics of each epoch.
+        optimizer: of the network's parameters, if it has been made already.
 
     Raises:
         LosaError: the loss became NaN or infinite.
     """
     device = next(network.parameters()).device
-    optimizer = make_optimizer(config, network)
+    optimizer = optimizer or make_optimizer(config, network)
     steps = config.epochs * -(-len(data) // config.batch_size)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(min(step, steps - 1), steps, config.warmup)
@@ -103,8 +110,7 @@ def train(
         )
         if not np.isfinite(metrics.step_losses).all():
             raise LosaError(
-                f"the loss became NaN or infinite in epoch {epoch} (lr={config.lr:g}): "
-                "use a smaller lr, or a norm (norm=layer)"
+                f"the loss became NaN or infinite in epoch {epoch} (lr={config.lr:g}): {_DIVERGED}"
             )
         if on_epoch is not None:
             on_epoch(metrics)
@@ -113,15 +119,24 @@ def train(
 def evaluate(
     network: SideNetwork, data: LabelledActivations, batch_size: int
 ) -> Float[np.ndarray, "members"]:
-    """Top-1 accuracy of each member, as a fraction."""
+    """Top-1 accuracy of each member, as a fraction.
+
+    Raises:
+        LosaError: scores are NaN or infinite, as they may become with the very last update.
+    """
     device = next(network.parameters()).device
     batches = ordered_batches(len(data), batch_size)
     network.eval()
     correct = torch.zeros(network.members, dtype=torch.int64, device=device)
+    finite = torch.ones((), dtype=torch.bool, device=device)
     with torch.inference_mode():
         for rows, activations in zip(batches, data.read(batches), strict=True):
             targets = torch.from_numpy(data.labels[rows]).to(device)
-            correct += (network(activations).argmax(dim=-1) == targets).sum(dim=-1)
+            scores = network(activations)
+            finite &= scores.isfinite().all()
+            correct += (scores.argmax(dim=-1) == targets).sum(dim=-1)
+    if not finite:
+        raise LosaError(f"the scores of {data.name} are NaN or infinite: {_DIVERGED}")
     fractions: np.ndarray = correct.cpu().numpy() / len(data)
     return fractions
 

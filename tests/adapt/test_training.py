@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,19 @@ def test_a_loss_that_diverges_is_an_error(optimizer: str, make_trained: Any) -> 
         make_trained("losa", norm="none", optimizer=optimizer, lr=1e30)
     assert str(error.value) == (
         "the loss became NaN or infinite in epoch 0 (lr=1e+30): use a smaller lr, or a norm (norm=layer)"
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_scores_that_are_not_finite_are_refused(value: float, make_network: Any, toy_data: Any) -> None:
+    network = make_network("linear", (0, 1)).float()
+    data = replace(toy_data(network.features), name="split 'val200'")
+    with torch.no_grad():
+        network.head.bias[1, 2] = value
+    with pytest.raises(LosaError) as error:
+        evaluate(network, data, 16)
+    assert str(error.value) == (
+        "the scores of split 'val200' are NaN or infinite: use a smaller lr, or a norm (norm=layer)"
     )
 
 
