@@ -304,14 +304,6 @@ def test_gradients_reach_every_parameter_after_two_steps(
 
 
 @pytest.mark.parametrize("side", KINDS)
-def test_features_need_no_gradient(side: str, batch: Any, make_network: Any) -> None:
-    activations, targets = batch
-    member_losses(make_network(side)(activations), targets).sum().backward()
-    assert activations.grad is None
-    assert not activations.requires_grad
-
-
-@pytest.mark.parametrize("side", KINDS)
 def test_batches_do_not_matter(side: str, batch: Any, make_network: Any, randomise: Any) -> None:
     activations, _ = batch
     network = randomise(make_network(side, (0, 1)))
