@@ -1,8 +1,10 @@
 """The second stage: one side network trained from a cache, scored, and written down."""
 
+import hashlib
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,19 @@ from tqdm import tqdm
 from losa.adapt.activations import CachedActivations
 from losa.adapt.config import AdaptConfig
 from losa.adapt.features import FeatureSpec
-from losa.adapt.side_network_file import save_side_network
-from losa.adapt.side_networks import make_side_network
+from losa.adapt.optimizers import make_optimizer
+from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME, save_side_network
+from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.adapt.training import EpochMetrics, LabelledActivations, evaluate, train
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.device import resolve_device
+from losa.cache_format.identity import hash_array
+from losa.cache_format.index import read_index
 from losa.cache_format.labels import MISSING_LABEL
+from losa.cache_format.lock import WriterLock
 from losa.cache_format.publish import make_folder, publish
+from losa.cache_format.sealed_json import canonical
 from losa.cache_format.sites import select_sites
 
 _log = logging.getLogger(__name__)
@@ -33,7 +40,8 @@ SUMMARY_NAME = "summary.json"
 def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
     """Train one member and write config, metrics, summary and side network into a folder.
 
-    A finished member of the same configuration and cache is not trained again.
+    A finished member of the same configuration and cache is not trained again. While it trains, it holds
+    the folder's lock.
 
     Args:
         config: of the member.
@@ -60,16 +68,38 @@ def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
             f"{cache.path}: all {len(data[config.train_split])} images of split {config.train_split!r} have "
             "the same label; there is nothing to learn"
         )
-    origin = _origin(cache, config)
-    finished = None if config.overwrite else _finished(folder, origin)
+    _warn_of_shared_images(cache, config, data)
+    origin = _origin(cache, config, data)
+    finished = None if config.overwrite else _finished(folder, config, origin)
     if finished is not None:
-        _log.info("%s is finished already (overwrite=true trains it again)", folder)
         return finished
-
     network = make_side_network(config.architecture, features, column.num_classes, [config.seed]).to(device)
     make_folder(folder)
-    (folder / SUMMARY_NAME).unlink(missing_ok=True)
+    lock = WriterLock(folder)
+    try:
+        # Once more: another process may have had the lock until now.
+        finished = None if config.overwrite else _finished(folder, config, origin)
+        if finished is not None:
+            return finished
+        return _train_member(network, data, config, cache, folder, device, origin)
+    finally:
+        lock.release()
+
+
+def _train_member(
+    network: SideNetwork,
+    data: Mapping[str, LabelledActivations],
+    config: AdaptConfig,
+    cache: Cache,
+    folder: Path,
+    device: str,
+    origin: dict[str, Any],
+) -> dict[str, Any]:
+    for name in (SUMMARY_NAME, DESCRIPTION_NAME, TENSORS_NAME):
+        (folder / name).unlink(missing_ok=True)
     publish(folder / CONFIG_NAME, _json(asdict(config)))
+    # Before the clock starts: torch imports for a second and more when it makes its first optimiser.
+    optimizer = make_optimizer(config, network)
     start = time.perf_counter()
     train_loss = float("nan")
     with (
@@ -92,20 +122,16 @@ def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
             bar.set_postfix_str(f"loss {train_loss:.4f}, train accuracy {accuracy:.3f}")
             bar.update()
 
-        train(network, data[config.train_split], config, on_epoch)
+        train(network, data[config.train_split], config, on_epoch, optimizer)
     train_seconds = time.perf_counter() - start
     accuracy = {
         name: float(evaluate(network, data[name], config.batch_size)[0]) for name in config.eval_splits
     }
-    save_side_network(
-        folder,
-        network,
-        0,
-        cache.manifest.features,
-        None if column.classes is None else list(column.classes),
-    )
+    classes = cache.label_column(config.label).classes
+    save_side_network(folder, network, 0, cache.manifest.features, None if classes is None else list(classes))
     summary = {
         "member": config.member_id,
+        "name": config.member_name,
         "side": config.side,
         "rank": None if config.side == "linear" else config.rank,
         "lr": config.lr,
@@ -117,7 +143,7 @@ def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - start, 3),
         "train_seconds": round(train_seconds, 3),
         "images": {name: len(split) for name, split in data.items()},
-        "sites": list(features.sites),
+        "sites": list(network.features.sites),
         "device": device,
         "cache": origin,
         "folder": str(folder),
@@ -161,13 +187,38 @@ def labelled(cache: Cache, name: str, config: AdaptConfig, device: str) -> Label
             f"column {config.label!r}"
         )
     return LabelledActivations(
-        source=CachedActivations(split, device), positions=positions, labels=labels[positions]
+        source=CachedActivations(split, device),
+        positions=positions,
+        labels=labels[positions],
+        name=f"split {name!r}",
     )
 
 
-def _origin(cache: Cache, config: AdaptConfig) -> dict[str, Any]:
+def _warn_of_shared_images(
+    cache: Cache, config: AdaptConfig, data: Mapping[str, LabelledActivations]
+) -> None:
+    """Say which scores are not those of unseen images."""
+    stored = {
+        name: read_index(cache.path, cache.manifest.split(name))[split.positions]
+        for name, split in data.items()
+    }
+    for name in config.eval_splits:
+        shared = int(np.isin(stored[name], stored[config.train_split]).sum())
+        if shared:
+            _log.warning("%d of %d images of %s are also trained on", shared, len(stored[name]), name)
+
+
+def _origin(cache: Cache, config: AdaptConfig, data: Mapping[str, LabelledActivations]) -> dict[str, Any]:
     """The cache a member was trained from, for people and to know the member again."""
     manifest = cache.manifest
+    column = cache.label_column(config.label)
+    labels = {
+        "num_classes": column.num_classes,
+        "classes": column.classes,
+        "splits": {
+            name: [hash_array(split.positions), hash_array(split.labels)] for name, split in data.items()
+        },
+    }
     return {
         "path": str(cache.path),
         "dataset": manifest.dataset,
@@ -175,22 +226,32 @@ def _origin(cache: Cache, config: AdaptConfig) -> dict[str, Any]:
         "weights_sha256": manifest.features.backbone.weights_sha256,
         "codec": manifest.features.codec,
         "features_sha256": manifest.features.sha256,
-        "splits": {
-            name: manifest.split(name).keys_sha256
-            for name in sorted({config.train_split, *config.eval_splits})
-        },
+        "labels_sha256": hashlib.sha256(canonical(labels)).hexdigest(),
+        "splits": {name: manifest.split(name).keys_sha256 for name in sorted(data)},
     }
 
 
-def _finished(folder: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
-    """The summary of a finished member, if it was trained from the same features."""
+def _finished(folder: Path, config: AdaptConfig, origin: dict[str, Any]) -> dict[str, Any] | None:
+    """The summary of a finished member, if it is this one and was trained from the same data.
+
+    Raises:
+        LosaError: another finished member is there.
+    """
     try:
         summary = json.loads((folder / SUMMARY_NAME).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    if not isinstance(summary, dict) or summary.get("cache") != origin:
+    if not isinstance(summary, dict):
+        return None
+    if summary.get("member") != config.member_id:
+        raise LosaError(
+            f"{folder} holds another finished member, {summary.get('name')}; this one is "
+            f"{config.member_name}: choose another folder (out=... or hydra.run.dir=...), or overwrite=true"
+        )
+    if summary.get("cache") != origin:
         _log.warning("%s was trained from another state of the cache; it is trained again", folder)
         return None
+    _log.info("%s is finished already (overwrite=true trains it again)", folder)
     return summary
 
 

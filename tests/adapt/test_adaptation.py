@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,13 +22,16 @@ from losa.adapt import (
     train,
 )
 from losa.adapt.adaptation import CONFIG_NAME, METRICS_NAME, SUMMARY_NAME, feature_spec, labelled
+from losa.adapt.optimizers import make_optimizer
 from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.side_networks import SIDE_NETWORKS
-from losa.cache_format import Cache, LosaError
+from losa.cache_format import Cache, CacheInUse, LosaError
 from losa.cache_format.identity import TokenLayout
+from losa.cache_format.lock import LOCK_NAME, WriterLock
 
 KINDS = tuple(SIDE_NETWORKS)
-FILES = {CONFIG_NAME, METRICS_NAME, SUMMARY_NAME, DESCRIPTION_NAME, TENSORS_NAME}
+RESULTS = {SUMMARY_NAME, DESCRIPTION_NAME, TENSORS_NAME}
+FILES = {CONFIG_NAME, METRICS_NAME, *RESULTS}
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, 
     folder = tmp_path / "runs" / "deep" / config.member_name
     summary = adapt(config, folder)
 
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name for path in folder.iterdir()} == {*FILES, LOCK_NAME}
     assert json.loads((folder / SUMMARY_NAME).read_text()) == summary
     assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config)
 
@@ -173,6 +177,163 @@ def test_further_splits_do_not_train_again(run: Any, cache: Path, toy_cache: Any
     replace(toy_cache, splits={**toy_cache.splits, "more": 6}).write(cache)
     assert run() == first
     assert modified(tmp_path / "member") == before
+
+
+@pytest.mark.parametrize("change", ["a label", "num_classes", "class names"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_other_labels_train_again(
+    change: str,
+    split: str,
+    run: Any,
+    cache: Path,
+    toy_cache: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = run()
+    cache.rename(tmp_path / "old")
+    contents = type(toy_cache).contents
+
+    class Relabelled(type(toy_cache)):  # type: ignore[misc]
+        def contents(self, name: str) -> Any:
+            found = contents(self, name)
+            if change == "a label" and name == split:
+                found.labels["label"][1] = 2
+            return found
+
+    relabelled = Relabelled()
+    if change != "a label":
+        other = (
+            {"num_classes": 4, "classes": None} if change == "num_classes" else {"classes": ("a", "b", "c")}
+        )
+        columns = (replace(toy_cache.columns[0], **other), *toy_cache.columns[1:])
+        Relabelled.columns = columns
+    relabelled.write(cache)
+    second = run()
+    assert {name for name in first["cache"] if first["cache"][name] != second["cache"][name]} == {
+        "labels_sha256"
+    }
+    assert "was trained from another state of the cache; it is trained again" in caplog.text
+
+
+def test_the_folder_of_another_member_is_refused(run: Any, member: Any, tmp_path: Path) -> None:
+    first = run()
+    before = modified(tmp_path / "member")
+    with pytest.raises(LosaError) as error:
+        run(seed=1)
+    assert str(error.value) == (
+        f"{tmp_path / 'member'} holds another finished member, {member().member_name}; "
+        f"this one is {member(seed=1).member_name}: choose another folder (out=... or hydra.run.dir=...), "
+        "or overwrite=true"
+    )
+    assert modified(tmp_path / "member") == before
+    assert run() == first
+    assert run(seed=1, overwrite=True)["member"] == member(seed=1).member_id
+
+
+def test_a_summary_of_something_else_is_refused(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "member").mkdir()
+    (tmp_path / "member" / SUMMARY_NAME).write_text('{"text": "mine"}')
+    with pytest.raises(LosaError, match="holds another finished member, None; this one is losa-r4-"):
+        run()
+    assert (tmp_path / "member" / SUMMARY_NAME).read_text() == '{"text": "mine"}'
+
+
+def test_what_was_there_is_gone_before_training_begins(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    found = []
+
+    def fail(*arguments: object) -> None:
+        found.extend(path.name for path in (tmp_path / "member").iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("losa.adapt.adaptation.train", fail)
+    with pytest.raises(KeyboardInterrupt):
+        run(overwrite=True)
+    assert CONFIG_NAME in found
+    assert not RESULTS & set(found)
+
+
+def test_a_folder_in_use_is_left_alone(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "member").mkdir()
+    lock = WriterLock(tmp_path / "member")
+    with pytest.raises(CacheInUse, match="another process"):
+        run()
+    assert modified(tmp_path / "member").keys() == {LOCK_NAME}
+    lock.release()
+    first = run()
+    lock = WriterLock(tmp_path / "member")  # which the first training has given back
+    assert run() == first  # what is finished needs no lock
+    lock.release()
+
+
+def test_a_member_finished_meanwhile_is_not_trained_again(
+    run: Any, member: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "member"
+    first = run()
+    content = (folder / SUMMARY_NAME).read_bytes()
+    (folder / SUMMARY_NAME).unlink()
+
+    class SlowLock(WriterLock):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            (folder / SUMMARY_NAME).write_bytes(content)
+
+    monkeypatch.setattr("losa.adapt.adaptation.WriterLock", SlowLock)
+    monkeypatch.setattr("losa.adapt.adaptation.train", None)
+    assert run() == first
+
+
+def test_the_clock_starts_behind_the_optimiser(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first AdamW imports for more than a second, which says nothing about the member.
+    def slow(*arguments: Any) -> Any:
+        time.sleep(1.5)
+        return make_optimizer(*arguments)
+
+    monkeypatch.setattr("losa.adapt.adaptation.make_optimizer", slow)
+    assert run(epochs=1)["seconds"] < 1.5
+
+
+def test_a_member_that_diverges_with_the_last_update_has_no_summary(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_then_diverge(network: Any, *arguments: Any) -> None:
+        train(network, *arguments)
+        with torch.no_grad():
+            network.head.weight.fill_(float("inf"))
+
+    monkeypatch.setattr("losa.adapt.adaptation.train", train_then_diverge)
+    with pytest.raises(LosaError, match="scores of split 'test' are NaN or infinite"):
+        run()
+    assert not RESULTS & {path.name for path in (tmp_path / "member").iterdir()}
+
+
+@pytest.mark.parametrize(("split", "shared"), [("val", "4 of 9"), ("train", "24 of 24"), ("test", None)])
+def test_images_that_are_trained_on_and_scored_are_told(
+    split: str,
+    shared: str | None,
+    run: Any,
+    toy_cache: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    contents = type(toy_cache).contents
+
+    class Overlapping(type(toy_cache)):  # type: ignore[misc]
+        def contents(self, name: str) -> Any:
+            found = contents(self, name)
+            if name != "val":
+                return found
+            keys = [*contents(self, "train").keys[:4], *found.keys[4:]]
+            return replace(found, keys=keys, labels={**found.labels})
+
+    cache = Overlapping().write(tmp_path / "overlapping")
+    run(cache=str(cache), eval_split=["test", split])
+    told = [record.getMessage() for record in caplog.records if "also trained on" in record.getMessage()]
+    assert told == ([] if shared is None else [f"{shared} images of {split} are also trained on"])
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
