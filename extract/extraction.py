@@ -80,7 +80,7 @@ class Extractor:
         self.transform = make_transform(self.backbone.preprocessing)
         self.backbone.model.to(self.device)
         workers = config.workers
-        self.workers = min(os.cpu_count() or 1, 8) if workers is None else workers
+        self.workers = min(len(os.sched_getaffinity(0)), 8) if workers is None else workers
 
     def run(self) -> Extraction:
         """Extract what is missing from the cache.
@@ -136,8 +136,12 @@ class Extractor:
     def _calibration_activations(self) -> Iterator[torch.Tensor]:
         sample = sample_keys(key for split in self.splits for key in split.keys)
         batches = _cut(sample, self.config.batch_size)
-        with progress_bar(len(sample), "calibrating", "img", leave=False) as bar:
-            for decoded in self._decode(batches):
+        with (
+            # First, because tqdm starts a thread and workers are forked.
+            closing(self._decode(batches)) as batches_decoded,
+            progress_bar(len(sample), "calibrating", "img", leave=False) as bar,
+        ):
+            for decoded in batches_decoded:
                 self._refuse_unreadable(decoded)
                 yield self._activations(decoded)
                 bar.update(len(decoded.outcomes))
