@@ -21,10 +21,9 @@ class ResultsTable(Callback):
         self._summaries: dict[str, dict[str, Any]] = {}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Keep the summary of a finished job; two jobs that are the same member count once."""
+        """Keep the summary of a finished job; two jobs with the same folder count once."""
         if job_return.status is JobStatus.COMPLETED and job_return.return_value is not None:
-            summary = job_return.return_value
-            self._summaries[summary["member"]] = summary
+            self._summaries[config.hydra.runtime.output_dir] = job_return.return_value
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table, best first, and write it next to the output folders."""
@@ -37,20 +36,22 @@ class ResultsTable(Callback):
 
 
 def sorted_by_accuracy(summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Best first, by the first scored split."""
-    return sorted(summaries, key=lambda summary: -next(iter(summary["accuracy"].values())))
+    """Best first, by the first scored split; members that were not scored on it come last."""
+    splits = _splits(summaries)
+    return sorted(summaries, key=lambda summary: [-summary["accuracy"].get(split, -1.0) for split in splits])
 
 
 def results_table(summaries: Sequence[dict[str, Any]]) -> Table:
     """One line for each member."""
-    splits = list(dict.fromkeys(name for summary in summaries for name in summary["accuracy"]))
+    splits = _splits(summaries)
     table = Table()
     table.add_column("side network")
     for title in ("rank", "lr", "seed", "parameters", *(f"{split} accuracy" for split in splits), "seconds"):
         table.add_column(title, justify="right")
     for summary in summaries:
         rank = "" if summary["rank"] is None else str(summary["rank"])
-        accuracies = [f"{summary['accuracy'][split]:.4f}" for split in splits]
+        scores = [summary["accuracy"].get(split) for split in splits]
+        accuracies = ["" if score is None else f"{score:.4f}" for score in scores]
         table.add_row(
             summary["side"],
             rank,
@@ -76,10 +77,14 @@ def write_csv(path: Path, summaries: Sequence[dict[str, Any]]) -> None:
         "train_loss",
         "seconds",
     ]
-    splits = list(dict.fromkeys(name for summary in summaries for name in summary["accuracy"]))
+    splits = _splits(summaries)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*columns, *(f"accuracy.{split}" for split in splits), "folder"])
         for summary in summaries:
             accuracies = [summary["accuracy"].get(split) for split in splits]
             writer.writerow([*(summary[name] for name in columns), *accuracies, summary["folder"]])
+
+
+def _splits(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for summary in summaries for name in summary["accuracy"]))

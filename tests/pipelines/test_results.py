@@ -2,9 +2,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from losa.pipelines.results import results_table, sorted_by_accuracy, write_csv
+from losa.pipelines.results import ResultsTable, results_table, sorted_by_accuracy, write_csv
 
 
 def summary(member: str, side: str, rank: int | None, **accuracy: float) -> dict[str, Any]:
@@ -26,6 +29,37 @@ def summary(member: str, side: str, rank: int | None, **accuracy: float) -> dict
 def test_the_best_comes_first_by_the_first_split() -> None:
     worse, better = summary("a", "losa", 4, val=0.5, test=0.9), summary("b", "losa", 8, val=0.6, test=0.1)
     assert sorted_by_accuracy([worse, better]) == [better, worse]
+
+
+def test_members_without_the_first_split_come_last() -> None:
+    val, test, best = (
+        summary("a", "losa", 4, val=0.5),
+        summary("b", "losa", 4, test=0.9),
+        summary("c", "losa", 4, val=0.7, test=0.1),
+    )
+    assert sorted_by_accuracy([val, test, best]) == [best, val, test]
+    console = Console(width=120, record=True)
+    console.print(results_table([best, val, test]))
+    lines = [line.split("│")[1:-1] for line in console.export_text().splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in line[5:7]] for line in lines] == [
+        ["0.7000", "0.1000"],
+        ["0.5000", ""],
+        ["", "0.9000"],
+    ]
+
+
+def test_members_are_told_apart_by_their_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def job(folder: str) -> tuple[DictConfig, JobReturn]:
+        finished = JobReturn(status=JobStatus.COMPLETED)
+        finished.return_value = summary("same", "losa", 4, test=0.5) | {"folder": folder}
+        return OmegaConf.create({"hydra": {"runtime": {"output_dir": f"{tmp_path}/{folder}"}}}), finished
+
+    table = ResultsTable()
+    for folder in ("runs/a", "runs/b", "runs/a"):
+        table.on_job_end(*job(folder))
+    table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    with (tmp_path / "results.csv").open() as file:
+        assert [row["folder"] for row in csv.DictReader(file)] == ["runs/a", "runs/b"]
 
 
 def test_the_table_has_a_line_for_each_member() -> None:
