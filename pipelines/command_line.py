@@ -1,8 +1,12 @@
 """What all commands share: Hydra underneath, plain words and honest exit codes on top."""
 
+import contextlib
+import errno
 import json
+import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -22,6 +26,8 @@ from losa.cache_format import LosaError
 from losa.cache_format.suggestions import nearest
 
 Config = TypeVar("Config")
+_log = logging.getLogger(__name__)
+_GROUPS = ("dataset", "backbone")
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
@@ -29,7 +35,7 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
     """Run a Hydra application as a command.
 
     Errors meant for people are printed as they are, with exit code 1; anything else is a bug of ours
-    and keeps its traceback.
+    and keeps its traceback. In a multirun the other jobs go on, and the failed ones are listed at the end.
 
     Args:
         config_name: of the primary configuration in losa.conf.
@@ -42,16 +48,32 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ
     os.environ[_FULL_ERROR] = "1"
+    process = os.getpid()
+    jobs = 0
+    failures: list[str] = []
 
     @wraps(task)
     def guarded(composed: DictConfig) -> Any:
+        nonlocal jobs
+        jobs += 1
         try:
-            return task(composed)
-        except LosaError as error:
-            # Of several jobs the others go on, and Hydra raises this again at the end.
-            if wants_traceback or HydraConfig.get().mode is RunMode.MULTIRUN:
+            # Relative paths mean the same with hydra.job.chdir=true.
+            with contextlib.chdir(HydraConfig.get().runtime.cwd):
+                return task(composed)
+        except (LosaError, OSError) as error:
+            message = _for_people(error)
+            if message is None:
                 raise
-            sys.exit(f"error: {error}")
+            if HydraConfig.get().mode is not RunMode.MULTIRUN:
+                if wants_traceback:
+                    raise
+                sys.exit(f"error: {message}")
+            # A launcher with processes of its own gets the error itself: only there it can be counted.
+            if os.getpid() != process:
+                raise
+            failures.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
+            _log.error("failed: %s", failures[-1], exc_info=wants_traceback)
+            return None
 
     application = hydra.main(version_base="1.3", config_path="pkg://losa.conf", config_name=config_name)(
         guarded
@@ -62,11 +84,30 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
         if wants_traceback:
             raise
         sys.exit(f"error: {explain(error, option_names(schema))}")
+    except OSError as error:
+        message = _for_people(error)
+        if wants_traceback or message is None:
+            raise
+        sys.exit(f"error: {message}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: run the same command again to go on")
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     finally:
         if not wants_traceback:
             os.environ.pop(_FULL_ERROR, None)
+    if failures:
+        sys.exit("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *failures]))
+
+
+def _for_people(error: Exception) -> str | None:
+    """The message of an error that is not a bug of ours, in one paragraph."""
+    if isinstance(error, LosaError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return str(error.strerror)  # a write names no file
+    return None
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:
@@ -131,14 +172,14 @@ def explain(error: Exception, known: list[str]) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     text = str(error).strip()
-    misspelt = re.match(r"Could not override '([^']+)'", text)
+    misspelt = re.match(r"Could not override '((?!hydra[./])[^']+)'", text)
     if misspelt:
         name = misspelt.group(1)
         leaf = name.split(".")[-1]
         close = nearest(name, known) or nearest(leaf, [option.split(".")[-1] for option in known])
         return f"there is no option {name!r}{close or '; --help lists them'}"
     unknown = re.match(r"(?:In '[^']+': )?Could not find '([^']+)/([^'/]+)'", text)
-    if unknown:
+    if unknown and unknown[1].split("/")[0] in _GROUPS:
         group, name = unknown.groups()
         choices = _choices(files("losa.conf").joinpath(group.split("/")[0]))
         inner = name if "/" not in group else f"{group.split('/', 1)[1]}/{name}"

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -19,6 +20,14 @@ def test_a_run_writes_what_it_promises(command: Command, extracted: Path) -> Non
     assert finished.returncode == 0, finished.stderr
     (folder,) = (extracted / "runs/one").iterdir()
     assert folder.name.startswith("losa-r4-lr0.003-seed0-")
+    assert {path.name for path in folder.iterdir()} == {
+        ".writer.lock",
+        "config.json",
+        "metrics.jsonl",
+        "side_network.json",
+        "side_network.safetensors",
+        "summary.json",
+    }
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["accuracy"].keys() == {"val200", "test"}
     assert all(0 <= fraction <= 1 for fraction in summary["accuracy"].values())
@@ -49,13 +58,120 @@ def test_a_multirun_ends_in_a_table_and_is_not_repeated(command: Command, extrac
     assert files == {path: path.stat().st_mtime_ns for path in extracted.glob("runs/sweep/*/summary.json")}
 
 
-def test_a_failing_job_does_not_take_the_others_along(command: Command, extracted: Path) -> None:
-    failed = command(
-        extracted, "losa-adapt", "-m", "side=last", "rank=6,8", "heads=4", "out=runs/half", *QUICK
-    )
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("rank=6,8", "rank=6: side=last needs a multiple of heads=4"),
+        ("lr=-1,1e-3", "lr=-1: input should be greater than 0"),
+        ("eval_split=tset,test", "the cache has no split 'tset'; it has: train800, val200"),
+        ("norm=batch,layer", "norm=batch: expected one of layer, frozen, none"),
+    ],
+)
+def test_a_failing_job_does_not_take_the_others_along(
+    command: Command, extracted: Path, wrong: str, message: str
+) -> None:
+    option, values = wrong.split("=")
+    out = f"runs/half/{option}"
+    options = {"epochs": "1", "cache": "cache", "side": "last", "rank": "8", "heads": "4", option: values}
+    swept = [f"{name}={value}" for name, value in options.items()]
+    failed = command(extracted, "losa-adapt", "-m", *swept, "seed=0,1", f"out={out}")
     assert failed.returncode == 1
-    assert "error: rank=6: side=last needs a multiple of heads=4" in failed.stderr
-    assert [path.parent.name[:7] for path in extracted.glob("runs/half/*/summary.json")] == ["last-r8"]
+    lines = failed.stderr.splitlines()
+    logged = [line for line in lines if line.startswith("failed: ")]
+    assert len(logged) == 2
+    assert all(f"{option}={values.split(',')[0]} " in line and message in line for line in logged)
+    ending = lines[lines.index("error: 2 of 4 jobs failed:") :]
+    assert len(ending) == 3
+    assert all(f"{option}={values.split(',')[0]} " in line and message in line for line in ending[1:])
+    assert "Traceback" not in failed.stderr
+
+    left = {path.name for path in (extracted / out).iterdir()}
+    folders = {name for name in left if name.startswith("last-r8-")}
+    assert len(folders) == 2
+    assert left - folders == {"results.csv", "multirun.yaml"}
+    assert failed.stdout.count("│ last") == 2
+    with (extracted / out / "results.csv").open() as file:
+        assert {Path(row["folder"]).name for row in csv.DictReader(file)} == folders
+
+
+def test_a_multirun_of_failures_only(command: Command, extracted: Path) -> None:
+    failed = command(extracted, "losa-adapt", "-m", "rank=0,-1", "out=runs/none", "cache=cache")
+    assert failed.returncode == 1
+    assert "error: 2 of 2 jobs failed:" in failed.stderr
+    assert [path.name for path in (extracted / "runs/none").iterdir()] == ["multirun.yaml"]
+
+
+def test_members_with_different_eval_splits_share_a_table(command: Command, extracted: Path) -> None:
+    sweep = ["cache=cache", "side=linear", "epochs=1", "eval_split=val200,test", "out=runs/splits"]
+    finished = command(extracted, "losa-adapt", "-m", *sweep)
+    assert finished.returncode == 0, finished.stderr
+    with (extracted / "runs/splits/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [[bool(row["accuracy.val200"]), bool(row["accuracy.test"])] for row in rows] == [
+        [True, False],
+        [False, True],
+    ]
+
+
+def test_paths_mean_the_same_wherever_hydra_goes(command: Command, extracted: Path) -> None:
+    options = ["side=linear", "out=runs/chdir", *QUICK]
+    first = command(extracted, "losa-adapt", *options, "hydra.job.chdir=true")
+    assert first.returncode == 0, first.stderr
+    (summary,) = (extracted / "runs/chdir").glob("*/summary.json")
+    assert json.loads(summary.read_text())["folder"] == summary.parent.relative_to(extracted).as_posix()
+    again = command(extracted, "losa-adapt", *options)
+    assert "is finished already" in again.stderr
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def adapt(*arguments: Any) -> Any:
+        raise error
+
+    return adapt
+
+
+def test_ctrl_c(command: Command, extracted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("losa.pipelines.adapt_command.adapt", raising(KeyboardInterrupt()))
+    for mode in ([], ["-m"]):
+        stopped = command(extracted, "losa-adapt", *mode, "out=runs/stopped", *QUICK)
+        assert stopped.returncode == 130
+        assert stopped.stderr.endswith("interrupted: run the same command again to go on\n")
+
+
+def test_an_error_of_the_machine(
+    command: Command, extracted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    failed = command(extracted, "losa-adapt", f"out={tmp_path}/file", *QUICK)
+    assert failed.returncode == 1
+    assert re.fullmatch(rf"error: Not a directory: {tmp_path}/file/losa-.*\n", failed.stderr)
+
+    full = raising(OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr("losa.pipelines.adapt_command.adapt", full)
+    failed = command(extracted, "losa-adapt", "out=runs/full", *QUICK)
+    assert (failed.returncode, failed.stderr) == (1, "error: No space left on device\n")
+
+    monkeypatch.setattr(
+        "losa.pipelines.adapt_command.adapt", raising(PermissionError(13, "Permission denied", "some/file"))
+    )
+    failed = command(extracted, "losa-adapt", "out=runs/denied", *QUICK)
+    assert (failed.returncode, failed.stderr) == (1, "error: Permission denied: some/file\n")
+    failed = command(extracted, "losa-adapt", "-m", "seed=0,1", "out=runs/denied", *QUICK)
+    assert failed.returncode == 1
+    assert "error: 2 of 2 jobs failed:" in failed.stderr
+
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(PermissionError):
+        command(extracted, "losa-adapt", "out=runs/denied", *QUICK)
+
+
+def test_a_bug_keeps_its_traceback(
+    command: Command, extracted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bug in (ValueError("ours"), OSError("without a file")):
+        monkeypatch.setattr("losa.pipelines.adapt_command.adapt", raising(bug))
+        with pytest.raises(type(bug), match=str(bug)):
+            command(extracted, "losa-adapt", "out=runs/bug", *QUICK)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +189,9 @@ def test_a_failing_job_does_not_take_the_others_along(command: Command, extracte
         ),
         (["cache=cache", "label=colour"], "has no label column 'colour'; it has: label"),
         (["cache=cache", "device=cuda:99"], "device=cuda:99: torch"),
-        (["cache=cache", "norm=none", "lr=1e30", "epochs=3"], "the loss became NaN or infinite in epoch"),
+        (["cache=cache", "hydra/launcher=joblib"], "Available options in 'hydra/launcher':"),
+        (["cache=cache", "hydra/job_logging=plian"], "Available options in 'hydra/job_logging':"),
+        (["cache=cache", "hydra.runn=1"], "Could not override 'hydra.runn'"),
     ],
 )
 def test_the_wrong_thing_gets_a_clear_answer(
@@ -81,6 +199,15 @@ def test_the_wrong_thing_gets_a_clear_answer(
 ) -> None:
     failed = command(extracted, "losa-adapt", "out=runs/wrong", *arguments)
     assert failed.returncode == 1
-    assert re.search(r"^error: ", failed.stderr, re.MULTILINE)
+    assert failed.stderr.startswith("error: ")
     assert message in failed.stderr
     assert "Traceback" not in failed.stderr
+    assert not (extracted / "runs/wrong").exists()
+
+
+def test_divergence_gets_a_clear_answer(command: Command, extracted: Path) -> None:
+    options = ["cache=cache", "norm=none", "lr=1e30", "epochs=3", "out=runs/diverged"]
+    failed = command(extracted, "losa-adapt", *options)
+    assert failed.returncode == 1
+    assert re.search(r"^error: the loss became NaN or infinite in epoch", failed.stderr, re.MULTILINE)
+    assert not list(extracted.glob("runs/diverged/*/summary.json"))
