@@ -7,6 +7,9 @@ from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 60.0
 
+# No monitor thread: decode workers are forked while bars are shown, and threads do not survive a fork.
+tqdm.monitor_interval = 0
+
 
 def progress_bar(total: int, description: str, unit: str, *, leave: bool = True) -> "tqdm[Any]":
     """A tqdm bar; where stderr is no terminal, it speaks once a minute."""
