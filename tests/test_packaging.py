@@ -20,6 +20,17 @@ for package in (losa.adapt, losa.extract, losa.cache_format, losa.pipelines):
 assert importlib.resources.files("losa.conf").joinpath("extract.yaml").is_file()
 """
 
+COMMAND = """
+import sys
+from importlib.metadata import distributions
+(wheel,) = distributions(path=[sys.argv.pop(1)])
+entry = wheel.entry_points["losa-extract"].load()
+import losa.pipelines
+assert losa.pipelines.__file__.startswith(sys.path[0]), losa.pipelines.__file__
+sys.argv[0] = "losa-extract"
+entry()
+"""
+
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,13 +62,33 @@ def test_the_sdist_holds_the_sources_and_the_tests(distributions: Path) -> None:
     assert {"cache_format/reader.py", "conf/adapt.yaml", "tests/test_packaging.py", "LICENSE"} <= names
 
 
-def test_the_wheel_runs_outside_the_checkout(distributions: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def unpacked(distributions: Path, tmp_path: Path) -> Path:
     (wheel,) = distributions.glob("*.whl")
-    target = tmp_path / "site"
-    zipfile.ZipFile(wheel).extractall(target)
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    return tmp_path / "site"
+
+
+def run_outside(unpacked: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     # -P and an empty folder: nothing of the checkout is on the path but what the wheel brought.
-    subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{TRY}", str(target)],
-        cwd=tmp_path,
-        check=True,
+    program = f"import sys; sys.path.insert(0, {str(unpacked)!r})\n{program}"
+    folder = unpacked.parent / "elsewhere"
+    folder.mkdir()
+    return subprocess.run(
+        [sys.executable, "-P", "-c", program, str(unpacked), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
+
+
+def test_the_wheel_runs_outside_the_checkout(unpacked: Path) -> None:
+    finished = run_outside(unpacked, TRY)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_a_command_of_the_wheel_runs_outside_the_checkout(unpacked: Path) -> None:
+    options = "plan=true dataset=digits backbone.name=test_vit backbone.pretrained=false cache=c"
+    planned = run_outside(unpacked, COMMAND, *options.split())
+    assert planned.returncode == 0, planned.stderr
+    assert "1,797 images to extract" in planned.stderr
