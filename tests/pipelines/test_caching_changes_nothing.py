@@ -121,6 +121,6 @@ def test_losses_of_every_step(side: str, make_cache: Any, with_live_backbone: An
 
 
 def test_a_codec_that_loses_something_is_seen(make_cache: Any, with_live_backbone: Any) -> None:
-    """Otherwise the test above would prove nothing."""
+    """It loses little; and if nothing were seen, the test above would prove nothing."""
     difference = np.abs(from_cache(make_cache("int8"), "losa") - with_live_backbone("losa"))
-    assert 1e-5 < difference.max() < 1e-1
+    assert 1e-5 < difference.max() < 1e-2  # the README says so
