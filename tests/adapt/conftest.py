@@ -12,7 +12,14 @@ import pytest
 import torch
 
 from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, SideNetwork, make_side_network
-from losa.cache_format import CacheRequest, CacheWriter, LabelColumn, SiteStatistics, SplitContents, make_codec
+from losa.cache_format import (
+    CacheRequest,
+    CacheWriter,
+    LabelColumn,
+    SiteStatistics,
+    SplitContents,
+    make_codec,
+)
 from losa.cache_format.codecs import Calibration, calibrate, needs_calibration
 from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
 from losa.cache_format.identity import (
