@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from losa.adapt.activations import CachedActivations
 from losa.adapt.config import AdaptConfig
@@ -26,6 +25,7 @@ from losa.cache_format.identity import hash_array
 from losa.cache_format.index import read_index
 from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.lock import WriterLock
+from losa.cache_format.progress import progress_bar
 from losa.cache_format.publish import make_folder, publish
 from losa.cache_format.sealed_json import canonical
 from losa.cache_format.sites import select_sites
@@ -104,7 +104,7 @@ def _train_member(
     train_loss = float("nan")
     with (
         (folder / METRICS_NAME).open("w", encoding="utf-8") as log,
-        tqdm(total=config.epochs, desc=config.member_name, unit="epoch", disable=None) as bar,
+        progress_bar(config.epochs, config.member_name, "epoch") as bar,
     ):
 
         def on_epoch(metrics: EpochMetrics) -> None:

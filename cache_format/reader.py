@@ -19,6 +19,7 @@ from losa.cache_format.paths import cache_folder
 from losa.cache_format.segment_files import SCALE_DTYPE, SegmentFiles
 from losa.cache_format.segment_reader import SegmentReader
 from losa.cache_format.sites import SiteSelection, select_sites
+from losa.cache_format.statistics import NO_VALUES, SiteStatistics
 
 
 class Cache:
@@ -48,6 +49,21 @@ class Cache:
     def codec(self, sites: Sequence[str]) -> Codec:
         """The numpy codec for some sites."""
         return make_codec(self.manifest.features.codec, self.calibration(sites))
+
+    def statistics(self) -> list[SiteStatistics]:
+        """What was measured of each site while writing, over all committed shards.
+
+        Raises:
+            CorruptCache: a commit record is damaged.
+        """
+        total = [NO_VALUES] * len(self.sites)
+        for segment in self.manifest.segments:
+            files = SegmentFiles.of(self.path, self.manifest, segment)
+            for shard in range(segment.shards):
+                if files.commit_path(shard).exists():
+                    measured = files.commit(shard).statistics
+                    total = [a + b for a, b in zip(total, measured, strict=True)]
+        return total
 
     def label_column(self, name: str) -> LabelColumn:
         """The description of a label column.

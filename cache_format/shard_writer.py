@@ -13,7 +13,7 @@ from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.errors import CacheError
 from losa.cache_format.publish import publish, publishing
 from losa.cache_format.segment_files import SCALE_DTYPE, SegmentFiles
-from losa.cache_format.statistics import SiteStatistics
+from losa.cache_format.statistics import NO_VALUES, SiteStatistics
 from losa.cache_format.zarr_layout import checksum
 
 
@@ -79,7 +79,6 @@ class ShardWriter:
 
     def publish_commit(self) -> None:
         """Publish the record that makes the shard count."""
-        empty = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
         files = self._files
         Commit(
             features_sha256=files.features_sha256,
@@ -91,7 +90,7 @@ class ShardWriter:
             crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
             sources=b"".join(self._sources).hex(),
             invalid=self._invalid,
-            statistics=tuple(self._statistics) or (empty,) * len(files.group.sites),
+            statistics=tuple(self._statistics) or (NO_VALUES,) * len(files.group.sites),
         ).write(files.commit_path(self._shard))
 
     def _write_row(self, values: np.ndarray | None, scales: np.ndarray | None) -> None:

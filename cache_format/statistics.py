@@ -40,3 +40,7 @@ class SiteStatistics:
             sum_squares=self.sum_squares + other.sum_squares,
             error_sum_squares=self.error_sum_squares + other.error_sum_squares,
         )
+
+
+NO_VALUES = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
+"""Of a site of which nothing was measured."""

@@ -417,3 +417,13 @@ def test_files_beyond_the_limit_are_opened_for_each_read(recipe, finished, tiny,
         split.read(np.array([99]))
     del split
     assert open_descriptors() == before
+
+
+def test_statistics_are_those_of_all_committed_shards(recipe, finished):
+    cache = Cache(finished(recipe))
+    stored = np.concatenate([recipe.activations(keys) for _, keys in recipe.splits])
+    for index, statistics in enumerate(cache.statistics()):
+        values = stored[:, index].astype(np.float64)
+        assert statistics.count == values.size
+        assert statistics.sum_squares == pytest.approx((values**2).sum(), rel=1e-5)
+        assert (statistics.minimum, statistics.maximum) == (values.min(), values.max())

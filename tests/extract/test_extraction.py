@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from losa.cache_format import Cache, IdentityMismatch, LosaError, NonFiniteActiv
 from losa.cache_format.identity import CodecName
 from losa.extract import backbone as backbone_module
 from losa.extract import extract, load_backbone, open_source
+from losa.extract import extraction as extraction_module
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources import UnreadableImage
 
@@ -514,3 +516,23 @@ class TestSecondThoughts:
         (tmp_path / "cache/manifest.json").unlink()
         extract(config(codec="float32"))
         assert tree(tmp_path / "cache") == tree(tmp_path / "whole")
+
+
+class TestWhatACodecCosts:
+    def test_the_signal_to_noise_ratio_is_told(self, config, caplog):
+        caplog.set_level(logging.INFO)
+        extract(config(codec="int8"))
+        (line,) = [message for message in caplog.messages if "signal-to-noise" in message]
+        low, high = (float(number) for number in re.findall(r"(\d+\.\d) ", line))
+        assert 35 < low <= high < 60
+        assert "is little" not in caplog.text
+
+    def test_a_poor_one_is_a_warning(self, config, caplog, monkeypatch):
+        monkeypatch.setattr(extraction_module, "POOR_SNR_DB", 99.0)
+        extract(config(codec="int8"))
+        assert "dB is little: compare with codec=bfloat16" in caplog.text
+
+    def test_float32_costs_nothing(self, config, caplog):
+        caplog.set_level(logging.INFO)
+        extract(config(codec="float32"))
+        assert "signal-to-noise" not in caplog.text
