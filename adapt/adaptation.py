@@ -119,7 +119,7 @@ def _train_member(
                 "seconds": round(time.perf_counter() - start, 3),
             }
             print(json.dumps(record), file=log, flush=True)
-            bar.set_postfix_str(f"loss {train_loss:.4f}, train accuracy {accuracy:.3f}")
+            bar.set_postfix_str(f"loss {train_loss:.4f}, train accuracy {accuracy:.3f}", refresh=False)
             bar.update()
 
         train(network, data[config.train_split], config, on_epoch, optimizer)

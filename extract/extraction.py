@@ -223,8 +223,9 @@ class Extractor:
                 clock = _lap(waits, "backbone", clock)
                 shards.put(EncodedBatch(segment, shard, codes, batch.outcomes, statistics))
                 clock = _lap(waits, "disk", clock)
+                bottleneck = max(waits, key=lambda stage: waits[stage])
+                bar.set_postfix_str(f"bottleneck: {bottleneck}", refresh=False)
                 bar.update(len(batch.outcomes))
-                bar.set_postfix_str(f"bottleneck: {max(waits, key=lambda stage: waits[stage])}")
         return invalid
 
     def _tell_losses(self) -> None:
