@@ -126,6 +126,8 @@ def writing_shard(files: SegmentFiles, shard: int) -> Iterator[ShardWriter]:
             writer = ShardWriter(file, files, shard)
             yield writer
             writer.finish()
+            # Only now, when the shard is whole: a shard that is made again keeps its record until then.
+            files.commit_path(shard).unlink(missing_ok=True)
         writer.publish_scales()
         writer.publish_commit()
     except OSError as error:

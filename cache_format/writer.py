@@ -76,7 +76,6 @@ class CacheWriter:
 
     def shard(self, segment: Segment, shard: int) -> AbstractContextManager[ShardWriter]:
         """Write one shard; see `writing_shard`."""
-        self.files(segment).commit_path(shard).unlink(missing_ok=True)
         return writing_shard(self.files(segment), shard)
 
     def _write_foundations(self, constants: Mapping[str, np.ndarray]) -> None:

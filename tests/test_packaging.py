@@ -59,6 +59,7 @@ def test_the_sdist_holds_the_sources_and_the_tests(distributions: Path) -> None:
     (sdist,) = distributions.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    assert not any(name.startswith(".src") for name in names)
     assert {"cache_format/reader.py", "conf/adapt.yaml", "tests/test_packaging.py", "LICENSE"} <= names
 
 

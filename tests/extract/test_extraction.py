@@ -485,6 +485,8 @@ class TestSecondThoughts:
         assert extract(config(dataset=folder, on_error="skip")).invalid == 1
         with pytest.raises(UnreadableImage):
             extract(config(dataset=folder))
+        # The refusal has cost nothing: what on_error=skip had recorded still stands.
+        assert not Cache(tmp_path / "cache").split("train").valid.all()
         broken.write_bytes(whole)
         assert extract(config(dataset=folder)).images > 0
         assert Cache(tmp_path / "cache").split("train").valid.all()
