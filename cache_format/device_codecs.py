@@ -1,4 +1,4 @@
-"""The codecs of ``losa.cache_format.codecs`` on a torch device. The only file here that imports torch."""
+"""The codecs of ``losa.cache_format.codecs`` on a torch device. Importing this imports torch."""
 
 from dataclasses import dataclass
 

@@ -92,6 +92,10 @@ class SegmentFiles:
             sizes[self.scales_path(shard)] = full + CHECKSUM_BYTES
         return sizes
 
+    def recorded_sizes(self, shard: int) -> dict[str, int]:
+        """The same as a commit record has them: array -> bytes of the shard's file in it."""
+        return {path.parent.name: size for path, size in self.sizes(shard).items()}
+
     def commit(self, shard: int) -> Commit:
         """The commit record of a shard, after its files were found to have the right sizes.
 
@@ -108,7 +112,7 @@ class SegmentFiles:
             "shard": shard,
             "rows": len(self.segment.rows(shard)),
             "sites": len(self.group.sites),
-            "sizes": {file.parent.name: size for file, size in self.sizes(shard).items()},
+            "sizes": self.recorded_sizes(shard),
         }
         found = {
             "features": commit.features_sha256,

@@ -85,7 +85,7 @@ class ShardWriter:
             segment=files.segment.name,
             segment_keys_sha256=files.segment.keys_sha256,
             shard=self._shard,
-            sizes={path.parent.name: size for path, size in files.sizes(self._shard).items()},
+            sizes=files.recorded_sizes(self._shard),
             rows=self.rows,
             crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
             sources=b"".join(self._sources).hex(),

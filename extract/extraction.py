@@ -95,7 +95,7 @@ class Extractor:
         constants = self._stored_constants()
         request = self._request(constants)
         surveyed = survey(self.cache, request)
-        self._warn_of_other_machine(surveyed.manifest)
+        self._warn_of_other_machine(request.provenance, surveyed.manifest.provenance)
         known = {key for split in self.splits for key in split.keys}
         refuse_changed_images(self.cache, surveyed.manifest, self.source, known)
         remake = self.config.on_error == "fail"
@@ -142,7 +142,6 @@ class Extractor:
         sample = sample_keys(key for split in self.splits for key in split.keys)
         batches = _cut(sample, self.config.batch_size)
         with (
-            # First, because tqdm starts a thread and workers are forked.
             closing(self._decode(batches)) as batches_decoded,
             progress_bar(len(sample), "calibrating", "img", leave=False) as bar,
         ):
@@ -180,10 +179,9 @@ class Extractor:
             },
         )
 
-    def _warn_of_other_machine(self, manifest: Manifest) -> None:
+    def _warn_of_other_machine(self, ours: dict[str, str], theirs: dict[str, str]) -> None:
         """Features computed elsewhere are the same up to rounding, not to the byte."""
-        ours = self._request({}).provenance
-        for field, here, there in differences(ours, manifest.provenance):
+        for field, here, there in differences(ours, theirs):
             _log.warning(
                 "%s was begun with %s %s, now it is %s: features may differ in their last bits",
                 self.cache,
@@ -209,7 +207,7 @@ class Extractor:
         waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
         invalid = 0
         with (
-            # Closed before the writer is: forked decode workers share its lock.
+            # First, because workers are forked and the thread that writes shards must not exist yet.
             closing(self._decode([batch for _, _, batch in jobs])) as decoded,
             ShardThread(writer) as shards,
             progress_bar(images, "extracting", "img") as bar,

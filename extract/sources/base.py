@@ -105,21 +105,26 @@ def not_now(image: Path | str, reason: str | None) -> LosaError:
     )
 
 
+def composed(text: str) -> str:
+    """A path as a key, or a folder's name as a class: in Unicode's composed form, NFC."""
+    return unicodedata.normalize("NFC", text)
+
+
 def spellings(paths: Iterable[str]) -> dict[str, str]:
-    """Key (the path in Unicode's composed form, NFC) -> path, for the paths that are spelt differently.
+    """Key -> path, for the paths that are spelt differently; see `composed`.
 
     Raises:
         LosaError: two paths have one key.
     """
     path_of: dict[str, str] = {}
-    composed = set()
+    alike = set()
     for path in paths:
-        key = unicodedata.normalize("NFC", path)
+        key = composed(path)
         if key == path:
-            composed.add(path)
+            alike.add(path)
         elif path_of.setdefault(key, path) != path:
             raise _two_spellings(key)
-    for key in path_of.keys() & composed:
+    for key in path_of.keys() & alike:
         raise _two_spellings(key)
     return path_of
 

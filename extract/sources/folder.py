@@ -1,7 +1,6 @@
 """Plain image folders: ``root/<split>/<class>/...`` or ``root/<class>/...``."""
 
 import os
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.manifest import LabelColumn
-from losa.extract.sources.base import SourceImage, load_file, spellings, unknown_split
+from losa.extract.sources.base import SourceImage, composed, load_file, spellings, unknown_split
 
 SPLIT_FOLDERS = ("train", "val", "validation", "test")
 WHOLE = "all"
@@ -59,7 +58,7 @@ class FolderSource:
         if split not in self.splits:
             raise unknown_split(split, self.splits)
         files = self._files[split]
-        keys = [unicodedata.normalize("NFC", "/".join(file)) for file in files]
+        keys = [composed("/".join(file)) for file in files]
         label_of: dict[str | None, int] = {name: label for label, name in enumerate(self._classes)}
         labels = [label_of.get(self._class_of(split, file), MISSING_LABEL) for file in files]
         return SplitContents(name=split, keys=keys, labels={"label": np.array(labels, np.int64)})
@@ -71,7 +70,7 @@ class FolderSource:
     def _class_of(self, split: str, file: Parts) -> str | None:
         """Normalised, so that splits copied from systems that spell umlauts in different ways agree."""
         below = file if split == WHOLE else file[1:]
-        return unicodedata.normalize("NFC", below[0]) if len(below) > 1 else None
+        return composed(below[0]) if len(below) > 1 else None
 
     def _refuse_beside(self, files: list[Parts]) -> None:
         counts: dict[str, int] = {}

@@ -1,6 +1,5 @@
 """Images named by text lists of ``path label`` lines: the community layout of VTAB-1K."""
 
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
-from losa.extract.sources.base import SourceImage, load_file, spellings, unknown_split
+from losa.extract.sources.base import SourceImage, composed, load_file, spellings, unknown_split
 
 STANDARD_SPLITS = ("train800", "val200", "train800val200", "test")
 
@@ -68,7 +67,7 @@ class ListsSource:
                 raise LosaError(
                     f"{self._root / split}.txt, image {number}: there is no file {self._root / path}"
                 )
-            keys.append(unicodedata.normalize("NFC", path))
+            keys.append(composed(path))
         labels = np.array([label for _, label in self._lists[split]], np.int64)
         return SplitContents(name=split, keys=keys, labels={"label": labels})
 

@@ -261,10 +261,12 @@ def test_int8_needs_a_calibration(implementation):
 def test_a_calibration_read_from_a_cache_is_left_alone(implementation):
     activations = normal(11, 2, 1, 3, 4)
     calibration = calibrate(activations)
+    before = (calibration.centre.copy(), calibration.spread.copy())
     for array in (calibration.centre, calibration.spread):
         array.flags.writeable = False
     mine = implementation("int8", calibration)
     mine.decode(mine.encode(activations))
+    np.testing.assert_array_equal((calibration.centre, calibration.spread), before)
 
 
 def test_calibration_is_mean_and_standard_deviation_of_each_channel():

@@ -236,8 +236,10 @@ def test_weights_from_a_file(toy_model, tmp_path):
 
 def test_a_checkpoint_may_begin_with_a_tilde(toy_model, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    save_file(toy_model("test_vit").state_dict(), tmp_path / "weights.safetensors")
-    load_backbone(BackboneConfig(name="test_vit", checkpoint="~/weights.safetensors"))
+    model = toy_model("test_vit")
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    loaded = load_backbone(BackboneConfig(name="test_vit", checkpoint="~/weights.safetensors"))
+    assert loaded.identity.weights_sha256 == hash_weights(model)
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(toy_model, tmp_path):
