@@ -1,7 +1,6 @@
 """Commit records: a shard counts once its record stands."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,11 +10,13 @@ from pydantic.dataclasses import dataclass
 
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import STRICT, Count, Name, Sha256
+from losa.cache_format.manifest import FileRecord
+from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import canonical, seal, unseal
 from losa.cache_format.statistics import SiteStatistics
+from losa.cache_format.stores.base import CHUNK_RECORD, Extent, FileName, Hex, Strided
 
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]*$")]
 SOURCE_HASH_BYTES = 16
 
 
@@ -29,9 +30,13 @@ class Commit:
     segment: Name
     segment_keys_sha256: Sha256
     shard: Count
-    sizes: dict[Name, Count]
-    """Array -> bytes of the shard's file in it: `codes`, and `scales` if the codec has them."""
     rows: Annotated[Count, Field(ge=1)]
+    files: Annotated[dict[FileName, FileRecord], Field(min_length=1, max_length=2)]
+    """Files of the shard, relative to the segment."""
+    codes: Extent
+    """Where the codes of every row stand."""
+    scales: Strided | None
+    """Where its scales stand, if the codec has them."""
     crc32c: Hex
     """For every row and site, little-endian: crc32c of the site's codes followed by its scales."""
     sources: Hex
@@ -42,7 +47,7 @@ class Commit:
     """Of each site, over the valid rows."""
 
     def __post_init__(self) -> None:
-        """Refuse vectors whose lengths do not fit the number of rows and sites."""
+        """Refuse vectors whose lengths do not fit the number of rows and sites, and places outside files."""
         if len(self.crc32c) != self.rows * len(self.statistics) * 8:
             raise ValueError(f"crc32c: {len(self.crc32c)} digits for {self.rows} rows")
         if len(self.sources) != self.rows * SOURCE_HASH_BYTES * 2:
@@ -50,29 +55,46 @@ class Commit:
         for row in self.invalid:
             if not (row.isascii() and row.isdigit() and int(row) < self.rows):
                 raise ValueError(f"invalid: there is no row {row}")
+        for name, extent in (("codes", self.codes), ("scales", self.scales)):
+            if extent is not None and _end(name, extent, self.rows) > self._size_of(extent.file):
+                raise ValueError(f"{name}: rows stand beyond the end of their file")
+
+    def _size_of(self, file: str) -> int:
+        if file not in self.files:
+            raise ValueError(f"there is no record of file {file}")
+        return self.files[file].bytes
 
     @property
     def checksums(self) -> UInt32[np.ndarray, "rows sites"]:
         """The checksums as an array."""
         return np.frombuffer(bytes.fromhex(self.crc32c), "<u4").reshape(self.rows, -1)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: CachePath) -> None:
         """Publish the record."""
         publish(path, seal(asdict(self)))
 
     @classmethod
-    def read(cls, path: Path) -> "Commit":
-        """Read and validate a record.
+    def parse(cls, data: bytes, path: CachePath) -> "Commit":
+        """Validate a record; ``path`` is named in errors.
 
         Raises:
-            FileNotFoundError: the shard was not committed.
             CorruptCache: the record is damaged.
         """
-        content = unseal(path.read_bytes(), path)
+        content = unseal(data, path)
         try:
             return _ADAPTER.validate_json(canonical(content))
         except ValidationError as error:
             raise CorruptCache(f"{path} is not a valid commit record: {error.errors()[0]['msg']}") from None
 
 
+def _end(name: str, extent: Extent, rows: int) -> int:
+    """One past the last byte of the rows, in exact arithmetic."""
+    if isinstance(extent, Strided):
+        return extent.offset + rows * extent.stride
+    if len(extent.chunks) != rows * CHUNK_RECORD.itemsize * 2:
+        raise ValueError(f"{name}: {len(extent.chunks)} digits for {rows} rows")
+    return max(int(chunk["offset"]) + int(chunk["bytes"]) for chunk in extent.table)
+
+
 _ADAPTER = TypeAdapter(Commit)
+

@@ -1,15 +1,16 @@
 """Frozen arrays that stand in the cache beside the features: codec calibration, the final norm."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
+from losa.cache_format.arrays import read_array
 from losa.cache_format.codecs import Calibration
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.identity import FeatureIdentity, hash_array
-from losa.cache_format.paths import constants_folder
-from losa.cache_format.zarr_layout import read_array, write_array, write_group
+from losa.cache_format.identity import hash_array
+from losa.cache_format.manifest import Manifest
+from losa.cache_format.paths import CachePath
+from losa.cache_format.stores.base import SmallArray
 
 CENTRE = "centre"
 SPREAD = "spread"
@@ -24,34 +25,38 @@ _AXES = {
 }
 
 
-def write_constants(cache: Path, constants: Mapping[str, np.ndarray]) -> None:
-    """Write float32 arrays as zarr arrays of the group ``constants``."""
-    write_group(constants_folder(cache))
-    for name, array in constants.items():
-        write_array(constants_folder(cache) / name, array.astype(np.float32), _AXES[name])
+def constant_arrays(constants: Mapping[str, np.ndarray]) -> dict[str, SmallArray]:
+    """The constants as float32 arrays ``constants/<name>``."""
+    return {
+        f"constants/{name}": SmallArray(array.astype(np.float32), _AXES[name])
+        for name, array in constants.items()
+    }
 
 
-def read_constants(cache: Path, features: FeatureIdentity) -> dict[str, np.ndarray]:
+def read_constants(cache: CachePath, manifest: Manifest) -> dict[str, np.ndarray]:
     """The constants named in the identity, as float32.
 
     Raises:
         CorruptCache: an unknown name, or an array whose hash is not the identity's.
     """
+    features = manifest.features
     lengths = {"sites": len(features.group.sites), "width": features.group.width}
     constants = {}
     for name, expected in features.constants.items():
-        folder = constants_folder(cache) / name
         if name not in _AXES:
-            raise CorruptCache(f"{folder}: the manifest names a constant that format version 1 does not have")
-        array = read_array(folder, "float32", [lengths[axis] for axis in _AXES[name]])
+            raise CorruptCache(
+                f"{cache}: the manifest names a constant {name!r} that format version 1 does not have"
+            )
+        shape = [lengths[axis] for axis in _AXES[name]]
+        array = read_array(cache, manifest, f"constants/{name}", "float32", shape)
         if hash_array(array) != expected:
-            raise CorruptCache(f"{folder}: not the array whose hash stands in the manifest")
+            raise CorruptCache(f"{cache}: constant {name!r} is not the array whose hash is in the manifest")
         constants[name] = array
     return constants
 
 
 def calibration_of(constants: Mapping[str, np.ndarray]) -> Calibration | None:
     """The codec's calibration, if the cache has one."""
-    if CENTRE not in constants:
+    if CENTRE not in constants or SPREAD not in constants:
         return None
     return Calibration(constants[CENTRE], constants[SPREAD])

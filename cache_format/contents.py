@@ -46,8 +46,8 @@ class SplitContents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewSegment:
-    """A segment that a cache does not have yet, with the origin of its rows."""
+class StoredSegment:
+    """A segment with the keys and labels of its rows."""
 
     segment: Segment
     keys: Sequence[str]
@@ -58,18 +58,16 @@ class NewSegment:
 class Placement:
     """New splits placed into a cache: the segments they need and the rows they point to."""
 
-    segments: tuple[NewSegment, ...]
-    indices: Mapping[str, Int64[np.ndarray, "images"]]
-    """Split -> row of every image, counted over all segments laid end to end."""
+    segments: tuple[StoredSegment, ...]
+    indices: Mapping[str, Int64[np.ndarray, "images two"]]
+    """Split -> number of the segment of every image, and its row there."""
 
 
 def place(
     splits: Sequence[SplitContents],
     *,
     columns: Sequence[LabelColumn],
-    stored_keys: Sequence[str],
-    stored_labels: Mapping[str, Int64[np.ndarray, "images"]],
-    taken_names: Sequence[str],
+    stored: Sequence["StoredSegment"],
     rows_per_shard: int,
 ) -> Placement:
     """Place splits behind the images that are stored already.
@@ -80,21 +78,22 @@ def place(
     Args:
         splits: in the order in which they are to be stored.
         columns: label columns of the cache. Where no split labels an image, it is stored as -1.
-        stored_keys: keys of all stored images, segment after segment.
-        stored_labels: label column -> labels of all stored images, in the same order.
-        taken_names: names of the segments that exist.
+        stored: the segments that exist.
         rows_per_shard: of the new segments.
 
     Raises:
         LosaError: two splits, or a split and the cache, give one image different labels, or a label is
             none of its column's.
     """
-    row_of = {key: row for row, key in enumerate(stored_keys)}
+    place_of = {
+        key: (entry.segment.number, row) for entry in stored for row, key in enumerate(entry.keys)
+    }
     classes = {column.name: column.num_classes for column in columns}
     label_of = {
         (column, key): label
-        for column, labels in stored_labels.items()
-        for key, label in zip(stored_keys, labels.tolist(), strict=True)
+        for entry in stored
+        for column, labels in entry.labels.items()
+        for key, label in zip(entry.keys, labels.tolist(), strict=True)
     }
     for split in splits:
         for column, labels in split.labels.items():
@@ -105,26 +104,29 @@ def place(
                         f"image {key!r} has {column} {label} in split {split.name!r}, "
                         f"but {label_of[column, key]} in another split"
                     )
-    segments: list[NewSegment] = []
-    indices: dict[str, Int64[np.ndarray, "images"]] = {}
+    segments: list[StoredSegment] = []
+    indices: dict[str, Int64[np.ndarray, "images two"]] = {}
     for split in splits:
-        keys = [key for key in split.keys if key not in row_of]
+        keys = [key for key in split.keys if key not in place_of]
         if keys:
-            row_of |= {key: row for row, key in enumerate(keys, start=len(row_of))}
+            taken = [entry.segment for entry in (*stored, *segments)]
+            number = max((segment.number for segment in taken), default=-1) + 1
+            place_of |= {key: (number, row) for row, key in enumerate(keys)}
             labels_of_rows = {
                 column: np.array([label_of.get((column, key), MISSING_LABEL) for key in keys], np.int64)
                 for column in classes
             }
             segment = Segment(
-                name=_unused(split.name, [*taken_names, *(new.segment.name for new in segments)]),
+                name=_unused(split.name, [segment.name for segment in taken]),
+                number=number,
                 images=len(keys),
                 keys_sha256=hash_keys(keys),
                 # A shard longer than its segment would only pad the scales.
                 rows_per_shard=min(rows_per_shard, len(keys)),
                 labels={column: hash_array(labels) for column, labels in labels_of_rows.items()},
             )
-            segments.append(NewSegment(segment=segment, keys=keys, labels=labels_of_rows))
-        indices[split.name] = np.array([row_of[key] for key in split.keys], np.int64)
+            segments.append(StoredSegment(segment=segment, keys=keys, labels=labels_of_rows))
+        indices[split.name] = np.array([place_of[key] for key in split.keys], np.int64)
     return Placement(segments=tuple(segments), indices=indices)
 
 

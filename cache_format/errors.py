@@ -1,7 +1,6 @@
 """What losa says when something is wrong: expected, found, where, what to do next."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 
@@ -40,7 +39,7 @@ class Difference(NamedTuple):
 class IdentityMismatch(CacheError):  # noqa: N818
     """The cache was made from something else than what is asked for now."""
 
-    def __init__(self, path: Path, differences: Sequence[Difference], advice: str) -> None:
+    def __init__(self, path: object, differences: Sequence[Difference], advice: str) -> None:
         self.path = path
         self.differences = tuple(differences)
         width = max(len(d.field) for d in differences)

@@ -117,8 +117,6 @@ class FeatureIdentity:
     codec_version: Literal[1] = 1
     codec_parameters: dict[Name, int] = field(default_factory=dict)
     """What a codec has to be told; those of version 1 need nothing."""
-    compressor: None = None
-    """Lossless compression of the codes. Version 1 has none."""
     final_norm: FinalNorm | None
     constants: dict[Name, Sha256]
     """Frozen arrays that stand in the cache (codec calibration, final norm), by name, with their hashes."""

@@ -1,34 +1,43 @@
-"""The index vector of a split: for each of its images the row where it is stored.
-
-Rows are counted over all segments laid end to end, in the order of the manifest.
-"""
-
-from pathlib import Path
+"""The index of a split: for each of its images the number of a segment, and the row in it."""
 
 import numpy as np
 from jaxtyping import Int64
 
+from losa.cache_format.arrays import read_array
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import hash_array
-from losa.cache_format.manifest import SplitRecord
-from losa.cache_format.paths import split_folder
-from losa.cache_format.zarr_layout import read_array, write_array, write_group
+from losa.cache_format.manifest import Manifest, SplitRecord
+from losa.cache_format.paths import CachePath
+from losa.cache_format.stores.base import SmallArray
 
 
-def write_index(cache: Path, split: str, index: Int64[np.ndarray, "images"]) -> None:
-    """Write the index vector of a split."""
-    write_group(split_folder(cache, split))
-    write_array(split_folder(cache, split) / "index", index, ["images"])
+def index_array(index: Int64[np.ndarray, "images two"]) -> SmallArray:
+    """The index of a split as an array."""
+    return SmallArray(index, ("images", "segment and row"))
 
 
-def read_index(cache: Path, record: SplitRecord) -> Int64[np.ndarray, "images"]:
-    """Read the index vector of a split.
+def index_name(split: str) -> str:
+    """Name of the array."""
+    return f"splits/{split}/index"
+
+
+def read_index(
+    cache: CachePath, manifest: Manifest, record: SplitRecord
+) -> Int64[np.ndarray, "images two"]:
+    """Read the index of a split.
 
     Raises:
-        CorruptCache: it is missing, or not the one whose hash stands in the manifest.
+        CorruptCache: it is missing, not the one whose hash stands in the manifest, or points to an image
+            that the manifest does not have.
     """
-    folder = split_folder(cache, record.name) / "index"
-    index = read_array(folder, "int64", [record.images])
+    index = read_array(cache, manifest, index_name(record.name), "int64", [record.images, 2])
     if hash_array(index) != record.index_sha256:
-        raise CorruptCache(f"{folder}: not the index whose hash stands in the manifest")
+        raise CorruptCache(
+            f"{cache}: the index of split {record.name!r} is not the one whose hash stands in the manifest"
+        )
+    images = {segment.number: segment.images for segment in manifest.segments}
+    for number in np.unique(index[:, 0]).tolist():
+        rows = index[index[:, 0] == number, 1]
+        if number not in images or rows.min() < 0 or rows.max() >= images[number]:
+            raise CorruptCache(f"{cache}: the index of split {record.name!r} points outside the stored images")
     return index

@@ -1,25 +1,55 @@
 """One writer per folder."""
 
 import fcntl
+import json
 import os
+import platform
+import threading
+import time
+import uuid
 import weakref
 from pathlib import Path
+from typing import Protocol
+
+from upath import UPath
 
 from losa.cache_format.errors import CacheError, CacheInUse
+from losa.cache_format.paths import CachePath
 
 LOCK_NAME = ".writer.lock"
+LEASE_SECONDS = 300.0
+"""A remote lock that was not renewed for so long belongs to a writer that has died."""
 
 
-class WriterLock:
-    """An advisory lock on a folder. The kernel drops it when its process ends, however it ends."""
+class WriterLock(Protocol):
+    """Held by the one writer of a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the lock.
+    def check(self) -> None:
+        """Make sure that the lock is still held.
 
         Raises:
-            CacheInUse: another process holds it.
-            CacheError: the file system has no locks.
+            CacheInUse: another writer has taken over.
         """
+
+    def release(self) -> None:
+        """Let the next writer in."""
+
+
+def writer_lock(folder: CachePath) -> WriterLock:
+    """Take the lock of a folder.
+
+    Raises:
+        CacheInUse: another process holds it.
+        CacheError: the file system has no locks.
+    """
+    return FileLock(folder) if isinstance(folder, Path) else Lease(folder)
+
+
+class FileLock:
+    """An advisory lock on a local folder. The kernel drops it when its process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock; errors as of `writer_lock`."""
         self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,13 +65,82 @@ class WriterLock:
             ) from None
         _held.add(self)
 
+    def check(self) -> None:
+        """The kernel keeps it while the descriptor is open."""
+
     def release(self) -> None:
         """Let the next writer in."""
         _held.discard(self)
         os.close(self._descriptor)
 
 
-_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+class Lease:
+    """An object in a bucket that names its writer and is renewed while the writer lives.
+
+    Buckets have no locks. Two writers that begin within the same second can both write the object, but
+    only one of them finds its own token when it looks again, before it publishes anything.
+    """
+
+    def __init__(self, folder: UPath) -> None:
+        """Take the lock; errors as of `writer_lock`."""
+        self._folder = folder
+        self._path = folder / LOCK_NAME
+        self._token = uuid.uuid4().hex
+        holder = self._holder()
+        age = time.time() - float(holder.get("renewed", 0))
+        if holder and age < LEASE_SECONDS:
+            raise CacheInUse(
+                f"{folder} is written to by process {holder.get('process')} on {holder.get('host')}, last seen "
+                f"{age:.0f} s ago: wait for it, or choose another folder. If it was killed, its lock "
+                f"ends {LEASE_SECONDS - age:.0f} s from now"
+            )
+        self._stop = threading.Event()
+        self._renew()
+        self.check()
+        self._thread = threading.Thread(target=self._keep, name="losa-lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Look who holds the lock now."""
+        holder = self._holder()
+        if holder.get("token") != self._token:
+            raise CacheInUse(
+                f"{self._folder} was taken over by process {holder.get('process')} on {holder.get('host')}; "
+                "this one stops"
+            )
+
+    def release(self) -> None:
+        """Let the next writer in."""
+        self._stop.set()
+        self._thread.join()
+        if self._holder().get("token") == self._token:
+            self._path.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        while not self._stop.wait(LEASE_SECONDS / 5):
+            if self._holder().get("token") != self._token:
+                return
+            self._renew()
+
+    def _renew(self) -> None:
+        content = {
+            "token": self._token,
+            "process": os.getpid(),
+            "host": platform.node(),
+            "renewed": time.time(),
+        }
+        self._path.write_bytes(json.dumps(content).encode())
+
+    def _holder(self) -> dict[str, object]:
+        self._path.fs.invalidate_cache()
+        try:
+            content = json.loads(self._path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 def _let_go_in_child() -> None:

@@ -2,19 +2,30 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from losa.cache_format.errors import CacheError, CorruptCache
+from losa.cache_format.compressors import CompressorName
 from losa.cache_format.identity import STRICT, Count, FeatureIdentity, Name, Sha256
+from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import seal, unseal
+from losa.cache_format.stores import StoreName, make_store
+from losa.cache_format.stores.base import FileName
 
 MANIFEST_NAME = "manifest.json"
 VERSION: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class FileRecord:
+    """What a file must be."""
+
+    bytes: Count
+    crc32c: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -22,6 +33,8 @@ class Segment:
     """A run of images that is stored once, in the order of its keys, as consecutive shards."""
 
     name: Name
+    number: Count
+    """By which split indices name it. It stays when other segments are dropped."""
     images: Annotated[Count, Field(ge=1)]
     keys_sha256: Sha256
     rows_per_shard: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -41,14 +54,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SplitRecord:
-    """An ordered choice of stored images: an index vector into the segments laid end to end."""
+    """An ordered choice of stored images."""
 
     name: Name
     images: Annotated[Count, Field(ge=1)]
     keys_sha256: Sha256
     """Hash of the keys in the order of the split."""
     index_sha256: Sha256
-    """Hash of the index vector."""
+    """Hash of the index, which has a segment's number and a row for every image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -76,13 +89,17 @@ class Manifest:
 
     format: Literal["losa-cache"] = "losa-cache"
     version: Literal[1] = 1
-    store: Literal["zarr"] = "zarr"
+    store: StoreName
+    compressor: CompressorName | None = None
+    """Lossless compression of the codes, image by image."""
     dataset: str
     """Name of the data set, for people."""
     features: FeatureIdentity
     labels: tuple[LabelColumn, ...]
     segments: tuple[Segment, ...]
     splits: tuple[SplitRecord, ...]
+    files: dict[FileName, FileRecord]
+    """Every file of the cache but the shards, their commit records and this one, relative to the cache."""
     provenance: dict[str, str]
     """Versions and hardware of the first extraction. They are shown, never compared."""
 
@@ -90,11 +107,17 @@ class Manifest:
         """Refuse names that occur twice."""
         for what, names in (
             ("segments", [segment.name for segment in self.segments]),
+            ("segments", [str(segment.number) for segment in self.segments]),
             ("splits", [split.name for split in self.splits]),
             ("labels", [column.name for column in self.labels]),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{what}: names are not unique: {', '.join(names)}")
+
+    @property
+    def arrays(self) -> str:
+        """Name of the folder, beside the manifest, in which the arrays stand."""
+        return make_store(self.store).root
 
     def split(self, name: str) -> SplitRecord:
         """The record of a split.
@@ -112,12 +135,12 @@ class Manifest:
         """Plain JSON values."""
         return asdict(self)
 
-    def write(self, cache: Path) -> None:
+    def write(self, cache: CachePath) -> None:
         """Publish the manifest of a cache."""
         publish(cache / MANIFEST_NAME, seal(self.to_json()))
 
     @classmethod
-    def read(cls, cache: Path) -> "Manifest":
+    def read(cls, cache: CachePath) -> "Manifest":
         """Read and validate the manifest of a cache.
 
         Raises:

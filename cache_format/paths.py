@@ -1,39 +1,39 @@
-"""Folders inside a cache: the manifest stands beside one zarr group that holds every array."""
+"""Where a cache stands: a local folder, or a folder of a bucket named by a URL."""
 
 import os
 from pathlib import Path
+from typing import TypeAlias
+
+from upath import UPath
 
 from losa.cache_format.errors import CacheError
 
-ARRAYS_NAME = "arrays.zarr"
+CachePath: TypeAlias = Path | UPath
+"""A `pathlib.Path` on this machine, or a `UPath` (same methods, through fsspec) elsewhere."""
 
 
-def cache_folder(path: str | os.PathLike[str]) -> Path:
+def cache_folder(path: str | os.PathLike[str] | UPath) -> CachePath:
     """The folder that a user's ``cache=...`` names.
 
     Raises:
-        CacheError: it is a URL.
+        CacheError: a URL whose protocol is unknown, or needs a package that is not installed.
     """
-    if "://" in os.fspath(path):
-        raise CacheError(f"cache={os.fspath(path)}: caches are local folders so far, not URLs")
-    return Path(path).expanduser()
+    text = str(path) if isinstance(path, UPath) else os.fspath(path)
+    protocol, separator, rest = text.partition("://")
+    if not separator:
+        return Path(text).expanduser()
+    if protocol in ("file", "local"):
+        return Path(rest)
+    try:
+        folder = path if isinstance(path, UPath) else UPath(text)
+        folder.fs  # noqa: B018 -- made on first use, which may fail
+    except ImportError as error:
+        raise CacheError(f"cache={text}: {error} (pip install 'losa[s3]' brings what s3:// needs)") from None
+    except ValueError as error:
+        raise CacheError(f"cache={text}: {error}") from None
+    return folder
 
 
-def arrays_folder(cache: Path) -> Path:
-    """The zarr group."""
-    return cache / ARRAYS_NAME
-
-
-def constants_folder(cache: Path) -> Path:
-    """Group of the frozen arrays."""
-    return arrays_folder(cache) / "constants"
-
-
-def segment_folder(cache: Path, segment: str) -> Path:
-    """Group of one segment."""
-    return arrays_folder(cache) / "segments" / segment
-
-
-def split_folder(cache: Path, split: str) -> Path:
-    """Group of one split."""
-    return arrays_folder(cache) / "splits" / split
+def is_remote(path: CachePath) -> bool:
+    """Whether a path is read and written through fsspec."""
+    return not isinstance(path, Path)

@@ -1,14 +1,20 @@
 """Files that appear whole or not at all.
 
-A file is written under a temporary name, flushed to the device, renamed, and the rename itself is
-flushed by syncing the folder. A process or machine that dies in between leaves the old state.
+A local file is written under a temporary name, flushed to the device, renamed, and the rename itself is
+flushed by syncing the folder. A process or machine that dies in between leaves the old state. A remote
+file is written on this machine first and then uploaded, which object stores do whole or not at all.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from upath import UPath
+
+from losa.cache_format.paths import CachePath
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -22,8 +28,10 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder and its missing parents so that they survive a power cut."""
+def make_folder(folder: CachePath) -> None:
+    """Create a folder and its missing parents so that they survive a power cut. Buckets have no folders."""
+    if not isinstance(folder, Path):
+        return
     missing = [folder, *folder.parents]
     missing = [path for path in missing if not path.exists()]
     for path in reversed(missing):
@@ -32,8 +40,20 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def publishing(path: Path) -> Iterator[BinaryIO]:
+def publishing(path: CachePath) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name only when the block ends without an error."""
+    with _publishing_locally(path) if isinstance(path, Path) else _uploading(path) as file:
+        yield file
+
+
+def publish(path: CachePath, content: bytes) -> None:
+    """Write one small file whole or not at all."""
+    with publishing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def _publishing_locally(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
         with temporary.open("wb") as file:
@@ -47,7 +67,9 @@ def publishing(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def publish(path: Path, content: bytes) -> None:
-    """Write one small file whole or not at all."""
-    with publishing(path) as file:
-        file.write(content)
+@contextmanager
+def _uploading(path: UPath) -> Iterator[BinaryIO]:
+    with tempfile.NamedTemporaryFile(prefix="losa-upload-") as file:
+        yield file  # type: ignore[misc]  # a wrapper around a BinaryIO
+        file.flush()
+        path.fs.put_file(file.name, path.path)

@@ -1,12 +1,12 @@
 """JSON records that carry a checksum of themselves."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from crc32c import crc32c
 
 from losa.cache_format.errors import CorruptCache
+from losa.cache_format.paths import CachePath
 
 _CHECKSUM = "record_crc32c"
 
@@ -24,7 +24,7 @@ def seal(content: dict[str, Any]) -> bytes:
     return json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def unseal(data: bytes, path: Path) -> dict[str, Any]:
+def unseal(data: bytes, path: CachePath) -> dict[str, Any]:
     """The content of a sealed record.
 
     Raises:

@@ -1,100 +1,72 @@
-"""Where the files of a segment stand, and how many bytes each has."""
+"""Where the files of a segment stand, and what is known of its shards."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from losa.cache_format.codecs import StorageDtype, has_scales, storage_dtype
+from losa.cache_format.codecs import code_layout
 from losa.cache_format.commit import Commit
+from losa.cache_format.compressors import Compressor
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.identity import CodecName, SiteGroup, differences
+from losa.cache_format.identity import SiteGroup, differences
 from losa.cache_format.manifest import Manifest, Segment
-from losa.cache_format.paths import segment_folder
-from losa.cache_format.zarr_layout import CHECKSUM_BYTES, ShardLayout, chunk_name
-
-SCALE_DTYPE = np.dtype("<f4")
+from losa.cache_format.paths import CachePath
+from losa.cache_format.remote import read_existing, sizes_below
+from losa.cache_format.stores import Store, make_store
+from losa.cache_format.stores.base import Chunked, ShardGeometry, Strided
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentFiles:
-    """Paths and byte sizes of one segment of a cache. Pure arithmetic but for `commit`."""
+    """Names, shapes and commit records of one segment of a cache."""
 
-    cache: Path
+    cache: CachePath
+    store: Store
     segment: Segment
     group: SiteGroup
-    codec: CodecName
+    geometry: ShardGeometry
     features_sha256: str
 
     @classmethod
-    def of(cls, cache: Path, manifest: Manifest, segment: Segment) -> "SegmentFiles":
+    def of(cls, cache: CachePath, manifest: Manifest, segment: Segment) -> "SegmentFiles":
         """The files of a segment of a cache."""
         features = manifest.features
-        return cls(cache, segment, features.group, features.codec, features.sha256)
+        geometry = ShardGeometry(
+            images=segment.images,
+            rows_per_shard=segment.rows_per_shard,
+            sites=len(features.group.sites),
+            tokens=features.group.tokens.count,
+            layout=code_layout(features.codec, features.group.width),
+            compressor=manifest.compressor,
+        )
+        return cls(cache, make_store(manifest.store), segment, features.group, geometry, features.sha256)
 
     @property
-    def storage(self) -> StorageDtype:
-        """Dtype of the stored codes."""
-        return storage_dtype(self.codec)
+    def name(self) -> str:
+        """The segment's folder, relative to the cache."""
+        return f"{self.store.root}/segments/{self.segment.name}"
 
     @property
-    def scaled(self) -> bool:
-        """Whether there are scales."""
-        return has_scales(self.codec)
+    def folder(self) -> CachePath:
+        """The segment's folder."""
+        return self.cache / self.name
 
     @property
-    def folder(self) -> Path:
-        """The segment's zarr group."""
-        return segment_folder(self.cache, self.segment.name)
+    def compressor(self) -> Compressor | None:
+        """What compresses an image's codes."""
+        if self.geometry.compressor is None:
+            return None
+        return Compressor(self.geometry.compressor, np.dtype(self.geometry.layout.dtype).itemsize)
 
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Images, sites, tokens, width."""
-        return (self.segment.images, len(self.group.sites), self.group.tokens.count, self.group.width)
+    def shard_paths(self, shard: int) -> list[CachePath]:
+        """The files of a shard; the first is the one with the codes."""
+        return [self.folder / name for name in self.store.shard_files(self.geometry, shard)]
 
-    @property
-    def site_bytes(self) -> int:
-        """Codes of one site of one image."""
-        return self.shape[2] * self.shape[3] * np.dtype(self.storage).itemsize
-
-    @property
-    def image_bytes(self) -> int:
-        """Codes of one image."""
-        return self.site_bytes * self.shape[1]
-
-    @property
-    def site_scale_bytes(self) -> int:
-        """Scales of one site of one image."""
-        return self.shape[2] * SCALE_DTYPE.itemsize if self.scaled else 0
-
-    @property
-    def layout(self) -> ShardLayout:
-        """Byte places inside a shard of codes."""
-        return ShardLayout(self.segment.rows_per_shard, self.image_bytes)
-
-    def codes_path(self, shard: int) -> Path:
-        """File with the codes of a shard."""
-        return self.folder / "codes" / chunk_name(shard, 0, 0, 0)
-
-    def scales_path(self, shard: int) -> Path:
-        """File with the scales of a shard."""
-        return self.folder / "scales" / chunk_name(shard, 0, 0)
-
-    def commit_path(self, shard: int) -> Path:
-        """The commit record of a shard: in the array's folder, where zarr readers do not list files."""
-        return self.folder / "codes" / f"commit.{shard}.json"
-
-    def sizes(self, shard: int) -> dict[Path, int]:
-        """Files of a shard and the bytes each must have."""
-        sizes = {self.codes_path(shard): self.layout.file_bytes(len(self.segment.rows(shard)))}
-        if self.scaled:
-            full = self.segment.rows_per_shard * self.shape[1] * self.site_scale_bytes
-            sizes[self.scales_path(shard)] = full + CHECKSUM_BYTES
-        return sizes
-
-    def recorded_sizes(self, shard: int) -> dict[str, int]:
-        """The same as a commit record has them: array -> bytes of the shard's file in it."""
-        return {path.parent.name: size for path, size in self.sizes(shard).items()}
+    def commit_path(self, shard: int) -> CachePath:
+        """The commit record of a shard."""
+        return self.folder / self.store.commit_file(shard)
 
     def commit(self, shard: int) -> Commit:
         """The commit record of a shard, after its files were found to have the right sizes.
@@ -103,8 +75,32 @@ class SegmentFiles:
             FileNotFoundError: the shard was not committed.
             CorruptCache: the record is damaged or belongs elsewhere, or a file has another size.
         """
-        path = self.commit_path(shard)
-        commit = Commit.read(path)
+        (found,) = self.commits([shard])
+        if found is None:
+            raise FileNotFoundError(self.commit_path(shard))
+        if isinstance(found, CorruptCache):
+            raise found
+        return found
+
+    def commits(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
+        """The records of some shards, in order: None where there is none, an error where one is wrong."""
+        listed = None if isinstance(self.folder, Path) else sizes_below(self.folder)
+        records = read_existing([self.commit_path(shard) for shard in shards])
+        for shard, data in zip(shards, records, strict=True):
+            if data is None:
+                yield None
+                continue
+            try:
+                commit = Commit.parse(data, self.commit_path(shard))
+                self._refuse_other(commit, shard)
+                self._refuse_other_sizes(commit, listed)
+            except CorruptCache as error:
+                yield error
+            else:
+                yield commit
+
+    def _refuse_other(self, commit: Commit, shard: int) -> None:
+        geometry = self.geometry
         belongs = {
             "features": self.features_sha256,
             "segment": self.segment.name,
@@ -112,7 +108,9 @@ class SegmentFiles:
             "shard": shard,
             "rows": len(self.segment.rows(shard)),
             "sites": len(self.group.sites),
-            "sizes": self.recorded_sizes(shard),
+            "files": sorted(self.store.shard_files(geometry, shard)),
+            "codes": Strided if geometry.compressor is None else Chunked,
+            "scales": Strided if geometry.site_scale_bytes else None,
         }
         found = {
             "features": commit.features_sha256,
@@ -121,14 +119,31 @@ class SegmentFiles:
             "shard": commit.shard,
             "rows": commit.rows,
             "sites": len(commit.statistics),
-            "sizes": commit.sizes,
+            "files": sorted(commit.files),
+            "codes": type(commit.codes),
+            "scales": None if commit.scales is None else type(commit.scales),
         }
         wrong = differences(belongs, found)
         if wrong:
             listed = ", ".join(f"{field} {expected!r}, found {other!r}" for field, expected, other in wrong)
-            raise CorruptCache(f"{path} is the record of another shard: expected {listed}")
-        for file, size in self.sizes(shard).items():
-            actual = file.stat().st_size if file.exists() else "no file"
-            if actual != size:
-                raise CorruptCache(f"{file}: expected {size} bytes, found {actual}")
-        return commit
+            raise CorruptCache(
+                f"{self.commit_path(shard)} is the record of another shard: expected {listed}"
+            )
+        for extent, least in (
+            (commit.codes, geometry.image_bytes),
+            (commit.scales, geometry.sites * geometry.site_scale_bytes),
+        ):
+            if isinstance(extent, Strided) and extent.stride < least:
+                raise CorruptCache(
+                    f"{self.commit_path(shard)}: rows of {least} bytes cannot stand {extent.stride} apart"
+                )
+
+    def _refuse_other_sizes(self, commit: Commit, listed: dict[str, int] | None) -> None:
+        for name, record in commit.files.items():
+            path = self.folder / name
+            if listed is not None:
+                actual: object = listed.get(name, "no file")
+            else:
+                actual = path.stat().st_size if path.exists() else "no file"
+            if actual != record.bytes:
+                raise CorruptCache(f"{path}: expected {record.bytes} bytes, found {actual}")

@@ -1,29 +1,31 @@
 """Writes one shard, batch after batch, and publishes it whole."""
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from crc32c import crc32c
 
+from losa.cache_format.arrays import record_of
 from losa.cache_format.codecs import Codes
 from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.errors import CacheError
+from losa.cache_format.manifest import FileRecord
 from losa.cache_format.publish import publish, publishing
-from losa.cache_format.segment_files import SCALE_DTYPE, SegmentFiles
+from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.statistics import NO_VALUES, SiteStatistics
-from losa.cache_format.zarr_layout import checksum
 
 
 class ShardWriter:
     """Takes the rows of one shard in order. Holds no more than a batch, the scales and the checksums."""
 
     def __init__(self, file: BinaryIO, files: SegmentFiles, shard: int) -> None:
-        self._file = file
+        self._file = _Checksummed(file)
         self._files = files
         self._shard = shard
+        self._stream = files.store.stream(self._file, files.geometry, shard)  # type: ignore[arg-type]
         self._expected = len(files.segment.rows(shard))
         self._checksums: list[int] = []
         self._scales: list[np.ndarray] = []
@@ -63,78 +65,109 @@ class ShardWriter:
         else:
             self._statistics = list(statistics) or self._statistics
 
-    def finish(self) -> None:
-        """Write the shard index; the caller publishes file, scales and commit record in this order."""
+    def finish(self) -> tuple[Commit, dict[str, bytes]]:
+        """Write what follows the rows.
+
+        Returns:
+            The commit record, and the other files of the shard: the caller publishes the streamed file,
+            these, and the record, in this order.
+        """
         assert self.rows == self._expected, f"shard {self._shard}: {self.rows} of {self._expected} rows"
-        self._file.write(self._files.layout.index(self.rows))
-
-    def publish_scales(self) -> None:
-        """Publish the scales, padded to a full shard as zarr wants it."""
-        if self._files.scaled:
-            _, sites, tokens, _ = self._files.shape
-            padded = np.zeros((self._files.segment.rows_per_shard, sites, tokens), SCALE_DTYPE)
-            padded[: self.rows] = self._scales
-            data = padded.tobytes()
-            publish(self._files.scales_path(self._shard), data + checksum(data))
-
-    def publish_commit(self) -> None:
-        """Publish the record that makes the shard count."""
         files = self._files
-        Commit(
+        scales = np.stack(self._scales) if files.geometry.site_scale_bytes else None
+        finished = self._stream.finish(scales)
+        commit = Commit(
             features_sha256=files.features_sha256,
             segment=files.segment.name,
             segment_keys_sha256=files.segment.keys_sha256,
             shard=self._shard,
-            sizes=files.recorded_sizes(self._shard),
             rows=self.rows,
+            files={
+                finished.codes.file: self._file.record,
+                **{name: record_of(content) for name, content in finished.others.items()},
+            },
+            codes=finished.codes,
+            scales=finished.scales,
             crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
             sources=b"".join(self._sources).hex(),
             invalid=self._invalid,
             statistics=tuple(self._statistics) or (NO_VALUES,) * len(files.group.sites),
-        ).write(files.commit_path(self._shard))
+        )
+        return commit, finished.others
 
     def _write_row(self, values: np.ndarray | None, scales: np.ndarray | None) -> None:
-        _, sites, tokens, width = self._files.shape
+        geometry = self._files.geometry
+        layout = geometry.layout
         if values is None:
-            values = np.zeros((sites, tokens, width), self._files.storage)
-        if scales is None and self._files.scaled:
-            scales = np.zeros((sites, tokens), SCALE_DTYPE)
+            values = np.zeros(geometry.codes_shape[1:], layout.dtype)
+        if scales is None and layout.scale_dtype is not None:
+            scales = np.zeros(geometry.scales_shape[1:], layout.scale_dtype)
         elif scales is not None:
             # A copy, because scales wait for the end of the shard and the caller may use its buffers again.
-            scales = np.array(scales, SCALE_DTYPE, order="C")
-        expected = ((sites, tokens, width), np.dtype(self._files.storage))
+            scales = np.array(scales, layout.scale_dtype, order="C")
+        expected = (geometry.codes_shape[1:], np.dtype(layout.dtype))
         assert (values.shape, values.dtype) == expected, f"{values.dtype}{values.shape}, not {expected}"
         values = np.ascontiguousarray(values)
-        for site in range(sites):
+        for site in range(geometry.sites):
             crc = crc32c(values[site])
             self._checksums.append(crc if scales is None else crc32c(scales[site], crc))
         if scales is not None:
             self._scales.append(scales)
-        self._file.write(values.data)
-        self._file.write(checksum(values))
+        self._stream.append(values)
 
 
 @contextmanager
-def writing_shard(files: SegmentFiles, shard: int) -> Iterator[ShardWriter]:
+def writing_shard(
+    files: SegmentFiles, shard: int, still_ours: Callable[[], None] = lambda: None
+) -> Iterator[ShardWriter]:
     """Write a shard; it counts once the block has ended without an error.
+
+    Args:
+        files: of the segment.
+        shard: its number.
+        still_ours: called before anything is published; raises if another writer has taken over.
 
     Raises:
         CacheError: the disk is full. What is committed stays, and the same command resumes.
     """
     try:
-        with publishing(files.codes_path(shard)) as file:
+        with publishing(files.shard_paths(shard)[0]) as file:
             writer = ShardWriter(file, files, shard)
             yield writer
-            writer.finish()
+            commit, others = writer.finish()
+            still_ours()
             # Only now, when the shard is whole: a shard that is made again keeps its record until then.
             files.commit_path(shard).unlink(missing_ok=True)
-        writer.publish_scales()
-        writer.publish_commit()
+        for name, content in others.items():
+            publish(files.folder / name, content)
+        still_ours()
+        commit.write(files.commit_path(shard))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise CacheError(
             f"no space left for shard {shard} of {files.folder} "
-            f"({files.layout.file_bytes(len(files.segment.rows(shard))):,} bytes): free some and run the "
+            f"({files.store.shard_bytes(files.geometry, shard):,} bytes): free some and run the "
             "same command again; it resumes after the shards that are committed"
         ) from error
+
+
+class _Checksummed:
+    """Passes bytes on to a file and knows size and checksum of all of them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._bytes = 0
+        self._crc = 0
+
+    def write(self, data: Any) -> int:
+        """Write a buffer."""
+        view = memoryview(data)
+        self._crc = crc32c(view, self._crc)
+        self._bytes += view.nbytes
+        return self._file.write(view)
+
+    @property
+    def record(self) -> FileRecord:
+        """Of everything that was written."""
+        return FileRecord(bytes=self._bytes, crc32c=f"{self._crc:08x}")

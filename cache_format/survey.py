@@ -1,22 +1,25 @@
 """Compares what is asked for with what a cache holds, and says what would have to be added. Reads only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
-from losa.cache_format.contents import Placement, SplitContents, place
-from losa.cache_format.errors import CacheError, Difference, IdentityMismatch
+from losa.cache_format.compressors import CompressorName
+from losa.cache_format.contents import Placement, SplitContents, StoredSegment, place
+from losa.cache_format.errors import CacheError, CorruptCache, Difference, IdentityMismatch
 from losa.cache_format.identity import FeatureIdentity, differences, hash_array
 from losa.cache_format.index import read_index
 from losa.cache_format.keys import read_keys
 from losa.cache_format.labels import read_labels
 from losa.cache_format.lock import LOCK_NAME
 from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn, Manifest, SplitRecord
-from losa.cache_format.paths import ARRAYS_NAME, arrays_folder, segment_folder
+from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import TEMPORARY_SUFFIX
+from losa.cache_format.sealed_json import unseal
+from losa.cache_format.small_files import damaged_files
+from losa.cache_format.stores import StoreName, make_store
 
 _ADVICE = "Choose another cache=..., or remove this one if it is stale."
 
@@ -31,6 +34,8 @@ class CacheRequest:
     splits: Sequence[SplitContents]
     rows_per_shard: int
     provenance: dict[str, str]
+    store: StoreName = "zarr"
+    compressor: CompressorName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,70 +43,97 @@ class Survey:
     """A cache as it will be once the request is met."""
 
     manifest: Manifest
+    """With the records of the small files that stand already."""
     exists: bool
     """Whether there is a manifest already."""
     placement: Placement
     """What has to be added."""
+    restored: Placement
+    """What stands already and can be written again, if small files of the cache are damaged."""
+    damaged: Mapping[str, CorruptCache]
+    """These files."""
     segments: frozenset[str]
     """Names of the segments in which the requested splits have images."""
 
 
-def survey(path: Path, request: CacheRequest) -> Survey:
+def survey(path: CachePath, request: CacheRequest) -> Survey:
     """Look at the cache at ``path``, or at the empty place where one is to be.
 
     Raises:
         IdentityMismatch: the cache is of other features, labels or images.
+        CorruptCache: small files are damaged and the request does not say what was in them.
         CacheError: the folder holds something else.
         LosaError: two splits contradict each other about a label.
     """
-    _refuse_foreign(path)
+    _refuse_foreign(path, request)
     exists = (path / MANIFEST_NAME).exists()
     if exists:
         manifest = Manifest.read(path)
+        damaged = damaged_files(path, manifest)
         _refuse_other(path, manifest, request)
     else:
         manifest = Manifest(
+            store=request.store,
+            compressor=request.compressor,
             dataset=request.dataset,
             features=request.features,
             labels=tuple(request.labels),
             segments=(),
             splits=(),
+            files={},
             provenance=request.provenance,
         )
+        damaged = {}
     known = {record.name for record in manifest.splits}
     new = [split for split in request.splits if split.name not in known]
-    placement = place(
-        new,
-        columns=manifest.labels,
-        stored_keys=_stored_keys(path, manifest) if new else [],
-        stored_labels={column.name: _stored_labels(path, manifest, column.name) for column in manifest.labels}
-        if new
-        else {},
-        taken_names=[segment.name for segment in manifest.segments],
-        rows_per_shard=request.rows_per_shard,
-    )
+    again = [split for split in request.splits if split.name in known]
+    if damaged:
+        restored = _replay(path, manifest, request, damaged)
+        stored: Sequence[StoredSegment] = restored.segments
+        indices = dict(restored.indices)
+    else:
+        restored = Placement(segments=(), indices={})
+        indices = {split.name: read_index(path, manifest, manifest.split(split.name)) for split in again}
+        stored = stored_segments(path, manifest) if new else []
+        _refuse_other_labels(path, manifest, again, indices)
+    placement = place(new, columns=manifest.labels, stored=stored, rows_per_shard=request.rows_per_shard)
+    indices |= placement.indices
     extended = replace(
         manifest,
         segments=(*manifest.segments, *(entry.segment for entry in placement.segments)),
-        splits=(*manifest.splits, *(_record(split, placement.indices[split.name]) for split in new)),
+        splits=(*manifest.splits, *(split_record(split, placement.indices[split.name]) for split in new)),
     )
-    indices = [
-        placement.indices[split.name]
-        if split.name in placement.indices
-        else read_index(path, manifest.split(split.name))
-        for split in request.splits
-    ]
-    ends = np.cumsum([segment.images for segment in extended.segments])
-    numbers = np.unique(np.searchsorted(ends, np.concatenate(indices), side="right"))
+    numbers = np.unique(np.concatenate([indices[split.name][:, 0] for split in request.splits]))
     return Survey(
         manifest=extended,
         exists=exists,
         placement=placement,
-        segments=frozenset(extended.segments[number].name for number in numbers),
+        restored=restored,
+        damaged=damaged,
+        segments=frozenset(one.name for one in extended.segments if one.number in numbers),
     )
 
 
-def _record(split: SplitContents, index: Int64[np.ndarray, "images"]) -> SplitRecord:
+def stored_segments(path: CachePath, manifest: Manifest) -> list[StoredSegment]:
+    """Keys and labels of every segment of a cache.
+
+    Raises:
+        CorruptCache: one of them is damaged.
+    """
+    return [
+        StoredSegment(
+            segment=segment,
+            keys=read_keys(path, manifest, segment),
+            labels={
+                column.name: read_labels(path, manifest, segment, column.name) for column in manifest.labels
+            },
+        )
+        for segment in manifest.segments
+    ]
+
+
+def split_record(split: SplitContents, index: Int64[np.ndarray, "images two"]) -> SplitRecord:
+    """How a split stands in the manifest."""
     return SplitRecord(
         name=split.name,
         images=len(split.keys),
@@ -110,60 +142,104 @@ def _record(split: SplitContents, index: Int64[np.ndarray, "images"]) -> SplitRe
     )
 
 
-def _refuse_foreign(path: Path) -> None:
+def _replay(
+    path: CachePath, manifest: Manifest, request: CacheRequest, damaged: Mapping[str, CorruptCache]
+) -> Placement:
+    """The cache's segments and splits as they follow from the request, if they do."""
+    asked = {split.name: split for split in request.splits}
+    splits = [asked[record.name] for record in manifest.splits if record.name in asked]
+    replayed = place(splits, columns=manifest.labels, stored=[], rows_per_shard=request.rows_per_shard)
+    records = tuple(split_record(split, replayed.indices[split.name]) for split in splits)
+    segments = tuple(entry.segment for entry in replayed.segments)
+    if (records, segments) != (manifest.splits, manifest.segments):
+        names = ",".join(record.name for record in manifest.splits)
+        raise CorruptCache(
+            "\n".join(
+                [
+                    f"{path}: {len(damaged)} files are damaged:",
+                    *(f"  {error}" for error in damaged.values()),
+                    "They can be written again from the data set: run the losa-extract command that made "
+                    f"the cache, with all its splits (splits=[{names}]). The shards are kept.",
+                ]
+            )
+        )
+    return replayed
+
+
+def _refuse_foreign(path: CachePath, request: CacheRequest) -> None:
     """Refuse to write among somebody's files."""
-    if path.exists() and not path.is_dir():
-        raise CacheError(f"{path} is a file, not the folder of a cache. {_ADVICE}")
     if not path.exists() or (path / MANIFEST_NAME).exists():
         return
-    ours = {LOCK_NAME, ARRAYS_NAME, MANIFEST_NAME + TEMPORARY_SUFFIX}
+    if not path.is_dir():
+        raise CacheError(f"{path} is a file, not the folder of a cache. {_ADVICE}")
+    root = make_store(request.store).root
+    ours = {LOCK_NAME, root, MANIFEST_NAME + TEMPORARY_SUFFIX}
     foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if foreign:
         raise CacheError(f"{path} is not a cache and not empty (it holds {foreign[0]!r}). {_ADVICE}")
-    if any(arrays_folder(path).glob("segments/*/codes/commit.*.json")):
-        raise CacheError(f"{path} holds shards but no {MANIFEST_NAME}: move it away")
+    for record in orphaned_records(path, request.store):
+        try:
+            belongs = unseal(record.read_bytes(), record).get("features_sha256") == request.features.sha256
+        except CorruptCache:
+            continue
+        if not belongs:
+            raise CacheError(
+                f"{path} holds shards but no {MANIFEST_NAME}, and {record} is of other features than those "
+                "asked for: move the folder away"
+            )
 
 
-def _refuse_other(path: Path, existing: Manifest, request: CacheRequest) -> None:
+def orphaned_records(path: CachePath, store: StoreName) -> list[CachePath]:
+    """The commit records below a folder, whatever its manifest says."""
+    segments = path / make_store(store).root / "segments"
+    if not segments.exists():
+        return []
+    return sorted(segments.glob("**/commit.*.json"), key=str)
+
+
+def _refuse_other(path: CachePath, existing: Manifest, request: CacheRequest) -> None:
     found = differences(request.features, existing.features)
-    found += differences({"dataset": request.dataset}, {"dataset": existing.dataset})
+    found += differences(
+        {"dataset": request.dataset, "store": request.store, "compressor": request.compressor},
+        {"dataset": existing.dataset, "store": existing.store, "compressor": existing.compressor},
+    )
     found += differences(
         {f"labels.{column.name}": column for column in request.labels},
         {f"labels.{column.name}": column for column in existing.labels},
     )
     known = {record.name: record for record in existing.splits}
-    again = [split for split in request.splits if split.name in known]
-    for split in again:
-        record = known[split.name]
-        found += differences(
-            {f"splits.{split.name}": {"images": len(split.keys), "keys_sha256": split.keys_sha256}},
-            {f"splits.{split.name}": {"images": record.images, "keys_sha256": record.keys_sha256}},
-        )
+    for split in request.splits:
+        if split.name in known:
+            record = known[split.name]
+            found += differences(
+                {f"splits.{split.name}": {"images": len(split.keys), "keys_sha256": split.keys_sha256}},
+                {f"splits.{split.name}": {"images": record.images, "keys_sha256": record.keys_sha256}},
+            )
     for segment in existing.segments:
         wanted = min(request.rows_per_shard, segment.images)
         if segment.rows_per_shard != wanted:
             found.append(Difference(f"{segment.name}.rows_per_shard", wanted, segment.rows_per_shard))
-    if not found:
-        found = [
-            Difference(f"splits.{split.name}.labels.{column}", "the labels of the data set", "other labels")
-            for split in again
-            for column, values in split.labels.items()
-            if not np.array_equal(
-                values, _stored_labels(path, existing, column)[read_index(path, known[split.name])]
-            )
-        ]
     if found:
         raise IdentityMismatch(path, found, _ADVICE)
 
 
-def _stored_keys(path: Path, manifest: Manifest) -> list[str]:
-    return [
-        key for segment in manifest.segments for key in read_keys(segment_folder(path, segment.name), segment)
-    ]
-
-
-def _stored_labels(path: Path, manifest: Manifest, column: str) -> Int64[np.ndarray, "images"]:
-    parts = [
-        read_labels(segment_folder(path, segment.name), segment, column) for segment in manifest.segments
-    ]
-    return np.concatenate([np.empty(0, np.int64), *parts])
+def _refuse_other_labels(
+    path: CachePath,
+    existing: Manifest,
+    splits: Sequence[SplitContents],
+    indices: Mapping[str, Int64[np.ndarray, "images two"]],
+) -> None:
+    by_number = {segment.number: segment for segment in existing.segments}
+    found = []
+    for split in splits:
+        index = indices[split.name]
+        for column, values in split.labels.items():
+            for number in np.unique(index[:, 0]).tolist():
+                mine = index[:, 0] == number
+                stored = read_labels(path, existing, by_number[number], column)
+                if not np.array_equal(values[mine], stored[index[mine, 1]]):
+                    name = f"splits.{split.name}.labels.{column}"
+                    found.append(Difference(name, "the labels of the data set", "other labels"))
+                    break
+    if found:
+        raise IdentityMismatch(path, found, _ADVICE)

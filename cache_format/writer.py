@@ -4,25 +4,23 @@ import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from losa.cache_format.constants import write_constants
-from losa.cache_format.contents import NewSegment
+from losa.cache_format.arrays import publish_files, record_of
+from losa.cache_format.contents import Placement
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.index import write_index
-from losa.cache_format.keys import write_keys
-from losa.cache_format.labels import write_labels
-from losa.cache_format.lock import WriterLock
-from losa.cache_format.manifest import Manifest, Segment
-from losa.cache_format.paths import arrays_folder
+from losa.cache_format.lock import writer_lock
+from losa.cache_format.manifest import MANIFEST_NAME, Manifest, Segment
+from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import make_folder
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.shard_writer import ShardWriter, writing_shard
-from losa.cache_format.survey import CacheRequest, Survey, survey
-from losa.cache_format.zarr_layout import write_array_metadata, write_group
+from losa.cache_format.small_files import foundation_files, segment_files, split_files
+from losa.cache_format.survey import CacheRequest, Survey, orphaned_records, survey
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +28,10 @@ _log = logging.getLogger(__name__)
 class CacheWriter:
     """The one writer of a cache. Use as a context manager: it holds the cache's lock."""
 
-    def __init__(self, path: Path, request: CacheRequest, constants: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, path: CachePath, request: CacheRequest, constants: Mapping[str, np.ndarray]) -> None:
         """Create the cache at ``path``, or open it to resume or to add splits.
+
+        Small files that are damaged are written again, if the request says what was in them.
 
         Args:
             path: folder of the cache.
@@ -44,16 +44,14 @@ class CacheWriter:
             CacheError: the folder holds something else.
         """
         self.path = path
-        survey(path, request)  # before anything is made: a refused folder stays as it is
+        if not (path / MANIFEST_NAME).exists():
+            survey(path, request)  # before anything is made: a refused folder stays as it is
         make_folder(path)
-        self._lock = WriterLock(path)
+        self._lock = writer_lock(path)
         try:
             surveyed = survey(path, request)
-            self.manifest = surveyed.manifest
             self._requested = surveyed.segments
-            if not surveyed.exists:
-                self._write_foundations(constants)
-            self._add(surveyed)
+            self.manifest = self._write_small_files(surveyed, constants)
         except BaseException:
             self._lock.release()
             raise
@@ -76,51 +74,48 @@ class CacheWriter:
 
     def shard(self, segment: Segment, shard: int) -> AbstractContextManager[ShardWriter]:
         """Write one shard; see `writing_shard`."""
-        return writing_shard(self.files(segment), shard)
+        return writing_shard(self.files(segment), shard, self._lock.check)
 
-    def _write_foundations(self, constants: Mapping[str, np.ndarray]) -> None:
-        arrays = arrays_folder(self.path)
-        if arrays.exists():  # left by a run that died before there was a manifest; it holds no shard
-            shutil.rmtree(arrays)
-        for folder in (arrays, arrays / "segments", arrays / "splits"):
-            write_group(folder)
-        write_constants(self.path, constants)
-
-    def _add(self, surveyed: Survey) -> None:
-        """Write what the placement asks for; with the manifest, written last, it counts."""
-        for entry in surveyed.placement.segments:
-            self._write_segment(self.files(entry.segment), entry)
-        for name, index in surveyed.placement.indices.items():
-            write_index(self.path, name, index)
-        if surveyed.placement.indices or not surveyed.exists:
-            surveyed.manifest.write(self.path)
-
-    def _write_segment(self, files: SegmentFiles, entry: NewSegment) -> None:
-        write_group(files.folder)
-        rows = files.segment.rows_per_shard
-        axes = ["images", "sites", "tokens", "width"]
-        write_array_metadata(
-            files.folder / "codes",
-            shape=files.shape,
-            dtype=files.storage,
-            chunk=(rows, *files.shape[1:]),
-            inner_chunk=(1, *files.shape[1:]),
-            axes=axes,
+    def _write_small_files(self, surveyed: Survey, constants: Mapping[str, np.ndarray]) -> Manifest:
+        """Write what the survey found wanting; with the manifest, written last, it counts."""
+        manifest = surveyed.manifest
+        files = self._placed(manifest, surveyed.placement)
+        if not surveyed.exists:
+            # Left by a run that died before there was a manifest. Shards that survived their manifest stay.
+            arrays = self.path / manifest.arrays
+            if isinstance(arrays, Path) and arrays.exists() and not orphaned_records(self.path, manifest.store):
+                shutil.rmtree(arrays)
+            files = foundation_files(manifest, constants) | files
+        extended = replace(
+            manifest,
+            files=manifest.files | {name: record_of(content) for name, content in files.items()},
         )
-        if files.scaled:
-            write_array_metadata(
-                files.folder / "scales",
-                shape=files.shape[:3],
-                dtype="float32",
-                chunk=(rows, *files.shape[1:3]),
-                axes=axes[:3],
-            )
-        write_keys(files.folder, entry.keys)
-        write_labels(files.folder, entry.labels)
+        if surveyed.damaged:
+            whole = foundation_files(manifest, constants) | self._placed(manifest, surveyed.restored)
+            for name, error in surveyed.damaged.items():
+                if name not in whole or record_of(whole[name]) != manifest.files[name]:
+                    raise CorruptCache(
+                        f"{error}\nIt cannot be written again: this losa writes that file with other bytes. "
+                        "Take it from a copy of the cache, or choose another cache=..."
+                    )
+                _log.warning("%s. It is written again.", error)
+            files |= {name: whole[name] for name in surveyed.damaged}
+        publish_files(self.path, files)
+        if extended != manifest or not surveyed.exists:
+            extended.write(self.path)
+        return extended
+
+    def _placed(self, manifest: Manifest, placement: Placement) -> dict[str, bytes]:
+        files: dict[str, bytes] = {}
+        for entry in placement.segments:
+            files |= segment_files(self.path, manifest, entry)
+        for name, index in placement.indices.items():
+            files |= split_files(manifest, name, index)
+        return files
 
 
 def missing_shards(
-    cache: Path, manifest: Manifest, segments: frozenset[str], *, remake_invalid: bool = False
+    cache: CachePath, manifest: Manifest, segments: frozenset[str], *, remake_invalid: bool = False
 ) -> list[tuple[Segment, int]]:
     """Shards that are not committed, in order. A damaged one is logged and counts as missing.
 
@@ -134,16 +129,11 @@ def missing_shards(
     for segment in manifest.segments:
         if segment.name not in segments:
             continue
-        files = SegmentFiles.of(cache, manifest, segment)
-        for shard in range(segment.shards):
-            try:
-                commit = files.commit(shard)
-            except FileNotFoundError:
+        shards = range(segment.shards)
+        commits = SegmentFiles.of(cache, manifest, segment).commits(shards)
+        for shard, commit in zip(shards, commits, strict=True):
+            if isinstance(commit, CorruptCache):
+                _log.warning("%s. This shard is made again.", commit)
+            if commit is None or isinstance(commit, CorruptCache) or (remake_invalid and commit.invalid):
                 missing.append((segment, shard))
-            except CorruptCache as error:
-                _log.warning("%s. This shard is made again.", error)
-                missing.append((segment, shard))
-            else:
-                if remake_invalid and commit.invalid:
-                    missing.append((segment, shard))
     return missing
