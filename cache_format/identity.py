@@ -24,7 +24,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
 """Of splits, segments, columns and constants, which are folder names."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-CodecName = Literal["float32", "float16", "bfloat16", "int8"]
+CodecName = Literal["float32", "float16", "bfloat16", "int8", "int4"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 
 

@@ -1,0 +1,35 @@
+"""Dtypes and shapes of the codes of each codec."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from losa.cache_format.codecs.integer_format import INTEGER_FORMATS
+from losa.cache_format.identity import CodecName
+
+StorageDtype = Literal["float32", "float16", "uint16", "int8", "uint8"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLayout:
+    """How the codes of one token stand in memory and on disk."""
+
+    dtype: StorageDtype
+    """Of the values: uint16 is bfloat16, uint8 is int4, packed."""
+    width: int
+    """Stored values per token; int4 has two channels in each."""
+    scale_dtype: Literal["float32", "float16"] | None
+    """None if the codec has no scales."""
+    groups: int
+    """Scales per token; 0 if there are none."""
+
+
+def code_layout(codec: CodecName, width: int) -> CodeLayout:
+    """The layout of the codes of tokens of ``width`` channels.
+
+    >>> code_layout("int4", 192)
+    CodeLayout(dtype='uint8', width=96, scale_dtype='float16', groups=6)
+    """
+    if codec == "int8" or codec == "int4":
+        form = INTEGER_FORMATS[codec]
+        return CodeLayout(form.dtype, form.stored_width(width), form.scale_dtype, form.groups(width))
+    return CodeLayout("uint16" if codec == "bfloat16" else codec, width, None, 0)
