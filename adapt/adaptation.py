@@ -22,9 +22,9 @@ from losa.cache_format import Cache, LosaError
 from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.device import resolve_device
 from losa.cache_format.identity import hash_array
-from losa.cache_format.index import read_index
+from losa.cache_format.index import image_ids, read_index
 from losa.cache_format.labels import MISSING_LABEL
-from losa.cache_format.lock import WriterLock
+from losa.cache_format.lock import FileLock
 from losa.cache_format.progress import progress_bar
 from losa.cache_format.publish import make_folder, publish
 from losa.cache_format.sealed_json import canonical
@@ -75,7 +75,7 @@ def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
         return finished
     network = make_side_network(config.architecture, features, column.num_classes, [config.seed]).to(device)
     make_folder(folder)
-    lock = WriterLock(folder)
+    lock = FileLock(folder)
     try:
         # Once more: another process may have had the lock until now.
         finished = None if config.overwrite else _finished(folder, config, origin)
@@ -199,7 +199,7 @@ def _warn_of_shared_images(
 ) -> None:
     """Say which scores are not those of unseen images."""
     stored = {
-        name: read_index(cache.path, cache.manifest.split(name))[split.positions]
+        name: image_ids(read_index(cache.path, cache.manifest, cache.manifest.split(name)))[split.positions]
         for name, split in data.items()
     }
     for name in config.eval_splits:

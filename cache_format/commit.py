@@ -97,4 +97,3 @@ def _end(name: str, extent: Extent, rows: int) -> int:
 
 
 _ADAPTER = TypeAdapter(Commit)
-

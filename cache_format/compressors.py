@@ -18,7 +18,7 @@ CompressorName = Literal["zstd", "blosc", "lz4"]
 
 ZSTD_LEVEL = 3
 BLOSC_LEVEL = 5
-_BLOSC = {"blosc": "zstd", "lz4": "lz4"}
+_BLOSC: dict[str, Literal["zstd", "lz4"]] = {"blosc": "zstd", "lz4": "lz4"}
 _global_switch = threading.Lock()
 
 

@@ -85,9 +85,7 @@ def place(
         LosaError: two splits, or a split and the cache, give one image different labels, or a label is
             none of its column's.
     """
-    place_of = {
-        key: (entry.segment.number, row) for entry in stored for row, key in enumerate(entry.keys)
-    }
+    place_of = {key: (entry.segment.number, row) for entry in stored for row, key in enumerate(entry.keys)}
     classes = {column.name: column.num_classes for column in columns}
     label_of = {
         (column, key): label

@@ -21,9 +21,7 @@ def index_name(split: str) -> str:
     return f"splits/{split}/index"
 
 
-def read_index(
-    cache: CachePath, manifest: Manifest, record: SplitRecord
-) -> Int64[np.ndarray, "images two"]:
+def read_index(cache: CachePath, manifest: Manifest, record: SplitRecord) -> Int64[np.ndarray, "images two"]:
     """Read the index of a split.
 
     Raises:
@@ -39,5 +37,13 @@ def read_index(
     for number in np.unique(index[:, 0]).tolist():
         rows = index[index[:, 0] == number, 1]
         if number not in images or rows.min() < 0 or rows.max() >= images[number]:
-            raise CorruptCache(f"{cache}: the index of split {record.name!r} points outside the stored images")
+            raise CorruptCache(
+                f"{cache}: the index of split {record.name!r} points outside the stored images"
+            )
     return index
+
+
+def image_ids(index: Int64[np.ndarray, "images two"]) -> Int64[np.ndarray, "images"]:
+    """A number for every image, the same in all splits of the cache that hold it."""
+    ids: np.ndarray = (index[:, 0] << np.int64(40)) + index[:, 1]
+    return ids

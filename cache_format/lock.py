@@ -9,7 +9,7 @@ import time
 import uuid
 import weakref
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from upath import UPath
 
@@ -21,6 +21,7 @@ LEASE_SECONDS = 300.0
 """A remote lock that was not renewed for so long belongs to a writer that has died."""
 
 
+@runtime_checkable  # so that beartype can check it while the tests run
 class WriterLock(Protocol):
     """Held by the one writer of a folder."""
 
@@ -90,8 +91,8 @@ class Lease:
         age = time.time() - float(holder.get("renewed", 0))
         if holder and age < LEASE_SECONDS:
             raise CacheInUse(
-                f"{folder} is written to by process {holder.get('process')} on {holder.get('host')}, last seen "
-                f"{age:.0f} s ago: wait for it, or choose another folder. If it was killed, its lock "
+                f"{folder} is written to by process {holder.get('process')} on {holder.get('host')}, "
+                f"last seen {age:.0f} s ago: wait for it, or choose another folder. If it was killed, its lock "
                 f"ends {LEASE_SECONDS - age:.0f} s from now"
             )
         self._stop = threading.Event()
@@ -131,7 +132,7 @@ class Lease:
         }
         self._path.write_bytes(json.dumps(content).encode())
 
-    def _holder(self) -> dict[str, object]:
+    def _holder(self) -> dict[str, Any]:
         self._path.fs.invalidate_cache()
         try:
             content = json.loads(self._path.read_bytes())

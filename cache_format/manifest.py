@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.compressors import CompressorName
+from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.identity import STRICT, Count, FeatureIdentity, Name, Sha256
 from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import publish

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
+
+from upath import UPath
 
 from losa.cache_format.paths import CachePath
 
@@ -10,7 +13,7 @@ def read_existing(paths: Sequence[CachePath]) -> list[bytes | None]:
     """Contents of small files of one folder, in the given order; None where there is no file."""
     if not paths or isinstance(paths[0], Path):
         return [_read(path) for path in paths]
-    names = [path.path for path in paths]
+    names = [cast(UPath, path).path for path in paths]
     found = paths[0].fs.cat(names, on_error="omit")
     return [found.get(name) for name in names]
 

@@ -4,11 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from losa.cache_format.codecs import code_layout
 from losa.cache_format.commit import Commit
-from losa.cache_format.compressors import Compressor
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import SiteGroup, differences
 from losa.cache_format.manifest import Manifest, Segment
@@ -52,13 +49,6 @@ class SegmentFiles:
     def folder(self) -> CachePath:
         """The segment's folder."""
         return self.cache / self.name
-
-    @property
-    def compressor(self) -> Compressor | None:
-        """What compresses an image's codes."""
-        if self.geometry.compressor is None:
-            return None
-        return Compressor(self.geometry.compressor, np.dtype(self.geometry.layout.dtype).itemsize)
 
     def shard_paths(self, shard: int) -> list[CachePath]:
         """The files of a shard; the first is the one with the codes."""
@@ -126,9 +116,7 @@ class SegmentFiles:
         wrong = differences(belongs, found)
         if wrong:
             listed = ", ".join(f"{field} {expected!r}, found {other!r}" for field, expected, other in wrong)
-            raise CorruptCache(
-                f"{self.commit_path(shard)} is the record of another shard: expected {listed}"
-            )
+            raise CorruptCache(f"{self.commit_path(shard)} is the record of another shard: expected {listed}")
         for extent, least in (
             (commit.codes, geometry.image_bytes),
             (commit.scales, geometry.sites * geometry.site_scale_bytes),

@@ -1,148 +1,174 @@
-"""Reads rows of one segment with positioned reads into the caller's buffers."""
+"""Reads rows of one segment into the caller's buffers, and checks them when they are first read."""
 
-import os
-import threading
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from crc32c import crc32c
 from jaxtyping import Bool, Int64, Shaped
 
+from losa.cache_format.byte_ranges import ByteRanges, Range
+from losa.cache_format.commit import Commit
 from losa.cache_format.errors import CorruptCache, IncompleteCache
 from losa.cache_format.keys import read_keys
+from losa.cache_format.manifest import Manifest
 from losa.cache_format.segment_files import SegmentFiles
-
-MAX_OPEN_FILES = 256
-"""Shard files one reader keeps open; a further one is opened for each read and closed again."""
+from losa.cache_format.stores.base import Chunked, Strided
 
 
 class SegmentReader:
-    """Positioned reads leave no shared file position, so threads and forked workers may read at once."""
+    """Knows from the commit records where every image stands, in whichever store."""
 
     def __init__(
-        self, files: SegmentFiles, rows: Int64[np.ndarray, "rows"], positions: Sequence[int]
+        self,
+        files: SegmentFiles,
+        manifest: Manifest,
+        rows: Int64[np.ndarray, "rows"],
+        positions: Sequence[int],
+        ranges: ByteRanges,
     ) -> None:
         """Prepare to read.
 
         Args:
             files: of the segment.
+            manifest: of the cache.
             rows: those that will be asked for; their shards must be committed.
             positions: of the wanted sites on the stored site axis, rising.
+            ranges: reads the cache's files.
 
         Raises:
             IncompleteCache: shards are not committed.
+            CorruptCache: a commit record is damaged, or a file has another size than it says.
         """
         self.files = files
+        self._manifest = manifest
+        self._ranges = ranges
         shards = np.unique(rows // files.segment.rows_per_shard).tolist()
-        self._checksums: dict[int, np.ndarray] = {}
-        self._valid = np.ones(files.segment.images, bool)
+        self._commits: dict[int, Commit] = {}
         missing = []
-        for shard in shards:
-            try:
-                commit = files.commit(shard)
-            except FileNotFoundError:
+        for shard, commit in zip(shards, files.commits(shards), strict=True):
+            if isinstance(commit, CorruptCache):
+                raise commit
+            if commit is None:
                 missing.append(shard)
-                continue
-            self._checksums[shard] = commit.checksums
-            first = files.segment.rows(shard).start
-            self._valid[[first + int(row) for row in commit.invalid]] = False
+            else:
+                self._commits[shard] = commit
         if missing:
             raise IncompleteCache(
                 f"{files.cache}: {len(missing)} of {len(shards)} shards of segment {files.segment.name!r} "
                 f"are missing (the first is {missing[0]}): "
                 "run the same losa-extract command again to finish it"
             )
+        self._checksums = {shard: commit.checksums for shard, commit in self._commits.items()}
+        self._chunks = {
+            shard: commit.codes.table
+            for shard, commit in self._commits.items()
+            if isinstance(commit.codes, Chunked)
+        }
         self._positions = list(positions)
         self._runs = _runs(self._positions)
-        self._verified = np.zeros((files.segment.images, len(self._positions)), bool)
-        self._descriptors: dict[Path, int] = {}
-        self._lock = threading.Lock()
+        self._verified = {
+            shard: np.zeros((commit.rows, len(self._positions)), bool)
+            for shard, commit in self._commits.items()
+        }
 
-    @property
-    def valid(self) -> Bool[np.ndarray, "images"]:
-        """False where an image could not be read at extraction. True in shards that were not asked for."""
-        return self._valid
+    def valid(self, rows: Int64[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
+        """False where an image could not be read at extraction."""
+        invalid = [
+            self.files.segment.rows(shard).start + int(row)
+            for shard, commit in self._commits.items()
+            for row in commit.invalid
+        ]
+        return ~np.isin(rows, np.array(invalid, np.int64))
 
     def read(
         self,
-        row: int,
-        values: Shaped[np.ndarray, "sites tokens width"],
-        scales: Shaped[np.ndarray, "sites tokens"] | None,
+        rows: Sequence[int],
+        values: Sequence[Shaped[np.ndarray, "sites tokens width"]],
+        scales: Sequence[Shaped[np.ndarray, "sites tokens groups"]] | None,
     ) -> None:
-        """Read one row into C-contiguous buffers.
+        """Read rows into C-contiguous buffers, one for each row.
 
         Raises:
             CorruptCache: a file is too short, or bytes do not fit their checksum on first touch.
         """
-        files = self.files
-        shard, slot = divmod(row, files.segment.rows_per_shard)
-        base = slot * files.layout.stride
-        self._fill(files.codes_path(shard), base, files.site_bytes, values)
-        if scales is not None:
-            base = slot * len(files.group.sites) * files.site_scale_bytes
-            self._fill(files.scales_path(shard), base, files.site_scale_bytes, scales)
-        if not self._verified[row].all():
-            self._verify(row, shard, slot, values, scales)
+        # One by one where that costs nothing: what was just read is checked in the processor's caches.
+        step = len(rows) if self._ranges.together else 1
+        for start in range(0, len(rows), max(1, step)):
+            part = slice(start, start + step)
+            self._read(rows[part], values[part], None if scales is None else scales[part])
 
-    def _verify(self, row: int, shard: int, slot: int, values: np.ndarray, scales: np.ndarray | None) -> None:
-        expected = self._checksums[shard][slot]
+    def _read(
+        self, rows: Sequence[int], values: Sequence[np.ndarray], scales: Sequence[np.ndarray] | None
+    ) -> None:
+        wanted: list[Range] = []
+        packed: list[np.ndarray] = []
+        for position, row in enumerate(rows):
+            shard, slot = divmod(row, self.files.segment.rows_per_shard)
+            commit = self._commits[shard]
+            path = self.files.folder / commit.codes.file
+            if isinstance(commit.codes, Strided):
+                base = commit.codes.offset + slot * commit.codes.stride
+                wanted += self._site_ranges(path, base, self.files.geometry.site_bytes, values[position])
+            else:
+                chunk = self._chunks[shard][slot]
+                packed.append(np.empty(int(chunk["bytes"]), np.uint8))
+                wanted.append(Range(path, int(chunk["offset"]), packed[-1]))
+            if scales is not None and commit.scales is not None:
+                base = commit.scales.offset + slot * commit.scales.stride
+                path = self.files.folder / commit.scales.file
+                site_bytes = self.files.geometry.site_scale_bytes
+                wanted += self._site_ranges(path, base, site_bytes, scales[position])
+        self._ranges.fill(wanted)
+        for position, row in enumerate(rows):
+            if packed:
+                self._unpack(row, packed[position], values[position])
+            self._verify(row, values[position], None if scales is None else scales[position])
+
+    def _site_ranges(self, path: object, base: int, site_bytes: int, buffer: np.ndarray) -> list[Range]:
+        return [
+            Range(path, base + start * site_bytes, buffer[first : first + length])  # type: ignore[arg-type]
+            for first, start, length in self._runs
+        ]
+
+    def _unpack(self, row: int, packed: np.ndarray, values: np.ndarray) -> None:
+        geometry = self.files.geometry
+        shard, slot = divmod(row, self.files.segment.rows_per_shard)
+        expected = int(self._chunks[shard][slot]["crc32c"])
+        found = crc32c(packed.data)
+        if found != expected:
+            raise CorruptCache(self._message(row, "compressed codes", expected, found))
+        compressor = geometry.compression
+        assert compressor is not None, "chunks are compressed"
+        whole = np.empty(geometry.codes_shape[1:], geometry.layout.dtype)
+        compressor.decode(packed, whole, str(self.files.folder / self._commits[shard].codes.file))
+        values[:] = whole[self._positions]
+
+    def _verify(self, row: int, values: np.ndarray, scales: np.ndarray | None) -> None:
+        shard, slot = divmod(row, self.files.segment.rows_per_shard)
+        verified = self._verified[shard][slot]
+        if verified.all():
+            return
         for index, position in enumerate(self._positions):
             found = crc32c(values[index])
             if scales is not None:
                 found = crc32c(scales[index], found)
-            if found != expected[position]:
-                segment = self.files.segment
-                key = read_keys(self.files.folder, segment)[row]
-                # The checksum is of codes and scales together: either file may be the damaged one.
-                paths = " or ".join(str(path) for path in self.files.sizes(shard))
-                raise CorruptCache(
-                    f"{paths}: image {key!r} (row {row} of segment {segment.name!r}), "
-                    f"site {self.files.group.sites[position]!r}: expected crc32c {expected[position]:08x}, "
-                    f"found {found:08x}. Delete {self.files.commit_path(shard)} and run the same "
-                    "losa-extract command again: it makes this shard anew"
-                )
-        self._verified[row] = True
+            expected = int(self._checksums[shard][slot][position])
+            if found != expected:
+                site = self.files.group.sites[position]
+                raise CorruptCache(self._message(row, f"site {site!r}", expected, found))
+        verified[:] = True
 
-    def _fill(self, path: Path, base: int, site_bytes: int, buffer: np.ndarray) -> None:
-        descriptor = self._descriptors.get(path)
-        passing = None
-        if descriptor is None:
-            descriptor, passing = self._open(path)
-        try:
-            for first, start, length in self._runs:
-                view = buffer[first : first + length].data.cast("B")
-                wanted, offset = len(view), base + start * site_bytes
-                if os.preadv(descriptor, [view], offset) != wanted:
-                    raise CorruptCache(f"{path}: cannot read {wanted} bytes at {offset}")
-        finally:
-            if passing is not None:
-                os.close(passing)
-
-    def _open(self, path: Path) -> tuple[int, int | None]:
-        """A descriptor, and the same again if the caller is to close it."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise CorruptCache(f"{path} has vanished since the cache was opened") from None
-        with self._lock:
-            if path not in self._descriptors and len(self._descriptors) < MAX_OPEN_FILES:
-                self._descriptors[path] = descriptor
-                return descriptor, None
-        return descriptor, descriptor
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For spawned workers: descriptors and locks stay behind."""
-        return {**self.__dict__, "_descriptors": {}, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
-
-    def __del__(self) -> None:
-        for descriptor in getattr(self, "_descriptors", {}).values():
-            os.close(descriptor)
+    def _message(self, row: int, what: str, expected: int, found: int) -> str:
+        files = self.files
+        key = read_keys(files.cache, self._manifest, files.segment)[row]
+        # The checksum is of codes and scales together: either file may be the damaged one.
+        paths = " or ".join(str(path) for path in files.shard_paths(row // files.segment.rows_per_shard))
+        return (
+            f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), {what}: expected crc32c "
+            f"{expected:08x}, found {found:08x}. Run losa-cache repair {files.cache}, then the losa-extract "
+            "command that made the cache: it makes the damaged shards anew"
+        )
 
 
 def _runs(positions: list[int]) -> list[tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""Every file of a cache but shards, commit records and manifest, as bytes: a pure function of its contents."""
+"""Every file of a cache but shards, commit records and manifest: a pure function of its contents."""
 
 from collections.abc import Mapping, Sequence
 
@@ -40,9 +40,7 @@ def segment_files(cache: CachePath, manifest: Manifest, entry: StoredSegment) ->
     }
 
 
-def split_files(
-    manifest: Manifest, split: str, index: Int64[np.ndarray, "images two"]
-) -> dict[str, bytes]:
+def split_files(manifest: Manifest, split: str, index: Int64[np.ndarray, "images two"]) -> dict[str, bytes]:
     """The index of a split."""
     return _files(manifest, {index_name(split): index_array(index)}, [f"splits/{split}"])
 
@@ -58,9 +56,7 @@ def damaged_files(cache: CachePath, manifest: Manifest) -> dict[str, CorruptCach
     return damaged
 
 
-def _files(
-    manifest: Manifest, arrays: Mapping[str, SmallArray], groups: Sequence[str]
-) -> dict[str, bytes]:
+def _files(manifest: Manifest, arrays: Mapping[str, SmallArray], groups: Sequence[str]) -> dict[str, bytes]:
     store = make_store(manifest.store)
     files = {
         f"{group}/{name}" if group else name: content

@@ -14,7 +14,7 @@ from losa.cache_format.index import read_index
 from losa.cache_format.keys import read_keys
 from losa.cache_format.labels import read_labels
 from losa.cache_format.lock import LOCK_NAME
-from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn, Manifest, SplitRecord
+from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn, Manifest, Segment, SplitRecord
 from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import TEMPORARY_SUFFIX
 from losa.cache_format.sealed_json import unseal
@@ -54,6 +54,13 @@ class Survey:
     """These files."""
     segments: frozenset[str]
     """Names of the segments in which the requested splits have images."""
+
+    def keys(self, path: CachePath, segment: Segment) -> Sequence[str]:
+        """Keys of a segment, also if their file is damaged or not written yet."""
+        for entry in (*self.placement.segments, *self.restored.segments):
+            if entry.segment.name == segment.name:
+                return entry.keys
+        return read_keys(path, self.manifest, segment)
 
 
 def survey(path: CachePath, request: CacheRequest) -> Survey:

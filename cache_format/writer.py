@@ -83,7 +83,11 @@ class CacheWriter:
         if not surveyed.exists:
             # Left by a run that died before there was a manifest. Shards that survived their manifest stay.
             arrays = self.path / manifest.arrays
-            if isinstance(arrays, Path) and arrays.exists() and not orphaned_records(self.path, manifest.store):
+            if (
+                isinstance(arrays, Path)
+                and arrays.exists()
+                and not orphaned_records(self.path, manifest.store)
+            ):
                 shutil.rmtree(arrays)
             files = foundation_files(manifest, constants) | files
         extended = replace(

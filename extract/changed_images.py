@@ -1,13 +1,13 @@
 """Keys stay when pictures are exchanged; this looks at the pictures."""
 
-from collections.abc import Container
-from pathlib import Path
+from collections.abc import Container, Sequence
 
-from losa.cache_format import CacheError, IdentityMismatch, Manifest
-from losa.cache_format.commit import SOURCE_HASH_BYTES
+from losa.cache_format import IdentityMismatch, Segment
+from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.errors import Difference
-from losa.cache_format.keys import read_keys
+from losa.cache_format.paths import CachePath
 from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.survey import Survey
 from losa.extract.sources import ImageSource, UnreadableImage
 
 RECHECKED_IMAGES = 8
@@ -15,13 +15,13 @@ RECHECKED_IMAGES = 8
 
 
 def refuse_changed_images(
-    cache: Path, manifest: Manifest, source: ImageSource, known: Container[str]
+    cache: CachePath, surveyed: Survey, source: ImageSource, known: Container[str]
 ) -> None:
     """Compare a few images of each segment, taken evenly from what is committed, with their files.
 
     Args:
         cache: the folder of the cache.
-        manifest: its manifest; segments need not exist yet.
+        surveyed: what stands there; segments need not exist yet.
         source: where the images are now.
         known: keys that the source lists now; others are left out.
 
@@ -29,15 +29,11 @@ def refuse_changed_images(
         IdentityMismatch: the bytes of an image are not those it was extracted from.
     """
     digits = 2 * SOURCE_HASH_BYTES
-    for segment in manifest.segments:
-        files = SegmentFiles.of(cache, manifest, segment)
-        for key, row, shard in _sample(files, known):
-            try:
-                commit = files.commit(shard)
-            except (FileNotFoundError, CacheError):  # such a shard is made again
-                continue
-            if str(row) in commit.invalid:
-                continue
+    for segment in surveyed.manifest.segments:
+        files = SegmentFiles.of(cache, surveyed.manifest, segment)
+        commits = [commit for commit in files.commits(range(segment.shards)) if isinstance(commit, Commit)]
+        keys = surveyed.keys(cache, segment) if commits else []
+        for key, row, commit in _sample(segment, keys, commits, known):
             stored = commit.sources[row * digits : (row + 1) * digits]
             try:
                 found = source.load(key).source_hash.hex()
@@ -51,18 +47,15 @@ def refuse_changed_images(
                 )
 
 
-def _sample(files: SegmentFiles, known: Container[str]) -> list[tuple[str, int, int]]:
-    """Key, row in its shard, and shard, of images that are spread over the committed shards."""
-    segment = files.segment
-    committed = [shard for shard in range(segment.shards) if files.commit_path(shard).exists()]
-    if not committed:
-        return []
-    keys = read_keys(files.folder, segment)
+def _sample(
+    segment: Segment, keys: Sequence[str], commits: Sequence[Commit], known: Container[str]
+) -> list[tuple[str, int, Commit]]:
+    """Key, row in its shard, and shard, of readable images that are spread over the committed shards."""
     rows = [
-        (keys[row], row - segment.rows(shard).start, shard)
-        for shard in committed
-        for row in segment.rows(shard)
-        if keys[row] in known
+        (keys[row], position, commit)
+        for commit in commits
+        for position, row in enumerate(segment.rows(commit.shard))
+        if keys[row] in known and str(position) not in commit.invalid
     ]
     count = min(RECHECKED_IMAGES, len(rows))
     # From the first to the last, both included.

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from losa.cache_format.compressors import CompressorName
 from losa.cache_format.identity import STRICT, CodecName, ComputeDtype, Name
+from losa.cache_format.stores import StoreName
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -42,6 +44,8 @@ class ExtractConfig:
     limit: Positive | None = None
     sites: int | str | list[int | str] = "all"
     codec: CodecName = "int8"
+    store: StoreName = "zarr"
+    compressor: CompressorName | None = None
     rows_per_shard: Annotated[int, Field(ge=1, le=1_000_000)] = 64
     device: str = "auto"
     dtype: ComputeDtype = "float32"

@@ -4,11 +4,10 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import PIL
@@ -19,6 +18,7 @@ from losa.cache_format import (
     Cache,
     CacheWriter,
     Calibration,
+    CorruptCache,
     Manifest,
     Segment,
     SplitContents,
@@ -30,9 +30,9 @@ from losa.cache_format.device_codecs import DeviceCodec
 from losa.cache_format.identity import FeatureIdentity, SiteGroup, differences, hash_array
 from losa.cache_format.keys import read_keys
 from losa.cache_format.manifest import MANIFEST_NAME
-from losa.cache_format.paths import cache_folder
+from losa.cache_format.paths import CachePath, cache_folder
 from losa.cache_format.progress import progress_bar
-from losa.cache_format.survey import CacheRequest, survey
+from losa.cache_format.survey import CacheRequest, orphaned_records, survey
 from losa.cache_format.writer import missing_shards
 from losa.extract.backbone import FrozenBackbone, autocast, load_backbone
 from losa.extract.calibration import calibrate_from, sample_keys
@@ -55,7 +55,7 @@ POOR_SNR_DB = 30.0
 class Extraction:
     """What a run of the first stage did."""
 
-    cache: Path
+    cache: CachePath
     images: int
     """Images extracted by this run."""
     invalid: int
@@ -93,11 +93,14 @@ class Extractor:
         """
         start = time.perf_counter()
         constants = self._stored_constants()
+        if self._has_shards() and not self._calibrated(constants):
+            # Its shards name the calibration by hash: the same sample gives the same one again.
+            constants |= self._calibrate()
         request = self._request(constants)
         surveyed = survey(self.cache, request)
         self._warn_of_other_machine(request.provenance, surveyed.manifest.provenance)
         known = {key for split in self.splits for key in split.keys}
-        refuse_changed_images(self.cache, surveyed.manifest, self.source, known)
+        refuse_changed_images(self.cache, surveyed, self.source, known)
         remake = self.config.on_error == "fail"
         missing = missing_shards(self.cache, surveyed.manifest, surveyed.segments, remake_invalid=remake)
         plan = Plan.of(self.cache, surveyed, missing)
@@ -105,9 +108,8 @@ class Extractor:
         plan.refuse_if_too_large()
         invalid = 0
         if not self.config.plan:
-            if needs_calibration(self.config.codec) and CENTRE not in constants:
-                calibration = calibrate_from(self._calibration_activations(), self.group.sites)
-                constants |= {CENTRE: calibration.centre, SPREAD: calibration.spread}
+            if not self._calibrated(constants):
+                constants |= self._calibrate()
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
                 missing = writer.missing(remake_invalid=remake)
                 if missing:
@@ -133,10 +135,24 @@ class Extractor:
         """The final norm and, of a cache that exists, its calibration."""
         constants = dict(self.backbone.final_norm_constants)
         if needs_calibration(self.config.codec) and (self.cache / MANIFEST_NAME).exists():
-            stored = calibration_of(read_constants(self.cache, Manifest.read(self.cache).features))
+            try:
+                stored = calibration_of(read_constants(self.cache, Manifest.read(self.cache)))
+            except CorruptCache as error:
+                _log.warning("%s. The calibration is done again.", error)
+                return constants
             if stored is not None:
                 constants |= {CENTRE: stored.centre, SPREAD: stored.spread}
         return constants
+
+    def _has_shards(self) -> bool:
+        return (self.cache / MANIFEST_NAME).exists() or bool(orphaned_records(self.cache, self.config.store))
+
+    def _calibrated(self, constants: Mapping[str, np.ndarray]) -> bool:
+        return CENTRE in constants or not needs_calibration(self.config.codec)
+
+    def _calibrate(self) -> dict[str, np.ndarray]:
+        calibration = calibrate_from(self._calibration_activations(), self.group.sites)
+        return {CENTRE: calibration.centre, SPREAD: calibration.spread}
 
     def _calibration_activations(self) -> Iterator[torch.Tensor]:
         sample = sample_keys(key for split in self.splits for key in split.keys)
@@ -167,6 +183,8 @@ class Extractor:
             labels=self.source.columns,
             splits=self.splits,
             rows_per_shard=self.config.rows_per_shard,
+            store=self.config.store,
+            compressor=self.config.compressor,
             provenance={
                 "losa": version("losa"),
                 "timm": timm.__version__,
@@ -197,7 +215,7 @@ class Extractor:
         calibration: Calibration | None,
     ) -> int:
         codec = DeviceCodec(self.config.codec, calibration, self.device)
-        keys = {segment.name: read_keys(writer.files(segment).folder, segment) for segment, _ in missing}
+        keys = {segment.name: read_keys(writer.path, writer.manifest, segment) for segment, _ in missing}
         jobs = [
             (segment, shard, batch)
             for segment, shard in missing

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from losa.cache_format import LosaError, Segment
+from losa.cache_format.paths import CachePath
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.survey import Survey
 
@@ -17,17 +18,18 @@ HEADROOM = 1.01
 class Plan:
     """The work that is left, in images, shards and bytes."""
 
-    cache: Path
+    cache: CachePath
     sites: tuple[str, ...]
     image_bytes: int
     images: int
     shards: int
     bytes: int
     finished_shards: int
-    free_bytes: int
+    free_bytes: int | None
+    """At the cache's place; None where nobody can tell, as in a bucket."""
 
     @classmethod
-    def of(cls, cache: Path, surveyed: Survey, missing: Sequence[tuple[Segment, int]]) -> "Plan":
+    def of(cls, cache: CachePath, surveyed: Survey, missing: Sequence[tuple[Segment, int]]) -> "Plan":
         """Count what is missing from a cache, which need not exist yet."""
         manifest = surveyed.manifest
         files = {
@@ -36,25 +38,28 @@ class Plan:
             if segment.name in surveyed.segments
         }
         example = next(iter(files.values()))
-        there = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
-        statistics = os.statvfs(there)
         return cls(
             cache=cache,
             sites=manifest.features.group.sites,
-            image_bytes=example.layout.stride + len(example.group.sites) * example.site_scale_bytes,
+            image_bytes=example.geometry.image_bytes
+            + example.geometry.sites * example.geometry.site_scale_bytes,
             images=sum(len(segment.rows(shard)) for segment, shard in missing),
             shards=len(missing),
-            bytes=sum(sum(files[segment.name].sizes(shard).values()) for segment, shard in missing),
+            bytes=sum(
+                files[segment.name].store.shard_bytes(files[segment.name].geometry, shard)
+                for segment, shard in missing
+            ),
             finished_shards=sum(one.segment.shards for one in files.values()) - len(missing),
-            free_bytes=statistics.f_bavail * statistics.f_frsize,
+            free_bytes=_free_bytes(cache),
         )
 
     def __str__(self) -> str:
         done = f" ({self.finished_shards} shards are there already)" if self.finished_shards else ""
+        free = "" if self.free_bytes is None else f", {readable(self.free_bytes)} free"
         return (
             f"{self.images:,} images to extract in {self.shards} shards{done}\n"
-            f"{len(self.sites)} sites, {self.image_bytes:,} bytes an image, {readable(self.bytes)} in all, "
-            f"{readable(self.free_bytes)} free at {self.cache}"
+            f"{len(self.sites)} sites, {self.image_bytes:,} bytes an image, {readable(self.bytes)} in all"
+            f"{free} at {self.cache}"
         )
 
     def refuse_if_too_large(self) -> None:
@@ -63,12 +68,20 @@ class Plan:
         Raises:
             LosaError: it says how much is missing and what makes the cache smaller.
         """
-        if self.bytes * HEADROOM > self.free_bytes:
+        if self.free_bytes is not None and self.bytes * HEADROOM > self.free_bytes:
             raise LosaError(
                 f"{self.cache}: the cache needs {readable(self.bytes)} more, only "
                 f"{readable(self.free_bytes)} are free. Free some space, or use fewer sites (sites=4), a "
                 "smaller codec (codec=int8), fewer splits or limit=<images per split>"
             )
+
+
+def _free_bytes(cache: CachePath) -> int | None:
+    if not isinstance(cache, Path):
+        return None
+    there = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    statistics = os.statvfs(there)
+    return statistics.f_bavail * statistics.f_frsize
 
 
 def readable(count: int) -> str:

@@ -9,7 +9,6 @@ from losa.cache_format.codecs.codec import Codec, Codes
 from losa.cache_format.codecs.layout import CodeLayout, StorageDtype, code_layout
 from losa.cache_format.codecs.make import make_codec, needs_calibration
 from losa.cache_format.codecs.refusal import refuse_non_finite
-from losa.cache_format.identity import CodecName
 
 __all__ = [
     "Calibration",
@@ -23,14 +22,3 @@ __all__ = [
     "needs_calibration",
     "refuse_non_finite",
 ]
-
-
-# Until segment_files asks code_layout.
-def storage_dtype(name: CodecName) -> StorageDtype:
-    """Dtype in which a codec's values stand on disk."""
-    return code_layout(name, 1).dtype
-
-
-def has_scales(name: CodecName) -> bool:
-    """Whether a codec stores scales beside its values."""
-    return code_layout(name, 1).scale_dtype is not None

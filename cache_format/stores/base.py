@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as record
 
 from losa.cache_format.codecs import CodeLayout
-from losa.cache_format.compressors import CompressorName
+from losa.cache_format.compressors import Compressor, CompressorName
 from losa.cache_format.identity import STRICT, Count
 
 StoreName = Literal["zarr", "hdf5"]
@@ -38,6 +38,13 @@ class ShardGeometry:
     tokens: int
     layout: CodeLayout
     compressor: CompressorName | None
+
+    @property
+    def compression(self) -> Compressor | None:
+        """What compresses an image's codes."""
+        if self.compressor is None:
+            return None
+        return Compressor(self.compressor, np.dtype(self.layout.dtype).itemsize)
 
     @property
     def codes_shape(self) -> tuple[int, int, int, int]:
@@ -106,6 +113,7 @@ class FinishedShard(NamedTuple):
     """Files of the shard beside the one that was streamed: name relative to the segment -> content."""
 
 
+@runtime_checkable  # so that beartype can check it while the tests run
 class ShardStream(Protocol):
     """Takes the rows of one shard and streams them into its main file."""
 
@@ -116,7 +124,7 @@ class ShardStream(Protocol):
         """Write what follows the rows. The caller closes the file."""
 
 
-@runtime_checkable  # so that beartype can check it while the tests run
+@runtime_checkable  # as above
 class Store(Protocol):
     """How arrays become files. Names are relative to the folder that is named along with them."""
 

@@ -76,14 +76,14 @@ class Hdf5Store:
 
     def shard_bytes(self, geometry: ShardGeometry, shard: int) -> int:
         """A head, codes and scales."""
-        compressor = _compressor(geometry)
+        compressor = geometry.compression
         image = geometry.image_bytes if compressor is None else compressor.bound(geometry.image_bytes)
         return 4096 + geometry.rows(shard) * (image + geometry.sites * geometry.site_scale_bytes)
 
     def stream(self, file: BinaryIO, geometry: ShardGeometry, shard: int) -> ShardStream:
         """Begin a shard file."""
         (name,) = self.shard_files(geometry, shard)
-        if _compressor(geometry) is None:
+        if geometry.compression is None:
             return ContiguousShard(file, geometry, geometry.rows(shard), name)
         return CompressedShard(file, geometry, geometry.rows(shard), name)
 
@@ -124,7 +124,7 @@ class CompressedShard:
 
     def append(self, values: Shaped[np.ndarray, "sites tokens width"]) -> None:
         """Compress one row."""
-        compressor = _compressor(self._geometry)
+        compressor = self._geometry.compression
         assert compressor is not None, "compressed shards have a compressor"
         self._chunks.append(compressor.encode(values))
 
@@ -132,7 +132,7 @@ class CompressedShard:
         """Compose and write the file."""
         memory = io.BytesIO()
         with h5py.File(memory, "w", libver=_LIBVER) as composed:
-            datasets = _create(composed, _datasets(self._geometry, self._rows), _compressor(self._geometry))
+            datasets = _create(composed, _datasets(self._geometry, self._rows), self._geometry.compression)
             if scales is not None:
                 datasets[1][...] = scales
             for row, chunk in enumerate(self._chunks):
@@ -201,5 +201,7 @@ def _head(datasets: tuple[_Dataset, ...]) -> tuple[bytes, list[int]]:
             sizes = [dataset.nbytes for dataset in created]
         ends = [offset + size for offset, size in zip(offsets, sizes, strict=True)]
         length = max(Path(sparse.name).stat().st_size, _HEAD_BYTES)
-        assert (offsets[0], ends) == (_HEAD_BYTES, [*offsets[1:], length]), f"HDF5 laid {datasets} at {offsets}"
+        assert (offsets[0], ends) == (_HEAD_BYTES, [*offsets[1:], length]), (
+            f"HDF5 laid {datasets} at {offsets}"
+        )
         return sparse.read(_HEAD_BYTES).ljust(_HEAD_BYTES, b"\0"), offsets

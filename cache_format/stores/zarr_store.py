@@ -12,7 +12,6 @@ import numpy as np
 from crc32c import crc32c
 from jaxtyping import Shaped
 
-from losa.cache_format.compressors import Compressor
 from losa.cache_format.stores.base import (
     CHUNK_RECORD,
     Chunked,
@@ -79,7 +78,7 @@ class ZarrStore:
     def segment_files(self, geometry: ShardGeometry) -> dict[str, bytes]:
         """Metadata of ``codes`` and, if the codec has them, ``scales``."""
         rows, layout = geometry.rows_per_shard, geometry.layout
-        compressor = _compressor(geometry)
+        compressor = geometry.compression
         files = {
             f"codes/{METADATA_NAME}": _array_metadata(
                 shape=geometry.codes_shape,
@@ -110,9 +109,11 @@ class ZarrStore:
 
     def shard_bytes(self, geometry: ShardGeometry, shard: int) -> int:
         """Images with their checksums, shard index, and scales padded to a full shard."""
-        compressor = _compressor(geometry)
+        compressor = geometry.compression
         image = geometry.image_bytes if compressor is None else compressor.bound(geometry.image_bytes)
-        codes = geometry.rows(shard) * (image + CHECKSUM_BYTES) + geometry.rows_per_shard * 16 + CHECKSUM_BYTES
+        codes = (
+            geometry.rows(shard) * (image + CHECKSUM_BYTES) + geometry.rows_per_shard * 16 + CHECKSUM_BYTES
+        )
         scales = geometry.rows_per_shard * geometry.sites * geometry.site_scale_bytes
         return codes + (scales + CHECKSUM_BYTES if scales else 0)
 
@@ -131,7 +132,7 @@ class ZarrShard:
         self._geometry = geometry
         self._codes_file = codes_file
         self._scales_file = scales_file
-        self._compressor = _compressor(geometry)
+        self._compressor = geometry.compression
         self._chunks: list[tuple[int, int, int]] = []
         self._position = 0
 
@@ -165,12 +166,6 @@ class ZarrShard:
         data = padded.tobytes()
         place = Strided(file=self._scales_file, offset=0, stride=scales[0].nbytes)
         return FinishedShard(codes, place, {self._scales_file: data + checksum(data)})
-
-
-def _compressor(geometry: ShardGeometry) -> Compressor | None:
-    if geometry.compressor is None:
-        return None
-    return Compressor(geometry.compressor, np.dtype(geometry.layout.dtype).itemsize)
 
 
 def _array_metadata(

@@ -27,7 +27,7 @@ from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import Cache, CacheInUse, LosaError
 from losa.cache_format.identity import TokenLayout
-from losa.cache_format.lock import LOCK_NAME, WriterLock
+from losa.cache_format.lock import LOCK_NAME, FileLock
 
 KINDS = tuple(SIDE_NETWORKS)
 RESULTS = {SUMMARY_NAME, DESCRIPTION_NAME, TENSORS_NAME}
@@ -258,13 +258,13 @@ def test_what_was_there_is_gone_before_training_begins(
 
 def test_a_folder_in_use_is_left_alone(run: Any, tmp_path: Path) -> None:
     (tmp_path / "member").mkdir()
-    lock = WriterLock(tmp_path / "member")
+    lock = FileLock(tmp_path / "member")
     with pytest.raises(CacheInUse, match="another process"):
         run()
     assert modified(tmp_path / "member").keys() == {LOCK_NAME}
     lock.release()
     first = run()
-    lock = WriterLock(tmp_path / "member")  # which the first training has given back
+    lock = FileLock(tmp_path / "member")  # which the first training has given back
     assert run() == first  # what is finished needs no lock
     lock.release()
 
@@ -277,12 +277,12 @@ def test_a_member_finished_meanwhile_is_not_trained_again(
     content = (folder / SUMMARY_NAME).read_bytes()
     (folder / SUMMARY_NAME).unlink()
 
-    class SlowLock(WriterLock):
+    class SlowLock(FileLock):
         def __init__(self, path: Path) -> None:
             super().__init__(path)
             (folder / SUMMARY_NAME).write_bytes(content)
 
-    monkeypatch.setattr("losa.adapt.adaptation.WriterLock", SlowLock)
+    monkeypatch.setattr("losa.adapt.adaptation.FileLock", SlowLock)
     monkeypatch.setattr("losa.adapt.adaptation.train", None)
     assert run() == first
 

@@ -7,11 +7,11 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from losa.cache_format.zarr_layout import write_array
 
 from losa.cache_format import CorruptCache, Segment
 from losa.cache_format.identity import hash_keys
 from losa.cache_format.keys import read_keys, write_keys
-from losa.cache_format.zarr_layout import write_array
 
 KEYS = ["größe.jpg", "", "\U0001f40d/\0"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from losa.cache_format.zarr_layout import write_array
 
 from losa.cache_format import Cache, CacheError, Codes, CorruptCache, IncompleteCache, LosaError
 from losa.cache_format import segment_reader as segment_reader_module
 from losa.cache_format.constants import write_constants
 from losa.cache_format.sealed_json import seal, unseal
-from losa.cache_format.zarr_layout import write_array
 
 FLIPS = 50
 

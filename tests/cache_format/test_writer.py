@@ -643,10 +643,10 @@ FORKS = """
 import os, signal, sys
 from pathlib import Path
 from losa.cache_format import CacheInUse
-from losa.cache_format.lock import WriterLock
+from losa.cache_format.lock import FileLock
 
 folder = Path(sys.argv[1])
-lock = WriterLock(folder)
+lock = FileLock(folder)
 hear, tell = os.pipe()
 child = os.fork()
 if not child:
@@ -655,11 +655,11 @@ if not child:
 try:
     os.read(hear, 1)  # the child runs, so it has let go
     try:
-        WriterLock(folder)
+        FileLock(folder)
     except CacheInUse:
         print("held by the parent")
     lock.release()
-    WriterLock(folder).release()
+    FileLock(folder).release()
     print("free")
 finally:
     os.kill(child, signal.SIGKILL)

@@ -4,8 +4,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import zarr
-
-from losa.cache_format import Cache, CorruptCache
 from losa.cache_format.zarr_layout import (
     ShardLayout,
     checksum,
@@ -15,6 +13,8 @@ from losa.cache_format.zarr_layout import (
     write_array_metadata,
     write_group,
 )
+
+from losa.cache_format import Cache, CorruptCache
 
 ARRAYS = [
     np.arange(-3, 4, dtype=np.int64),

@@ -25,7 +25,7 @@ from losa.cache_format import (
     calibrate,
     make_codec,
 )
-from losa.cache_format.codecs import needs_calibration, storage_dtype
+from losa.cache_format.codecs import code_layout, needs_calibration
 from losa.cache_format.commit import SOURCE_HASH_BYTES
 from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
 from losa.cache_format.identity import (
@@ -37,8 +37,10 @@ from losa.cache_format.identity import (
     TokenLayout,
     hash_array,
 )
+from losa.cache_format.compressors import CompressorName
 from losa.cache_format.keys import read_keys
 from losa.cache_format.shard_writer import ShardWriter
+from losa.cache_format.stores import StoreName
 
 TRAIN = tuple(f"train/{number:02d}.jpg" for number in range(7))
 VAL = tuple(f"val/größe {number}.jpg" for number in range(4))
@@ -50,6 +52,8 @@ class Recipe:
     """What a tiny cache is made of; ``dataclasses.replace`` makes another one."""
 
     codec: CodecName = "int8"
+    store: StoreName = "zarr"
+    compressor: CompressorName | None = None
     splits: tuple[tuple[str, tuple[str, ...]], ...] = (("train", TRAIN), ("val", VAL))
     sites: tuple[str, ...] = ("block.00", "block.02", "block.05")
     width: int = 6
@@ -137,6 +141,8 @@ class Recipe:
             "splits": [self.contents(name) for name, _ in self.splits],
             "rows_per_shard": self.rows_per_shard,
             "provenance": {"losa": "0.1.0"},
+            "store": self.store,
+            "compressor": self.compressor,
         }
         constants = changes.pop("constants", self.constants)
         return CacheWriter(path, CacheRequest(**(arguments | changes)), constants)
@@ -150,7 +156,7 @@ class Recipe:
 
     def write_shard(self, writer: CacheWriter, segment: Segment, shard: int, batch: int = 2) -> None:
         """Write one shard in batches."""
-        keys = read_keys(writer.files(segment).folder, segment)
+        keys = read_keys(writer.path, writer.manifest, segment)
         rows = segment.rows(shard)
         with writer.shard(segment, shard) as out:
             for start in rows[::batch]:
@@ -174,7 +180,7 @@ class Recipe:
         codes.values[rows] = 0
         if codes.scales is not None:
             codes.scales[rows] = 0
-        assert codes.values.dtype == storage_dtype(self.codec)
+        assert codes.values.dtype == code_layout(self.codec, self.width).dtype
         return codes
 
     def statistics(self, keys: Sequence[str]) -> list[SiteStatistics]:
