@@ -89,7 +89,7 @@ class _IntegerCodec:
         for channels, of_group in self._groups(z, scales.float()):
             channels.div_(of_group)
         # The reference clips; here rounding cannot leave the range: |z| / scale <= levels (1 + 2**-11).
-        codes = z.round_().to(torch.int8)
+        codes = z.round_().to(torch.int8, memory_format=torch.contiguous_format)
         return DeviceCodes(_pack(codes) if form.packed else codes, scales)
 
     def decode(self, codes: DeviceCodes) -> Float32[Tensor, "images sites tokens width"]:
@@ -128,6 +128,6 @@ def _pack(codes: Int8[Tensor, "images sites tokens width"]) -> UInt8[Tensor, "im
 def _unpack(
     packed: UInt8[Tensor, "images sites tokens _"], width: int
 ) -> Int8[Tensor, "images sites tokens {width}"]:
-    pairs = packed.to(torch.int16)
+    pairs = packed.to(torch.int16, memory_format=torch.contiguous_format)
     pairs.bitwise_or_(pairs << 4).bitwise_and_(0x0F0F)
     return pairs.view(torch.int8).sub_(ZERO)[..., :width]

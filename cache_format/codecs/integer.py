@@ -53,9 +53,9 @@ class IntegerCodec:
         return decoded
 
     def _of_channels(
-        self, scale_NSTG: Float[np.ndarray, "images sites tokens groups"]
+        self, scales: Float[np.ndarray, "images sites tokens groups"]
     ) -> Float32[np.ndarray, "images sites tokens width"]:
         """The scale of each channel."""
         width = self.calibration.centre.shape[1]
-        wide = np.repeat(scale_NSTG.astype(np.float32), self.format.group_size(width), axis=-1)
+        wide = np.repeat(scales.astype(np.float32), self.format.group_size(width), axis=-1)
         return wide[..., :width]

@@ -32,4 +32,4 @@ def unpack(
     array([[[[-7,  0,  7]]]], dtype=int8)
     """
     nibbles = np.stack([packed & np.uint8(15), packed >> np.uint8(4)], axis=-1).view(np.int8)
-    return nibbles.reshape(*packed.shape[:-1], -1)[..., :width] - np.int8(ZERO)
+    return nibbles.reshape(*packed.shape[:-1], 2 * packed.shape[-1])[..., :width] - np.int8(ZERO)

@@ -1,5 +1,7 @@
 """One battery for every codec, in numpy and on a torch device, and the two held equal."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -8,18 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from losa.cache_format import Calibration, Codes, NonFiniteActivations, calibrate, make_codec
-from losa.cache_format.codecs import (
-    SCALE_FLOOR,
-    SPREAD_FLOOR,
-    has_scales,
-    needs_calibration,
-    refuse_non_finite,
-    storage_dtype,
-)
+from losa.cache_format.codecs import CodeLayout, code_layout, needs_calibration, refuse_non_finite
+from losa.cache_format.codecs.calibration import SPREAD_FLOOR
+from losa.cache_format.codecs.integer_format import INTEGER_FORMATS
+from losa.cache_format.codecs.nibbles import pack, unpack
 from losa.cache_format.device_codecs import DeviceCodec
+from losa.cache_format.identity import CodecName
 
 EPS = float(np.finfo(np.float32).eps)
-SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 6))
+WIDTHS = st.integers(1, 6) | st.sampled_from([31, 32, 33, 64, 67])
+SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), WIDTHS)
 ACTIVATIONS = hnp.arrays(np.float32, SHAPES, elements=st.floats(-3e4, 3e4, width=32))
 HYPOTHESIS = settings(
     deadline=None,
@@ -51,7 +51,7 @@ class Torch:
         self._codec = DeviceCodec(name, calibration, self.device)
 
     def encode(self, activations: np.ndarray) -> Codes:
-        return self._codec.encode(torch.from_numpy(activations.copy()).to(self.device)).to_host()
+        return self._codec.encode(torch.from_numpy(activations.copy(order="K")).to(self.device)).to_host()
 
     def decode(self, codes: Codes) -> np.ndarray:
         return self._codec.decode(self._codec.to_device(codes)).cpu().numpy()
@@ -72,12 +72,23 @@ def implementation(request):
     return request.param
 
 
+@pytest.fixture(params=INTEGER_FORMATS)
+def integer(request):
+    """Every codec that quantises."""
+    return request.param
+
+
 def calibration_for(name, activations: np.ndarray) -> Calibration | None:
     return calibrate(activations) if needs_calibration(name) else None
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def of_channels(name, scales: np.ndarray, width: int) -> np.ndarray:
+    """The scale of every channel, from that of its group."""
+    return np.repeat(scales.astype(np.float64), INTEGER_FORMATS[name].group or width, axis=-1)[..., :width]
 
 
 def largest_error(name, activations: np.ndarray, codes: Codes, calibration) -> np.ndarray | float:
@@ -87,8 +98,8 @@ def largest_error(name, activations: np.ndarray, codes: Codes, calibration) -> n
         return magnitude * 2.0**-11 + 2.0**-25
     if name == "bfloat16":
         return magnitude * 2.0**-8 + 2.0**-134
-    if name == "int8":
-        step = codes.scales[..., None].astype(np.float64) * calibration.spread[:, None]
+    if name in INTEGER_FORMATS:
+        step = of_channels(name, codes.scales, activations.shape[-1]) * calibration.spread[:, None]
         # Half a step, and the float32 arithmetic around it.
         return 0.5001 * step + 4 * EPS * (magnitude + np.abs(calibration.centre[:, None])) + 1e-44
     return 0.0
@@ -115,7 +126,7 @@ def test_device_and_reference_are_equal(codec, activations, tiny):
     codes = reference.encode(activations)
     tiny.assert_same_codes(device.encode(activations), codes)
     expected, found = reference.decode(codes), device.decode(codes)
-    if codec != "int8":
+    if codec not in INTEGER_FORMATS:
         assert found.tobytes() == expected.tobytes()
         return
     # One may fuse the multiplication with the addition, the other may not.
@@ -123,26 +134,65 @@ def test_device_and_reference_are_equal(codec, activations, tiny):
     assert (np.abs(found.astype(np.float64) - expected) <= rounding).all()
 
 
-def test_storage(codec, implementation):
-    activations = normal(0, 2, 3, 4, 5)
-    codes = implementation(codec, calibration_for(codec, activations)).encode(activations)
-    assert codes.values.shape == activations.shape
-    assert codes.values.dtype == storage_dtype(codec)
-    assert codes.values.dtype == {"bfloat16": "uint16"}.get(codec, codec)
-    assert (codes.scales is not None) == has_scales(codec) == (codec == "int8")
+@pytest.mark.parametrize("width", [1, 5, 31, 32, 33, 64, 70])
+def test_codes_are_as_the_layout_tells(codec, implementation, width):
+    activations = normal(0, 2, 3, 4, width)
+    calibration = calibration_for(codec, activations)
+    mine = implementation(codec, calibration)
+    codes, layout = mine.encode(activations), code_layout(codec, width)
+    assert codes.values.shape == (2, 3, 4, layout.width)
+    assert codes.values.dtype == layout.dtype
+    assert (codes.scales is not None) == (layout.scale_dtype is not None) == (layout.groups > 0)
     if codes.scales is not None:
-        assert codes.scales.shape == (2, 3, 4)
-        assert codes.scales.dtype == np.float32
+        assert codes.scales.shape == (2, 3, 4, layout.groups)
+        assert codes.scales.dtype == layout.scale_dtype
+    error = np.abs(mine.decode(codes).astype(np.float64) - activations)
+    assert (error <= largest_error(codec, activations, codes, calibration)).all()
 
 
-def test_no_images_are_encoded_and_decoded(codec, implementation):
-    mine = implementation(codec, calibration_for(codec, normal(0, 2, 3, 4, 5)))
-    empty = np.empty((0, 3, 4, 5), np.float32)
+def test_the_layouts_of_version_1():
+    layouts = {codec: code_layout(codec, 70) for codec in get_args(CodecName)}
+    assert layouts == {
+        "float32": CodeLayout("float32", 70, None, 0),
+        "float16": CodeLayout("float16", 70, None, 0),
+        "bfloat16": CodeLayout("uint16", 70, None, 0),
+        "int8": CodeLayout("int8", 70, "float32", 1),
+        "int4": CodeLayout("uint8", 35, "float16", 3),
+    }
+    assert code_layout("int4", 33) == CodeLayout("uint8", 17, "float16", 2)
+    assert code_layout("int4", 1) == CodeLayout("uint8", 1, "float16", 1)
+
+
+@pytest.mark.parametrize("width", [32, 192, 200])
+def test_noise_is_as_low_as_the_levels_allow(integer, implementation, width):
+    activations = normal(20, 10, 1, 200, width)
+    mine = implementation(integer, calibrate(activations))
+    error = mine.decode(mine.encode(activations)).astype(np.float64) - activations
+    snr = -10 * np.log10((error**2).mean())
+    assert snr > {"int8": 43, "int4": 20}[integer], snr
+
+
+@pytest.mark.parametrize("width", [5, 64])
+def test_no_images_are_encoded_and_decoded(codec, implementation, width):
+    mine = implementation(codec, calibration_for(codec, normal(0, 2, 3, 4, width)))
+    empty = np.empty((0, 3, 4, width), np.float32)
     assert mine.decode(mine.encode(empty)).shape == empty.shape
 
 
+def test_memory_order_does_not_matter(codec, implementation, tiny):
+    activations = normal(25, 2, 3, 4, 38)
+    calibration = calibration_for(codec, activations)
+    mine = implementation(codec, calibration)
+    turned = np.asfortranarray(activations)
+    codes = mine.encode(activations)
+    tiny.assert_same_codes(mine.encode(turned), codes)
+    if codes.scales is not None:
+        turned = Codes(np.asfortranarray(codes.values), np.asfortranarray(codes.scales))
+        np.testing.assert_array_equal(mine.decode(turned), mine.decode(codes))
+
+
 def test_a_token_is_encoded_alike_in_any_company(codec, implementation, tiny):
-    activations = normal(1, 4, 2, 3, 8)
+    activations = normal(1, 4, 2, 3, 40)
     mine = implementation(codec, calibration_for(codec, activations))
     together = mine.encode(activations)
     images = [mine.encode(activations[row : row + 1]) for row in range(4)]
@@ -154,7 +204,7 @@ def test_a_token_is_encoded_alike_in_any_company(codec, implementation, tiny):
 
 
 def test_a_subset_of_sites_is_decoded_as_in_the_whole(codec, implementation):
-    activations = normal(2, 2, 4, 3, 8) * np.array([1, 10, 0.1, 5], np.float32)[:, None, None]
+    activations = normal(2, 2, 4, 3, 40) * np.array([1, 10, 0.1, 5], np.float32)[:, None, None]
     calibration = calibration_for(codec, activations)
     whole = implementation(codec, calibration)
     codes = whole.encode(activations)
@@ -184,8 +234,8 @@ def test_a_massive_channel_and_a_constant_channel_do_no_harm(codec, implementati
     varying = np.ones((2, 64), bool)
     varying[:, 9] = varying[1, 11] = False
     worst = 10 * np.log10((signal[varying] / np.maximum(noise[varying], 1e-300)).min())
-    assert worst > {"float32": 1000, "float16": 60, "bfloat16": 45, "int8": 40}[codec]
-    if codec in ("float32", "int8"):
+    assert worst > {"float32": 1000, "float16": 60, "bfloat16": 45, "int8": 40, "int4": 18}[codec]
+    if codec in ("float32", *INTEGER_FORMATS):
         np.testing.assert_array_equal(decoded[..., 9], np.float32(3.14159))
     np.testing.assert_array_equal(decoded[:, 1, :, 11], 0)
 
@@ -196,17 +246,54 @@ def test_a_site_that_is_constant_throughout_comes_back_exactly(codec, implementa
     codes = mine.encode(activations)
     np.testing.assert_array_equal(mine.decode(codes), activations)
     if codes.scales is not None:
-        np.testing.assert_array_equal(codes.scales, np.float32(SCALE_FLOOR))
+        floor = INTEGER_FORMATS[codec].scale_floor
+        np.testing.assert_array_equal(codes.scales, np.array(floor, codes.scales.dtype))
 
 
-def test_int8_never_clips_what_calibration_has_not_seen(implementation):
+def test_a_token_of_zeros_among_others(codec, implementation):
+    activations = normal(21, 4, 2, 5, 70)
+    activations[1, :, 3] = 0
+    calibration = calibration_for(codec, activations)
+    mine = implementation(codec, calibration)
+    codes = mine.encode(activations)
+    zeros = np.abs(mine.decode(codes)[1, :, 3])
+    if calibration is None:
+        assert not zeros.any()
+    else:
+        assert (zeros <= largest_error(codec, activations, codes, calibration)[1, :, 3]).all()
+
+
+def test_nothing_is_clipped_that_calibration_has_not_seen(integer, implementation):
     calibration = calibrate(normal(5, 8, 1, 4, 16))
-    far = normal(6, 8, 1, 4, 16) * np.float32(1e5)
-    mine = implementation("int8", calibration)
-    codes = mine.encode(far)
-    assert np.abs(codes.values.astype(int)).max(axis=-1).tolist() == [[[127] * 4]] * 8
+    far = normal(6, 8, 1, 4, 16) * np.float32(1e4)
+    mine = implementation(integer, calibration)
+    codes, levels = mine.encode(far), INTEGER_FORMATS[integer].levels
+    values = unpack(codes.values, 16) if integer == "int4" else codes.values
+    assert np.abs(values.astype(int)).max(axis=-1).tolist() == [[[levels] * 4]] * 8
     error = np.abs(mine.decode(codes) - far) / calibration.spread
-    assert (error <= np.abs(far / calibration.spread).max(axis=-1, keepdims=True) / 127 * 0.51).all()
+    assert (error <= np.abs(far / calibration.spread).max(axis=-1, keepdims=True) / levels * 0.51).all()
+
+
+def test_int4_groups_do_not_disturb_one_another(implementation):
+    activations = normal(22, 2, 1, 3, 70)
+    calibration = calibrate(activations)
+    mine = implementation("int4", calibration)
+    before = mine.encode(activations)
+    activations[..., 40] = 1e4
+    after = mine.encode(activations)
+    np.testing.assert_array_equal(before.scales != after.scales, [[[[False, True, False]] * 3]] * 2)
+    np.testing.assert_array_equal(before.values[..., :16], after.values[..., :16])
+    np.testing.assert_array_equal(before.values[..., 32:], after.values[..., 32:])
+
+
+def test_two_codes_in_a_byte():
+    codes = np.array([-7, 1, 0, 7, 5], np.int8).reshape(1, 1, 1, 5)
+    packed = pack(codes)
+    assert packed.tobytes().hex() == "91f88d"
+    np.testing.assert_array_equal(unpack(packed, 5), codes)
+    every = np.array([(low, high) for low in range(-7, 8) for high in range(-7, 8)], np.int8)
+    every = every.reshape(1, 1, 1, -1)
+    np.testing.assert_array_equal(unpack(pack(every), every.shape[-1]), every)
 
 
 def test_infinity_sign_of_zero_and_nan_survive_the_casts(implementation):
@@ -224,6 +311,32 @@ def test_float16_overflows_to_infinity_and_the_wider_codecs_do_not(codec, implem
     mine = implementation(codec, calibration_for(codec, large))
     decoded = mine.decode(mine.encode(large))
     assert np.isinf(decoded).sum() == (codec == "float16")
+    assert not np.isnan(decoded).any()
+
+
+def test_a_group_whose_scale_float16_cannot_hold_is_not_finite(implementation):
+    """The reference and the device agree on which: `refuse_non_finite` is told, and names the site."""
+    large = normal(23, 2, 1, 3, 70)
+    calibration = calibrate(large)
+    large[1, 0, 2, 40] = 5e5 * calibration.spread[0, 40]
+    mine = implementation("int4", calibration)
+    lost = ~np.isfinite(mine.decode(mine.encode(large)))
+    assert lost[1, 0, 2, 32:64].all()
+    assert lost.sum() == 32
+    large[1, 0, 2, 40] = 4.5e5 * calibration.spread[0, 40]
+    assert np.isfinite(mine.decode(mine.encode(large))).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_does_not_become_so(codec, implementation, value):
+    activations = normal(24, 2, 2, 3, 40)
+    mine = implementation(codec, calibration_for(codec, activations))
+    activations[1, 0, 2, 35] = value
+    decoded = mine.decode(mine.encode(activations))
+    assert not np.isfinite(decoded[1, 0, 2, 35])
+    rest = np.ones(decoded.shape, bool)
+    rest[1, 0, 2] = False
+    assert np.isfinite(decoded[rest]).all()
 
 
 def test_bfloat16_rounds_every_pattern_as_torch_does():
@@ -238,33 +351,34 @@ def test_bfloat16_rounds_every_pattern_as_torch_does():
 
 
 def test_codes_go_to_the_device_and_back_unchanged(codec, tiny):
-    activations = normal(9, 2, 3, 4, 5)
+    activations = normal(9, 2, 3, 4, 35)
     calibration = calibration_for(codec, activations)
     codes = Numpy(codec, calibration).encode(activations)
     on_device = DeviceCodec(codec, calibration).to_device(codes)
-    assert on_device.values.dtype == getattr(torch, codec)
+    assert on_device.values.dtype == getattr(torch, {"int4": "uint8"}.get(codec, codec))
     tiny.assert_same_codes(on_device.to_host(), codes)
 
 
 def test_a_codec_without_calibration_ignores_one(codec, implementation, tiny):
     activations = normal(10, 2, 1, 3, 4)
     calibration = calibrate(activations)
-    alone = implementation(codec, calibration if codec == "int8" else None)
+    alone = implementation(codec, calibration if needs_calibration(codec) else None)
     tiny.assert_same_codes(implementation(codec, calibration).encode(activations), alone.encode(activations))
 
 
-def test_int8_needs_a_calibration(implementation):
-    with pytest.raises(AssertionError, match="codec int8 needs a calibration"):
-        implementation("int8")
+def test_the_integer_codecs_need_a_calibration(integer, implementation):
+    assert needs_calibration(integer)
+    with pytest.raises(AssertionError, match=f"codec {integer} needs a calibration"):
+        implementation(integer)
 
 
-def test_a_calibration_read_from_a_cache_is_left_alone(implementation):
+def test_a_calibration_read_from_a_cache_is_left_alone(integer, implementation):
     activations = normal(11, 2, 1, 3, 4)
     calibration = calibrate(activations)
     before = (calibration.centre.copy(), calibration.spread.copy())
     for array in (calibration.centre, calibration.spread):
         array.flags.writeable = False
-    mine = implementation("int8", calibration)
+    mine = implementation(integer, calibration)
     mine.decode(mine.encode(activations))
     np.testing.assert_array_equal((calibration.centre, calibration.spread), before)
 
@@ -309,7 +423,7 @@ def test_a_site_that_is_constant_but_for_rounding_has_one_spread():
 
 @pytest.mark.parametrize("wide", [1, 1000])
 @pytest.mark.parametrize("constant", [1, 20, 48])
-def test_a_channel_that_was_constant_in_the_sample_may_move_later(implementation, constant, wide):
+def test_a_channel_that_was_constant_in_the_sample_may_move_later(integer, implementation, constant, wide):
     """Also beside a massive channel."""
     sample, later = normal(18, 32, 1, 10, 64), normal(19, 32, 1, 10, 64)
     moving = later[..., :constant] * np.float32(0.01)
@@ -317,13 +431,13 @@ def test_a_channel_that_was_constant_in_the_sample_may_move_later(implementation
     later[..., :constant] = 0.5 + moving
     for activations in (sample, later):
         activations[..., 63] *= wide
-    mine = implementation("int8", calibrate(sample))
+    mine = implementation(integer, calibrate(sample))
     error = mine.decode(mine.encode(later)).astype(np.float64) - later
     signal = later[..., constant:].astype(np.float64).var(axis=(0, 1, 2))
     snr = 10 * np.log10(signal / (error[..., constant:] ** 2).mean(axis=(0, 1, 2)))
-    assert snr.min() > 35, snr.min()
+    assert snr.min() > {"int8": 35, "int4": 15}[integer], snr.min()
     # What moved is not lost either: half a level of the floor's.
-    assert np.abs(error[..., :constant]).max() < 1e-3
+    assert np.abs(error[..., :constant]).max() < {"int8": 1e-3, "int4": 5e-3}[integer]
 
 
 def test_selected_sites_come_in_the_given_order():
@@ -342,6 +456,7 @@ def test_non_finite_values_are_refused_with_site_and_way_out():
     for codec, advice in (
         ("bfloat16", "codec=int8 or codec=float32"),
         ("int8", "codec=bfloat16 or codec=float32"),
+        ("int4", "codec=bfloat16 or codec=int8"),
     ):
         with pytest.raises(NonFiniteActivations, match=rf"too large for codec={codec}: use {advice}$"):
             refuse_non_finite(codec, "block.03", 0, 1)
