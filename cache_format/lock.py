@@ -92,8 +92,8 @@ class Lease:
         if holder and age < LEASE_SECONDS:
             raise CacheInUse(
                 f"{folder} is written to by process {holder.get('process')} on {holder.get('host')}, "
-                f"last seen {age:.0f} s ago: wait for it, or choose another folder. If it was killed, its lock "
-                f"ends {LEASE_SECONDS - age:.0f} s from now"
+                f"last seen {age:.0f} s ago: wait for it, or choose another folder. If it was killed, "
+                f"its lock ends {LEASE_SECONDS - age:.0f} s from now"
             )
         self._stop = threading.Event()
         self._renew()

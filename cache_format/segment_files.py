@@ -99,8 +99,8 @@ class SegmentFiles:
             "rows": len(self.segment.rows(shard)),
             "sites": len(self.group.sites),
             "files": sorted(self.store.shard_files(geometry, shard)),
-            "codes": Strided if geometry.compressor is None else Chunked,
-            "scales": Strided if geometry.site_scale_bytes else None,
+            "codes": (Strided if geometry.compressor is None else Chunked).__name__,
+            "scales": (Strided if geometry.site_scale_bytes else type(None)).__name__,
         }
         found = {
             "features": commit.features_sha256,
@@ -110,8 +110,8 @@ class SegmentFiles:
             "rows": commit.rows,
             "sites": len(commit.statistics),
             "files": sorted(commit.files),
-            "codes": type(commit.codes),
-            "scales": None if commit.scales is None else type(commit.scales),
+            "codes": type(commit.codes).__name__,
+            "scales": type(commit.scales).__name__,
         }
         wrong = differences(belongs, found)
         if wrong:
