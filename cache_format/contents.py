@@ -115,7 +115,7 @@ def place(
                 for column in classes
             }
             segment = Segment(
-                name=_unused(split.name, [segment.name for segment in taken]),
+                name=unused_name(split.name, [segment.name for segment in taken]),
                 number=number,
                 images=len(keys),
                 keys_sha256=hash_keys(keys),
@@ -142,6 +142,7 @@ def _is_text(key: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in key)
 
 
-def _unused(name: str, taken: Sequence[str]) -> str:
+def unused_name(name: str, taken: Sequence[str]) -> str:
+    """A name for a segment: the one given, with a number behind it if it is taken."""
     candidates = [name, *(f"{name}.{number}" for number in range(2, len(taken) + 3))]
     return next(candidate for candidate in candidates if candidate not in taken)

@@ -69,6 +69,20 @@ class Cache:
                     total = [a + b for a, b in zip(total, commit.statistics, strict=True)]
         return total
 
+    def keys(self, split: str) -> list[str]:
+        """Keys of the images of a split, which need not be extracted yet.
+
+        Raises:
+            CorruptCache: keys or index are damaged.
+        """
+        index = read_index(self.path, self.manifest, self.manifest.split(split))
+        stored = {
+            segment.number: read_keys(self.path, self.manifest, segment)
+            for segment in self.manifest.segments
+            if (index[:, 0] == segment.number).any()
+        }
+        return [stored[number][row] for number, row in index.tolist()]
+
     def label_column(self, name: str) -> LabelColumn:
         """The description of a label column.
 
@@ -137,12 +151,7 @@ class Split:
     @cached_property
     def keys(self) -> list[str]:
         """Key of every image."""
-        stored = {
-            number: read_keys(self.cache.path, self.cache.manifest, reader.files.segment)
-            for number, reader in self._readers.items()
-        }
-        pairs = zip(self._segment_of.tolist(), self._rows.tolist(), strict=True)
-        return [stored[number][row] for number, row in pairs]
+        return self.cache.keys(self.record.name)
 
     @cached_property
     def valid(self) -> Bool[np.ndarray, "images"]:

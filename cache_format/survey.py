@@ -72,7 +72,7 @@ def survey(path: CachePath, request: CacheRequest) -> Survey:
         CacheError: the folder holds something else.
         LosaError: two splits contradict each other about a label.
     """
-    _refuse_foreign(path, request)
+    refuse_foreign(path, request.store, request.features)
     exists = (path / MANIFEST_NAME).exists()
     if exists:
         manifest = Manifest.read(path)
@@ -173,20 +173,24 @@ def _replay(
     return replayed
 
 
-def _refuse_foreign(path: CachePath, request: CacheRequest) -> None:
-    """Refuse to write among somebody's files."""
+def refuse_foreign(path: CachePath, store: StoreName, features: FeatureIdentity) -> None:
+    """Refuse to write among somebody's files.
+
+    Raises:
+        CacheError: the folder holds something else than a cache, or shards of other features.
+    """
     if not path.exists() or (path / MANIFEST_NAME).exists():
         return
     if not path.is_dir():
         raise CacheError(f"{path} is a file, not the folder of a cache. {_ADVICE}")
-    root = make_store(request.store).root
+    root = make_store(store).root
     ours = {LOCK_NAME, root, MANIFEST_NAME + TEMPORARY_SUFFIX}
     foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if foreign:
         raise CacheError(f"{path} is not a cache and not empty (it holds {foreign[0]!r}). {_ADVICE}")
-    for record in orphaned_records(path, request.store):
+    for record in orphaned_records(path, store):
         try:
-            belongs = unseal(record.read_bytes(), record).get("features_sha256") == request.features.sha256
+            belongs = unseal(record.read_bytes(), record).get("features_sha256") == features.sha256
         except CorruptCache:
             continue
         if not belongs:

@@ -12,6 +12,7 @@ import numpy as np
 
 from losa.cache_format.arrays import publish_files, record_of
 from losa.cache_format.contents import Placement
+from losa.cache_format.copies import CacheContents
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.lock import writer_lock
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest, Segment
@@ -28,15 +29,20 @@ _log = logging.getLogger(__name__)
 class CacheWriter:
     """The one writer of a cache. Use as a context manager: it holds the cache's lock."""
 
-    def __init__(self, path: CachePath, request: CacheRequest, constants: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self,
+        path: CachePath,
+        request: CacheRequest | CacheContents,
+        constants: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Create the cache at ``path``, or open it to resume or to add splits.
 
         Small files that are damaged are written again, if the request says what was in them.
 
         Args:
             path: folder of the cache.
-            request: what it is to be and to hold.
-            constants: the arrays whose hashes stand in the request's features.
+            request: what it is to be and to hold: splits to be placed, or the contents of another cache.
+            constants: the arrays whose hashes stand in the request's features; contents have their own.
 
         Raises:
             IdentityMismatch: the cache is of other features, labels or images.
@@ -44,14 +50,20 @@ class CacheWriter:
             CacheError: the folder holds something else.
         """
         self.path = path
+
+        def look() -> Survey:
+            return survey(path, request) if isinstance(request, CacheRequest) else request.survey(path)
+
+        if isinstance(request, CacheContents):
+            constants = request.constants
         if not (path / MANIFEST_NAME).exists():
-            survey(path, request)  # before anything is made: a refused folder stays as it is
+            look()  # before anything is made: a refused folder stays as it is
         make_folder(path)
         self._lock = writer_lock(path)
         try:
-            surveyed = survey(path, request)
+            surveyed = look()
             self._requested = surveyed.segments
-            self.manifest = self._write_small_files(surveyed, constants)
+            self.manifest = self._write_small_files(surveyed, constants or {})
         except BaseException:
             self._lock.release()
             raise

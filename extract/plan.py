@@ -9,6 +9,7 @@ from losa.cache_format import LosaError, Segment
 from losa.cache_format.paths import CachePath
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.survey import Survey
+from losa.cache_format.units import readable
 
 HEADROOM = 1.01
 """Free space asked for, relative to the bytes of the shards: records and metadata come on top."""
@@ -82,17 +83,3 @@ def _free_bytes(cache: CachePath) -> int | None:
     there = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     statistics = os.statvfs(there)
     return statistics.f_bavail * statistics.f_frsize
-
-
-def readable(count: int) -> str:
-    """A number of bytes for people, in powers of 1000.
-
-    >>> readable(1_815_552)
-    '1.8 MB'
-    """
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

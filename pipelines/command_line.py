@@ -1,7 +1,6 @@
 """What all commands share: Hydra underneath, plain words and honest exit codes on top."""
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from losa.cache_format import LosaError
 from losa.cache_format.suggestions import nearest
+from losa.pipelines.messages import for_people
 
 Config = TypeVar("Config")
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
             with contextlib.chdir(HydraConfig.get().runtime.cwd):
                 return task(composed)
         except (LosaError, OSError) as error:
-            message = _for_people(error)
+            message = for_people(error)
             if message is None:
                 raise
             if HydraConfig.get().mode is not RunMode.MULTIRUN:
@@ -85,7 +85,7 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
             raise
         sys.exit(f"error: {explain(error, option_names(schema))}")
     except OSError as error:
-        message = _for_people(error)
+        message = for_people(error)
         if wants_traceback or message is None:
             raise
         sys.exit(f"error: {message}")
@@ -97,17 +97,6 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
             os.environ.pop(_FULL_ERROR, None)
     if failures:
         sys.exit("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *failures]))
-
-
-def _for_people(error: Exception) -> str | None:
-    """The message of an error that is not a bug of ours, in one paragraph."""
-    if isinstance(error, LosaError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return str(error.strerror)  # a write names no file
-    return None
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:

@@ -27,6 +27,7 @@ from losa.cache_format import (
 )
 from losa.cache_format.codecs import code_layout, needs_calibration
 from losa.cache_format.commit import SOURCE_HASH_BYTES
+from losa.cache_format.compressors import CompressorName
 from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
 from losa.cache_format.identity import (
     BackboneIdentity,
@@ -37,7 +38,6 @@ from losa.cache_format.identity import (
     TokenLayout,
     hash_array,
 )
-from losa.cache_format.compressors import CompressorName
 from losa.cache_format.keys import read_keys
 from losa.cache_format.shard_writer import ShardWriter
 from losa.cache_format.stores import StoreName

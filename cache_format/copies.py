@@ -1,0 +1,90 @@
+"""A cache stated in full, segment by segment, so that another one can be made to hold the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from losa.cache_format.contents import Placement
+from losa.cache_format.errors import IdentityMismatch
+from losa.cache_format.identity import differences
+from losa.cache_format.index import read_index
+from losa.cache_format.manifest import MANIFEST_NAME, Manifest
+from losa.cache_format.paths import CachePath
+from losa.cache_format.reader import Cache
+from losa.cache_format.small_files import damaged_files
+from losa.cache_format.survey import Survey, refuse_foreign, stored_segments
+
+_ADVICE = "Choose another destination, or remove this one."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheContents:
+    """All of a cache but its shards."""
+
+    manifest: Manifest
+    """What it is to say; its records of small files are made anew."""
+    placement: Placement
+    """Its segments and indices."""
+    constants: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, cache: Cache) -> "CacheContents":
+        """The contents of an open cache.
+
+        Raises:
+            CorruptCache: keys, labels or an index are damaged.
+        """
+        manifest = cache.manifest
+        return cls(
+            manifest=manifest,
+            placement=Placement(
+                segments=tuple(stored_segments(cache.path, manifest)),
+                indices={record.name: read_index(cache.path, manifest, record) for record in manifest.splits},
+            ),
+            constants=cache.constants,
+        )
+
+    def survey(self, path: CachePath) -> Survey:
+        """Compare with what stands at ``path``: nothing, or the same contents.
+
+        Raises:
+            IdentityMismatch: another cache.
+            CacheError: something else.
+        """
+        wanted = self.manifest
+        refuse_foreign(path, wanted.store, wanted.features)
+        names = frozenset(segment.name for segment in wanted.segments)
+        if not (path / MANIFEST_NAME).exists():
+            return Survey(
+                manifest=_without_files(wanted),
+                exists=False,
+                placement=self.placement,
+                restored=_NOTHING,
+                damaged={},
+                segments=names,
+            )
+        existing = Manifest.read(path)
+        found = differences(_comparable(wanted), _comparable(existing))
+        if found:
+            raise IdentityMismatch(path, found, _ADVICE)
+        return Survey(
+            manifest=existing,
+            exists=True,
+            placement=_NOTHING,
+            restored=self.placement,
+            damaged=damaged_files(path, existing),
+            segments=names,
+        )
+
+
+_NOTHING = Placement(segments=(), indices={})
+
+
+def _without_files(manifest: Manifest) -> Manifest:
+    return replace(manifest, files={})
+
+
+def _comparable(manifest: Manifest) -> dict[str, object]:
+    content = manifest.to_json()
+    return {name: value for name, value in content.items() if name not in ("files", "provenance")}

@@ -1,0 +1,1 @@
+"""losa-cache: looking at caches, checking, mending, joining and re-coding them."""

@@ -1,0 +1,155 @@
+"""losa-cache: the command."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, cast, get_args
+
+import click
+import typer
+from rich.console import Console
+
+from losa.cache_format import Cache, CacheError
+from losa.cache_format.compressors import CompressorName
+from losa.cache_format.identity import CodecName
+from losa.cache_format.paths import cache_folder
+from losa.cache_format.progress import progress_bar
+from losa.cache_format.sites import SiteSelection
+from losa.cache_format.stores import StoreName
+from losa.pipelines.cache.drop import drop_cache, drop_splits, droppable
+from losa.pipelines.cache.info import describe, render
+from losa.pipelines.cache.merge import merge as merge_caches
+from losa.pipelines.tool import make_tool, run_tool
+
+tool = make_tool(
+    "Look at caches of activations, check and mend them, join them, write them again in another form. "
+    "A cache is a folder or a URL such as s3://bucket/folder."
+)
+
+CachePlace = Annotated[str, typer.Argument(metavar="CACHE", help="folder or URL of a cache")]
+Target = Annotated[
+    str, typer.Option("--to", metavar="CACHE", help="folder or URL of the cache to be written")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
+
+
+def _choice(literal: Any) -> click.Choice[str]:
+    return click.Choice(list(get_args(literal)))
+
+
+@tool.command()
+def info(cache: CachePlace, as_json: AsJson = False) -> None:
+    """Tell what a cache is and holds: identity, splits, bytes, signal-to-noise ratio of every site."""
+    told = describe(Cache(cache))
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        Console(soft_wrap=True).print(render(told), highlight=False)
+
+
+@tool.command()
+def merge(
+    sources: Annotated[list[str], typer.Argument(metavar="CACHE...", help="caches of one identity")],
+    to: Target,
+) -> None:
+    """Join caches that hold other splits, or other shards of the same splits.
+
+    Shards are copied as they are, and checked on the way. What stands at the destination is kept: the same
+    command goes on after an interruption.
+    """
+    with _shards("merging") as progress:
+        done = merge_caches([Cache(source) for source in sources], cache_folder(to), progress)
+    print(f"{to}: {done.copied} shards copied{_missing(done.missing)}")
+
+
+@tool.command()
+def convert(
+    cache: CachePlace,
+    to: Target,
+    store: Annotated[str | None, typer.Option(click_type=_choice(StoreName), help="other store")] = None,
+    codec: Annotated[str | None, typer.Option(click_type=_choice(CodecName), help="other codec")] = None,
+    compressor: Annotated[
+        str | None,
+        typer.Option(click_type=click.Choice([*get_args(CompressorName), "none"]), help="other compressor"),
+    ] = None,
+    sites: Annotated[
+        str | None, typer.Option(help="fewer sites: a number (evenly spaced), or names joined by commas")
+    ] = None,
+) -> None:
+    """Write a cache again: in another store, with another codec or compressor, with fewer sites.
+
+    With the same codec, codes are copied bit by bit. With another one they are decoded and encoded again;
+    what both lose adds up, and `info` shows it. The same command goes on after an interruption.
+    """
+    from losa.pipelines.cache.convert import Conversion  # torch, which the other commands can do without
+
+    conversion = Conversion(
+        store=cast(StoreName | None, store),
+        codec=cast(CodecName | None, codec),
+        compressor=None if compressor == "none" else cast(CompressorName | None, compressor),
+        uncompressed=compressor == "none",
+        sites=None if sites is None else _sites(sites),
+    )
+    with _shards("converting") as progress:
+        done = conversion.run(Cache(cache), cache_folder(to), progress)
+    print(f"{to}: {done.written} shards written{_missing(done.missing)}")
+
+
+@tool.command()
+def drop(
+    cache: CachePlace,
+    splits: Annotated[list[str] | None, typer.Argument(metavar="[SPLIT]...", help="splits to drop")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="the whole cache")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Remove splits, with the images that no other split has; or a whole cache."""
+    folder = cache_folder(cache)
+    if bool(splits) == everything:
+        raise CacheError("name the splits to drop, or --all for the whole cache")
+    if everything:
+        opened = Cache(folder)
+        images = sum(segment.images for segment in opened.manifest.segments)
+        _ask(yes, f"remove {folder} with its {images:,} images?")
+        drop_cache(folder)
+        print(f"{folder} is removed")
+        return
+    assert splits is not None, "splits were named"
+    _, segments = droppable(folder, splits)
+    gone = ", ".join(segments) or "none"
+    _ask(yes, f"drop {', '.join(splits)} from {folder}? Segments whose images go with it: {gone}")
+    drop_splits(folder, splits)
+    print(f"{folder}: {', '.join(splits)} dropped; segments removed: {gone}")
+
+
+def main() -> None:
+    """Entry point."""
+    run_tool(tool)
+
+
+def _sites(text: str) -> SiteSelection:
+    return [int(part) if part.isdigit() else part for part in text.split(",")]
+
+
+def _missing(shards: int) -> str:
+    if not shards:
+        return ""
+    return f"; {shards} are missing there: the losa-extract command that made the source can make them"
+
+
+def _ask(yes: bool, question: str) -> None:
+    if not yes:
+        typer.confirm(question, abort=True)
+
+
+@contextmanager
+def _shards(description: str) -> Iterator[Callable[[int, int], None]]:
+    bar = progress_bar(0, description, "shards", leave=False)
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield progress
+    finally:
+        bar.close()

@@ -1,0 +1,204 @@
+"""A cache written again: in another store, with another codec or compressor, or with fewer sites."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from losa.cache_format import (
+    Cache,
+    CacheError,
+    CacheWriter,
+    Calibration,
+    LosaError,
+    Segment,
+    SiteStatistics,
+)
+from losa.cache_format.codecs import needs_calibration
+from losa.cache_format.commit import Commit
+from losa.cache_format.compressors import CompressorName
+from losa.cache_format.constants import CENTRE, SPREAD, calibration_of
+from losa.cache_format.copies import CacheContents
+from losa.cache_format.device_codecs import DeviceCodec
+from losa.cache_format.identity import CodecName, hash_array
+from losa.cache_format.keys import read_keys
+from losa.cache_format.paths import CachePath
+from losa.cache_format.shard_writer import ShardWriter
+from losa.cache_format.sites import SiteSelection, select_sites
+from losa.cache_format.stores import StoreName
+from losa.extract.calibration import calibrate_from, sample_keys
+from losa.extract.encoding import encode
+from losa.pipelines.cache.shards import BATCH, committed, row_reader, shard_batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """What a conversion did."""
+
+    written: int
+    """Shards written by this run."""
+    missing: int
+    """Shards that the source does not have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What is to be different in the copy; None leaves a thing as it is."""
+
+    store: StoreName | None = None
+    codec: CodecName | None = None
+    compressor: CompressorName | None = None
+    uncompressed: bool = False
+    """Take the compressor away."""
+    sites: SiteSelection | None = None
+
+    def run(self, source: Cache, destination: CachePath, progress: Callable[[int, int], None]) -> Converted:
+        """Write the copy; what an interrupted run has written is kept.
+
+        With the same codec, codes are copied bit by bit. Otherwise they are decoded and encoded again; from
+        a float32 cache that gives what extraction with the new codec would have given on this machine.
+
+        Args:
+            source: an open cache.
+            destination: folder of the copy.
+            progress: called with the number of shards done and of all.
+
+        Raises:
+            IdentityMismatch: the destination holds another cache.
+            NonFiniteActivations: values do not fit the new codec.
+            CorruptCache: the source is damaged.
+        """
+        if source.path == destination:
+            raise CacheError(f"{destination}: a cache cannot be converted in place; name another destination")
+        contents = self._contents(source)
+        sites = contents.manifest.features.group.sites
+        same = contents.manifest.features.codec == source.manifest.features.codec
+        write = _copying(source, sites) if same else _recoding(source, contents, sites)
+        with CacheWriter(destination, contents) as writer:
+            missing = writer.missing()
+            records = {segment.name: committed(source, segment) for segment in source.manifest.segments}
+            todo = [(segment, shard) for segment, shard in missing if shard in records[segment.name]]
+            for done, (segment, shard) in enumerate(todo):
+                progress(done, len(todo))
+                with writer.shard(segment, shard) as out:
+                    write(out, segment, records[segment.name][shard])
+            progress(len(todo), len(todo))
+        return Converted(written=len(todo), missing=len(missing) - len(todo))
+
+    def _contents(self, source: Cache) -> CacheContents:
+        manifest = source.manifest
+        features = manifest.features
+        sites = source.sites if self.sites is None else select_sites(self.sites, source.sites)
+        codec = features.codec if self.codec is None else self.codec
+        constants = {name: array for name, array in source.constants.items() if name not in (CENTRE, SPREAD)}
+        if codec == features.codec:
+            calibration = source.calibration(sites)
+        else:
+            calibration = _calibrate(source, sites) if needs_calibration(codec) else None
+        if calibration is not None:
+            constants |= {CENTRE: calibration.centre, SPREAD: calibration.spread}
+        changed = replace(
+            features,
+            site_groups=(replace(features.group, sites=sites),),
+            codec=codec,
+            constants={name: hash_array(array) for name, array in constants.items()},
+        )
+        compressor = manifest.compressor if self.compressor is None else self.compressor
+        provenance = dict(manifest.provenance)
+        if codec != features.codec:
+            provenance["converted_from"] = features.codec
+        contents = CacheContents.of(source)
+        return replace(
+            contents,
+            manifest=replace(
+                manifest,
+                features=changed,
+                store=manifest.store if self.store is None else self.store,
+                compressor=None if self.uncompressed else compressor,
+                provenance=provenance,
+            ),
+            constants=constants,
+        )
+
+
+_Write = Callable[[ShardWriter, Segment, Commit], None]
+"""Fills a shard from the segment and record of the source."""
+
+
+def _copying(source: Cache, sites: tuple[str, ...]) -> _Write:
+    """Takes codes over as they are."""
+
+    def write(out: ShardWriter, segment: Segment, commit: Commit) -> None:
+        statistics = _of_sites(source, commit, sites)
+        for codes, outcomes in shard_batches(source, segment, commit, sites):
+            out.append(codes, outcomes, statistics)
+            statistics = []  # they are of the whole shard
+
+    return write
+
+
+def _recoding(source: Cache, contents: CacheContents, sites: tuple[str, ...]) -> _Write:
+    """Decodes codes and encodes them with another codec."""
+    old = DeviceCodec(source.manifest.features.codec, source.calibration(sites))
+    group = contents.manifest.features.group
+    nothing = torch.empty(0, len(sites), group.tokens.count, group.width)
+    new = DeviceCodec(contents.manifest.features.codec, calibration_of(contents.constants))
+
+    def write(out: ShardWriter, segment: Segment, commit: Commit) -> None:
+        errors = np.zeros(len(sites))
+        for codes, outcomes in shard_batches(source, segment, commit, sites):
+            recoded, measured = encode(new, old.decode(old.to_device(codes)), sites)
+            out.append(recoded, outcomes, [])
+            errors += [site.error_sum_squares for site in measured] or 0.0
+        # Against the backbone's activations: the errors of both codecs, which are independent, add up.
+        statistics = [
+            replace(site, error_sum_squares=site.error_sum_squares + float(error))
+            for site, error in zip(_of_sites(source, commit, sites), errors, strict=True)
+        ]
+        out.append(new.encode(nothing).to_host(), [], statistics)
+
+    return write
+
+
+def _of_sites(source: Cache, commit: Commit, sites: tuple[str, ...]) -> list[SiteStatistics]:
+    return [commit.statistics[source.sites.index(site)] for site in sites]
+
+
+def _calibrate(source: Cache, sites: tuple[str, ...]) -> Calibration:
+    """From the same sample that extraction takes.
+
+    Raises:
+        LosaError: images of the sample are not extracted.
+    """
+    places = {
+        key: (segment, row)
+        for segment in source.manifest.segments
+        for row, key in enumerate(read_keys(source.path, source.manifest, segment))
+    }
+    keys = [key for record in source.manifest.splits for key in source.keys(record.name)]
+    sample = sample_keys(keys)
+    codec = DeviceCodec(source.manifest.features.codec, source.calibration(sites))
+
+    def activations() -> Iterator[torch.Tensor]:
+        for segment in source.manifest.segments:
+            rows = [places[key][1] for key in sample if places[key][0] is segment]
+            if not rows:
+                continue
+            records = committed(source, segment)
+            if any(row // segment.rows_per_shard not in records for row in rows):
+                raise LosaError(
+                    f"{source.path}: the codec is calibrated on {len(sample)} images spread over all splits, "
+                    "and some of them are not extracted yet: finish the extraction first"
+                )
+            valid = [row for row in rows if not _invalid(segment, records, row)]
+            read = row_reader(source, segment, valid, sites)
+            for start in range(0, len(valid), BATCH):
+                yield codec.decode(codec.to_device(read(valid[start : start + BATCH])))
+
+    return calibrate_from(activations(), sites)
+
+
+def _invalid(segment: Segment, records: dict[int, Commit], row: int) -> bool:
+    shard, position = divmod(row, segment.rows_per_shard)
+    return str(position) in records[shard].invalid

@@ -1,0 +1,91 @@
+"""Takes splits out of a cache."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from losa.cache_format import CacheError, Manifest
+from losa.cache_format.index import read_index
+from losa.cache_format.lock import writer_lock
+from losa.cache_format.manifest import MANIFEST_NAME
+from losa.cache_format.paths import CachePath
+
+
+def droppable(path: CachePath, splits: Sequence[str]) -> tuple[Manifest, list[str]]:
+    """What a cache would be without some splits.
+
+    Returns:
+        The new manifest, and the names of the segments that no other split needs.
+
+    Raises:
+        CacheError: there is no such split, or none would be left.
+    """
+    manifest = Manifest.read(path)
+    for name in splits:
+        manifest.split(name)
+    kept = tuple(record for record in manifest.splits if record.name not in splits)
+    if not kept:
+        raise CacheError(f"{path}: no split would be left; losa-cache drop --all removes the whole cache")
+    needed = {
+        int(number) for record in kept for number in np.unique(read_index(path, manifest, record)[:, 0])
+    }
+    segments = tuple(segment for segment in manifest.segments if segment.number in needed)
+    gone = [segment.name for segment in manifest.segments if segment.number not in needed]
+    folders = tuple(f"{folder}/" for folder in _folders(manifest, splits, gone))
+    files = {name: record for name, record in manifest.files.items() if not name.startswith(folders)}
+    return replace(manifest, splits=kept, segments=segments, files=files), gone
+
+
+def drop_splits(path: CachePath, splits: Sequence[str]) -> None:
+    """Take splits out of a cache, and the images that no other split has.
+
+    The manifest changes first: killed in between, the cache is whole, and `losa-cache repair` removes what
+    is left over.
+
+    Raises:
+        CacheError: as of `droppable`.
+        CacheInUse: another process is writing to the cache.
+    """
+    lock = writer_lock(path)
+    try:
+        manifest, segments = droppable(path, splits)
+        manifest.write(path)
+        for folder in _folders(manifest, splits, segments):
+            _remove(path / folder)
+    finally:
+        lock.release()
+
+
+def drop_cache(path: CachePath) -> None:
+    """Remove a whole cache, its manifest first.
+
+    Raises:
+        CacheError: there is no cache.
+        CacheInUse: another process is writing to it.
+    """
+    manifest = Manifest.read(path)
+    lock = writer_lock(path)
+    try:
+        (path / MANIFEST_NAME).unlink()
+        _remove(path / manifest.arrays)
+    finally:
+        lock.release()
+    if isinstance(path, Path):
+        _remove(path)
+
+
+def _folders(manifest: Manifest, splits: Sequence[str], segments: Sequence[str]) -> list[str]:
+    return [
+        *(f"{manifest.arrays}/splits/{name}" for name in splits),
+        *(f"{manifest.arrays}/segments/{name}" for name in segments),
+    ]
+
+
+def _remove(folder: CachePath) -> None:
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=not folder.exists())
+    elif folder.exists():
+        folder.fs.rm(folder.path, recursive=True)

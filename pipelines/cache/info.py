@@ -1,0 +1,154 @@
+"""What a cache is and holds, as numbers and as text."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+
+from losa.cache_format import Cache, SiteStatistics
+from losa.cache_format.commit import Commit
+from losa.cache_format.index import read_index
+from losa.cache_format.units import readable
+from losa.pipelines.cache.shards import committed
+
+
+def describe(cache: Cache) -> dict[str, Any]:
+    """All that ``losa-cache info`` tells, as JSON values. Sizes are in bytes, SNR in dB.
+
+    Raises:
+        CorruptCache: a record or an index is damaged.
+    """
+    manifest = cache.manifest
+    features = manifest.features
+    records = {segment.number: committed(cache, segment) for segment in manifest.segments}
+    commits = [commit for shards in records.values() for commit in shards.values()]
+    return {
+        "path": str(cache.path),
+        "version": manifest.version,
+        "dataset": manifest.dataset,
+        "store": manifest.store,
+        "compressor": manifest.compressor,
+        "codec": features.codec,
+        "backbone": features.backbone.name,
+        "weights_sha256": features.backbone.weights_sha256,
+        "features_sha256": features.sha256,
+        "compute_dtype": features.compute_dtype,
+        "input_size": list(features.preprocessing.input_size),
+        "tokens": features.group.tokens.count,
+        "width": features.group.width,
+        "image_bytes": _image_bytes(commits),
+        "bytes": sum(record.bytes for commit in commits for record in commit.files.values()),
+        "images": sum(segment.images for segment in manifest.segments),
+        "labels": [{"name": column.name, "num_classes": column.num_classes} for column in manifest.labels],
+        "splits": [_split(cache, name, records) for name in (record.name for record in manifest.splits)],
+        "segments": [
+            {
+                "name": segment.name,
+                "images": segment.images,
+                "shards": segment.shards,
+                "committed": len(records[segment.number]),
+            }
+            for segment in manifest.segments
+        ],
+        "sites": [
+            _site(site, [commit.statistics[index] for commit in commits])
+            for index, site in enumerate(cache.sites)
+        ],
+        "provenance": dict(manifest.provenance),
+    }
+
+
+def _image_bytes(commits: list[Commit]) -> float | None:
+    """Mean bytes of an image on disk, checksums and padding included."""
+    rows = sum(commit.rows for commit in commits)
+    stored = sum(record.bytes for commit in commits for record in commit.files.values())
+    return stored / rows if rows else None
+
+
+def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> dict[str, Any]:
+    manifest = cache.manifest
+    index = read_index(cache.path, manifest, manifest.split(name))
+    per_shard = {segment.number: segment.rows_per_shard for segment in manifest.segments}
+    there = unreadable = 0
+    size = 0.0
+    for number in np.unique(index[:, 0]).tolist():
+        shards, rows = np.divmod(index[index[:, 0] == number, 1], per_shard[number])
+        for shard in np.unique(shards).tolist():
+            commit = records[number].get(shard)
+            if commit is None:
+                continue
+            mine = rows[shards == shard]
+            there += len(mine)
+            unreadable += len({str(row) for row in mine.tolist()} & commit.invalid.keys())
+            size += len(mine) / commit.rows * sum(record.bytes for record in commit.files.values())
+    return {
+        "name": name,
+        "images": len(index),
+        "extracted": there,
+        "unreadable": unreadable,
+        "bytes": round(size),
+    }
+
+
+def _site(name: str, parts: list[SiteStatistics]) -> dict[str, Any]:
+    if not any(part.count for part in parts):
+        return {"name": name, "minimum": None, "maximum": None, "rms": None, "snr_db": None}
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    snr = total.snr_db
+    return {
+        "name": name,
+        "minimum": total.minimum,
+        "maximum": total.maximum,
+        "rms": total.rms,
+        "snr_db": snr if np.isfinite(snr) else None,
+    }
+
+
+def render(info: dict[str, Any]) -> Group:
+    """The same for people."""
+    facts = Table.grid(padding=(0, 2))
+    height, width = info["input_size"][1:]
+    coded = info["codec"] if info["compressor"] is None else f"{info['codec']}, {info['compressor']}"
+    mean = "" if info["image_bytes"] is None else f", {readable(round(info['image_bytes']))} an image"
+    for name, value in (
+        ("cache", f"{info['path']} (format version {info['version']}, store {info['store']})"),
+        ("data set", f"{info['dataset']}, {info['images']:,} images stored"),
+        ("backbone", f"{info['backbone']}, weights {info['weights_sha256'][:12]}, {height} x {width} pixels"),
+        ("activations", f"{len(info['sites'])} sites x {info['tokens']} tokens x {info['width']} channels"),
+        ("codec", f"{coded}; {readable(info['bytes'])}{mean}"),
+        ("identity", info["features_sha256"]),
+        (
+            "labels",
+            ", ".join(f"{one['name']} ({one['num_classes']} classes)" for one in info["labels"]) or "none",
+        ),
+        (
+            "made with",
+            ", ".join(f"{name} {value}" for name, value in info["provenance"].items()) or "unknown",
+        ),
+    ):
+        facts.add_row(name, str(value))
+    splits = Table(title="splits (they may share images)", title_justify="left")
+    for heading in ("split", "images", "extracted", "unreadable", "bytes"):
+        splits.add_column(heading, justify="left" if heading == "split" else "right")
+    for split in info["splits"]:
+        splits.add_row(
+            split["name"],
+            f"{split['images']:,}",
+            f"{split['extracted']:,}",
+            f"{split['unreadable']:,}",
+            readable(split["bytes"]),
+        )
+    sites = Table(title="sites", title_justify="left")
+    for heading in ("site", "minimum", "maximum", "rms", "SNR of the codec"):
+        sites.add_column(heading, justify="left" if heading == "site" else "right")
+    for site in info["sites"]:
+        if site["rms"] is None:
+            sites.add_row(site["name"], *["-"] * 4)
+            continue
+        snr = "lossless" if site["snr_db"] is None else f"{site['snr_db']:.1f} dB"
+        numbers = (f"{site[name]:.4g}" for name in ("minimum", "maximum", "rms"))
+        sites.add_row(site["name"], *numbers, snr)
+    return Group(facts, "", splits, "", sites)
