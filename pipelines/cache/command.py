@@ -3,9 +3,8 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Literal
 
-import click
 import typer
 from rich.console import Console
 
@@ -31,10 +30,6 @@ Target = Annotated[
     str, typer.Option("--to", metavar="CACHE", help="folder or URL of the cache to be written")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
-
-
-def _choice(literal: Any) -> click.Choice[str]:
-    return click.Choice(list(get_args(literal)))
 
 
 @tool.command()
@@ -66,11 +61,11 @@ def merge(
 def convert(
     cache: CachePlace,
     to: Target,
-    store: Annotated[str | None, typer.Option(click_type=_choice(StoreName), help="other store")] = None,
-    codec: Annotated[str | None, typer.Option(click_type=_choice(CodecName), help="other codec")] = None,
+    store: Annotated[StoreName | None, typer.Option(help="other store")] = None,
+    codec: Annotated[CodecName | None, typer.Option(help="other codec")] = None,
     compressor: Annotated[
-        str | None,
-        typer.Option(click_type=click.Choice([*get_args(CompressorName), "none"]), help="other compressor"),
+        Literal[CompressorName, "none"] | None,
+        typer.Option(help="other compressor; none takes it away"),
     ] = None,
     sites: Annotated[
         str | None, typer.Option(help="fewer sites: a number (evenly spaced), or names joined by commas")
@@ -84,9 +79,9 @@ def convert(
     from losa.pipelines.cache.convert import Conversion  # torch, which the other commands can do without
 
     conversion = Conversion(
-        store=cast(StoreName | None, store),
-        codec=cast(CodecName | None, codec),
-        compressor=None if compressor == "none" else cast(CompressorName | None, compressor),
+        store=store,
+        codec=codec,
+        compressor=None if compressor == "none" else compressor,
         uncompressed=compressor == "none",
         sites=None if sites is None else _sites(sites),
     )

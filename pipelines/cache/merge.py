@@ -127,8 +127,8 @@ def _refuse_other(first: Cache, cache: Cache) -> None:
         raise IdentityMismatch(
             cache.path,
             found,
-            f"Only caches of one identity can be merged ({first.path} is the first). If their calibration is all "
-            "that differs, they were calibrated on different images: convert both to one codec without "
+            f"Only caches of one identity can be merged ({first.path} is the first). If their calibration "
+            "is all that differs, they were calibrated on other images: convert both to a codec without "
             "calibration (losa-cache convert --codec bfloat16), or extract all splits with one command.",
         )
 
