@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt
-from numcodecs import Blosc, Zstd  # type: ignore[import-untyped]
+from numcodecs import Blosc, Zstd
 from rich.table import Table
 
 from losa.cache_format import Cache, Calibration, Codes, LosaError, calibrate, make_codec
