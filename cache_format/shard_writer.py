@@ -25,7 +25,7 @@ class ShardWriter:
         self._file = _Checksummed(file)
         self._files = files
         self._shard = shard
-        self._stream = files.store.stream(self._file, files.geometry, shard)  # type: ignore[arg-type]
+        self._stream = files.store.stream(self._file, files.geometry, shard)
         self._expected = len(files.segment.rows(shard))
         self._checksums: list[int] = []
         self._scales: list[np.ndarray] = []

@@ -1,7 +1,7 @@
 """What a store has to answer, and the words in which it answers."""
 
 from dataclasses import dataclass
-from typing import Annotated, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -114,6 +114,14 @@ class FinishedShard(NamedTuple):
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
+class ByteSink(Protocol):
+    """What is written to from beginning to end."""
+
+    def write(self, data: Any, /) -> int:
+        """Write a buffer."""
+
+
+@runtime_checkable  # as above
 class ShardStream(Protocol):
     """Takes the rows of one shard and streams them into its main file."""
 
@@ -160,5 +168,5 @@ class Store(Protocol):
     def shard_bytes(self, geometry: ShardGeometry, shard: int) -> int:
         """Bytes of a shard's files; with a compressor, what they have at most."""
 
-    def stream(self, file: BinaryIO, geometry: ShardGeometry, shard: int) -> ShardStream:
+    def stream(self, file: ByteSink, geometry: ShardGeometry, shard: int) -> ShardStream:
         """Begin a shard."""

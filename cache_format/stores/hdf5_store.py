@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -20,6 +20,7 @@ from jaxtyping import Shaped
 from losa.cache_format.compressors import Compressor
 from losa.cache_format.stores.base import (
     CHUNK_RECORD,
+    ByteSink,
     Chunked,
     FinishedShard,
     ShardGeometry,
@@ -80,7 +81,7 @@ class Hdf5Store:
         image = geometry.image_bytes if compressor is None else compressor.bound(geometry.image_bytes)
         return 4096 + geometry.rows(shard) * (image + geometry.sites * geometry.site_scale_bytes)
 
-    def stream(self, file: BinaryIO, geometry: ShardGeometry, shard: int) -> ShardStream:
+    def stream(self, file: ByteSink, geometry: ShardGeometry, shard: int) -> ShardStream:
         """Begin a shard file."""
         (name,) = self.shard_files(geometry, shard)
         if geometry.compression is None:
@@ -91,7 +92,7 @@ class Hdf5Store:
 class ContiguousShard:
     """head, codes row after row, scales."""
 
-    def __init__(self, file: BinaryIO, geometry: ShardGeometry, rows: int, name: str) -> None:
+    def __init__(self, file: ByteSink, geometry: ShardGeometry, rows: int, name: str) -> None:
         self._file = file
         self._geometry = geometry
         self._name = name
@@ -115,7 +116,7 @@ class ContiguousShard:
 class CompressedShard:
     """Holds the compressed rows of the shard until the library can compose the file in memory."""
 
-    def __init__(self, file: BinaryIO, geometry: ShardGeometry, rows: int, name: str) -> None:
+    def __init__(self, file: ByteSink, geometry: ShardGeometry, rows: int, name: str) -> None:
         self._file = file
         self._geometry = geometry
         self._rows = rows

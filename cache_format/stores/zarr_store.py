@@ -6,7 +6,7 @@ because a shard must be streamed. Any zarr reader opens the result.
 
 import json
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from crc32c import crc32c
@@ -14,6 +14,7 @@ from jaxtyping import Shaped
 
 from losa.cache_format.stores.base import (
     CHUNK_RECORD,
+    ByteSink,
     Chunked,
     FinishedShard,
     ShardGeometry,
@@ -117,7 +118,7 @@ class ZarrStore:
         scales = geometry.rows_per_shard * geometry.sites * geometry.site_scale_bytes
         return codes + (scales + CHECKSUM_BYTES if scales else 0)
 
-    def stream(self, file: BinaryIO, geometry: ShardGeometry, shard: int) -> "ZarrShard":
+    def stream(self, file: ByteSink, geometry: ShardGeometry, shard: int) -> "ZarrShard":
         """Begin a zarr shard."""
         return ZarrShard(file, geometry, *self.shard_files(geometry, shard))
 
@@ -126,7 +127,7 @@ class ZarrShard:
     """chunk, crc32c, chunk, crc32c, ..., index, crc32c of the index."""
 
     def __init__(
-        self, file: BinaryIO, geometry: ShardGeometry, codes_file: str, scales_file: str | None = None
+        self, file: ByteSink, geometry: ShardGeometry, codes_file: str, scales_file: str | None = None
     ) -> None:
         self._file = file
         self._geometry = geometry

@@ -138,13 +138,15 @@ def _ask(yes: bool, question: str) -> None:
 
 @contextmanager
 def _shards(description: str) -> Iterator[Callable[[int, int], None]]:
-    bar = progress_bar(0, description, "shards", leave=False)
+    bar = None
 
     def progress(done: int, total: int) -> None:
-        bar.total = total
+        nonlocal bar
+        bar = progress_bar(total, description, "shards", leave=False) if bar is None else bar
         bar.update(done - bar.n)
 
     try:
         yield progress
     finally:
-        bar.close()
+        if bar is not None:
+            bar.close()

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from losa.cache_format import Cache
+from losa.pipelines.cache.info import describe
+
+
+def test_for_people_and_as_json(tiny, command, tmp_path):
+    tiny.Recipe(unreadable=frozenset(["train/01.jpg"])).write(tmp_path / "zoo")
+    told = command(tmp_path, "losa-cache", "info", "zoo")
+    assert (told.returncode, told.stderr) == (0, "")
+    for words in (
+        "vit_nano.none",
+        "3 sites x 4 tokens x 6 channels",
+        "int8",
+        "species (5 classes)",
+        "block.05",
+    ):
+        assert words in told.stdout
+    info = json.loads(command(tmp_path, "losa-cache", "info", "zoo", "--json").stdout)
+    assert info["store"] == "zarr"
+    assert info["compressor"] is None
+    assert [split["name"] for split in info["splits"]] == ["train", "val"]
+    assert info["splits"][0] | {"bytes": 0} == {
+        "name": "train",
+        "images": 7,
+        "extracted": 7,
+        "unreadable": 1,
+        "bytes": 0,
+    }
+    assert all(site["snr_db"] > 40 for site in info["sites"])
+    shards = (path for path in (tmp_path / "zoo").rglob("c.*") if path.parent.name in ("codes", "scales"))
+    assert info["bytes"] == sum(path.stat().st_size for path in shards)
+
+
+def test_an_unfinished_cache(tiny, tmp_path):
+    recipe = tiny.Recipe()
+    with recipe.open(tmp_path / "zoo") as writer:
+        segment, shard = writer.missing()[0]
+        recipe.write_shard(writer, segment, shard)
+    info = describe(Cache(tmp_path / "zoo"))
+    assert [split["extracted"] for split in info["splits"]] == [3, 0]
+    assert [(segment["shards"], segment["committed"]) for segment in info["segments"]] == [(3, 1), (2, 0)]
+
+
+@pytest.mark.parametrize("codec", ["float32", "int4"])
+def test_what_a_codec_loses(tiny, tmp_path, codec):
+    tiny.Recipe(codec=codec).write(tmp_path / "zoo")
+    decibels = [site["snr_db"] for site in describe(Cache(tmp_path / "zoo"))["sites"]]
+    if codec == "float32":
+        assert decibels == [None] * 3
+    else:
+        assert all(15 < value < 40 for value in decibels)
+
+
+def test_no_cache_there(command, tmp_path):
+    told = command(tmp_path, "losa-cache", "info", "nothing")
+    assert told.returncode == 1
+    assert told.stderr == "error: nothing is not a cache: it has no manifest.json\n"
