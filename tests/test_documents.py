@@ -89,6 +89,12 @@ def test_snippets_print_what_the_page_says(program: str, printed: str | None) ->
         assert [line.rstrip() for line in found.rstrip().splitlines()] == printed.rstrip().splitlines()
 
 
+def test_the_plain_reader_of_the_specification_reads_both_stores() -> None:
+    ((program, printed),) = [one for one in programs(ROOT / "docs/format.md") if "def unseal" in one[0]]
+    assert "import zarr" not in program
+    assert run(program.replace("zarr-int8", "hdf5-int8"), ROOT) == run(program, ROOT) == printed
+
+
 def test_pages_have_no_other_snippets() -> None:
     for page in PAGES:
         languages = re.findall(r"^```(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE)

@@ -8,8 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import h5py
+import hdf5plugin  # noqa: F401 -- registers the filters with h5py
 import numpy as np
 import pytest
+import zarr
 from crc32c import crc32c
 
 from losa.cache_format import Cache, CacheWriter, CorruptCache, Manifest
@@ -85,6 +88,57 @@ def files_of(path: Path) -> dict[str, bytes]:
 
 def test_it_is_read_as_it_was_written(path: Path) -> None:
     assert_reads_as_expected(path, expected_of(path))
+
+
+def plain_row(path: Path, manifest: dict[str, Any], segment: dict[str, Any], row: int) -> list[np.ndarray]:
+    """Codes and perhaps scales of a row, by zarr or h5py alone."""
+    if manifest["store"] == "zarr":
+        group = zarr.open_group(path / "arrays.zarr/segments" / segment["name"], mode="r")
+        return [np.asarray(group[name][row]) for name in ("codes", "scales") if name in group]
+    shard, slot = divmod(row, segment["rows_per_shard"])
+    with h5py.File(path / f"arrays.hdf5/segments/{segment['name']}/shard.{shard}.h5") as file:
+        return [file[name][slot] for name in ("codes", "scales") if name in file]
+
+
+def plain_constant(path: Path, store: str, name: str) -> np.ndarray:
+    if store == "zarr":
+        return np.asarray(zarr.open_array(path / f"arrays.zarr/constants/{name}", mode="r")[:])
+    with h5py.File(path / f"arrays.hdf5/constants/{name}.h5") as file:
+        return np.asarray(file[name][:])
+
+
+def decoded_as_specified(
+    codec: str, codes: np.ndarray, scales: list[np.ndarray], centre: np.ndarray, spread: np.ndarray
+) -> np.ndarray:
+    """The table of section 8 in docs/format.md, for one image."""
+    if codec == "bfloat16":
+        return (codes.astype(np.uint32) << 16).view(np.float32)
+    if not scales:
+        return codes.astype(np.float32)
+    width = centre.shape[-1]
+    if codec == "int4":
+        codes = (
+            np.stack([codes & 15, codes >> 4], -1).reshape(*codes.shape[:-1], -1)[..., :width].astype(int) - 8
+        )
+    size = 32 if codec == "int4" else width
+    channel_scales = np.float32(scales[0])[..., np.arange(width) // size]
+    return codes.astype(np.float32) * channel_scales * spread[:, None] + centre[:, None]
+
+
+def test_libraries_and_the_specification_are_enough_to_read_it(path: Path) -> None:
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    codec, store = manifest["features"]["codec"], manifest["store"]
+    calibration = [
+        plain_constant(path, store, name) if codec.startswith("int") else np.empty(0)
+        for name in ("centre", "spread")
+    ]
+    rows = [
+        plain_row(path, manifest, segment, row)
+        for segment in manifest["segments"]
+        for row in range(segment["images"])
+    ]
+    decoded = [decoded_as_specified(codec, codes, scales, *calibration) for codes, *scales in rows]
+    np.testing.assert_array_equal(decoded, expected_of(path)["values"])
 
 
 def test_some_record_covers_every_file(path: Path) -> None:
