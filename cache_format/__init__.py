@@ -17,6 +17,7 @@ from losa.cache_format.reader import Cache, Split
 from losa.cache_format.sites import backbone_sites, select_sites
 from losa.cache_format.statistics import SiteStatistics
 from losa.cache_format.survey import CacheRequest
+from losa.cache_format.verification import Verification, verify
 from losa.cache_format.writer import CacheWriter
 
 __all__ = [
@@ -40,8 +41,10 @@ __all__ = [
     "SiteStatistics",
     "Split",
     "SplitContents",
+    "Verification",
     "backbone_sites",
     "calibrate",
     "make_codec",
     "select_sites",
+    "verify",
 ]

@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import FileRecord, Manifest
-from losa.cache_format.paths import CachePath
+from losa.cache_format.paths import CachePath, cannot_read
 from losa.cache_format.publish import make_folder, publish
 from losa.cache_format.stores import make_store
 
@@ -48,8 +48,8 @@ def read_file(cache: CachePath, manifest: Manifest, name: str) -> bytes:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise CorruptCache(f"{path}: expected {record.bytes} bytes, found no file") from None
-    except IsADirectoryError:
-        raise CorruptCache(f"{path}: expected a file of {record.bytes} bytes, found a folder") from None
+    except OSError as error:
+        raise cannot_read(path, error) from error
     if record_of(data) != record:
         raise CorruptCache(f"{path}: its crc32c is not the one in the manifest")
     return data

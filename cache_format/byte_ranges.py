@@ -12,7 +12,7 @@ import numpy as np
 from upath import UPath
 
 from losa.cache_format.errors import CacheError, CorruptCache
-from losa.cache_format.paths import CachePath
+from losa.cache_format.paths import CachePath, cannot_read
 
 
 class Range(NamedTuple):
@@ -71,6 +71,8 @@ class LocalRanges:
                     done = done + more if more else -1
                 if done != len(view):
                     raise CorruptCache(f"{path}: cannot read {len(view)} bytes at {offset}")
+            except OSError as error:
+                raise cannot_read(path, error) from error
             finally:
                 if passing is not None:
                     os.close(passing)
@@ -81,6 +83,8 @@ class LocalRanges:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise CorruptCache(f"{path} has vanished since the cache was opened") from None
+        except OSError as error:
+            raise cannot_read(path, error) from error
         with self._lock:
             if path not in self._descriptors and len(self._descriptors) < self._most:
                 self._descriptors[path] = descriptor

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.compressors import CompressorName
 from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.identity import STRICT, Count, FeatureIdentity, Name, Sha256
-from losa.cache_format.paths import CachePath
+from losa.cache_format.paths import CachePath, cannot_read
 from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName, make_store
@@ -152,6 +152,8 @@ class Manifest:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise CacheError(f"{cache} is not a cache: it has no {MANIFEST_NAME}") from None
+        except OSError as error:
+            raise cannot_read(path, error) from error
         content = unseal(data, path)
         version = content.get("version")
         if content.get("format") == "losa-cache" and version != VERSION:

@@ -37,10 +37,12 @@ PUBLIC = [
     "SiteStatistics",
     "Split",
     "SplitContents",
+    "Verification",
     "backbone_sites",
     "calibrate",
     "make_codec",
     "select_sites",
+    "verify",
 ]
 
 
