@@ -14,6 +14,7 @@ from losa.cache_format.errors import (
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.manifest import LabelColumn, Manifest, Segment
 from losa.cache_format.reader import Cache, Split
+from losa.cache_format.repairing import Repair, repair
 from losa.cache_format.sites import backbone_sites, select_sites
 from losa.cache_format.statistics import SiteStatistics
 from losa.cache_format.survey import CacheRequest
@@ -37,6 +38,7 @@ __all__ = [
     "LosaError",
     "Manifest",
     "NonFiniteActivations",
+    "Repair",
     "Segment",
     "SiteStatistics",
     "Split",
@@ -45,6 +47,7 @@ __all__ = [
     "backbone_sites",
     "calibrate",
     "make_codec",
+    "repair",
     "select_sites",
     "verify",
 ]

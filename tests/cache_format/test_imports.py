@@ -33,6 +33,7 @@ PUBLIC = [
     "LosaError",
     "Manifest",
     "NonFiniteActivations",
+    "Repair",
     "Segment",
     "SiteStatistics",
     "Split",
@@ -41,6 +42,7 @@ PUBLIC = [
     "backbone_sites",
     "calibrate",
     "make_codec",
+    "repair",
     "select_sites",
     "verify",
 ]
