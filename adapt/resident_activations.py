@@ -98,7 +98,7 @@ def _load_on_device(
     for part in _parts(split, len(positions)):
         codes = codec.to_device(split.read(positions[part]))
         values[part] = codes.values
-        if scales is not None:
+        if scales is not None and codes.scales is not None:
             scales[part] = codes.scales
 
     def take(rows: np.ndarray) -> DeviceCodes:

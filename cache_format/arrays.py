@@ -6,9 +6,9 @@ shards by their commit records, small files by the manifest, both of these by a 
 
 import math
 from collections.abc import Mapping, Sequence
+from zlib import crc32
 
 import numpy as np
-from crc32c import crc32c
 from jaxtyping import Shaped
 
 from losa.cache_format.errors import CorruptCache
@@ -20,7 +20,7 @@ from losa.cache_format.stores import make_store
 
 def record_of(content: bytes) -> FileRecord:
     """Size and checksum of a file's content."""
-    return FileRecord(bytes=len(content), crc32c=f"{crc32c(content):08x}")
+    return FileRecord(bytes=len(content), crc32=f"{crc32(content):08x}")
 
 
 def publish_files(cache: CachePath, files: Mapping[str, bytes]) -> None:
@@ -51,7 +51,7 @@ def read_file(cache: CachePath, manifest: Manifest, name: str) -> bytes:
     except OSError as error:
         raise cannot_read(path, error) from error
     if record_of(data) != record:
-        raise CorruptCache(f"{path}: its crc32c is not the one in the manifest")
+        raise CorruptCache(f"{path}: its crc32 is not the one in the manifest")
     return data
 
 

@@ -56,6 +56,8 @@ def read_constant(cache: CachePath, manifest: Manifest, name: str) -> np.ndarray
     array = read_array(cache, manifest, f"constants/{name}", "float32", shape)
     if hash_array(array) != manifest.features.constants[name]:
         raise CorruptCache(f"{cache}: constant {name!r} is not the array whose hash is in the manifest")
+    if not np.isfinite(array).all() or (name == SPREAD and array.min() <= 0):
+        raise CorruptCache(f"{cache}: constant {name!r} has values that no writer writes")
     return array
 
 
