@@ -32,6 +32,9 @@ def cache_folder(path: str | os.PathLike[str] | UPath) -> CachePath:
         raise CacheError(f"cache={text}: {error} (pip install 'losa[s3]' brings what s3:// needs)") from None
     except ValueError as error:
         raise CacheError(f"cache={text}: {error}") from None
+    if isinstance(folder, Path):
+        # What does not look like a protocol (``carrier-pigeon://``) would become a folder of that name.
+        raise CacheError(f"cache={text}: unsupported filesystem: {protocol!r}")
     return folder
 
 

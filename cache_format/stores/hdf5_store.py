@@ -76,10 +76,11 @@ class Hdf5Store:
         return f"commit.{shard}.json"
 
     def shard_bytes(self, geometry: ShardGeometry, shard: int) -> int:
-        """A head, codes and scales."""
+        """A head, codes and scales; the bound of a compressed image leaves room for its index."""
         compressor = geometry.compression
         image = geometry.image_bytes if compressor is None else compressor.bound(geometry.image_bytes)
-        return 4096 + geometry.rows(shard) * (image + geometry.sites * geometry.site_scale_bytes)
+        head = _HEAD_BYTES if compressor is None else 2 * _HEAD_BYTES
+        return head + geometry.rows(shard) * (image + geometry.sites * geometry.site_scale_bytes)
 
     def stream(self, file: ByteSink, geometry: ShardGeometry, shard: int) -> ShardStream:
         """Begin a shard file."""
