@@ -165,7 +165,10 @@ class Manifest:
             raise CacheError(f"{cache} is not a cache: it has no {MANIFEST_NAME}") from None
         except OSError as error:
             raise cannot_read(path, error) from error
-        content = unseal(data, path)
+        try:
+            content = unseal(data, path)
+        except CorruptCache as error:
+            raise CorruptCache(f"{error}. {_ADVICE}") from None
         if content.get("format") != FORMAT:
             raise CorruptCache(f"{path}: expected format {FORMAT!r}, found {content.get('format')!r}")
         refuse_other_version(content, path)
@@ -180,6 +183,12 @@ class Manifest:
                 for problem in error.errors()
             ]
             raise CorruptCache("\n".join([f"{path} is not a valid manifest:", *problems])) from None
+
+
+_ADVICE = (
+    "Move it away and run the losa-extract command that made the cache, with all its splits: it writes a new "
+    "manifest and keeps the shards that fit"
+)
 
 
 def refuse_other_version(content: dict[str, Any], path: CachePath) -> None:

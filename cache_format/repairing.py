@@ -23,8 +23,8 @@ class Repair:
     dropped_shards: tuple[tuple[str, int], ...]
     """Segment and number of each damaged shard. They are missing now."""
     removed: tuple[str, ...]
-    """What else was removed, relative to the cache: temporary files, files of segments and splits that the
-    manifest does not have, and what stood in the place of a file or folder of the cache."""
+    """What else was removed, relative to the cache: temporary files, what stood in the place of a file or
+    folder of the cache and, to prune, segments and splits that the manifest does not have."""
     not_mended: tuple[str, ...]
     """Damaged or missing small files, relative to the cache. They stay as they are."""
     splits: tuple[str, ...]
@@ -52,7 +52,7 @@ class Repair:
         return tuple(sentences)
 
 
-def repair(path: str | CachePath, progress: Progress | None = None) -> Repair:
+def repair(path: str | CachePath, progress: Progress | None = None, *, prune: bool = False) -> Repair:
     """Verify a cache, and remove what is damaged and what is left over.
 
     Of a damaged shard the commit record goes first: killed at any moment, repair leaves a cache in which
@@ -61,6 +61,8 @@ def repair(path: str | CachePath, progress: Progress | None = None) -> Repair:
     Args:
         path: folder or URL of the cache.
         progress: as of `verify`.
+        prune: remove segments and splits that the manifest does not have, too. They may be all that is
+            left of somebody's work, if the manifest is an old one.
 
     Raises:
         CacheError: there is no cache, or its files cannot be read for another reason than damage.
@@ -76,7 +78,7 @@ def repair(path: str | CachePath, progress: Progress | None = None) -> Repair:
         manifest = Manifest.read(cache)
         lock.check()
         _drop_shards(cache, manifest, found)
-        obstacles = sorted({*_leftovers(manifest, found), *_obstacles(cache, manifest, found)})
+        obstacles = sorted({*_leftovers(manifest, found, prune), *_obstacles(cache, manifest, found)})
         _remove(cache / name for name in obstacles)
     finally:
         lock.release()
@@ -95,8 +97,8 @@ def _drop_shards(cache: CachePath, manifest: Manifest, found: Verification) -> N
     _remove(path for bad in found.bad_shards for path in files[bad.segment].shard_paths(bad.shard))
 
 
-def _leftovers(manifest: Manifest, found: Verification) -> Iterator[str]:
-    """Strays that losa itself has left: temporary files, folders of segments and splits that are gone."""
+def _leftovers(manifest: Manifest, found: Verification, prune: bool) -> Iterator[str]:
+    """Strays that losa itself has left: temporary files; to prune, segments and splits that are gone."""
     root = make_store(manifest.store).root
     known = {
         *(f"{root}/segments/{segment.name}" for segment in manifest.segments),
@@ -105,7 +107,7 @@ def _leftovers(manifest: Manifest, found: Verification) -> Iterator[str]:
     for name in found.strays:
         parts = name.split("/")
         folder = "/".join(parts[:3])
-        if len(parts) > 3 and parts[1] in ("segments", "splits") and folder not in known:
+        if prune and len(parts) > 3 and parts[1] in ("segments", "splits") and folder not in known:
             yield folder
         elif name.endswith(TEMPORARY_SUFFIX):
             yield name
