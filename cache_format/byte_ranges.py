@@ -64,7 +64,7 @@ class LocalRanges:
             if descriptor is None:
                 descriptor, passing = self._open(path)
             try:
-                done = os.preadv(descriptor, [buffer], offset)
+                done = os.preadv(descriptor, [buffer.data], offset)
                 if done != buffer.nbytes:
                     _read_rest(descriptor, path, offset, buffer, done)
             finally:
