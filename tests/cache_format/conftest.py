@@ -13,6 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from losa.cache_format.identity import CodecName
+from losa.cache_format.stores import StoreName
 
 HERE = Path(__file__).parent
 
@@ -50,9 +51,15 @@ def codec(request: pytest.FixtureRequest) -> CodecName:
 
 
 @pytest.fixture
-def recipe(tiny: ModuleType) -> Any:
+def store() -> StoreName:
+    """zarr; files whose tests are about both stores override it."""
+    return "zarr"
+
+
+@pytest.fixture
+def recipe(tiny: ModuleType, store: StoreName) -> Any:
     """The int8 cache of seven training and four validation images in shards of three."""
-    return tiny.Recipe()
+    return tiny.Recipe(store=store)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,9 @@ from pydantic import ValidationError
 
 from losa.cache_format import CorruptCache, SiteStatistics
 from losa.cache_format.commit import Commit
+from losa.cache_format.manifest import FileRecord
 from losa.cache_format.sealed_json import seal
+from losa.cache_format.stores.base import CHUNK_RECORD, Chunked, Strided
 
 STATISTICS = SiteStatistics(count=3, minimum=-1.5, maximum=1e-5, sum_squares=4.0, error_sum_squares=0.0)
 
@@ -18,7 +20,12 @@ def commit():
         segment="train",
         segment_keys_sha256="cd" * 32,
         shard=4,
-        sizes={"codes": 1000, "scales": 48},
+        files={
+            "codes/c.4.0.0.0": FileRecord(bytes=1000, crc32c="01234567"),
+            "scales/c.4.0.0": FileRecord(bytes=52, crc32c="89abcdef"),
+        },
+        codes=Strided(file="codes/c.4.0.0.0", offset=100, stride=450),
+        scales=Strided(file="scales/c.4.0.0", offset=0, stride=24),
         rows=2,
         crc32c="01020304ffffffff00000000a0b0c0d0",
         sources="11" * 16 + "00" * 16,
@@ -27,9 +34,26 @@ def commit():
     )
 
 
+def chunked(*chunks: tuple[int, int, int]) -> Chunked:
+    return Chunked(file="codes/c.4.0.0.0", chunks=np.array(list(chunks), CHUNK_RECORD).tobytes().hex())
+
+
+def read(path) -> Commit:
+    return Commit.parse(path.read_bytes(), path)
+
+
 def test_what_is_written_is_read(commit, tmp_path):
-    commit.write(tmp_path / "commit.4.json")
-    assert Commit.read(tmp_path / "commit.4.json") == commit
+    compressed = replace(commit, codes=chunked((100, 20, 1), (0, 30, 2**32 - 1)))
+    for record in (commit, compressed, replace(commit, scales=None)):
+        record.write(tmp_path / "commit.4.json")
+        assert read(tmp_path / "commit.4.json") == record
+
+
+def test_chunks_are_a_table_of_the_format_and_no_accident():
+    table = chunked((2**32, 5, 7)).table
+    assert table.dtype.itemsize == 20
+    assert table.tolist() == [(2**32, 5, 7)]
+    assert chunked((1, 2, 3)).chunks == "0100000000000000" + "0200000000000000" + "03000000"
 
 
 def test_checksums_are_little_endian_rows_by_sites(commit):
@@ -49,6 +73,14 @@ def test_checksums_are_little_endian_rows_by_sites(commit):
         ({"crc32c": "0102030X" * 4}, "crc32c"),
         ({"rows": 0, "crc32c": "", "sources": "", "invalid": {}}, "rows"),
         ({"shard": -1}, "shard"),
+        ({"files": {}}, "files"),
+        ({"files": {"../up": FileRecord(bytes=1, crc32c="00000000")}}, "files"),
+        ({"codes": Strided(file="other", offset=0, stride=1)}, "there is no record of file other"),
+        ({"codes": Strided(file="codes/c.4.0.0.0", offset=101, stride=450)}, "codes: rows stand beyond"),
+        ({"scales": Strided(file="scales/c.4.0.0", offset=0, stride=27)}, "scales: rows stand beyond"),
+        ({"codes": chunked((0, 10, 0))}, "codes: 40 digits for 2 rows"),
+        ({"codes": chunked((0, 10, 0), (995, 6, 0))}, "codes: rows stand beyond"),
+        ({"codes": chunked((2**64 - 1, 2, 0), (0, 6, 0))}, "codes: rows stand beyond"),
     ],
 )
 def test_an_inconsistent_record_cannot_be_built(commit, change, message):
@@ -56,13 +88,8 @@ def test_an_inconsistent_record_cannot_be_built(commit, change, message):
         replace(commit, **change)
 
 
-def test_an_uncommitted_shard_has_no_record(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        Commit.read(tmp_path / "commit.0.json")
-
-
 def test_a_sealed_record_of_something_else_is_corrupt(tmp_path):
     path = tmp_path / "commit.0.json"
     path.write_bytes(seal({"shard": 1}))
     with pytest.raises(CorruptCache, match=r"commit\.0\.json is not a valid commit record: Field required"):
-        Commit.read(path)
+        read(path)

@@ -133,7 +133,7 @@ def test_arrays_are_hashed_by_value_not_by_memory():
         (lambda f: SiteGroup(sites=("a", "b", "a"), tokens=f.group.tokens, width=1), "not unique: a, b, a"),
         (lambda _: FinalNorm(kind="layer_norm", eps=0.0), "eps"),
         (lambda _: FinalNorm(kind="batch_norm", eps=0.1), "kind"),
-        (lambda f: dataclasses.replace(f, codec="int4"), "codec"),
+        (lambda f: dataclasses.replace(f, codec="int3"), "codec"),
         (lambda f: dataclasses.replace(f, norm_applied=True), "norm_applied"),
         (lambda f: dataclasses.replace(f, views=2), "views"),
         (lambda f: dataclasses.replace(f, site_groups=f.site_groups * 2), "site_groups"),

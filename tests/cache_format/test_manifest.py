@@ -2,6 +2,7 @@ import json
 import pickle
 import tempfile
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from losa.cache_format.identity import (
     SiteGroup,
     TokenLayout,
 )
-from losa.cache_format.manifest import SplitRecord
+from losa.cache_format.manifest import FileRecord, SplitRecord
 from losa.cache_format.sealed_json import seal
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -54,7 +55,7 @@ FEATURES = st.builds(
         )
     ),
     compute_dtype=st.sampled_from(["float32", "bfloat16", "float16"]),
-    codec=st.sampled_from(["float32", "float16", "bfloat16", "int8"]),
+    codec=st.sampled_from(["float32", "float16", "bfloat16", "int8", "int4"]),
     final_norm=st.none()
     | st.builds(
         FinalNorm,
@@ -67,9 +68,15 @@ CLASSES = st.lists(TEXT, max_size=3).map(tuple)
 COLUMNS = st.builds(LabelColumn, name=NAMES, num_classes=st.integers(0, 2**31 - 1)) | st.builds(
     lambda name, classes: LabelColumn(name=name, num_classes=len(classes), classes=classes), NAMES, CLASSES
 )
+FILES = st.dictionaries(
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,4}(/[A-Za-z0-9][A-Za-z0-9_.\-]{0,4}){0,2}", fullmatch=True),
+    st.builds(FileRecord, bytes=st.integers(0, 2**40), crc32c=st.integers(0, 2**32 - 1).map("{:08x}".format)),
+    max_size=3,
+)
 SEGMENTS = st.builds(
     Segment,
     name=NAMES,
+    number=st.integers(0, 2**40),
     images=st.integers(1, 2**40),
     keys_sha256=SHA256,
     rows_per_shard=st.integers(1, 1_000_000),
@@ -80,8 +87,9 @@ SPLITS = st.builds(
 )
 
 
-def some(records: st.SearchStrategy) -> st.SearchStrategy:
-    return st.lists(records, max_size=3, unique_by=lambda record: record.name).map(tuple)
+def some(records: st.SearchStrategy, *unique: str) -> st.SearchStrategy:
+    by = tuple(attrgetter(field) for field in ("name", *unique))
+    return st.lists(records, max_size=3, unique_by=by).map(tuple)
 
 
 MANIFESTS = st.builds(
@@ -89,8 +97,11 @@ MANIFESTS = st.builds(
     dataset=TEXT,
     features=FEATURES,
     labels=some(COLUMNS),
-    segments=some(SEGMENTS),
+    store=st.sampled_from(["zarr", "hdf5"]),
+    compressor=st.sampled_from([None, "zstd", "blosc", "lz4"]),
+    segments=some(SEGMENTS, "number"),
     splits=some(SPLITS),
+    files=FILES,
     provenance=st.dictionaries(TEXT, TEXT, max_size=3),
 )
 
@@ -98,15 +109,23 @@ MANIFESTS = st.builds(
 @pytest.fixture
 def manifest(recipe):
     return Manifest(
+        store="zarr",
+        compressor="zstd",
         dataset="zoo",
         features=recipe.features,
         labels=recipe.columns,
         segments=(
             Segment(
-                name="train", images=7, keys_sha256="11" * 32, rows_per_shard=3, labels={"label": "33" * 32}
+                name="train",
+                number=0,
+                images=7,
+                keys_sha256="11" * 32,
+                rows_per_shard=3,
+                labels={"label": "33" * 32},
             ),
         ),
         splits=(SplitRecord(name="train", images=7, keys_sha256="22" * 32, index_sha256="44" * 32),),
+        files={"arrays.zarr/zarr.json": FileRecord(bytes=78, crc32c="0123abcd")},
         provenance={"losa": "0.1.0"},
     )
 
@@ -131,11 +150,13 @@ def test_a_manifest_is_one_readable_file_of_its_fields(manifest, tmp_path):
         "format",
         "version",
         "store",
+        "compressor",
         "dataset",
         "features",
         "labels",
         "segments",
         "splits",
+        "files",
         "provenance",
         "record_crc32c",
     ]
@@ -181,7 +202,7 @@ def test_every_problem_of_an_invalid_manifest_is_listed(manifest, tmp_path):
         "splits.0.name",
         "surprise",
     ]
-    assert "'int8' (found 'int3')" in problems[1]
+    assert "'int4' (found 'int3')" in problems[1]
     assert problems[2].endswith("greater than or equal to 1 (found -1)")
 
 
@@ -196,7 +217,12 @@ def test_every_problem_of_an_invalid_manifest_is_listed(manifest, tmp_path):
         (("segments", 0, "rows_per_shard"), 0),
         (("segments", 0, "keys_sha256"), "11" * 31),
         (("format",), "zip"),
-        (("store",), "hdf5"),
+        (("store",), "parquet"),
+        (("compressor",), "gzip"),
+        (("files",), {"../manifest.json": {"bytes": 1, "crc32c": "00000000"}}),
+        (("files",), {"/etc/passwd": {"bytes": 1, "crc32c": "00000000"}}),
+        (("files", "arrays.zarr/zarr.json", "crc32c"), "0123ABCD"),
+        (("segments", 0, "number"), -1),
         (("provenance",), {"threads": 2}),
         (("splits",), None),
     ],
@@ -220,6 +246,12 @@ def test_names_must_be_unique(manifest, what):
         replace(manifest, **{what: (records[0], *records)})
 
 
+def test_numbers_of_segments_must_be_unique(manifest):
+    twin = replace(manifest.segments[0], name="other")
+    with pytest.raises(ValidationError, match="segments: names are not unique: 0, 0"):
+        replace(manifest, segments=(manifest.segments[0], twin))
+
+
 def test_class_names_must_fit_their_number():
     with pytest.raises(ValidationError, match="label column animal: 3 classes, 2 names"):
         LabelColumn(name="animal", num_classes=3, classes=("ant", "bee"))
@@ -237,7 +269,7 @@ def test_an_unknown_split_lists_the_known_ones(manifest):
 @settings(deadline=None)
 def test_the_shards_of_a_segment_cover_its_rows_once(images, rows_per_shard):
     segment = Segment(
-        name="s", images=images, keys_sha256="00" * 32, rows_per_shard=rows_per_shard, labels={}
+        name="s", number=0, images=images, keys_sha256="00" * 32, rows_per_shard=rows_per_shard, labels={}
     )
     shards = [segment.rows(shard) for shard in range(segment.shards)]
     assert [row for rows in shards for row in rows] == list(range(images))
