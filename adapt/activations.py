@@ -25,16 +25,18 @@ class ActivationSource(Protocol):
 
 
 class CachedActivations:
-    """Reads a cache; codes are decoded on the device."""
+    """Reads a cache anew every time; codes are decoded on the device."""
 
     def __init__(self, split: Split, device: str) -> None:
         calibration = split.cache.calibration(split.sites)
-        self._split = split
-        self._codec = DeviceCodec(split.cache.manifest.features.codec, calibration, device)
+        self.split = split
+        self.codec = DeviceCodec(split.cache.manifest.features.codec, calibration, device)
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> Float32[Tensor, "images sites tokens width"]:
         """Activations of some images, in the given order."""
-        return self._codec.decode(self._codec.to_device(self._split.read(indices)))
+        # Every batch has memory of its own. To use that of the codes again saves 6 to 10 ms where reading and
+        # decoding take 250 to 400 (50 images, 12 sites of 197 x 768, 2 cores), and float32 aliases it.
+        return self.codec.decode(self.codec.to_device(self.split.read(indices)))
 
 
 def read_ahead(

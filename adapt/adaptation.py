@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from losa.adapt.activations import CachedActivations
 from losa.adapt.config import AdaptConfig
 from losa.adapt.features import FeatureSpec
 from losa.adapt.optimizers import make_optimizer
+from losa.adapt.residency import Residency, choose_residency
+from losa.adapt.resident_activations import load_codes
 from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME, save_side_network
 from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.adapt.training import EpochMetrics, LabelledActivations, evaluate, train
@@ -74,6 +76,10 @@ def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
     if finished is not None:
         return finished
     network = make_side_network(config.architecture, features, column.num_classes, [config.seed]).to(device)
+    images = data[config.train_split]
+    residency = choose_residency(
+        config.residency, _stream(images).split, images=len(images), epochs=config.epochs, device=device
+    )
     make_folder(folder)
     lock = FileLock(folder)
     try:
@@ -81,7 +87,7 @@ def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
         finished = None if config.overwrite else _finished(folder, config, origin)
         if finished is not None:
             return finished
-        return _train_member(network, data, config, cache, folder, device, origin)
+        return _train_member(network, data, config, cache, folder, device, residency, origin)
     finally:
         lock.release()
 
@@ -93,6 +99,7 @@ def _train_member(
     cache: Cache,
     folder: Path,
     device: str,
+    residency: Residency,
     origin: dict[str, Any],
 ) -> dict[str, Any]:
     for name in (SUMMARY_NAME, DESCRIPTION_NAME, TENSORS_NAME):
@@ -101,6 +108,7 @@ def _train_member(
     # Before the clock starts: torch imports for a second and more when it makes its first optimiser.
     optimizer = make_optimizer(config, network)
     start = time.perf_counter()
+    data = {**data, config.train_split: kept(data[config.train_split], residency)}
     train_loss = float("nan")
     with (
         (folder / METRICS_NAME).open("w", encoding="utf-8") as log,
@@ -145,6 +153,7 @@ def _train_member(
         "images": {name: len(split) for name, split in data.items()},
         "sites": list(network.features.sites),
         "device": device,
+        "residency": residency,
         "cache": origin,
         "folder": str(folder),
     }
@@ -192,6 +201,18 @@ def labelled(cache: Cache, name: str, config: AdaptConfig, device: str) -> Label
         labels=labels[positions],
         name=f"split {name!r}",
     )
+
+
+def kept(data: LabelledActivations, residency: Residency) -> LabelledActivations:
+    """The same images, their codes loaded to where they are to stay."""
+    if residency == "stream":
+        return data
+    return replace(data, source=load_codes(_stream(data), data.positions, residency))
+
+
+def _stream(data: LabelledActivations) -> CachedActivations:
+    assert isinstance(data.source, CachedActivations), "what labelled() returns"
+    return data.source
 
 
 def _warn_of_shared_images(

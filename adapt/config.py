@@ -14,7 +14,7 @@ from losa.cache_format.sealed_json import canonical
 
 NotNegative = Annotated[float, Field(ge=0)]
 
-_WHEREABOUTS = ("out", "overwrite", "device")
+_WHEREABOUTS = ("out", "overwrite", "device", "residency")
 """Options that say where something is done, not what."""
 
 
@@ -44,6 +44,7 @@ class AdaptConfig:
     seed: int = 0
     data_seed: int = 0
     device: str = "auto"
+    residency: Literal["auto", "gpu", "ram", "stream"] = "auto"
     out: str = "runs"
     overwrite: bool = False
 

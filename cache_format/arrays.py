@@ -6,21 +6,21 @@ shards by their commit records, small files by the manifest, both of these by a 
 
 import math
 from collections.abc import Mapping, Sequence
+from zlib import crc32
 
 import numpy as np
-from crc32c import crc32c
 from jaxtyping import Shaped
 
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import FileRecord, Manifest
-from losa.cache_format.paths import CachePath
+from losa.cache_format.paths import CachePath, cannot_read
 from losa.cache_format.publish import make_folder, publish
 from losa.cache_format.stores import make_store
 
 
 def record_of(content: bytes) -> FileRecord:
     """Size and checksum of a file's content."""
-    return FileRecord(bytes=len(content), crc32c=f"{crc32c(content):08x}")
+    return FileRecord(bytes=len(content), crc32=f"{crc32(content):08x}")
 
 
 def publish_files(cache: CachePath, files: Mapping[str, bytes]) -> None:
@@ -48,10 +48,10 @@ def read_file(cache: CachePath, manifest: Manifest, name: str) -> bytes:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise CorruptCache(f"{path}: expected {record.bytes} bytes, found no file") from None
-    except IsADirectoryError:
-        raise CorruptCache(f"{path}: expected a file of {record.bytes} bytes, found a folder") from None
+    except OSError as error:
+        raise cannot_read(path, error) from error
     if record_of(data) != record:
-        raise CorruptCache(f"{path}: its crc32c is not the one in the manifest")
+        raise CorruptCache(f"{path}: its crc32 is not the one in the manifest")
     return data
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from upath import UPath
 
 from losa.cache_format.errors import CacheError, CorruptCache
-from losa.cache_format.paths import CachePath
+from losa.cache_format.paths import CachePath, cannot_read
 
 
 class Range(NamedTuple):
@@ -64,13 +64,11 @@ class LocalRanges:
             if descriptor is None:
                 descriptor, passing = self._open(path)
             try:
-                view = buffer.reshape(-1).view(np.uint8).data
-                done = os.preadv(descriptor, [view], offset)
-                while 0 < done < len(view):  # Linux reads at most 2 GiB at once
-                    more = os.preadv(descriptor, [view[done:]], offset + done)
-                    done = done + more if more else -1
-                if done != len(view):
-                    raise CorruptCache(f"{path}: cannot read {len(view)} bytes at {offset}")
+                done = os.preadv(descriptor, [buffer.data], offset)
+                if done != buffer.nbytes:
+                    _read_rest(descriptor, path, offset, buffer, done)
+            except OSError as error:
+                raise cannot_read(path, error) from error
             finally:
                 if passing is not None:
                     os.close(passing)
@@ -81,6 +79,8 @@ class LocalRanges:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise CorruptCache(f"{path} has vanished since the cache was opened") from None
+        except OSError as error:
+            raise cannot_read(path, error) from error
         with self._lock:
             if path not in self._descriptors and len(self._descriptors) < self._most:
                 self._descriptors[path] = descriptor
@@ -94,6 +94,16 @@ class LocalRanges:
     def __del__(self) -> None:
         for descriptor in getattr(self, "_descriptors", {}).values():
             os.close(descriptor)
+
+
+def _read_rest(descriptor: int, path: Path, offset: int, buffer: np.ndarray, done: int) -> None:
+    """Go on after ``done`` bytes: Linux reads at most 2 GiB at once."""
+    view = buffer.reshape(-1).view(np.uint8).data
+    while done < len(view):
+        more = os.preadv(descriptor, [view[done:]], offset + done)
+        if not more:
+            raise CorruptCache(f"{path}: cannot read {len(view)} bytes at {offset}")
+        done += more
 
 
 class RemoteRanges:

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import STRICT, Count, Name, Sha256
-from losa.cache_format.manifest import FileRecord
+from losa.cache_format.manifest import FileRecord, refuse_other_version
 from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import canonical, seal, unseal
@@ -37,9 +37,9 @@ class Commit:
     """Where the codes of every row stand."""
     scales: Strided | None
     """Where its scales stand, if the codec has them."""
-    crc32c: Hex
+    site_crc32c: Hex
     """For every row and site, little-endian: crc32c of the site's codes followed by its scales."""
-    sources: Hex
+    source_blake2b: Hex
     """For every row: blake2b-128 of the image's bytes as they were read; zeros for an invalid row."""
     invalid: dict[str, str]
     """Row in the shard -> why its image could not be read. The codes of such a row are zeros."""
@@ -48,13 +48,15 @@ class Commit:
 
     def __post_init__(self) -> None:
         """Refuse vectors whose lengths do not fit the number of rows and sites, and places outside files."""
-        if len(self.crc32c) != self.rows * len(self.statistics) * 8:
-            raise ValueError(f"crc32c: {len(self.crc32c)} digits for {self.rows} rows")
-        if len(self.sources) != self.rows * SOURCE_HASH_BYTES * 2:
-            raise ValueError(f"sources: {len(self.sources)} digits for {self.rows} rows")
+        if len(self.site_crc32c) != self.rows * len(self.statistics) * 8:
+            raise ValueError(f"site_crc32c: {len(self.site_crc32c)} digits for {self.rows} rows")
+        if len(self.source_blake2b) != self.rows * SOURCE_HASH_BYTES * 2:
+            raise ValueError(f"source_blake2b: {len(self.source_blake2b)} digits for {self.rows} rows")
         for row in self.invalid:
-            if not (row.isascii() and row.isdigit() and int(row) < self.rows):
+            if not (row.isascii() and row.isdigit() and row == str(int(row)) and int(row) < self.rows):
                 raise ValueError(f"invalid: there is no row {row}")
+        if any(site.count < 0 for site in self.statistics):
+            raise ValueError("statistics: a count of values is negative")
         for name, extent in (("codes", self.codes), ("scales", self.scales)):
             if extent is not None and _end(name, extent, self.rows) > self._size_of(extent.file):
                 raise ValueError(f"{name}: rows stand beyond the end of their file")
@@ -67,7 +69,7 @@ class Commit:
     @property
     def checksums(self) -> UInt32[np.ndarray, "rows sites"]:
         """The checksums as an array."""
-        return np.frombuffer(bytes.fromhex(self.crc32c), "<u4").reshape(self.rows, -1)
+        return np.frombuffer(bytes.fromhex(self.site_crc32c), "<u4").reshape(self.rows, -1)
 
     def write(self, path: CachePath) -> None:
         """Publish the record."""
@@ -79,8 +81,10 @@ class Commit:
 
         Raises:
             CorruptCache: the record is damaged.
+            CacheError: it has a version this losa does not know.
         """
         content = unseal(data, path)
+        refuse_other_version(content, path)
         try:
             return _ADAPTER.validate_json(canonical(content))
         except ValidationError as error:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from losa.cache_format.arrays import read_array
-from losa.cache_format.codecs import Calibration
+from losa.cache_format.codecs import Calibration, needs_calibration
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import hash_array
 from losa.cache_format.manifest import Manifest
 from losa.cache_format.paths import CachePath
+from losa.cache_format.stores import make_store
 from losa.cache_format.stores.base import SmallArray
 
 CENTRE = "centre"
@@ -39,20 +40,51 @@ def read_constants(cache: CachePath, manifest: Manifest) -> dict[str, np.ndarray
     Raises:
         CorruptCache: an unknown name, or an array whose hash is not the identity's.
     """
+    check_constants(cache, manifest)
+    return {name: read_constant(cache, manifest, name) for name in manifest.features.constants}
+
+
+def read_constant(cache: CachePath, manifest: Manifest, name: str) -> np.ndarray:
+    """One of the constants.
+
+    Raises:
+        CorruptCache: an array whose hash is not the identity's.
+    """
+    group = manifest.features.group
+    lengths = {"sites": len(group.sites), "width": group.width}
+    shape = [lengths[axis] for axis in _AXES[name]]
+    array = read_array(cache, manifest, f"constants/{name}", "float32", shape)
+    if hash_array(array) != manifest.features.constants[name]:
+        raise CorruptCache(f"{cache}: constant {name!r} is not the array whose hash is in the manifest")
+    if not np.isfinite(array).all() or (name == SPREAD and array.min() <= 0):
+        raise CorruptCache(f"{cache}: constant {name!r} has values that no writer writes")
+    return array
+
+
+def constant_file(manifest: Manifest, name: str) -> str:
+    """The file with a constant's values, relative to the cache."""
+    store = make_store(manifest.store)
+    return f"{store.root}/{store.array_file(f'constants/{name}', len(_AXES[name]))}"
+
+
+def check_constants(cache: CachePath, manifest: Manifest) -> None:
+    """Make sure that the identity names known constants, and those that its codec needs.
+
+    Raises:
+        CorruptCache: it does not.
+    """
     features = manifest.features
-    lengths = {"sites": len(features.group.sites), "width": features.group.width}
-    constants = {}
-    for name, expected in features.constants.items():
+    for name in features.constants:
         if name not in _AXES:
             raise CorruptCache(
                 f"{cache}: the manifest names a constant {name!r} that format version 1 does not have"
             )
-        shape = [lengths[axis] for axis in _AXES[name]]
-        array = read_array(cache, manifest, f"constants/{name}", "float32", shape)
-        if hash_array(array) != expected:
-            raise CorruptCache(f"{cache}: constant {name!r} is not the array whose hash is in the manifest")
-        constants[name] = array
-    return constants
+    missing = {CENTRE, SPREAD} - features.constants.keys() if needs_calibration(features.codec) else set()
+    if missing:
+        raise CorruptCache(
+            f"{cache}: codec {features.codec} needs constants that the manifest does not name: "
+            f"{', '.join(sorted(missing))}"
+        )
 
 
 def calibration_of(constants: Mapping[str, np.ndarray]) -> Calibration | None:

@@ -1,6 +1,6 @@
 """Which images a cache holds: splits laid over segments so that every image is stored once."""
 
-import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from losa.cache_format.errors import LosaError
-from losa.cache_format.identity import NAME_PATTERN, hash_array, hash_keys
+from losa.cache_format.identity import RESERVED_SUFFIXES, hash_array, hash_keys, is_name
 from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.manifest import LabelColumn, Segment
 
@@ -27,8 +27,11 @@ class SplitContents:
         """Refuse a name that is none, an empty split, a key that occurs twice, labels of another length."""
         if not self.keys:
             raise LosaError(f"split {self.name!r} is empty: there is nothing to extract")
-        if not re.fullmatch(NAME_PATTERN, self.name):
-            raise LosaError(f"split {self.name!r}: a name has at most 100 letters, digits, '.', '_' and '-'")
+        if not is_name(self.name):
+            raise LosaError(
+                f"split {self.name!r}: a name has at most 100 letters, digits, '.', '_' and '-', and does "
+                f"not end in {' or '.join(RESERVED_SUFFIXES)}"
+            )
         seen: set[str] = set()
         for key in self.keys:
             if key in seen:
@@ -36,6 +39,8 @@ class SplitContents:
             seen.add(key)
             if not _is_text(key):
                 raise LosaError(f"split {self.name!r}: the file name {key!r} is not UTF-8; rename it")
+            if not key or not unicodedata.is_normalized("NFC", key):
+                raise LosaError(f"split {self.name!r}: key {key!r} is empty or not in Unicode form NFC")
         for column, labels in self.labels.items():
             assert len(labels) == len(self.keys), f"labels {column} of split {self.name}"
 
@@ -121,7 +126,7 @@ def place(
                 keys_sha256=hash_keys(keys),
                 # A shard longer than its segment would only pad the scales.
                 rows_per_shard=min(rows_per_shard, len(keys)),
-                labels={column: hash_array(labels) for column, labels in labels_of_rows.items()},
+                labels_sha256={column: hash_array(labels) for column, labels in labels_of_rows.items()},
             )
             segments.append(StoredSegment(segment=segment, keys=keys, labels=labels_of_rows))
         indices[split.name] = np.array([place_of[key] for key in split.keys], np.int64)

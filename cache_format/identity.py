@@ -5,12 +5,13 @@ Two caches with equal feature identities hold the same features for the same ima
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, field
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from losa.cache_format.errors import Difference
@@ -21,8 +22,27 @@ STRICT = ConfigDict(strict=True, extra="forbid")
 Count = Annotated[int, Field(ge=0, le=2**40)]
 Size = Annotated[int, Field(ge=1, le=2**24)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
-"""Of splits, segments, columns and constants, which are folder names."""
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""Of splits, segments, columns and constants, which are names of folders or files."""
+RESERVED_SUFFIXES = (".json", ".h5", ".tmp")
+"""Of files that a cache has of its own."""
+
+
+def is_name(text: str) -> bool:
+    """Whether a split, a segment, a column or a constant may be called so.
+
+    >>> is_name("train800"), is_name("zarr.json"), is_name("../x")
+    (True, False, False)
+    """
+    return bool(re.fullmatch(NAME_PATTERN, text)) and not text.endswith(RESERVED_SUFFIXES)
+
+
+def _refuse_reserved(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(f"{text!r} is the name of a file of the cache's own")
+    return text
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN), AfterValidator(_refuse_reserved)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CodecName = Literal["float32", "float16", "bfloat16", "int8", "int4"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
@@ -51,6 +71,12 @@ class Preprocessing:
     std: tuple[float, ...]
     crop_pct: Annotated[float, Field(gt=0, le=10)]
     crop_mode: str
+
+    def __post_init__(self) -> None:
+        """Refuse a mean or a standard deviation that is not one number for each channel."""
+        channels = self.input_size[0]
+        if len(self.mean) != channels or len(self.std) != channels:
+            raise ValueError(f"mean and std: expected {channels} numbers each, one for every channel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -115,8 +141,10 @@ class FeatureIdentity:
     compute_dtype: ComputeDtype
     codec: CodecName
     codec_version: Literal[1] = 1
-    codec_parameters: dict[Name, int] = field(default_factory=dict)
-    """What a codec has to be told; those of version 1 need nothing."""
+    codec_parameters: Annotated[dict[Name, int | float | str], Field(max_length=0)] = field(
+        default_factory=dict
+    )
+    """What a codec has to be told. Those of version 1 need nothing, and have nothing here."""
     final_norm: FinalNorm | None
     constants: dict[Name, Sha256]
     """Frozen arrays that stand in the cache (codec calibration, final norm), by name, with their hashes."""

@@ -13,7 +13,7 @@ from losa.cache_format.stores.base import SmallArray
 
 def index_array(index: Int64[np.ndarray, "images two"]) -> SmallArray:
     """The index of a split as an array."""
-    return SmallArray(index, ("images", "segment and row"))
+    return SmallArray(index, ("images", "place"))
 
 
 def index_name(split: str) -> str:
@@ -40,6 +40,8 @@ def read_index(cache: CachePath, manifest: Manifest, record: SplitRecord) -> Int
             raise CorruptCache(
                 f"{cache}: the index of split {record.name!r} points outside the stored images"
             )
+        if len(np.unique(rows)) != len(rows):
+            raise CorruptCache(f"{cache}: the index of split {record.name!r} points to an image twice")
     return index
 
 

@@ -30,7 +30,7 @@ def read_labels(
     """
     name = f"segments/{segment.name}/labels/{column}"
     labels = read_array(cache, manifest, name, "int64", [segment.images])
-    if hash_array(labels) != segment.labels.get(column):
+    if hash_array(labels) != segment.labels_sha256.get(column):
         raise CorruptCache(
             f"{cache}: labels {column!r} of segment {segment.name!r} are not those whose hash stands in "
             "the manifest"

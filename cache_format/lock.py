@@ -1,7 +1,9 @@
 """One writer per folder."""
 
+import contextlib
 import fcntl
 import json
+import logging
 import os
 import platform
 import threading
@@ -15,6 +17,8 @@ from upath import UPath
 
 from losa.cache_format.errors import CacheError, CacheInUse
 from losa.cache_format.paths import CachePath
+
+_log = logging.getLogger(__name__)
 
 LOCK_NAME = ".writer.lock"
 LEASE_SECONDS = 300.0
@@ -78,8 +82,10 @@ class FileLock:
 class Lease:
     """An object in a bucket that names its writer and is renewed while the writer lives.
 
-    Buckets have no locks. Two writers that begin within the same second can both write the object, but
-    only one of them finds its own token when it looks again, before it publishes anything.
+    Buckets have no locks. The object is created only if there is none, where the file system can do that;
+    and every writer looks for its own token again before it publishes anything, so that of two which began
+    at once, or of which one took the other for dead, one stops. The clocks of the machines that write to
+    one cache must agree within a minute or so.
     """
 
     def __init__(self, folder: UPath) -> None:
@@ -95,8 +101,11 @@ class Lease:
                 f"last seen {age:.0f} s ago: wait for it, or choose another folder. If it was killed, "
                 f"its lock ends {LEASE_SECONDS - age:.0f} s from now"
             )
+        if holder:
+            self._path.unlink(missing_ok=True)
         self._stop = threading.Event()
-        self._renew()
+        with contextlib.suppress(FileExistsError):  # somebody was faster, which the next line tells
+            self._write(mode="create")
         self.check()
         self._thread = threading.Thread(target=self._keep, name="losa-lease", daemon=True)
         self._thread.start()
@@ -118,19 +127,25 @@ class Lease:
             self._path.unlink(missing_ok=True)
 
     def _keep(self) -> None:
-        while not self._stop.wait(LEASE_SECONDS / 5):
-            if self._holder().get("token") != self._token:
-                return
-            self._renew()
+        while not self._stop.wait(LEASE_SECONDS / 10):
+            try:
+                if self._holder().get("token") != self._token:
+                    return
+                self._renew()
+            except OSError as error:  # the next try may reach the bucket again
+                _log.warning("%s: the writer's lock could not be renewed: %s", self._folder, error)
 
     def _renew(self) -> None:
+        self._write(mode="overwrite")
+
+    def _write(self, mode: str) -> None:
         content = {
             "token": self._token,
             "process": os.getpid(),
             "host": platform.node(),
             "renewed": time.time(),
         }
-        self._path.write_bytes(json.dumps(content).encode())
+        self._path.fs.pipe_file(self._path.path, json.dumps(content).encode(), mode=mode)
 
     def _holder(self) -> dict[str, Any]:
         self._path.fs.invalidate_cache()

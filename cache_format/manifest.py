@@ -10,22 +10,27 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.compressors import CompressorName
 from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.identity import STRICT, Count, FeatureIdentity, Name, Sha256
-from losa.cache_format.paths import CachePath
+from losa.cache_format.paths import CachePath, cannot_read
 from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.stores.base import FileName
 
 MANIFEST_NAME = "manifest.json"
+FORMAT: Literal["losa-cache"] = "losa-cache"
 VERSION: Literal[1] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class FileRecord:
-    """What a file must be."""
+    """What a file must be.
+
+    Its checksum is CRC-32, not CRC-32C: of bytes that end in their own CRC-32C, as zarr chunks do, the
+    CRC-32C is one and the same number whatever they are.
+    """
 
     bytes: Count
-    crc32c: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+    crc32: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -38,7 +43,7 @@ class Segment:
     images: Annotated[Count, Field(ge=1)]
     keys_sha256: Sha256
     rows_per_shard: Annotated[int, Field(ge=1, le=1_000_000)]
-    labels: dict[Name, Sha256]
+    labels_sha256: dict[Name, Sha256]
     """Label column -> hash of the segment's labels in it."""
 
     @property
@@ -87,8 +92,8 @@ class LabelColumn:
 class Manifest:
     """What a cache is (features) and what it holds (segments, splits, labels). Valid once constructed."""
 
-    format: Literal["losa-cache"] = "losa-cache"
-    version: Literal[1] = 1
+    format: Literal["losa-cache"] = FORMAT
+    version: Literal[1] = VERSION
     store: StoreName
     compressor: CompressorName | None = None
     """Lossless compression of the codes, image by image."""
@@ -113,6 +118,12 @@ class Manifest:
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{what}: names are not unique: {', '.join(names)}")
+        columns = {column.name for column in self.labels}
+        for segment in self.segments:
+            if segment.labels_sha256.keys() != columns:
+                found = ", ".join(sorted(segment.labels_sha256)) or "none"
+                expected = ", ".join(sorted(columns)) or "none"
+                raise ValueError(f"segment {segment.name}: expected label columns {expected}, found {found}")
 
     @property
     def arrays(self) -> str:
@@ -152,12 +163,15 @@ class Manifest:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise CacheError(f"{cache} is not a cache: it has no {MANIFEST_NAME}") from None
-        content = unseal(data, path)
-        version = content.get("version")
-        if content.get("format") == "losa-cache" and version != VERSION:
-            raise CacheError(
-                f"{path}: format version {version!r}; this losa reads version {VERSION}: install a newer one"
-            )
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        try:
+            content = unseal(data, path)
+        except CorruptCache as error:
+            raise CorruptCache(f"{error}. {_ADVICE}") from None
+        if content.get("format") != FORMAT:
+            raise CorruptCache(f"{path}: expected format {FORMAT!r}, found {content.get('format')!r}")
+        refuse_other_version(content, path)
         try:
             # From text, not from the parsed values: strict mode takes a list for a tuple only in JSON.
             # In the order of the file, so that a manifest that is written again changes only where it grows.
@@ -169,6 +183,25 @@ class Manifest:
                 for problem in error.errors()
             ]
             raise CorruptCache("\n".join([f"{path} is not a valid manifest:", *problems])) from None
+
+
+_ADVICE = (
+    "Move it away and run the losa-extract command that made the cache, with all its splits: it writes a new "
+    "manifest and keeps the shards that fit"
+)
+
+
+def refuse_other_version(content: dict[str, Any], path: CachePath) -> None:
+    """Refuse a record that a newer losa has written, before its fields are looked at.
+
+    Raises:
+        CacheError: its version is not the one this losa reads.
+    """
+    version = content.get("version")
+    if type(version) is not int or version != VERSION:
+        raise CacheError(
+            f"{path}: format version {version!r}; this losa reads version {VERSION}: install a newer one"
+        )
 
 
 _ADAPTER = TypeAdapter(Manifest)

@@ -1,12 +1,13 @@
 """Where a cache stands: a local folder, or a folder of a bucket named by a URL."""
 
+import errno
 import os
 from pathlib import Path
 from typing import TypeAlias
 
 from upath import UPath
 
-from losa.cache_format.errors import CacheError
+from losa.cache_format.errors import CacheError, CorruptCache
 
 CachePath: TypeAlias = Path | UPath
 """A `pathlib.Path` on this machine, or a `UPath` (same methods, through fsspec) elsewhere."""
@@ -40,3 +41,15 @@ def cache_folder(path: str | os.PathLike[str] | UPath) -> CachePath:
 def is_remote(path: CachePath) -> bool:
     """Whether a path is read and written through fsspec."""
     return not isinstance(path, Path)
+
+
+def cannot_read(path: CachePath, error: OSError) -> CacheError:
+    """What to raise when reading a file of a cache fails: damage, or a reason that may pass."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return CorruptCache(f"{path}: there is no such file")
+    if isinstance(error, IsADirectoryError):
+        return CorruptCache(f"{path}: expected a file, found a folder")
+    # A dead sector. Elsewhere fsspec says so of whatever goes wrong in the network.
+    if error.errno == errno.EIO and isinstance(path, Path):
+        return CorruptCache(f"{path}: cannot be read ({error.strerror})")
+    return CacheError(f"{path}: cannot be read ({error.strerror or error})")

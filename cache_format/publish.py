@@ -52,6 +52,15 @@ def publish(path: CachePath, content: bytes) -> None:
         file.write(content)
 
 
+def remove(path: CachePath) -> None:
+    """Remove a file, if it is there, before anything that comes after."""
+    if not isinstance(path, Path):
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        path.unlink()
+        sync_folder(path.parent)
+
+
 @contextmanager
 def _publishing_locally(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)

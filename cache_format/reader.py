@@ -13,6 +13,7 @@ from losa.cache_format.byte_ranges import byte_ranges
 from losa.cache_format.codecs import Calibration, Codec, CodeLayout, Codes, code_layout, make_codec
 from losa.cache_format.constants import calibration_of, read_constants
 from losa.cache_format.errors import CacheError, CorruptCache
+from losa.cache_format.identity import hash_keys
 from losa.cache_format.index import read_index
 from losa.cache_format.keys import read_keys
 from losa.cache_format.labels import read_labels
@@ -81,7 +82,12 @@ class Cache:
             for segment in self.manifest.segments
             if (index[:, 0] == segment.number).any()
         }
-        return [stored[number][row] for number, row in index.tolist()]
+        keys = [stored[number][row] for number, row in index.tolist()]
+        if hash_keys(keys) != self.manifest.split(split).keys_sha256:
+            raise CorruptCache(
+                f"{self.path}: the keys of split {split!r} are not those whose hash stands in the manifest"
+            )
+        return keys
 
     def label_column(self, name: str) -> LabelColumn:
         """The description of a label column.
@@ -160,10 +166,14 @@ class Split:
 
     def labels(self, column: str) -> Int64[np.ndarray, "images"]:
         """Labels of every image; -1 where an image has none."""
-        self.cache.label_column(column)
+        num_classes = self.cache.label_column(column).num_classes
 
         def of_rows(reader: SegmentReader, rows: np.ndarray) -> np.ndarray:
             labels = read_labels(self.cache.path, self.cache.manifest, reader.files.segment, column)
+            if labels.max() >= num_classes:
+                raise CorruptCache(
+                    f"{self.cache.path}: label {labels.max()} in column {column!r} of {num_classes} classes"
+                )
             return np.asarray(labels[rows])
 
         return self._gather(of_rows, np.int64)

@@ -1,21 +1,29 @@
 """What is asked of an fsspec file system as one request, because one by one would take a round trip each."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from upath import UPath
 
-from losa.cache_format.paths import CachePath
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.paths import CachePath, cannot_read
 
 
-def read_existing(paths: Sequence[CachePath]) -> list[bytes | None]:
-    """Contents of small files of one folder, in the given order; None where there is no file."""
+def read_existing(paths: Sequence[CachePath]) -> list[bytes | CorruptCache | None]:
+    """Contents of small files of one folder, in the given order.
+
+    None where there is no file, an error where there is something else.
+
+    Raises:
+        CacheError: the files cannot be reached.
+    """
     if not paths or isinstance(paths[0], Path):
         return [_read(path) for path in paths]
     names = [cast(UPath, path).path for path in paths]
-    found = paths[0].fs.cat(names, on_error="omit")
-    return [found.get(name) for name in names]
+    found = paths[0].fs.cat(names, on_error="return")
+    return [_outcome(path, found.get(name)) for path, name in zip(paths, names, strict=True)]
 
 
 def sizes_below(folder: CachePath) -> dict[str, int]:
@@ -32,8 +40,43 @@ def sizes_below(folder: CachePath) -> dict[str, int]:
     return {name[len(root) + 1 :]: int(entry["size"]) for name, entry in found.items()}
 
 
-def _read(path: CachePath) -> bytes | None:
+def names_in(folder: CachePath) -> list[str]:
+    """Names of what stands in a folder; none if there is no folder."""
+    if not isinstance(folder, Path):
+        return [name for name in sizes_below(folder) if "/" not in name]
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def size_of(path: CachePath) -> int | None:
+    """Bytes of a file; None if there is none."""
+    try:
+        if not isinstance(path, Path):
+            entry = path.fs.info(path.path)
+            return int(entry["size"]) if entry["type"] == "file" else None
+        found = path.stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+    except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _read(path: CachePath) -> bytes | CorruptCache | None:
+    try:
+        return _outcome(path, path.read_bytes())
+    except OSError as error:
+        return _outcome(path, error)
+
+
+def _outcome(path: CachePath, found: bytes | Exception | None) -> bytes | CorruptCache | None:
+    if found is None or isinstance(found, FileNotFoundError | NotADirectoryError):
+        return None
+    if isinstance(found, OSError):
+        error = cannot_read(path, found)
+        if not isinstance(error, CorruptCache):
+            raise error from found
+        return error
+    if isinstance(found, Exception):
+        raise found
+    return found

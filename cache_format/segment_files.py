@@ -1,6 +1,7 @@
 """Where the files of a segment stand, and what is known of its shards."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import SiteGroup, differences
 from losa.cache_format.manifest import Manifest, Segment
 from losa.cache_format.paths import CachePath
-from losa.cache_format.remote import read_existing, sizes_below
+from losa.cache_format.remote import names_in, read_existing, size_of, sizes_below
 from losa.cache_format.stores import Store, make_store
 from losa.cache_format.stores.base import Chunked, ShardGeometry, Strided
 
@@ -50,6 +51,10 @@ class SegmentFiles:
         """The segment's folder."""
         return self.cache / self.name
 
+    def record_name(self, shard: int) -> str:
+        """The commit record of a shard, relative to the cache."""
+        return f"{self.name}/{self.store.commit_file(shard)}"
+
     def shard_paths(self, shard: int) -> list[CachePath]:
         """The files of a shard; the first is the one with the codes."""
         return [self.folder / name for name in self.store.shard_files(self.geometry, shard)]
@@ -73,21 +78,69 @@ class SegmentFiles:
         return found
 
     def commits(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
-        """The records of some shards, in order: None where there is none, an error where one is wrong."""
+        """The records of some shards, in order: None where there is none, an error where one is wrong.
+
+        Wrong is also a record whose files have other sizes.
+        """
         listed = None if isinstance(self.folder, Path) else sizes_below(self.folder)
-        records = read_existing([self.commit_path(shard) for shard in shards])
-        for shard, data in zip(shards, records, strict=True):
-            if data is None:
-                yield None
+        for commit in self.records(shards):
+            if isinstance(commit, Commit):
+                try:
+                    self._refuse_other_sizes(commit, listed)
+                except CorruptCache as error:
+                    yield error
+                    continue
+            yield commit
+
+    def records(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
+        """As `commits`, but without a look at the files of the shards."""
+        found = read_existing([self.commit_path(shard) for shard in shards])
+        for shard, data in zip(shards, found, strict=True):
+            if data is None or isinstance(data, CorruptCache):
+                yield data
                 continue
             try:
                 commit = Commit.parse(data, self.commit_path(shard))
                 self._refuse_other(commit, shard)
-                self._refuse_other_sizes(commit, listed)
             except CorruptCache as error:
                 yield error
             else:
                 yield commit
+
+    def recorded(self) -> list[int]:
+        """Numbers of the shards that have a record, in order.
+
+        From a listing: the number of shards comes from a file and may be beyond counting.
+        """
+        folder = self.commit_path(0).parent
+        prefix = self.store.commit_file(0).rpartition("/")[0]
+        numbers = [
+            self._shard_of(f"{prefix}/{name}" if prefix else name, self._record_names)
+            for name in names_in(folder)
+        ]
+        return sorted(number for number in numbers if number is not None)
+
+    def accounts_for(self, name: str) -> bool:
+        """Whether a file, named relative to the cache, is of a shard of this segment or its record."""
+        start = f"{self.name}/"
+        return name.startswith(start) and self._shard_of(name.removeprefix(start), self._names) is not None
+
+    def sizes(self, commit: Commit) -> dict[str, int | None]:
+        """Bytes of the files that a record names; None where there is no file."""
+        return {name: size_of(self.folder / name) for name in commit.files}
+
+    def _names(self, shard: int) -> list[str]:
+        return [*self.store.shard_files(self.geometry, shard), *self._record_names(shard)]
+
+    def _record_names(self, shard: int) -> list[str]:
+        return [self.store.commit_file(shard)]
+
+    def _shard_of(self, name: str, names_of: Callable[[int], Sequence[str]]) -> int | None:
+        """The shard among whose names one is."""
+        for digits in re.findall("[0-9]{1,13}", name.rpartition("/")[2]):
+            if int(digits) < self.segment.shards and name in names_of(int(digits)):
+                return int(digits)
+        return None
 
     def _refuse_other(self, commit: Commit, shard: int) -> None:
         geometry = self.geometry
@@ -128,10 +181,9 @@ class SegmentFiles:
 
     def _refuse_other_sizes(self, commit: Commit, listed: dict[str, int] | None) -> None:
         for name, record in commit.files.items():
-            path = self.folder / name
-            if listed is not None:
-                actual: object = listed.get(name, "no file")
-            else:
-                actual = path.stat().st_size if path.exists() else "no file"
-            if actual != record.bytes:
-                raise CorruptCache(f"{path}: expected {record.bytes} bytes, found {actual}")
+            found = size_of(self.folder / name) if listed is None else listed.get(name)
+            if found != record.bytes:
+                raise CorruptCache(
+                    f"{self.folder / name}: expected {record.bytes} bytes, "
+                    f"found {'no file' if found is None else found}"
+                )

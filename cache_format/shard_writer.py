@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
+from zlib import crc32
 
 import numpy as np
 from crc32c import crc32c
@@ -13,7 +14,7 @@ from losa.cache_format.codecs import Codes
 from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.errors import CacheError
 from losa.cache_format.manifest import FileRecord
-from losa.cache_format.publish import publish, publishing
+from losa.cache_format.publish import publish, publishing, remove
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.statistics import NO_VALUES, SiteStatistics
 
@@ -88,8 +89,8 @@ class ShardWriter:
             },
             codes=finished.codes,
             scales=finished.scales,
-            crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
-            sources=b"".join(self._sources).hex(),
+            site_crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
+            source_blake2b=b"".join(self._sources).hex(),
             invalid=self._invalid,
             statistics=tuple(self._statistics) or (NO_VALUES,) * len(files.group.sites),
         )
@@ -137,7 +138,7 @@ def writing_shard(
             commit, others = writer.finish()
             still_ours()
             # Only now, when the shard is whole: a shard that is made again keeps its record until then.
-            files.commit_path(shard).unlink(missing_ok=True)
+            remove(files.commit_path(shard))
         for name, content in others.items():
             publish(files.folder / name, content)
         still_ours()
@@ -163,11 +164,11 @@ class _Checksummed:
     def write(self, data: Any) -> int:
         """Write a buffer."""
         view = memoryview(data)
-        self._crc = crc32c(view, self._crc)
+        self._crc = crc32(view, self._crc)
         self._bytes += view.nbytes
         return self._file.write(view)
 
     @property
     def record(self) -> FileRecord:
         """Of everything that was written."""
-        return FileRecord(bytes=self._bytes, crc32c=f"{self._crc:08x}")
+        return FileRecord(bytes=self._bytes, crc32=f"{self._crc:08x}")

@@ -116,7 +116,9 @@ class CacheWriter:
                     )
                 _log.warning("%s. It is written again.", error)
             files |= {name: whole[name] for name in surveyed.damaged}
+        self._lock.check()
         publish_files(self.path, files)
+        self._lock.check()
         if extended != manifest or not surveyed.exists:
             extended.write(self.path)
         return extended

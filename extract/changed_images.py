@@ -34,7 +34,7 @@ def refuse_changed_images(
         commits = [commit for commit in files.commits(range(segment.shards)) if isinstance(commit, Commit)]
         keys = surveyed.keys(cache, segment) if commits else []
         for key, row, commit in _sample(segment, keys, commits, known):
-            stored = commit.sources[row * digits : (row + 1) * digits]
+            stored = commit.source_blake2b[row * digits : (row + 1) * digits]
             try:
                 found = source.load(key).source_hash.hex()
             except UnreadableImage as error:

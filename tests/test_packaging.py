@@ -61,6 +61,8 @@ def test_the_sdist_holds_the_sources_and_the_tests(distributions: Path) -> None:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert not any(name.startswith(".src") for name in names)
     assert {"cache_format/reader.py", "conf/adapt.yaml", "tests/test_packaging.py", "LICENSE"} <= names
+    golden = {str(path.relative_to(ROOT)) for path in (ROOT / "tests/golden").rglob("*") if path.is_file()}
+    assert {name for name in golden if "__pycache__" not in name} <= names
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ class ShardGeometry:
 class Strided:
     """Rows of equal size at equal distances in one file."""
 
+    kind: Literal["strided"] = "strided"
     file: FileName
     offset: Count
     stride: Count
@@ -91,6 +92,7 @@ class Strided:
 class Chunked:
     """Compressed rows in one file, each with a place of its own."""
 
+    kind: Literal["chunked"] = "chunked"
     file: FileName
     chunks: Hex
     """For every row a `CHUNK_RECORD`."""

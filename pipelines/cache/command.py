@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 
 from losa.cache_format import Cache, CacheError
+from losa.cache_format import repair as repair_cache
+from losa.cache_format import verify as verify_cache
 from losa.cache_format.compressors import CompressorName
 from losa.cache_format.identity import CodecName
 from losa.cache_format.paths import cache_folder
@@ -18,6 +20,7 @@ from losa.cache_format.stores import StoreName
 from losa.pipelines.cache.drop import drop_cache, drop_splits, droppable
 from losa.pipelines.cache.info import describe, render
 from losa.pipelines.cache.merge import merge as merge_caches
+from losa.pipelines.cache.verdict import repair_lines, verification_json, verification_lines
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
@@ -40,6 +43,37 @@ def info(cache: CachePlace, as_json: AsJson = False) -> None:
         print(json.dumps(told, indent=2))
     else:
         Console(soft_wrap=True).print(render(told), highlight=False)
+
+
+@tool.command()
+def verify(cache: CachePlace, as_json: AsJson = False) -> None:
+    """Read every byte of a cache and list all that is damaged; exit code 1 if anything is."""
+    with _bytes("verifying") as progress:
+        found = verify_cache(cache_folder(cache), progress)
+    if as_json:
+        print(json.dumps(verification_json(found), indent=2))
+    else:
+        print(*verification_lines(cache, found), sep="\n")
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@tool.command()
+def repair(
+    cache: CachePlace,
+    prune: Annotated[
+        bool, typer.Option(help="remove segments and splits that the manifest does not have, too")
+    ] = False,
+) -> None:
+    """Verify a cache and drop its damaged shards, so that losa-extract makes them anew.
+
+    Whole shards are not touched. Exit code 1 if something is left that only losa-extract can mend.
+    """
+    with _bytes("verifying") as progress:
+        done = repair_cache(cache_folder(cache), progress, prune=prune)
+    print(*repair_lines(cache, done), sep="\n")
+    if done.not_mended:
+        raise typer.Exit(1)
 
 
 @tool.command()
@@ -137,12 +171,27 @@ def _ask(yes: bool, question: str) -> None:
 
 
 @contextmanager
+def _bytes(description: str) -> Iterator[Callable[[int, int], None]]:
+    with _progress(description, "B", unit_scale=True) as progress:
+        yield progress
+
+
+@contextmanager
 def _shards(description: str) -> Iterator[Callable[[int, int], None]]:
+    with _progress(description, "shards") as progress:
+        yield progress
+
+
+@contextmanager
+def _progress(
+    description: str, unit: str, *, unit_scale: bool = False
+) -> Iterator[Callable[[int, int], None]]:
     bar = None
 
     def progress(done: int, total: int) -> None:
         nonlocal bar
-        bar = progress_bar(total, description, "shards", leave=False) if bar is None else bar
+        if bar is None:
+            bar = progress_bar(total, description, unit, leave=False, unit_scale=unit_scale)
         bar.update(done - bar.n)
 
     try:

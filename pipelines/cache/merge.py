@@ -111,10 +111,10 @@ def _joined(sources: Sequence[Cache]) -> tuple[CacheContents, _Origins]:
 
 def _same(one: Segment, other: Segment) -> bool:
     """Whether two segments have the same shards."""
-    return (one.keys_sha256, one.rows_per_shard, one.labels) == (
+    return (one.keys_sha256, one.rows_per_shard, one.labels_sha256) == (
         other.keys_sha256,
         other.rows_per_shard,
-        other.labels,
+        other.labels_sha256,
     )
 
 

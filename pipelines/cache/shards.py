@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
-from crc32c import crc32c
 
 from losa.cache_format import Cache, Codes, CorruptCache, Segment
 from losa.cache_format.byte_ranges import byte_ranges
 from losa.cache_format.codecs import code_layout
 from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
-from losa.cache_format.publish import publishing
+from losa.cache_format.publish import publishing, remove
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.segment_reader import SegmentReader
 
@@ -69,7 +69,9 @@ def shard_batches(
     for start in range(0, commit.rows, BATCH):
         rows = range(start, min(start + BATCH, commit.rows))
         outcomes: list[bytes | str] = [
-            commit.invalid.get(str(row), bytes.fromhex(commit.sources[row * digits : (row + 1) * digits]))
+            commit.invalid.get(
+                str(row), bytes.fromhex(commit.source_blake2b[row * digits : (row + 1) * digits])
+            )
             for row in rows
         ]
         yield read([stored[row] for row in rows if str(row) not in commit.invalid]), outcomes
@@ -81,14 +83,14 @@ def copy_shard(source: SegmentFiles, target: SegmentFiles, commit: Commit) -> No
     Raises:
         CorruptCache: the source is damaged; nothing is committed.
     """
-    target.commit_path(commit.shard).unlink(missing_ok=True)
+    remove(target.commit_path(commit.shard))
     for name, record in commit.files.items():
         with (source.folder / name).open("rb") as data, publishing(target.folder / name) as copy:
             crc = size = 0
             while block := data.read(_BLOCK):
-                crc, size = crc32c(block, crc), size + len(block)
+                crc, size = crc32(block, crc), size + len(block)
                 copy.write(block)
-            if (size, f"{crc:08x}") != (record.bytes, record.crc32c):
+            if (size, f"{crc:08x}") != (record.bytes, record.crc32):
                 raise CorruptCache(
                     f"{source.folder / name}: its bytes are not those that were written. "
                     f"losa-cache verify {source.cache} tells more, losa-cache repair drops the shard"

@@ -21,6 +21,7 @@ from losa.cache_format import (
     make_codec,
 )
 from losa.cache_format.codecs import Calibration, calibrate, needs_calibration
+from losa.cache_format.compressors import CompressorName
 from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
 from losa.cache_format.identity import (
     BackboneIdentity,
@@ -33,6 +34,7 @@ from losa.cache_format.identity import (
     hash_array,
 )
 from losa.cache_format.keys import read_keys
+from losa.cache_format.stores import StoreName
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -160,6 +162,8 @@ class ToyCache:
     sites: tuple[str, ...] = ("embed", "block.00", "block.01", "block.02")
     width: int = 8
     codec: CodecName = "float32"
+    store: StoreName = "zarr"
+    compressor: CompressorName | None = None
     unreadable: frozenset[str] = frozenset()
     seed: int = 0
 
@@ -248,6 +252,8 @@ class ToyCache:
             splits=[self.contents(name) for name in self.splits],
             rows_per_shard=5,
             provenance={},
+            store=self.store,
+            compressor=self.compressor,
         )
         with CacheWriter(path, request, self.constants) as writer:
             for segment, shard in writer.missing()[:shards]:

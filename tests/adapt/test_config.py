@@ -30,7 +30,7 @@ OTHER: dict[str, Any] = {
     "seed": 1,
     "data_seed": 1,
 }
-WHEREABOUTS = {"out": "elsewhere", "overwrite": True, "device": "cpu"}
+WHEREABOUTS = {"out": "elsewhere", "overwrite": True, "device": "cpu", "residency": "ram"}
 FOREIGN = {
     "losa": {"heads"},
     "last": {"order", "bias"},
@@ -106,6 +106,7 @@ def test_member_name_has_a_rank_only_where_there_is_one() -> None:
         {"side": "lasagne"},
         {"norm": "batch"},
         {"pool": "max"},
+        {"residency": "disk"},
         {"ranks": 8},
     ],
 )

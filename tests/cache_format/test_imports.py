@@ -33,14 +33,18 @@ PUBLIC = [
     "LosaError",
     "Manifest",
     "NonFiniteActivations",
+    "Repair",
     "Segment",
     "SiteStatistics",
     "Split",
     "SplitContents",
+    "Verification",
     "backbone_sites",
     "calibrate",
     "make_codec",
+    "repair",
     "select_sites",
+    "verify",
 ]
 
 

@@ -1,0 +1,90 @@
+"""Where the codes stay that every epoch reads: on the GPU, in memory, or in the cache alone."""
+
+import logging
+from typing import Literal
+
+import torch
+
+from losa.adapt.memory import free_in_ram, free_on_gpu
+from losa.cache_format import Cache, LosaError, Split
+from losa.cache_format.paths import is_remote
+from losa.cache_format.units import readable
+
+_log = logging.getLogger(__name__)
+
+Residency = Literal["gpu", "ram", "stream"]
+
+SHARE = 2
+"""``auto`` takes at most one part in so many of what is free: side networks and batches need room too."""
+
+
+def choose_residency(
+    asked: Residency | Literal["auto"], split: Split, *, images: int, epochs: int, device: str
+) -> Residency:
+    """Choose from sizes, or check what was asked for. The choice is logged with its reason.
+
+    Args:
+        asked: the option.
+        split: what is read.
+        images: how many of its images every epoch reads.
+        epochs: how often it does.
+        device: the compute device.
+
+    Raises:
+        LosaError: what was asked for cannot be.
+    """
+    cache, need = split.cache, images * split.image_bytes
+    codes = f"codes of {images:,} images ({readable(need)})"
+    if asked == "auto":
+        residency, why = _choose(cache, need, epochs, device)
+    else:
+        _refuse_impossible(asked, cache, need, codes, device)
+        residency, why = asked, "as asked"
+    _log.info("residency=%s: %s %s; %s", residency, codes, _WHAT_HAPPENS[residency], why)
+    return residency
+
+
+_WHAT_HAPPENS = {
+    "gpu": "stay on the GPU",
+    "ram": "stay in memory",
+    "stream": "are read from the cache in every epoch",
+}
+
+
+def _choose(cache: Cache, need: int, epochs: int, device: str) -> tuple[Residency, str]:
+    if epochs == 1:
+        return "stream", "there is one epoch"
+    if _is_cuda(device):
+        free = free_on_gpu(device)
+        if need * SHARE <= free:
+            return "gpu", f"{readable(free)} are free there"
+    if is_remote(cache.path):
+        costly = "the cache is remote"
+    elif cache.manifest.compressor is not None:
+        costly = f"the cache is compressed ({cache.manifest.compressor})"
+    else:
+        return "stream", "the cache is local and not compressed, so they come at the speed of memory"
+    free = free_in_ram()
+    if need * SHARE <= free:
+        return "ram", f"{costly}, and {readable(free)} of memory are free"
+    return "stream", f"{costly}, but only {readable(free)} of memory are free"
+
+
+def _refuse_impossible(asked: Residency, cache: Cache, need: int, codes: str, device: str) -> None:
+    if asked == "stream":
+        return
+    if asked == "gpu" and not _is_cuda(device):
+        raise LosaError(
+            f"residency=gpu: expected a CUDA device, found device={device}: "
+            "use device=cuda where there is one, or residency=auto"
+        )
+    free, where = (free_on_gpu(device), f"on {device}") if asked == "gpu" else (free_in_ram(), "in memory")
+    if need > free:
+        raise LosaError(
+            f"residency={asked}: {cache.path}: {codes} do not fit: only {readable(free)} are free {where}; "
+            "use residency=auto or stream, or fewer sites (sites=4)"
+        )
+
+
+def _is_cuda(device: str) -> bool:
+    return torch.device(device).type == "cuda"

@@ -1,0 +1,192 @@
+"""Reads every byte of a cache and tells all that is wrong with it, not only what comes first."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from losa.cache_format.byte_ranges import byte_ranges
+from losa.cache_format.constants import check_constants, constant_file, read_constant
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.identity import hash_keys
+from losa.cache_format.index import index_name, read_index
+from losa.cache_format.keys import read_keys
+from losa.cache_format.labels import read_labels
+from losa.cache_format.manifest import MANIFEST_NAME, Manifest, SplitRecord
+from losa.cache_format.paths import CachePath, cache_folder
+from losa.cache_format.publish import TEMPORARY_SUFFIX
+from losa.cache_format.remote import size_of, sizes_below
+from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.shard_check import BadShard, ShardCheck
+from losa.cache_format.small_files import damaged_files
+from losa.cache_format.stores import make_store
+
+Progress = Callable[[int, int], None]
+"""Called with the number of bytes read so far, and of all there are to read."""
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadFile:
+    """A file beside the shards that is not what the manifest says."""
+
+    name: str
+    """Relative to the cache."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was found in a cache."""
+
+    bytes: int
+    """Bytes that were read and compared with a checksum."""
+    files: int
+    """Files that were read, or that should have been there to be read."""
+    images: int
+    """Images of the committed shards, damaged ones among them."""
+    bad_files: tuple[BadFile, ...]
+    """Damaged or missing keys, labels, indices, constants and descriptions of arrays."""
+    bad_shards: tuple[BadShard, ...]
+    """Committed shards that are damaged, each with its bad images."""
+    missing_shards: Mapping[str, int]
+    """Segment -> number of its shards that are not committed, where there are any. Incomplete is not
+    damaged: extraction goes on from there."""
+    strays: tuple[str, ...]
+    """Files that nothing accounts for, relative to the cache: left by a writer that was killed or by
+    splits that were dropped, or foreign. They do no harm."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is damaged. Shards may be missing."""
+        return not (self.bad_files or self.bad_shards)
+
+
+def verify(path: str | CachePath, progress: Progress | None = None) -> Verification:
+    """Read every byte of a cache and compare it with its checksum.
+
+    Shards are read in blocks of a few MiB, so their size does not matter to memory; keys and labels are
+    held as a whole.
+
+    Args:
+        path: folder or URL of the cache.
+        progress: called after every block.
+
+    Raises:
+        CacheError: there is no cache, or its files cannot be read for another reason than damage.
+        CorruptCache: the manifest is damaged, so that nothing is known of the rest.
+    """
+    cache = cache_folder(path)
+    manifest = Manifest.read(cache)
+    root = make_store(manifest.store).root
+    sizes = {f"{root}/{name}": size for name, size in sizes_below(cache / root).items()}
+    own = size_of(cache / MANIFEST_NAME) or 0
+    tally = _Tally(own + sum(sizes.values()), progress)
+    bad_files, keys = _bad_files(cache, manifest)
+    tally.add(own + sum(sizes.get(name, 0) for name in manifest.files))
+    ranges = byte_ranges(cache)
+    bad_shards: list[BadShard] = []
+    missing: dict[str, int] = {}
+    files, images = 1 + len(manifest.files), 0
+    for segment in manifest.segments:
+        of_segment = SegmentFiles.of(cache, manifest, segment)
+        recorded = of_segment.recorded()
+        if len(recorded) < segment.shards:
+            missing[segment.name] = segment.shards - len(recorded)
+        check = ShardCheck(of_segment, ranges, keys[segment.number], tally.add)
+        bad_shards += check.run(recorded)
+        for shard in recorded:
+            files += 1 + len(of_segment.shard_paths(shard))
+            images += len(segment.rows(shard))
+            tally.add(sizes.get(of_segment.record_name(shard), 0))
+    return Verification(
+        bytes=tally.done,
+        files=files,
+        images=images,
+        bad_files=tuple(bad_files),
+        bad_shards=tuple(bad_shards),
+        missing_shards=missing,
+        strays=tuple(_strays(cache, manifest, sizes)),
+    )
+
+
+class _Tally:
+    """Counts bytes."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.done = 0
+        self._total = total
+        self._progress = progress
+
+    def add(self, count: int) -> None:
+        self.done += count
+        if self._progress is not None and count:
+            self._progress(self.done, max(self.done, self._total))
+
+
+def _bad_files(cache: CachePath, manifest: Manifest) -> tuple[list[BadFile], dict[int, list[str] | None]]:
+    """Files with wrong bytes, then arrays that are not those the manifest speaks of.
+
+    Returns:
+        What was found, and the keys of every segment by its number; None where they are damaged.
+    """
+    store = make_store(manifest.store)
+    found = {name: str(error) for name, error in damaged_files(cache, manifest).items()}
+
+    def file_of(array: str, axes: int) -> str:
+        return f"{store.root}/{store.array_file(array, axes)}"
+
+    def whole(name: str, read: Callable[[], Read]) -> Read | None:
+        if name in found:
+            return None
+        try:
+            return read()
+        except CorruptCache as error:
+            found[name] = str(error)
+            return None
+
+    check_constants(cache, manifest)
+    for name in manifest.features.constants:
+        whole(constant_file(manifest, name), partial(read_constant, cache, manifest, name))
+    keys: dict[int, list[str] | None] = {}
+    for segment in manifest.segments:
+        folder = f"segments/{segment.name}"
+        offsets = file_of(f"{folder}/keys/offsets", 1)
+        read = partial(read_keys, cache, manifest, segment)
+        keys[segment.number] = None if offsets in found else whole(file_of(f"{folder}/keys/bytes", 1), read)
+        for column in manifest.labels:
+            name = file_of(f"{folder}/labels/{column.name}", 1)
+            whole(name, partial(read_labels, cache, manifest, segment, column.name))
+    for record in manifest.splits:
+        name = file_of(index_name(record.name), 2)
+        whole(name, partial(_check_split, cache, manifest, record, keys))
+    return [BadFile(name=name, problem=problem) for name, problem in found.items()], keys
+
+
+def _check_split(
+    cache: CachePath, manifest: Manifest, record: SplitRecord, keys: Mapping[int, list[str] | None]
+) -> None:
+    """Make sure that the index of a split leads to its keys.
+
+    Raises:
+        CorruptCache: it does not.
+    """
+    index = read_index(cache, manifest, record).tolist()
+    needed = {number: keys[number] for number in {number for number, _ in index}}
+    known = {number: stored for number, stored in needed.items() if stored is not None}
+    if len(known) == len(needed) and hash_keys(known[n][row] for n, row in index) != record.keys_sha256:
+        raise CorruptCache(
+            f"{cache}: the index of split {record.name!r} does not lead to the keys whose hash stands in "
+            "the manifest"
+        )
+
+
+def _strays(cache: CachePath, manifest: Manifest, sizes: Mapping[str, int]) -> Iterator[str]:
+    """Files that nothing accounts for, in order."""
+    temporary = MANIFEST_NAME + TEMPORARY_SUFFIX
+    if (cache / temporary).exists():
+        yield temporary
+    segments = [SegmentFiles.of(cache, manifest, segment) for segment in manifest.segments]
+    for name in sorted(sizes):
+        if name not in manifest.files and not any(files.accounts_for(name) for files in segments):
+            yield name

@@ -1,0 +1,1 @@
+"""What losa-bench measures."""
