@@ -59,7 +59,7 @@ def test_every_damage_to_a_small_array_is_detected(tmp_path, tiny, store):
 
     for place in range(size) if store == "zarr" else (0, 50, 2047, *range(2048, size)):
         tiny.flip(file, place, place % 8)
-        refused("its crc32c is not the one in the manifest")
+        refused("its crc32 is not the one in the manifest")
         tiny.flip(file, place, place % 8)
     whole = file.read_bytes()
     for damaged in (b"", whole[:-1], whole + b"\0"):

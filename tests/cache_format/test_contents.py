@@ -25,7 +25,7 @@ def stored_segment(name: str, number: int, keys: str, labels: list[int] | None =
         images=len(keys),
         keys_sha256=hash_keys(keys),
         rows_per_shard=2,
-        labels={"label": "00" * 32},
+        labels_sha256={"label": "00" * 32},
     )
     column = np.array(labels or [-1] * len(keys), np.int64)
     return StoredSegment(segment=segment, keys=list(keys), labels={"label": column})

@@ -34,7 +34,7 @@ CHANGES = {
     "preprocessing.input_size": lambda f: dataclasses.replace(f.preprocessing, input_size=(3, 16, 32)),
     "preprocessing.interpolation": lambda f: dataclasses.replace(f.preprocessing, interpolation="nearest"),
     "preprocessing.mean": lambda f: dataclasses.replace(f.preprocessing, mean=(0.5, 0.25, 0.126)),
-    "preprocessing.std": lambda f: dataclasses.replace(f.preprocessing, std=(0.1, 0.2)),
+    "preprocessing.std": lambda f: dataclasses.replace(f.preprocessing, std=(0.1, 0.2, 0.4)),
     "preprocessing.crop_pct": lambda f: dataclasses.replace(f.preprocessing, crop_pct=1.0),
     "preprocessing.crop_mode": lambda f: dataclasses.replace(f.preprocessing, crop_mode="squash"),
     "site_groups[0].sites": lambda f: (dataclasses.replace(f.group, sites=f.group.sites[::-1]),),
@@ -126,6 +126,9 @@ def test_arrays_are_hashed_by_value_not_by_memory():
     [
         (lambda _: BackboneIdentity(name="x", weights_sha256="5A" * 32, depth=1), "weights_sha256"),
         (lambda _: BackboneIdentity(name="x", weights_sha256="5a" * 32, depth=0), "depth"),
+        (lambda f: dataclasses.replace(f.preprocessing, std=(0.1, 0.2)), "expected 3 numbers each"),
+        (lambda f: dataclasses.replace(f, codec_parameters={"levels": 3}), "codec_parameters"),
+        (lambda f: dataclasses.replace(f, constants={"zarr.json": "00" * 32}), "a file of the cache's own"),
         (lambda _: TokenLayout(cls=-1, registers=0, grid=(1, 1)), "cls"),
         (lambda _: TokenLayout(cls=0, registers=0, grid=(0, 1)), "grid"),
         (lambda _: TokenLayout(cls=0, registers=0, grid=(1, 1), frames=0), "frames"),

@@ -26,7 +26,7 @@ def store(request):
 
 def segment_of(keys: list[str]) -> Segment:
     return Segment(
-        name="s", number=0, images=len(keys), keys_sha256=hash_keys(keys), rows_per_shard=1, labels={}
+        name="s", number=0, images=len(keys), keys_sha256=hash_keys(keys), rows_per_shard=1, labels_sha256={}
     )
 
 

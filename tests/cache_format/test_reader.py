@@ -20,7 +20,7 @@ from losa.cache_format.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName
 from losa.cache_format.stores.base import SmallArray
 
-FLIPS = 50
+FLIPS = 25  # in each of two stores: 50 for every class of files
 STORED = [
     *((codec, None) for codec in get_args(CodecName)),
     ("int8", "zstd"),
@@ -137,7 +137,10 @@ def test_codes_are_read_into_the_callers_memory(stored, finished, tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v, s: (v[:2], s), r"out: expected a C-contiguous int8\[3, 3, 4, 6\], found int8\[2, 3, 4, 6\]"),
+        (
+            lambda v, s: (v[:2], s),
+            r"out: expected a C-contiguous int8\[3, 3, 4, 6\], found int8\[2, 3, 4, 6\]",
+        ),
         (lambda v, s: (v.astype(np.int16), s), r"expected .* int8\[3, 3, 4, 6\], found int16\[3, 3, 4, 6\]"),
         (lambda v, s: (v.view(np.uint8), s), r"found uint8\["),
         (lambda v, s: (np.asfortranarray(v), s), r"expected a C-contiguous int8"),
@@ -358,7 +361,9 @@ SHARDS = ["arrays.*/segments/*/codes/c.*", "arrays.*/segments/*/scales/c.*", "ar
 
 
 @pytest.mark.parametrize(
-    ("pattern", "compressor"), [*((pattern, None) for pattern in (*FILES, *SHARDS)), (SHARDS, "zstd")], ids=str
+    ("pattern", "compressor"),
+    [*((pattern, None) for pattern in (*FILES, *SHARDS)), (SHARDS, "zstd")],
+    ids=str,
 )
 def test_no_flipped_bit_in_any_file_ever_gives_a_wrong_value(recipe, finished, tiny, pattern, compressor):
     splits = (("train", tiny.TRAIN[:3]), ("mixed", (tiny.VAL[0], tiny.TRAIN[2])))
@@ -397,10 +402,12 @@ def test_another_index_is_corrupt(recipe, finished, tiny, number, row):
     manifest = Manifest.read(path)
     train, val = manifest.splits
     replace(manifest, splits=(train, replace(val, index_sha256=hash_array(index)))).write(path)
-    if (number, row) in ((0, 0), (0, 4), (1, 0)):
-        Cache(path).split("val").read(np.arange(4))
+    if number == 0 and row >= 0:
+        with pytest.raises(CorruptCache, match="keys of split 'val' are not those whose hash stands in"):
+            Cache(path).keys("val")
         return
-    with pytest.raises(CorruptCache, match="index of split 'val' points outside the stored images"):
+    what = "to an image twice" if (number, row) == (1, 0) else "outside the stored images"
+    with pytest.raises(CorruptCache, match=f"index of split 'val' points {what}"):
         Cache(path).split("val")
 
 
@@ -408,7 +415,9 @@ def test_the_labels_of_another_column_are_corrupt(recipe, finished, tiny):
     path = finished(recipe)
     colour = SmallArray(recipe.labels(tiny.VAL)["colour"], ("images",))
     tiny.forge(path, "segments/val/labels/species", colour)
-    with pytest.raises(CorruptCache, match="labels 'species' of segment 'val' are not those whose hash stands"):
+    with pytest.raises(
+        CorruptCache, match="labels 'species' of segment 'val' are not those whose hash stands"
+    ):
         Cache(path).split("val").labels("species")
     np.testing.assert_array_equal(Cache(path).split("val").labels("colour"), colour.values)
 
@@ -450,7 +459,9 @@ def test_constants_other_than_those_of_the_manifest_are_corrupt(recipe, finished
     path = finished(recipe)
     other = SmallArray(recipe.constants["spread"] + 1, ("sites", "width"))
     tiny.forge(path, "constants/spread", other)
-    with pytest.raises(CorruptCache, match="constant 'spread' is not the array whose hash is in the manifest"):
+    with pytest.raises(
+        CorruptCache, match="constant 'spread' is not the array whose hash is in the manifest"
+    ):
         Cache(path)
 
 
@@ -459,7 +470,9 @@ def test_a_constant_that_the_version_does_not_know_is_refused(recipe, finished):
     content = unseal((path / "manifest.json").read_bytes(), path)
     content["features"]["constants"]["mystery"] = "00" * 32
     (path / "manifest.json").write_bytes(seal(content))
-    with pytest.raises(CorruptCache, match="the manifest names a constant 'mystery' that format version 1 does"):
+    with pytest.raises(
+        CorruptCache, match="the manifest names a constant 'mystery' that format version 1 does"
+    ):
         Cache(path)
 
 

@@ -172,9 +172,7 @@ def test_a_part_of_a_file_has_no_values():
 
 
 @pytest.mark.parametrize("compressor", [None, "lz4"])
-def test_h5py_opens_every_file_and_reads_what_our_reader_reads(
-    recipe, codec, compressor, finished, tiny
-):
+def test_h5py_opens_every_file_and_reads_what_our_reader_reads(recipe, codec, compressor, finished, tiny):
     splits = (("train", tiny.TRAIN), ("val", tiny.VAL), ("trainval", tiny.TRAINVAL))
     recipe = replace(
         recipe, codec=codec, compressor=compressor, splits=splits, unreadable=frozenset({tiny.TRAIN[4]})
@@ -188,7 +186,9 @@ def test_h5py_opens_every_file_and_reads_what_our_reader_reads(
     cache = Cache(path)
     shards = {"train": 3, "val": 2}
     for number, (segment, count) in enumerate(shards.items()):
-        codes = np.concatenate([opened[f"segments/{segment}/shard.{shard}", "codes"] for shard in range(count)])
+        codes = np.concatenate(
+            [opened[f"segments/{segment}/shard.{shard}", "codes"] for shard in range(count)]
+        )
         index = opened["splits/trainval/index", "index"]
         mine = index[:, 0] == number
         found = cache.split("trainval").read(np.flatnonzero(mine))
