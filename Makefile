@@ -31,6 +31,7 @@ types: setup
 	$(BIN)/mypy
 
 bench: setup
+	$(BIN)/losa-bench reads --gigabytes 0.25 --rounds 3
 	$(BIN)/python -m pytest -q -o addopts=--import-mode=importlib tests/benchmarks --benchmark-columns=min,median,max,rounds
 
 build: setup

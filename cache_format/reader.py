@@ -20,6 +20,7 @@ from losa.cache_format.labels import read_labels
 from losa.cache_format.manifest import LabelColumn, Manifest
 from losa.cache_format.paths import cache_folder
 from losa.cache_format.read_threads import ReadThreads, default_threads
+from losa.cache_format.remote import refuse_unreachable
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.segment_reader import SegmentReader
 from losa.cache_format.sites import SiteSelection, select_sites
@@ -37,6 +38,7 @@ class Cache:
             CorruptCache: its manifest or constants are damaged.
         """
         self.path = cache_folder(path)
+        refuse_unreachable(self.path)
         self.manifest = Manifest.read(self.path)
         self.constants = read_constants(self.path, self.manifest)
 
@@ -101,23 +103,26 @@ class Cache:
         known = ", ".join(column.name for column in self.manifest.labels) or "none"
         raise CacheError(f"{self.path} has no label column {name!r}; it has: {known}")
 
-    def split(self, name: str, sites: SiteSelection | None = None) -> "Split":
+    def split(self, name: str, sites: SiteSelection | None = None, threads: int | None = None) -> "Split":
         """Open a split for reading.
 
         Args:
             name: as listed in the manifest.
             sites: which of the stored sites, see `select_sites`; every one of them if None.
+            threads: that share a read; if None, as many as there are cores, to a limit. A remote cache is
+                read by one, which asks for everything at once.
 
         Raises:
             IncompleteCache: extraction of the split is not finished.
         """
-        return Split(self, name, self.sites if sites is None else select_sites(sites, self.sites))
+        chosen = self.sites if sites is None else select_sites(sites, self.sites)
+        return Split(self, name, chosen, threads or default_threads())
 
 
 class Split:
     """A split opened for reading: an ordered choice of stored images."""
 
-    def __init__(self, cache: Cache, name: str, sites: tuple[str, ...]) -> None:
+    def __init__(self, cache: Cache, name: str, sites: tuple[str, ...], threads: int) -> None:
         self.cache = cache
         self.record = cache.manifest.split(name)
         self.sites = sites
@@ -136,7 +141,7 @@ class Split:
             for segment in cache.manifest.segments
             if (self._segment_of == segment.number).any()
         }
-        self._threads = ReadThreads(1 if ranges.together else default_threads())
+        self._threads = ReadThreads(1 if ranges.together else threads)
 
     def __len__(self) -> int:
         """Number of images."""

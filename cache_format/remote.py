@@ -7,7 +7,7 @@ from typing import cast
 
 from upath import UPath
 
-from losa.cache_format.errors import CorruptCache
+from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.paths import CachePath, cannot_read
 
 
@@ -24,6 +24,23 @@ def read_existing(paths: Sequence[CachePath]) -> list[bytes | CorruptCache | Non
     names = [cast(UPath, path).path for path in paths]
     found = paths[0].fs.cat(names, on_error="return")
     return [_outcome(path, found.get(name)) for path, name in zip(paths, names, strict=True)]
+
+
+def refuse_unreachable(folder: CachePath) -> None:
+    """Make sure that a folder's place can be asked at all, whether the folder exists or not.
+
+    Raises:
+        CacheError: the bucket does not exist, the credentials are missing or wrong, nobody answers.
+    """
+    if isinstance(folder, Path):
+        return
+    try:
+        folder.fs.find(f"{folder.path}/nothing")  # listing the folder itself could be long
+    except Exception as error:  # file systems have errors of their own
+        raise CacheError(
+            f"{folder} cannot be reached: {type(error).__name__}: {error}. Check the bucket's name, the "
+            "credentials and the endpoint"
+        ) from error
 
 
 def sizes_below(folder: CachePath) -> dict[str, int]:
@@ -78,5 +95,5 @@ def _outcome(path: CachePath, found: bytes | Exception | None) -> bytes | Corrup
             raise error from found
         return error
     if isinstance(found, Exception):
-        raise found
+        raise CacheError(f"{path}: {type(found).__name__}: {found}") from found
     return found

@@ -17,6 +17,7 @@ from losa.cache_format.lock import LOCK_NAME
 from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn, Manifest, Segment, SplitRecord
 from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import TEMPORARY_SUFFIX
+from losa.cache_format.remote import refuse_unreachable
 from losa.cache_format.sealed_json import unseal
 from losa.cache_format.small_files import damaged_files
 from losa.cache_format.stores import StoreName, make_store
@@ -179,6 +180,7 @@ def refuse_foreign(path: CachePath, store: StoreName, features: FeatureIdentity)
     Raises:
         CacheError: the folder holds something else than a cache, or shards of other features.
     """
+    refuse_unreachable(path)
     if not path.exists() or (path / MANIFEST_NAME).exists():
         return
     if not path.is_dir():
