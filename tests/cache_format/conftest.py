@@ -13,6 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from losa.cache_format.identity import CodecName
+from losa.cache_format.stores import StoreName
 
 HERE = Path(__file__).parent
 
@@ -50,9 +51,15 @@ def codec(request: pytest.FixtureRequest) -> CodecName:
 
 
 @pytest.fixture
-def recipe(tiny: ModuleType) -> Any:
+def store() -> StoreName:
+    """zarr; files whose tests are about both stores override it."""
+    return "zarr"
+
+
+@pytest.fixture
+def recipe(tiny: ModuleType, store: StoreName) -> Any:
     """The int8 cache of seven training and four validation images in shards of three."""
-    return tiny.Recipe()
+    return tiny.Recipe(store=store)
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +91,7 @@ def start_python() -> Callable[..., subprocess.Popen[str]]:
     def start(script: str, *arguments: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(HERE)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losa.cache_format import LabelColumn, LosaError, SplitContents
-from losa.cache_format.contents import place
+from losa.cache_format.contents import StoredSegment, place
 from losa.cache_format.identity import hash_keys
+from losa.cache_format.manifest import Segment
 
 SPLITS = st.lists(
     st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8, unique=True), min_size=1, max_size=4
@@ -17,14 +18,24 @@ def split(name: str, keys: str, labels: list[int] | None = None) -> SplitContent
     return SplitContents(name=name, keys=list(keys), labels=columns)
 
 
-def placed(splits, *, stored="", stored_labels=None, taken=()):
-    labels = {"label": np.array(stored_labels or [-1] * len(stored), np.int64)}
+def stored_segment(name: str, number: int, keys: str, labels: list[int] | None = None) -> StoredSegment:
+    segment = Segment(
+        name=name,
+        number=number,
+        images=len(keys),
+        keys_sha256=hash_keys(keys),
+        rows_per_shard=2,
+        labels_sha256={"label": "00" * 32},
+    )
+    column = np.array(labels or [-1] * len(keys), np.int64)
+    return StoredSegment(segment=segment, keys=list(keys), labels={"label": column})
+
+
+def placed(splits, stored=()):
     return place(
         splits,
         columns=[LabelColumn(name="label", num_classes=300)],
-        stored_keys=list(stored),
-        stored_labels=labels,
-        taken_names=list(taken),
+        stored=list(stored),
         rows_per_shard=2,
     )
 
@@ -35,13 +46,16 @@ def test_every_image_is_stored_once_and_every_split_finds_its_own_in_order(split
     contents = [
         split(f"split{number}", keys, [ord(key) for key in keys]) for number, keys in enumerate(splits)
     ]
-    placement = placed(contents, stored=stored, stored_labels=[ord(key) for key in stored])
-    laid_out = [*stored, *(key for new in placement.segments for key in new.keys)]
-    assert laid_out == list(dict.fromkeys([*stored, *(key for keys in splits for key in keys)]))
+    before = [stored_segment("old", 5, stored, [ord(key) for key in stored])] if stored else []
+    placement = placed(contents, before)
+    laid_out = {entry.segment.number: entry.keys for entry in (*before, *placement.segments)}
+    assert list(laid_out) == sorted(laid_out)
+    everything = [key for keys in laid_out.values() for key in keys]
+    assert everything == list(dict.fromkeys([*stored, *(key for keys in splits for key in keys)]))
     for content in contents:
         index = placement.indices[content.name]
-        assert index.dtype == np.int64
-        assert [laid_out[row] for row in index] == content.keys
+        assert (index.dtype, index.shape) == (np.int64, (len(content.keys), 2))
+        assert [laid_out[number][row] for number, row in index.tolist()] == content.keys
     for new in placement.segments:
         assert new.segment.images == len(new.keys) > 0
         assert new.segment.keys_sha256 == hash_keys(new.keys)
@@ -52,13 +66,20 @@ def test_every_image_is_stored_once_and_every_split_finds_its_own_in_order(split
 def test_a_split_of_known_images_needs_no_segment():
     placement = placed([split("train", "abc"), split("val", "de"), split("trainval", "dacbe")])
     assert [new.segment.name for new in placement.segments] == ["train", "val"]
-    assert placement.indices["trainval"].tolist() == [3, 0, 2, 1, 4]
+    assert placement.indices["trainval"].tolist() == [[1, 0], [0, 0], [0, 2], [0, 1], [1, 1]]
 
 
 def test_segments_are_named_after_splits_and_names_are_never_taken_twice():
-    placement = placed([split("b", "xy"), split("a", "z")], stored="pq", taken=["a", "a.2"])
+    stored = [stored_segment("a", 0, "pq"), stored_segment("a.2", 1, "r")]
+    placement = placed([split("b", "xy"), split("a", "z")], stored)
     assert [new.segment.name for new in placement.segments] == ["b", "a.3"]
-    assert placement.indices["a"].tolist() == [4]
+    assert placement.indices["a"].tolist() == [[3, 0]]
+
+
+def test_a_dropped_segment_leaves_its_number_to_nobody_before_the_last():
+    placement = placed([split("b", "xp")], [stored_segment("a", 7, "pq")])
+    assert [new.segment.number for new in placement.segments] == [8]
+    assert placement.indices["b"].tolist() == [[8, 0], [7, 0]]
 
 
 def test_images_without_labels_get_minus_one_or_the_label_another_split_gives_them():
@@ -72,7 +93,7 @@ def test_two_labels_for_one_image_are_refused():
         placed([split("train", "ab", [0, 1]), split("val", "cb", [0, 2])])
     assert str(caught.value) == "image 'b' has label 2 in split 'val', but 1 in another split"
     with pytest.raises(LosaError, match="image 'b' has label 2 in split 'val', but 9 in another split"):
-        placed([split("val", "b", [2])], stored="ab", stored_labels=[0, 9])
+        placed([split("val", "b", [2])], [stored_segment("old", 0, "ab", [0, 9])])
 
 
 def test_an_undeclared_column_is_a_programming_error():

@@ -2,6 +2,7 @@ import json
 import pickle
 import tempfile
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from losa.cache_format.identity import (
     Preprocessing,
     SiteGroup,
     TokenLayout,
+    is_name,
 )
-from losa.cache_format.manifest import SplitRecord
+from losa.cache_format.manifest import FileRecord, SplitRecord
 from losa.cache_format.sealed_json import seal
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,9}", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,9}", fullmatch=True).filter(is_name)
 SHA256 = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SIZES = st.integers(1, 2**24)
@@ -32,10 +34,10 @@ FEATURES = st.builds(
     backbone=st.builds(BackboneIdentity, name=TEXT, weights_sha256=SHA256, depth=st.integers(1, 10_000)),
     preprocessing=st.builds(
         Preprocessing,
-        input_size=st.tuples(SIZES, SIZES, SIZES),
+        input_size=st.tuples(st.just(3), SIZES, SIZES),
         interpolation=TEXT,
-        mean=st.lists(FLOATS, max_size=3).map(tuple),
-        std=st.lists(FLOATS, max_size=3).map(tuple),
+        mean=st.tuples(FLOATS, FLOATS, FLOATS),
+        std=st.tuples(FLOATS, FLOATS, FLOATS),
         crop_pct=st.floats(0, 10, exclude_min=True),
         crop_mode=TEXT,
     ),
@@ -54,59 +56,86 @@ FEATURES = st.builds(
         )
     ),
     compute_dtype=st.sampled_from(["float32", "bfloat16", "float16"]),
-    codec=st.sampled_from(["float32", "float16", "bfloat16", "int8"]),
+    codec=st.sampled_from(["float32", "float16", "bfloat16", "int8", "int4"]),
     final_norm=st.none()
     | st.builds(
         FinalNorm,
         kind=st.sampled_from(["layer_norm", "rms_norm"]),
         eps=st.floats(0, 1, exclude_min=True, exclude_max=True),
     ),
+    codec_parameters=st.just({}),
     constants=st.dictionaries(NAMES, SHA256, max_size=3),
 )
 CLASSES = st.lists(TEXT, max_size=3).map(tuple)
 COLUMNS = st.builds(LabelColumn, name=NAMES, num_classes=st.integers(0, 2**31 - 1)) | st.builds(
     lambda name, classes: LabelColumn(name=name, num_classes=len(classes), classes=classes), NAMES, CLASSES
 )
-SEGMENTS = st.builds(
-    Segment,
-    name=NAMES,
-    images=st.integers(1, 2**40),
-    keys_sha256=SHA256,
-    rows_per_shard=st.integers(1, 1_000_000),
-    labels=st.dictionaries(NAMES, SHA256, max_size=2),
+FILES = st.dictionaries(
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,4}(/[A-Za-z0-9][A-Za-z0-9_.\-]{0,4}){0,2}", fullmatch=True),
+    st.builds(FileRecord, bytes=st.integers(0, 2**40), crc32=st.integers(0, 2**32 - 1).map("{:08x}".format)),
+    max_size=3,
 )
+
+
+def segments(columns: tuple[LabelColumn, ...]) -> st.SearchStrategy:
+    one = st.builds(
+        Segment,
+        name=NAMES,
+        number=st.integers(0, 2**40),
+        images=st.integers(1, 2**40),
+        keys_sha256=SHA256,
+        rows_per_shard=st.integers(1, 1_000_000),
+        labels_sha256=st.fixed_dictionaries({column.name: SHA256 for column in columns}),
+    )
+    return some(one, "number")
+
+
 SPLITS = st.builds(
     SplitRecord, name=NAMES, images=st.integers(1, 2**40), keys_sha256=SHA256, index_sha256=SHA256
 )
 
 
-def some(records: st.SearchStrategy) -> st.SearchStrategy:
-    return st.lists(records, max_size=3, unique_by=lambda record: record.name).map(tuple)
+def some(records: st.SearchStrategy, *unique: str) -> st.SearchStrategy:
+    by = tuple(attrgetter(field) for field in ("name", *unique))
+    return st.lists(records, max_size=3, unique_by=by).map(tuple)
 
 
-MANIFESTS = st.builds(
-    Manifest,
-    dataset=TEXT,
-    features=FEATURES,
-    labels=some(COLUMNS),
-    segments=some(SEGMENTS),
-    splits=some(SPLITS),
-    provenance=st.dictionaries(TEXT, TEXT, max_size=3),
+MANIFESTS = some(COLUMNS).flatmap(
+    lambda columns: st.builds(
+        Manifest,
+        dataset=TEXT,
+        features=FEATURES,
+        labels=st.just(columns),
+        store=st.sampled_from(["zarr", "hdf5"]),
+        compressor=st.sampled_from([None, "zstd", "blosc", "lz4"]),
+        segments=segments(columns),
+        splits=some(SPLITS),
+        files=FILES,
+        provenance=st.dictionaries(TEXT, TEXT, max_size=3),
+    )
 )
 
 
 @pytest.fixture
 def manifest(recipe):
     return Manifest(
+        store="zarr",
+        compressor="zstd",
         dataset="zoo",
         features=recipe.features,
         labels=recipe.columns,
         segments=(
             Segment(
-                name="train", images=7, keys_sha256="11" * 32, rows_per_shard=3, labels={"label": "33" * 32}
+                name="train",
+                number=0,
+                images=7,
+                keys_sha256="11" * 32,
+                rows_per_shard=3,
+                labels_sha256={"species": "33" * 32, "colour": "55" * 32},
             ),
         ),
         splits=(SplitRecord(name="train", images=7, keys_sha256="22" * 32, index_sha256="44" * 32),),
+        files={"arrays.zarr/zarr.json": FileRecord(bytes=78, crc32="0123abcd")},
         provenance={"losa": "0.1.0"},
     )
 
@@ -131,11 +160,13 @@ def test_a_manifest_is_one_readable_file_of_its_fields(manifest, tmp_path):
         "format",
         "version",
         "store",
+        "compressor",
         "dataset",
         "features",
         "labels",
         "segments",
         "splits",
+        "files",
         "provenance",
         "record_crc32c",
     ]
@@ -181,7 +212,7 @@ def test_every_problem_of_an_invalid_manifest_is_listed(manifest, tmp_path):
         "splits.0.name",
         "surprise",
     ]
-    assert "'int8' (found 'int3')" in problems[1]
+    assert "'int4' (found 'int3')" in problems[1]
     assert problems[2].endswith("greater than or equal to 1 (found -1)")
 
 
@@ -196,7 +227,12 @@ def test_every_problem_of_an_invalid_manifest_is_listed(manifest, tmp_path):
         (("segments", 0, "rows_per_shard"), 0),
         (("segments", 0, "keys_sha256"), "11" * 31),
         (("format",), "zip"),
-        (("store",), "hdf5"),
+        (("store",), "parquet"),
+        (("compressor",), "gzip"),
+        (("files",), {"../manifest.json": {"bytes": 1, "crc32": "00000000"}}),
+        (("files",), {"/etc/passwd": {"bytes": 1, "crc32": "00000000"}}),
+        (("files", "arrays.zarr/zarr.json", "crc32"), "0123ABCD"),
+        (("segments", 0, "number"), -1),
         (("provenance",), {"threads": 2}),
         (("splits",), None),
     ],
@@ -220,6 +256,19 @@ def test_names_must_be_unique(manifest, what):
         replace(manifest, **{what: (records[0], *records)})
 
 
+@pytest.mark.parametrize("columns", [{}, {"species": "33" * 32}, {"species": "33" * 32, "size": "55" * 32}])
+def test_a_segment_has_the_label_columns_of_the_cache(manifest, columns):
+    segment = replace(manifest.segments[0], labels_sha256=columns)
+    with pytest.raises(ValidationError, match="segment train: expected label columns colour, species, found"):
+        replace(manifest, segments=(segment,))
+
+
+def test_numbers_of_segments_must_be_unique(manifest):
+    twin = replace(manifest.segments[0], name="other")
+    with pytest.raises(ValidationError, match="segments: names are not unique: 0, 0"):
+        replace(manifest, segments=(manifest.segments[0], twin))
+
+
 def test_class_names_must_fit_their_number():
     with pytest.raises(ValidationError, match="label column animal: 3 classes, 2 names"):
         LabelColumn(name="animal", num_classes=3, classes=("ant", "bee"))
@@ -237,7 +286,12 @@ def test_an_unknown_split_lists_the_known_ones(manifest):
 @settings(deadline=None)
 def test_the_shards_of_a_segment_cover_its_rows_once(images, rows_per_shard):
     segment = Segment(
-        name="s", images=images, keys_sha256="00" * 32, rows_per_shard=rows_per_shard, labels={}
+        name="s",
+        number=0,
+        images=images,
+        keys_sha256="00" * 32,
+        rows_per_shard=rows_per_shard,
+        labels_sha256={},
     )
     shards = [segment.rows(shard) for shard in range(segment.shards)]
     assert [row for rows in shards for row in rows] == list(range(images))

@@ -4,8 +4,8 @@
 Everything is a pure function of a `Recipe`, as a shard is a pure function of the manifest.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -19,12 +19,14 @@ from losa.cache_format import (
     Codes,
     FeatureIdentity,
     LabelColumn,
+    Manifest,
     Segment,
     SiteStatistics,
     SplitContents,
     calibrate,
     make_codec,
 )
+from losa.cache_format.arrays import publish_files, record_of
 from losa.cache_format.codecs import code_layout, needs_calibration
 from losa.cache_format.commit import SOURCE_HASH_BYTES
 from losa.cache_format.compressors import CompressorName
@@ -39,8 +41,11 @@ from losa.cache_format.identity import (
     hash_array,
 )
 from losa.cache_format.keys import read_keys
+from losa.cache_format.paths import CachePath
+from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.shard_writer import ShardWriter
-from losa.cache_format.stores import StoreName
+from losa.cache_format.stores import StoreName, make_store
+from losa.cache_format.stores.base import SmallArray
 
 TRAIN = tuple(f"train/{number:02d}.jpg" for number in range(7))
 VAL = tuple(f"val/größe {number}.jpg" for number in range(4))
@@ -132,7 +137,18 @@ class Recipe:
         keys = dict(self.splits)[name]
         return SplitContents(name=name, keys=keys, labels=self.labels(keys))
 
-    def open(self, path: Path, **changes: object) -> CacheWriter:
+    def files(self, path: CachePath, segment: str) -> SegmentFiles:
+        """Where the shards of a segment stand."""
+        manifest = Manifest.read(path)
+        (found,) = [one for one in manifest.segments if one.name == segment]
+        return SegmentFiles.of(path, manifest, found)
+
+    def array_file(self, name: str, axes: int = 1) -> str:
+        """The file with the values of a small array, relative to the cache."""
+        store = make_store(self.store)
+        return f"{store.root}/{store.array_file(name, axes)}"
+
+    def open(self, path: CachePath, **changes: object) -> CacheWriter:
         """The writer of this cache; ``changes`` replace its arguments."""
         arguments = {
             "dataset": "zoo",
@@ -147,7 +163,7 @@ class Recipe:
         constants = changes.pop("constants", self.constants)
         return CacheWriter(path, CacheRequest(**(arguments | changes)), constants)
 
-    def write(self, path: Path) -> Path:
+    def write(self, path: CachePath) -> CachePath:
         """Write every shard that is missing."""
         with self.open(path) as writer:
             for segment, shard in writer.missing():
@@ -197,6 +213,36 @@ class Recipe:
             )
             for site in range(len(self.sites))
         ]
+
+
+def write_arrays(path: Path, store: StoreName, arrays: Mapping[str, SmallArray]) -> Manifest:
+    """Publish small arrays, without a cache around them; the manifest knows their files, no more."""
+    files = {
+        f"{make_store(store).root}/{file}": content
+        for name, array in arrays.items()
+        for file, content in make_store(store).array_files(name, array).items()
+    }
+    publish_files(path, files)
+    return Manifest(
+        store=store,
+        dataset="zoo",
+        features=Recipe().features,
+        labels=(),
+        segments=(),
+        splits=(),
+        files={name: record_of(content) for name, content in files.items()},
+        provenance={},
+    )
+
+
+def forge(path: Path, name: str, array: SmallArray) -> None:
+    """Put another array into a cache, with the record that fits: only what it means is wrong."""
+    manifest = Manifest.read(path)
+    store = make_store(manifest.store)
+    files = {f"{store.root}/{file}": content for file, content in store.array_files(name, array).items()}
+    publish_files(path, files)
+    records = {file: record_of(content) for file, content in files.items()}
+    replace(manifest, files=manifest.files | records).write(path)
 
 
 def source_hash(key: str) -> bytes:
