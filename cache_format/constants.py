@@ -10,7 +10,6 @@ from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import hash_array
 from losa.cache_format.manifest import Manifest
 from losa.cache_format.paths import CachePath
-from losa.cache_format.stores import make_store
 from losa.cache_format.stores.base import SmallArray
 
 CENTRE = "centre"
@@ -18,7 +17,7 @@ SPREAD = "spread"
 NORM_WEIGHT = "final_norm.weight"
 NORM_BIAS = "final_norm.bias"
 
-_AXES = {
+CONSTANT_AXES = {
     CENTRE: ("sites", "width"),
     SPREAD: ("sites", "width"),
     NORM_WEIGHT: ("width",),
@@ -29,7 +28,7 @@ _AXES = {
 def constant_arrays(constants: Mapping[str, np.ndarray]) -> dict[str, SmallArray]:
     """The constants as float32 arrays ``constants/<name>``."""
     return {
-        f"constants/{name}": SmallArray(array.astype(np.float32), _AXES[name])
+        f"constants/{name}": SmallArray(array.astype(np.float32), CONSTANT_AXES[name])
         for name, array in constants.items()
     }
 
@@ -52,17 +51,11 @@ def read_constant(cache: CachePath, manifest: Manifest, name: str) -> np.ndarray
     """
     group = manifest.features.group
     lengths = {"sites": len(group.sites), "width": group.width}
-    shape = [lengths[axis] for axis in _AXES[name]]
+    shape = [lengths[axis] for axis in CONSTANT_AXES[name]]
     array = read_array(cache, manifest, f"constants/{name}", "float32", shape)
     if hash_array(array) != manifest.features.constants[name]:
         raise CorruptCache(f"{cache}: constant {name!r} is not the array whose hash is in the manifest")
     return array
-
-
-def constant_file(manifest: Manifest, name: str) -> str:
-    """The file with a constant's values, relative to the cache."""
-    store = make_store(manifest.store)
-    return f"{store.root}/{store.array_file(f'constants/{name}', len(_AXES[name]))}"
 
 
 def check_constants(cache: CachePath, manifest: Manifest) -> None:
@@ -73,7 +66,7 @@ def check_constants(cache: CachePath, manifest: Manifest) -> None:
     """
     features = manifest.features
     for name in features.constants:
-        if name not in _AXES:
+        if name not in CONSTANT_AXES:
             raise CorruptCache(
                 f"{cache}: the manifest names a constant {name!r} that format version 1 does not have"
             )

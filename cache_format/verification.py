@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
 
 from losa.cache_format.byte_ranges import byte_ranges
-from losa.cache_format.constants import check_constants, constant_file, read_constant
+from losa.cache_format.constants import check_constants
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import hash_keys
 from losa.cache_format.index import index_name, read_index
 from losa.cache_format.keys import read_keys
-from losa.cache_format.labels import read_labels
-from losa.cache_format.manifest import MANIFEST_NAME, Manifest, SplitRecord
+from losa.cache_format.manifest import MANIFEST_NAME, Manifest, Segment, SplitRecord
 from losa.cache_format.paths import CachePath, cache_folder
 from losa.cache_format.publish import TEMPORARY_SUFFIX
 from losa.cache_format.remote import size_of, sizes_below
@@ -23,7 +20,6 @@ from losa.cache_format.stores import make_store
 
 Progress = Callable[[int, int], None]
 """Called with the number of bytes read so far, and of all there are to read."""
-Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,60 +121,41 @@ class _Tally:
 
 
 def _bad_files(cache: CachePath, manifest: Manifest) -> tuple[list[BadFile], dict[int, list[str] | None]]:
-    """Files with wrong bytes, then arrays that are not those the manifest speaks of.
+    """Damaged small files.
 
     Returns:
         What was found, and the keys of every segment by its number; None where they are damaged.
     """
-    store = make_store(manifest.store)
-    found = {name: str(error) for name, error in damaged_files(cache, manifest).items()}
-
-    def file_of(array: str, axes: int) -> str:
-        return f"{store.root}/{store.array_file(array, axes)}"
-
-    def whole(name: str, read: Callable[[], Read]) -> Read | None:
-        if name in found:
-            return None
-        try:
-            return read()
-        except CorruptCache as error:
-            found[name] = str(error)
-            return None
-
     check_constants(cache, manifest)
-    for name in manifest.features.constants:
-        whole(constant_file(manifest, name), partial(read_constant, cache, manifest, name))
-    keys: dict[int, list[str] | None] = {}
-    for segment in manifest.segments:
-        folder = f"segments/{segment.name}"
-        offsets = file_of(f"{folder}/keys/offsets", 1)
-        read = partial(read_keys, cache, manifest, segment)
-        keys[segment.number] = None if offsets in found else whole(file_of(f"{folder}/keys/bytes", 1), read)
-        for column in manifest.labels:
-            name = file_of(f"{folder}/labels/{column.name}", 1)
-            whole(name, partial(read_labels, cache, manifest, segment, column.name))
+    found = {name: str(error) for name, error in damaged_files(cache, manifest).items()}
+    keys = {segment.number: _keys(cache, manifest, segment) for segment in manifest.segments}
+    store = make_store(manifest.store)
     for record in manifest.splits:
-        name = file_of(index_name(record.name), 2)
-        whole(name, partial(_check_split, cache, manifest, record, keys))
+        name = f"{store.root}/{store.array_file(index_name(record.name), 2)}"
+        if name not in found and not _leads_to_keys(cache, manifest, record, keys):
+            found[name] = (
+                f"{cache}: the index of split {record.name!r} does not lead to the keys whose hash stands "
+                "in the manifest"
+            )
     return [BadFile(name=name, problem=problem) for name, problem in found.items()], keys
 
 
-def _check_split(
-    cache: CachePath, manifest: Manifest, record: SplitRecord, keys: Mapping[int, list[str] | None]
-) -> None:
-    """Make sure that the index of a split leads to its keys.
+def _keys(cache: CachePath, manifest: Manifest, segment: Segment) -> list[str] | None:
+    try:
+        return read_keys(cache, manifest, segment)
+    except CorruptCache:
+        return None
 
-    Raises:
-        CorruptCache: it does not.
-    """
+
+def _leads_to_keys(
+    cache: CachePath, manifest: Manifest, record: SplitRecord, keys: Mapping[int, list[str] | None]
+) -> bool:
+    """False if a split's index leads to other keys than it should; the index itself is whole."""
     index = read_index(cache, manifest, record).tolist()
-    needed = {number: keys[number] for number in {number for number, _ in index}}
-    known = {number: stored for number, stored in needed.items() if stored is not None}
-    if len(known) == len(needed) and hash_keys(known[n][row] for n, row in index) != record.keys_sha256:
-        raise CorruptCache(
-            f"{cache}: the index of split {record.name!r} does not lead to the keys whose hash stands in "
-            "the manifest"
-        )
+    known = {number: stored for number, stored in keys.items() if stored is not None}
+    if any(number not in known for number, _ in index):
+        return True  # told already
+    return hash_keys(known[number][row] for number, row in index) == record.keys_sha256
 
 
 def _strays(cache: CachePath, manifest: Manifest, sizes: Mapping[str, int]) -> Iterator[str]:
