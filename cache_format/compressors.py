@@ -46,12 +46,17 @@ class Compressor:
     def decode(self, data: Any, out: Any, where: str) -> None:
         """Decompress one image into a buffer of exactly its size.
 
+        The caller knows the checksum of the data: not every damage can be seen here.
+
         Raises:
-            CorruptCache: the data is not what `encode` made of so many bytes.
+            CorruptCache: the data cannot be decompressed into the buffer.
         """
         try:
-            codec = Zstd() if self.name == "zstd" else Blosc()
-            codec.decode(data, out=out)
+            if self.name == "zstd":
+                Zstd().decode(data, out=out)
+            else:
+                _refuse_other_sizes(memoryview(data).nbytes, memoryview(out).nbytes, data)
+                Blosc().decode(data, out=out)
         except (RuntimeError, ValueError) as error:
             raise CorruptCache(f"{where}: cannot be decompressed ({error})") from None
 
@@ -85,3 +90,12 @@ class Compressor:
                 cname=_BLOSC[self.name], clevel=BLOSC_LEVEL, shuffle=hdf5plugin.Blosc.BITSHUFFLE
             )
         return chosen.filter_id, tuple(chosen.filter_options)
+
+
+def _refuse_other_sizes(packed: int, image: int, data: Any) -> None:
+    """Blosc believes the sizes in its header, and reads beyond the end of data that was cut short."""
+    said_image, _, said_packed = np.frombuffer(data, "<u4", count=3, offset=4).tolist()
+    if (said_image, said_packed) != (image, packed):
+        raise ValueError(
+            f"its header says {said_packed} bytes for {said_image}; there are {packed} for {image}"
+        )

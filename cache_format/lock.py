@@ -94,7 +94,7 @@ class Lease:
         self._path = folder / LOCK_NAME
         self._token = uuid.uuid4().hex
         holder = self._holder()
-        age = time.time() - float(holder.get("renewed", 0))
+        age = time.time() - holder.get("renewed", 0.0)
         if holder and age < LEASE_SECONDS:
             raise CacheInUse(
                 f"{folder} is written to by process {holder.get('process')} on {holder.get('host')}, "
@@ -151,9 +151,11 @@ class Lease:
         self._path.fs.invalidate_cache()
         try:
             content = json.loads(self._path.read_bytes())
-        except (FileNotFoundError, ValueError):
+            return {**content, "renewed": float(content["renewed"])}
+        except FileNotFoundError:
             return {}
-        return content if isinstance(content, dict) else {}
+        except (ValueError, TypeError, KeyError):
+            return {"renewed": 0.0}  # not a lease: nobody renews it
 
 
 _held: weakref.WeakSet[FileLock] = weakref.WeakSet()
