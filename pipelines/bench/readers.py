@@ -22,6 +22,7 @@ from jaxtyping import Int64
 
 from losa.cache_format import Cache, Codes
 from losa.cache_format.codecs import code_layout
+from losa.cache_format.memory import aligned_empty
 from losa.cache_format.read_threads import default_threads
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.stores.base import ShardGeometry, Strided
@@ -124,10 +125,10 @@ class Buffers:
         """For so many images, what nobody had before."""
         geometry = self._geometry
         layout = geometry.layout
-        values = np.empty((images, *geometry.codes_shape[1:]), layout.dtype)
+        values = aligned_empty((images, *geometry.codes_shape[1:]), layout.dtype)
         if layout.scale_dtype is None:
             return Codes(values)
-        return Codes(values, np.empty((images, *geometry.scales_shape[1:]), layout.scale_dtype))
+        return Codes(values, aligned_empty((images, *geometry.scales_shape[1:]), layout.scale_dtype))
 
 
 def _part(codes: Codes, part: slice) -> Codes:
