@@ -312,7 +312,7 @@ def test_a_shard_whose_record_was_removed_is_made_anew(recipe, finished, tiny):
     path = finished(recipe)
     whole = tiny.tree(path)
     files = recipe.files(path, "val")
-    tiny.flip(files.shard_paths(0)[0], files.commit(0).codes.offset + 80, 0)
+    tiny.flip(files.shard_paths(0)[0], files.commit(0).codes.offset + 40, 0)
     with pytest.raises(CorruptCache):
         Cache(path).split("val").read(np.arange(4))
     files.commit_path(0).unlink()

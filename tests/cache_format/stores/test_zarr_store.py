@@ -67,12 +67,13 @@ def test_a_shard_byte_by_byte(rows):
     codes, scales = rows
     finished, files = shard_of(GEOMETRY, 1, codes[4:], scales[4:])
     shard, scale_chunk = files.values()
-    image, stride = 2 * 3 * 5, 2 * 3 * 5 + 4
+    image, stride = 2 * 3 * 5, 64
     index = b""
     for slot, values in enumerate(codes[4:]):
         assert shard[slot * stride : slot * stride + image] == values.tobytes()
-        assert shard[slot * stride + image : (slot + 1) * stride] == checksum(values.tobytes())
-        index += np.array([slot * stride, stride], "<u8").tobytes()
+        behind = shard[slot * stride + image : (slot + 1) * stride]
+        assert behind == checksum(values.tobytes()).ljust(stride - image, b"\0")
+        index += np.array([slot * stride, image + 4], "<u8").tobytes()
     index += b"\xff" * 16  # the slot that the last shard does not have
     assert shard[3 * stride :] == index + checksum(index)
     padded = scales[4:].tobytes() + bytes(2 * 3 * 2 * 4)
