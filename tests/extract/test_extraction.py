@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import uuid
 from dataclasses import asdict, replace
 from typing import get_args
 
@@ -62,9 +63,9 @@ def _stamps(cache):
     stamps = {}
     for commit in cache.rglob("commit.*.json"):
         shard = commit.name.split(".")[1]
-        for path in [commit, *commit.parent.parent.glob(f"*/c.{shard}.0.0*")]:
-            if path.parent.name in ("codes", "scales"):
-                stamps[path] = (path.stat().st_ino, path.stat().st_mtime_ns)
+        beside = [*commit.parent.glob(f"shard.{shard}.h5"), *commit.parent.parent.glob(f"*/c.{shard}.0.0*")]
+        for path in [commit, *beside]:
+            stamps[path] = (path.stat().st_ino, path.stat().st_mtime_ns)
     return stamps
 
 
@@ -538,3 +539,117 @@ class TestWhatACodecCosts:
         caplog.set_level(logging.INFO)
         extract(config(codec="float32"))
         assert "signal-to-noise" not in caplog.text
+
+
+class TestStores:
+    """Everything at once, end to end: another store, a compressor, int4."""
+
+    CHANGES = {"store": "hdf5", "compressor": "zstd", "codec": "int4"}
+
+    def test_it_is_read_back(self, config, folder, tmp_path):
+        settings = config(dataset=folder, **self.CHANGES)
+        assert extract(settings).images == 10
+        cache = Cache(tmp_path / "cache")
+        manifest = cache.manifest
+        assert (manifest.store, manifest.compressor, manifest.features.codec) == ("hdf5", "zstd", "int4")
+        assert len(list(tmp_path.glob("cache/arrays.hdf5/segments/*/shard.*.h5"))) == 3
+        for name in ("train", "val"):
+            split = cache.split(name, SITES)
+            assert (_snr(_expected(settings, split.keys), _decoded(split)) > 15).all()
+            some = cache.split(name, "block.02")
+            np.testing.assert_array_equal(_decoded(some), _decoded(split)[:, 1:2])
+
+    def test_codes_are_those_of_the_plain_cache(self, config, folder, tmp_path):
+        extract(config(dataset=folder, **self.CHANGES))
+        extract(config(dataset=folder, codec="int4", cache=str(tmp_path / "plain")))
+        caches = [Cache(tmp_path / name) for name in ("cache", "plain")]
+        assert caches[0].statistics() == caches[1].statistics()
+        codes = [cache.split("train").read(np.arange(7)) for cache in caches]
+        np.testing.assert_array_equal(codes[0].values, codes[1].values)
+        np.testing.assert_array_equal(codes[0].scales, codes[1].scales)
+
+    def test_a_killed_extraction_resumes_to_identical_bytes(self, config, tmp_path, tree, extract_elsewhere):
+        calls = extract_elsewhere(config(cache=str(tmp_path / "whole"), **self.CHANGES))
+        reference = tree(tmp_path / "whole")
+        for n in (calls["fsync"] - 7, calls["fsync"] - 3, calls["fsync"]):
+            path = tmp_path / f"fsync{n}"
+            settings = config(cache=str(path), **self.CHANGES)
+            assert extract_elsewhere(settings, fsync=n) == {"died": -signal.SIGKILL}
+            extract_elsewhere(settings)
+            assert tree(path) == reference, n
+
+    def test_the_other_store_or_compressor_is_refused(self, config, folder, tmp_path, tree):
+        extract(config(dataset=folder, **self.CHANGES))
+        before = tree(tmp_path / "cache")
+        for change, message in (
+            ({"store": "zarr"}, r"store +expected 'zarr', found 'hdf5'"),
+            ({"compressor": None}, r"compressor +expected None, found 'zstd'"),
+        ):
+            with pytest.raises(IdentityMismatch, match=message):
+                extract(config(dataset=folder, **(self.CHANGES | change)))
+        assert tree(tmp_path / "cache") == before
+
+
+@pytest.mark.parametrize("store", ["zarr", "hdf5"])
+class TestSmallFiles:
+    """What is lost beside the shards comes back from the data set; no committed shard is touched."""
+
+    @pytest.mark.parametrize("name", ["centre", "spread", "final_norm.weight"])
+    def test_a_damaged_constant_is_made_again_and_matches(self, config, tmp_path, tree, caplog, store, name):
+        extract(config(store=store))
+        before, stamps = tree(tmp_path / "cache"), _stamps(tmp_path / "cache")
+        (file,) = [
+            path
+            for path in (tmp_path / f"cache/arrays.{store}/constants").rglob("*")
+            if path.is_file() and name in str(path) and path.name != "zarr.json"
+        ]
+        data = bytearray(file.read_bytes())
+        data[-9] ^= 4
+        file.write_bytes(data)
+        assert extract(config(store=store)).images == 0
+        assert "It is written again" in caplog.text
+        assert ("The calibration is done again" in caplog.text) or name.startswith("final")
+        assert tree(tmp_path / "cache") == before
+        assert _stamps(tmp_path / "cache") == stamps
+
+    def test_a_missing_manifest_is_made_again(self, config, tmp_path, tree, store):
+        extract(config(store=store))
+        before, stamps = tree(tmp_path / "cache"), _stamps(tmp_path / "cache")
+        (tmp_path / "cache/manifest.json").unlink()
+        assert extract(config(store=store)).images == 0
+        assert tree(tmp_path / "cache") == before
+        assert _stamps(tmp_path / "cache") == stamps
+
+    def test_without_a_manifest_other_features_are_refused(self, config, tmp_path, tree, store):
+        extract(config(store=store))
+        (tmp_path / "cache/manifest.json").unlink()
+        before = tree(tmp_path / "cache")
+        with pytest.raises(
+            LosaError, match=r"holds shards but no manifest\.json, and .* is of other features"
+        ):
+            extract(config(store=store, backbone={"seed": 1}))
+        assert tree(tmp_path / "cache") == before
+
+    def test_damaged_keys_and_labels_are_written_again(self, config, folder, tmp_path, tree, store):
+        settings = config(dataset=folder, store=store)
+        extract(settings)
+        before = tree(tmp_path / "cache")
+        for name in ("keys", "labels"):
+            for path in (tmp_path / f"cache/arrays.{store}/segments/train/{name}").rglob("*"):
+                if path.is_file():
+                    path.unlink()
+        with pytest.raises(LosaError, match=r"with all its splits \(splits=\[train,val\]\)"):
+            extract(config(dataset=folder, store=store, splits=["train"]))
+        assert extract(settings).images == 0
+        assert tree(tmp_path / "cache") == before
+
+
+def test_into_a_bucket_and_back(config, folder):
+    name = f"memory://{uuid.uuid4().hex}/cache"
+    settings = config(dataset=folder, cache=name, codec="int4", compressor="zstd")
+    assert extract(settings).images == 10
+    assert extract(settings).images == 0
+    split = Cache(name).split("val", SITES)
+    assert (_snr(_expected(settings, split.keys), _decoded(split)) > 15).all()
+    planned = extract(config(dataset=folder, cache=name, codec="int4", compressor="zstd", plan=True))
+    assert not planned.finished
