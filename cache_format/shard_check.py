@@ -155,7 +155,7 @@ class ShardCheck:
                 first = place.offset + block.rows[0][0] * place.stride
                 wanted.append(Range(self._files.folder / place.file, first, scales))
             self._ranges.fill(wanted)
-            crc = crc32c(data, crc)
+            crc = crc32c(data.data, crc)
             for (slot, start, stop), of_row in zip(block.rows, scales, strict=True):
                 bad += self._bad_sites(known, slot, data[start - block.start : stop - block.start], of_row)
             self._read(len(data))
@@ -183,7 +183,7 @@ class ShardCheck:
         """Compare the bytes of one image with its checksums."""
         commit, geometry = known.commit, self._files.geometry
         if known.packed is not None:
-            expected, found = known.packed[slot], crc32c(codes)
+            expected, found = known.packed[slot], crc32c(codes.data)
             if found != expected:
                 yield self._image(commit, slot, None, _differ("compressed codes", expected, found))
                 return

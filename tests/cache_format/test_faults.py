@@ -458,3 +458,78 @@ def test_count_of_faults():
     assert places.keys() == {*FLIPPED}
     assert min(places.values()) >= 50, places
     assert places.total() >= 1000
+
+
+KILLED_AT_RANDOM = """
+import logging, os, random, shutil, signal, sys, time
+from pathlib import Path
+from losa.cache_format import CacheError, verify
+from tiny_cache import TRAIN, VAL, Recipe, tree
+
+folder, store, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+os.fsync = lambda descriptor: None  # against a kill it does nothing, and it is slow
+splits = (("train", TRAIN), ("mixed", (VAL[0], TRAIN[2], VAL[1])))
+recipe = Recipe(splits=splits, rows_per_shard=1, store=store)
+whole = tree(recipe.write(folder / "whole"))
+path = folder / "killed"
+random = random.Random(0)
+
+def refuse_damaged_shards(record):
+    raise SystemExit(record.getMessage())
+
+logging.getLogger("losa.cache_format.writer").addFilter(refuse_damaged_shards)
+
+def committed():
+    found = {name: data for name, data in (tree(path) if path.exists() else {}).items() if "commit." in name}
+    return {name: data for name, data in found.items() if not name.endswith(".tmp")}
+
+def write():
+    child = os.fork()
+    if not child:
+        try:
+            recipe.write(path)
+        finally:
+            os._exit(0)
+    return child
+
+begun = time.perf_counter()
+os.waitpid(write(), 0)
+took = time.perf_counter() - begun
+shutil.rmtree(path)
+kills, shards_at_kill = 0, set()
+while kills < wanted:
+    before = committed()
+    begun, child = time.perf_counter(), write()
+    time.sleep(random.uniform(0, took))
+    os.kill(child, signal.SIGKILL)
+    if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        took = max(0.001, min(took, time.perf_counter() - begun))
+    else:
+        kills += 1
+    now = committed()
+    assert before.items() <= now.items(), "a committed shard is lost"
+    shards_at_kill.add(len(now))
+    try:
+        found = verify(path)
+    except CacheError as error:
+        assert "is not a cache" in str(error), error
+    else:
+        assert found.ok, found
+        assert sum(found.missing_shards.values()) == 9 - len(now)
+    # Killed once or more, it is resumed, killed again or finished.
+    if random.random() < 0.3 or len(now) == 9:
+        recipe.write(path)
+        assert tree(path) == whole
+        found = verify(path)
+        assert found.ok and not found.missing_shards and not found.strays, found
+        shutil.rmtree(path)
+        took = max(took, 0.02)
+print(kills, len(shards_at_kill))
+"""
+
+
+@pytest.mark.parametrize("store", ["zarr", "hdf5"])
+def test_killed_at_any_instant_it_loses_no_shard_and_is_resumed(tmp_path, run_python, store):
+    kills, states = map(int, run_python(KILLED_AT_RANDOM, tmp_path, store, 40).split())
+    assert kills == 40
+    assert states > 2  # the kills hit different instants
