@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -33,7 +34,7 @@ CODECS: list[tuple[str, str | None]] = [
 ]
 CASES = [(store, codec, compressor) for store in ("zarr", "hdf5") for codec, compressor in CODECS]
 FLIPPED = {
-    "codes": 6,
+    "codes": 5,
     "chunk checksum": 10,
     "shard index": 10,
     "scales": 7,
@@ -44,15 +45,24 @@ FLIPPED = {
     "keys offsets": 5,
     "index": 5,
     "constants": 5,
-    "zarr.json": 10,
-    "commit record": 6,
-    "manifest": 6,
+    "zarr.json": 14,
+    "commit record": 5,
+    "manifest": 5,
 }
 """Class of bytes -> single bits that are flipped in each case that has such bytes, at least 50 in all."""
-WHOLE = ("codes", "scales", "commit record", "manifest")
+WHOLE = ("codes", "scales")
 """Classes of files, one of which suffers each of the faults of whole files in each case."""
-SMALL = ("labels", "keys bytes", "keys offsets", "index", "constants", "zarr.json")
-"""The same for files that a compressor does not change; they are hit where there is none."""
+SMALL = (
+    "labels",
+    "keys bytes",
+    "keys offsets",
+    "index",
+    "constants",
+    "zarr.json",
+    "commit record",
+    "manifest",
+)
+"""The same for files that hardly depend on codec and compressor: each store suffers twice."""
 SLOW_ROUNDS = 5
 
 injected: Counter[tuple[str, str]] = Counter()
@@ -181,7 +191,7 @@ class Bench:
                 found.append((names[0], range(length - 16 * geometry.rows_per_shard - 4, length)))
             elif place == "scales padding" and scales:
                 found.append((names[1], range(scales[-1].stop, len(self.whole[names[1]]))))
-        if place in (*SMALL, "commit record", "manifest"):
+        if place in SMALL:
             found = [(name, range(len(self.whole[name]))) for name in self.files_of(place)]
         return found
 
@@ -407,6 +417,15 @@ def _frozen(value: Any) -> object:
     return value
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _shapes_are_not_checked() -> Iterator[None]:
+    # The tests of the parts check them; here that would take most of the time.
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
 @pytest.fixture(autouse=True)
 def _quiet(caplog):
     """A thousand warnings that a file is written again say nothing new."""
@@ -420,9 +439,9 @@ def _name_of(case: tuple[str, str, str | None]) -> str:
 @pytest.mark.parametrize("case", CASES, ids=_name_of)
 def test_every_fault_is_found_and_mended(tiny, case, tmp_path):
     bench = Bench(tiny, case, tmp_path, seed=0)
-    small = SMALL if case[2] is None else ()
+    small = SMALL if case[1:] in (("int8", None), ("float16", None)) else ()
     for place, count in FLIPPED.items():
-        if place in small or place not in SMALL:
+        if place in small or place not in SMALL or place in ("commit record", "manifest"):
             for fault in bench.flips(place, count):
                 bench.check(fault)
     for place in (*WHOLE, *small):
