@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.errors import Difference
 from losa.cache_format.sealed_json import canonical
 
-STRICT = ConfigDict(strict=True, extra="forbid")
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Count = Annotated[int, Field(ge=0, le=2**40)]
 Size = Annotated[int, Field(ge=1, le=2**24)]

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from losa.cache_format.lock import writer_lock
@@ -119,10 +120,9 @@ def _obstacles(cache: CachePath, manifest: Manifest, found: Verification) -> Ite
         return  # a bucket has no folders
     segments = [SegmentFiles.of(cache, manifest, segment) for segment in manifest.segments]
     folders = {
-        str(parent.relative_to(cache))
+        folder
         for name in (*manifest.files, *(files.record_name(0) for files in segments))
-        for parent in (cache / name).parents
-        if parent != cache and cache in parent.parents
+        for folder in accumulate(name.split("/")[:-1], "{}/{}".format)
     }
     yield from (name for name in found.strays if name in folders)
     yield from (bad.name for bad in found.bad_files if (cache / bad.name).is_dir())

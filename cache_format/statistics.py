@@ -2,17 +2,28 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from losa.cache_format.identity import STRICT
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Sum = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStatistics:
     """Sums over the values of one site; those of several shards add up."""
 
-    count: int
-    minimum: float
-    maximum: float
-    sum_squares: float
-    error_sum_squares: float
+    # Bounds are checked when a commit record is read, not when statistics are made.
+    __pydantic_config__ = STRICT
+
+    count: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    minimum: _Finite
+    maximum: _Finite
+    sum_squares: _Sum
+    error_sum_squares: _Sum
     """Of the decoded codes against the activations."""
 
     @property
@@ -25,9 +36,8 @@ class SiteStatistics:
         """Signal-to-noise ratio of the codec in dB; infinite where it loses nothing."""
         if not self.error_sum_squares:
             return math.inf
-        if not self.sum_squares:
-            return -math.inf
-        return 10 * math.log10(self.sum_squares / self.error_sum_squares)
+        ratio = self.sum_squares / self.error_sum_squares
+        return 10 * math.log10(ratio) if ratio else -math.inf
 
     def __add__(self, other: "SiteStatistics") -> "SiteStatistics":
         """Statistics of the values of both; a shard without a readable image adds nothing."""

@@ -1,6 +1,6 @@
 """Reads every byte of a cache and tells all that is wrong with it, not only what comes first."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -88,8 +88,9 @@ def verify(path: str | CachePath, progress: Progress | None = None) -> Verificat
     bad_shards: list[BadShard] = []
     missing: dict[str, int] = {}
     files, images = 1 + len(manifest.files), 0
-    for segment in manifest.segments:
-        of_segment = SegmentFiles.of(cache, manifest, segment)
+    segments = [SegmentFiles.of(cache, manifest, segment) for segment in manifest.segments]
+    for of_segment in segments:
+        segment = of_segment.segment
         recorded = of_segment.recorded()
         if len(recorded) < segment.shards:
             missing[segment.name] = segment.shards - len(recorded)
@@ -106,7 +107,7 @@ def verify(path: str | CachePath, progress: Progress | None = None) -> Verificat
         bad_files=tuple(bad_files),
         bad_shards=tuple(bad_shards),
         missing_shards=missing,
-        strays=tuple(_strays(cache, manifest, sizes)),
+        strays=tuple(_strays(cache, manifest, segments, sizes)),
     )
 
 
@@ -181,12 +182,13 @@ def _check_split(
         )
 
 
-def _strays(cache: CachePath, manifest: Manifest, sizes: Mapping[str, int]) -> Iterator[str]:
+def _strays(
+    cache: CachePath, manifest: Manifest, segments: Sequence[SegmentFiles], sizes: Mapping[str, int]
+) -> Iterator[str]:
     """Files that nothing accounts for, in order."""
     temporary = MANIFEST_NAME + TEMPORARY_SUFFIX
     if (cache / temporary).exists():
         yield temporary
-    segments = [SegmentFiles.of(cache, manifest, segment) for segment in manifest.segments]
     for name in sorted(sizes):
         if name not in manifest.files and not any(files.accounts_for(name) for files in segments):
             yield name

@@ -1,0 +1,250 @@
+"""Arbitrary manifests and commit records, sealed so that checksums fit: nothing but `LosaError` comes out.
+
+A number that a file states is not to be believed: an allocation of that size, or a loop of that length,
+would kill the process instead of telling what is wrong.
+"""
+
+import json
+import resource
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import jaxtyping
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from losa.cache_format import Cache, LosaError, verify
+from losa.cache_format.manifest import MANIFEST_NAME, Manifest
+from losa.cache_format.sealed_json import seal, unseal
+from losa.cache_format.segment_files import SegmentFiles
+
+MOST_MEMORY = 64 * 2**20
+"""Bytes that Python and numpy may allocate on behalf of a cache of a few KB."""
+ADDRESS_SPACE = 2 * 2**30
+"""Bytes of addresses a process may take on top of what it has, so that nothing huge is reserved either."""
+
+_POWERS = [1 << bits for bits in (16, 20, 24, 31, 32, 40, 53, 63, 64)]
+_NUMBERS = [
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    *_POWERS,
+    2**40 + 1,
+    10**30,
+    10**400,
+    -(2**63),
+    0.5,
+    -0.0,
+    1e-300,
+    1e300,
+    1.5e308,
+]
+_NAMES = ["train", "val", "int8", "int4", "float16", "zarr", "hdf5", "zstd", "blosc", "centre", "spread"]
+_PATHS = [
+    "../x",
+    "..",
+    ".",
+    "/",
+    "/etc/hosts",
+    "a/../../x",
+    "manifest.json",
+    "arrays.zarr",
+    "arrays.zarr/zarr.json/x",
+]
+_LONG = ["x" * 300, "/".join(["deep"] * 2000), "[" * 5000, "0" * 40, "0" * 64, "f" * 64]
+NUMBERS = st.sampled_from(_NUMBERS)
+TEXTS = st.sampled_from(["", "NaN", "Infinity", "\0", "größe", "00", *_NAMES, *_PATHS, *_LONG])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+ANYTHING = st.recursive(
+    SCALARS | NUMBERS | TEXTS | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(TEXTS | st.text("abc", max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+DEEP = st.integers(50, 900).map(lambda depth: json.loads("[" * depth + "]" * depth))
+
+
+def places(value: Any, start: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value in JSON."""
+    if start:
+        yield start
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*start, key))
+
+
+@st.composite
+def mutations(draw: st.DrawFn, content: Any) -> Any:
+    """JSON in which one to three values are replaced, removed, doubled, scaled or renamed."""
+    changed = json.loads(json.dumps(content))
+    for _ in range(draw(st.integers(1, 3))):
+        ways = list(places(changed))
+        if not ways:
+            break
+        *outer, last = draw(st.sampled_from(ways))
+        holder = changed
+        for key in outer:
+            holder = holder[key]
+        value = holder[last]
+        kind = draw(
+            st.sampled_from(
+                ["replace", "number", "text", "delete", "double", "rename", "other", "deep", "cut"]
+            )
+        )
+        if kind == "delete":
+            del holder[last]
+        elif kind == "number":
+            holder[last] = draw(NUMBERS)
+        elif kind == "text":
+            holder[last] = draw(TEXTS)
+        elif kind == "double" and isinstance(holder, list):
+            holder.insert(last, json.loads(json.dumps(value)))
+        elif kind == "double" or (kind == "rename" and isinstance(holder, dict)):
+            name = draw(TEXTS | st.text("abcdef/.", max_size=6))
+            if isinstance(holder, dict):
+                holder[name] = holder.pop(last) if kind == "rename" else value
+        elif kind == "other":
+            way = draw(st.sampled_from(ways))
+            found = changed
+            try:
+                for key in way:
+                    found = found[key]
+            except (KeyError, IndexError, TypeError):
+                continue
+            holder[last] = json.loads(json.dumps(found))
+        elif kind == "deep":
+            holder[last] = draw(DEEP)
+        elif kind == "cut" and isinstance(value, str):
+            holder[last] = value[: draw(st.integers(0, len(value)))]
+        elif kind == "cut" and isinstance(value, int) and not isinstance(value, bool):
+            holder[last] = value + draw(st.integers(-3, 3))
+        else:
+            holder[last] = draw(ANYTHING)
+    return changed
+
+
+class Target:
+    """A tiny cache one of whose records is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = Manifest.read(path)
+        (self.segment, *_) = self.manifest.segments
+        self.record = SegmentFiles.of(path, self.manifest, self.segment).commit_path(0)
+        self.files = {name: (path / name) for name in (MANIFEST_NAME, str(self.record.relative_to(path)))}
+        self.whole = {name: place.read_bytes() for name, place in self.files.items()}
+        self.content = {name: unseal(data, path) for name, data in self.whole.items()}
+
+    def use(self, name: str, data: bytes, traced: bool) -> None:
+        """Put other bytes into a record, and read all there is to read."""
+        self.files[name].write_bytes(data)
+        try:
+            with modest(traced):
+                read_all(self.path)
+        finally:
+            self.files[name].write_bytes(self.whole[name])
+
+
+@contextmanager
+def modest(traced: bool) -> Iterator[None]:
+    """Fail if much more memory is reserved, or allocated, than a tiny cache needs."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + ADDRESS_SPACE, before[1]))
+    if traced:  # takes three times as long
+        tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak < MOST_MEMORY, f"{peak:,} bytes"
+    finally:
+        tracemalloc.stop()
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def read_all(path: Path) -> None:
+    """Everything a user can ask of a cache; each part may raise a `LosaError`, and nothing else."""
+    with suppress(LosaError):
+        str(verify(path))
+    with suppress(LosaError):
+        cache = Cache(path)
+        with suppress(LosaError):
+            [site.rms + site.snr_db for site in cache.statistics()]
+        for record in cache.manifest.splits:
+            with suppress(LosaError):
+                cache.keys(record.name)
+            with suppress(LosaError):
+                read_split(cache, record.name)
+
+
+def read_split(cache: Cache, name: str) -> None:
+    """A few images, labels and keys."""
+    split = cache.split(name)
+    assert len(split.valid) == len(split)
+    codes = split.read(np.arange(min(2, len(split))))
+    cache.codec(cache.sites).decode(codes)
+    split.read(np.arange(0))
+    for column in cache.manifest.labels:
+        split.labels(column.name)
+
+
+CASES = [("zarr", "int8", None), ("zarr", "int4", "lz4"), ("hdf5", "float16", None), ("hdf5", "int8", "zstd")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shapes_are_not_checked() -> Iterator[None]:
+    # The tests of the parts check them; here that would take most of the time.
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(part for part in case if part))
+def target(request, tiny, tmp_path_factory) -> Target:
+    store, codec, compressor = request.param
+    recipe = tiny.Recipe(store=store, codec=codec, compressor=compressor)
+    return Target(recipe.write(tmp_path_factory.mktemp("fuzz") / "cache"))
+
+
+def fuzz(target: Target, examples: int, *, traced: bool, seed: int) -> None:
+    """Two thirds of the examples are sealed, one third has other bytes somewhere."""
+    names = st.sampled_from(list(target.files))
+    thorough = settings(deadline=None, database=None, suppress_health_check=[*HealthCheck])
+
+    @hypothesis.seed(seed)
+    @settings(thorough, max_examples=examples * 2 // 3)
+    @given(names, st.data())
+    def sealed(name: str, data: st.DataObject) -> None:
+        target.use(name, seal(data.draw(mutations(target.content[name]))), traced)
+
+    @hypothesis.seed(seed)
+    @settings(thorough, max_examples=examples // 3)
+    @given(names, st.data())
+    def raw(name: str, data: st.DataObject) -> None:
+        whole = target.whole[name]
+        start = data.draw(st.integers(0, len(whole)))
+        end = min(len(whole), start + data.draw(st.integers(0, 40)))
+        target.use(name, whole[:start] + data.draw(st.binary(max_size=40)) + whole[end:], traced)
+
+    sealed()
+    raw()
+
+
+def test_of_300_records_none_does_harm(target):
+    fuzz(target, 75, traced=True, seed=0)
+
+
+@pytest.mark.slow
+def test_of_10000_records_none_does_harm(target):
+    fuzz(target, 2_600, traced=False, seed=1)
