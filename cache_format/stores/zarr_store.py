@@ -112,7 +112,7 @@ class ZarrStore:
         return f"codes/commit.{shard}.json"
 
     def shard_bytes(self, geometry: ShardGeometry, shard: int) -> int:
-        """Images with their checksums and the zeros behind them, shard index, and scales padded to a full shard."""
+        """Images with their checksums and zeros, shard index, and scales padded to a full shard."""
         compressor = geometry.compression
         stride = _stride(geometry)
         if compressor is not None:

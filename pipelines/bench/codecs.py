@@ -113,7 +113,7 @@ def codec_table(
 def codec_report(rows: Sequence[dict[str, Any]]) -> Table:
     """One line for each codec."""
     table = Table()
-    table.add_column("codec")
+    table.add_column("codec", no_wrap=True)
     titles = {
         "bytes_per_image": "bytes/image",
         "bytes_per_image_zstd": "with zstd",

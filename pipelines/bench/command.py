@@ -1,8 +1,9 @@
 """losa-bench: the command."""
 
 import json
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -64,9 +65,18 @@ def codecs(
 
     rows = codec_table(cache, split, images)
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps({"rows": [_without_infinity(row) for row in rows]}, indent=2))
     else:
         Console(soft_wrap=True).print(codec_report(rows), highlight=False)
+
+
+def _without_infinity(value: Any) -> Any:
+    """JSON has no infinity; what loses nothing has None as its signal-to-noise ratio."""
+    if isinstance(value, dict):
+        return {name: _without_infinity(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_infinity(item) for item in value]
+    return None if value == math.inf else value
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The table of the codecs, on the activations of an untrained toy transformer."""
 
+import json
 import math
 import zlib
 
@@ -120,3 +121,19 @@ def test_the_report_shows_every_row(rows):
         assert row["codec"] in text
         assert f"{row['bytes_per_image']:,}" in text
     assert f"{rows[3]['snr_db']:.1f}" in text
+
+
+def test_the_command(command, caches, tmp_path):
+    options = "backbone.name=test_vit backbone.pretrained=false sites=2 limit=140 workers=0 splits=[train800]"
+    finished = command(tmp_path, "losa-extract", *options.split(), "codec=float32", "cache=digits")
+    assert finished.returncode == 0, finished.stderr
+    told = command(tmp_path, "losa-bench", "codecs", "digits", "--split", "train800", "--json")
+    assert told.returncode == 0, told.stderr
+    rows = json.loads(told.stdout, parse_constant=pytest.fail)["rows"]
+    assert [row["snr_db"] is None for row in rows] == [True] + [False] * 6
+    assert "int4-delta" in command(tmp_path, "losa-bench", "codecs", "digits", "--split", "train800").stdout
+    few = command(caches, "losa-bench", "codecs", "float32", "--split", SPLIT)
+    assert few.returncode == 1
+    assert (
+        few.stderr == f"error: split '{SPLIT}' has 40 readable images: expected more than the sample's 128\n"
+    )
