@@ -73,7 +73,7 @@ def test_a_second_writer_is_told_who_writes_and_how_long_to_wait(bucket, take):
 def test_the_lease_of_a_dead_writer_is_taken_over(bucket, take):
     say(bucket, renewed=time.time() - LEASE_SECONDS + 20)
     with pytest.raises(
-        CacheInUse, match="process 4711 on elsewhere, last seen 280 s ago.* ends 20 s from now"
+        CacheInUse, match=r"process 4711 on elsewhere, last seen 280 s ago.* ends 20 s from now"
     ):
         take(bucket)
     say(bucket, renewed=time.time() - LEASE_SECONDS - 1)

@@ -165,10 +165,10 @@ def test_a_writer_that_lost_its_lease_publishes_nothing_more(recipe, place, monk
         if when == "before the shard":
             lose()
         before = tree(place)
-        with pytest.raises(CacheInUse, match="was taken over by process 1 on there; this one stops"):
-            with writer.shard(segment, shard) as out:
-                recipe.append(out, recipe.keys[:3])
-                lose()
+        lost = pytest.raises(CacheInUse, match="was taken over by process 1 on there; this one stops")
+        with lost, writer.shard(segment, shard) as out:
+            recipe.append(out, recipe.keys[:3])
+            lose()
         assert {**tree(place), LOCK_NAME: b""} == {**before, LOCK_NAME: b""}
     assert LOCK_NAME in tree(place), "the lease of the other one"
 

@@ -671,8 +671,9 @@ def test_a_full_disk_keeps_what_is_committed(recipe, tmp_path, finished, tiny, m
         with pytest.raises(CacheError) as caught:
             recipe.write(path)
     size = sum(file.stat().st_size for file in whole.shard_paths(1))
+    folder = recipe.files(path, "train").folder
     assert str(caught.value) == (
-        f"no space left for shard 1 of {recipe.files(path, 'train').folder} ({size:,} bytes): free some and run the "
+        f"no space left for shard 1 of {folder} ({size:,} bytes): free some and run the "
         "same command again; it resumes after the shards that are committed"
     )
     assert not [file for file in finished_files(path) if file.endswith(".tmp")]

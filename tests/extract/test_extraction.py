@@ -7,7 +7,7 @@ import subprocess
 import sys
 import uuid
 from dataclasses import asdict, replace
-from typing import get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -544,7 +544,7 @@ class TestWhatACodecCosts:
 class TestStores:
     """Everything at once, end to end: another store, a compressor, int4."""
 
-    CHANGES = {"store": "hdf5", "compressor": "zstd", "codec": "int4"}
+    CHANGES: ClassVar = {"store": "hdf5", "compressor": "zstd", "codec": "int4"}
 
     def test_it_is_read_back(self, config, folder, tmp_path):
         settings = config(dataset=folder, **self.CHANGES)
