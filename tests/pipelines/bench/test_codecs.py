@@ -127,11 +127,12 @@ def test_the_command(command, caches, tmp_path):
     options = "backbone.name=test_vit backbone.pretrained=false sites=2 limit=140 workers=0 splits=[train800]"
     finished = command(tmp_path, "losa-extract", *options.split(), "codec=float32", "cache=digits")
     assert finished.returncode == 0, finished.stderr
-    told = command(tmp_path, "losa-bench", "codecs", "digits", "--split", "train800", "--json")
+    table = ["losa-bench", "codecs", "digits", "--split", "train800", "--images", "4"]
+    told = command(tmp_path, *table, "--json")
     assert told.returncode == 0, told.stderr
     rows = json.loads(told.stdout, parse_constant=pytest.fail)["rows"]
     assert [row["snr_db"] is None for row in rows] == [True] + [False] * 6
-    assert "int4-delta" in command(tmp_path, "losa-bench", "codecs", "digits", "--split", "train800").stdout
+    assert "int4-delta" in command(tmp_path, *table).stdout
     few = command(caches, "losa-bench", "codecs", "float32", "--split", SPLIT)
     assert few.returncode == 1
     assert (
