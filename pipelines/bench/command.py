@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,7 +68,8 @@ def codecs(
     if as_json:
         print(json.dumps({"rows": [_without_infinity(row) for row in rows]}, indent=2))
     else:
-        Console(soft_wrap=True).print(codec_report(rows), highlight=False)
+        width = max(110, shutil.get_terminal_size().columns)  # the table is as wide as that
+        Console(soft_wrap=True, width=width).print(codec_report(rows), highlight=False)
 
 
 def _without_infinity(value: Any) -> Any:
