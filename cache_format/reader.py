@@ -66,7 +66,7 @@ class Cache:
         total = [NO_VALUES] * len(self.sites)
         for segment in self.manifest.segments:
             files = SegmentFiles.of(self.path, self.manifest, segment)
-            for commit in files.commits(range(segment.shards)):
+            for commit in files.commits(files.recorded()):
                 if isinstance(commit, CorruptCache):
                     raise commit
                 if commit is not None:

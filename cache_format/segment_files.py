@@ -179,6 +179,15 @@ class SegmentFiles:
                     f"{self.commit_path(shard)}: rows of {least} bytes cannot stand {extent.stride} apart"
                 )
 
+        compressor = geometry.compression
+        if isinstance(commit.codes, Chunked) and compressor is not None:
+            packed = min(commit.codes.table["bytes"].tolist())
+            if compressor.most(packed) < geometry.image_bytes:
+                raise CorruptCache(
+                    f"{self.commit_path(shard)}: images of {geometry.image_bytes} bytes cannot be compressed "
+                    f"to {packed}"
+                )
+
     def _refuse_other_sizes(self, commit: Commit, listed: dict[str, int] | None) -> None:
         for name, record in commit.files.items():
             found = size_of(self.folder / name) if listed is None else listed.get(name)

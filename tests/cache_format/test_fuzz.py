@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from losa.cache_format import Cache, LosaError, verify
+from losa.cache_format.compressors import Compressor
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest
 from losa.cache_format.sealed_json import seal, unseal
 from losa.cache_format.segment_files import SegmentFiles
@@ -248,3 +249,63 @@ def test_of_300_records_none_does_harm(target):
 @pytest.mark.slow
 def test_of_10000_records_none_does_harm(target):
     fuzz(target, 2_600, traced=False, seed=1)
+
+
+@pytest.mark.parametrize("number", [2**31, 2**40, 2**63])
+def test_no_number_is_believed(target, number):
+    """Each number of each record in its turn."""
+    for name, content in target.content.items():
+        for *outer, last in places(content):
+            changed = json.loads(json.dumps(content))
+            holder = changed
+            for key in outer:
+                holder = holder[key]
+            if isinstance(holder[last], int) and not isinstance(holder[last], bool):
+                holder[last] = number
+                target.use(name, seal(changed), traced=False)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"width": 2**24}, {"tokens": {"grid": [2**24, 2**24]}}, {"width": 2**22}]
+)
+def test_a_lie_that_all_records_agree_on_allocates_nothing(tiny, tmp_path, changes):
+    """Compressed codes may become larger than their file, but not without bounds."""
+    for store in ("zarr", "hdf5"):
+        target = Target(tiny.Recipe(store=store, codec="float16", compressor="zstd").write(tmp_path / store))
+        content = target.content[MANIFEST_NAME]
+        features = content["features"]
+        group = features["site_groups"][0]
+        for field, value in changes.items():
+            group[field] = group[field] | value if isinstance(value, dict) else value
+        features["constants"] = {}
+        target.files[MANIFEST_NAME].write_bytes(seal(content))
+        manifest = Manifest.read(target.path)
+        for segment in manifest.segments:
+            files = SegmentFiles.of(target.path, manifest, segment)
+            for shard in files.recorded():
+                path = files.commit_path(shard)
+                record = unseal(path.read_bytes(), path)
+                path.write_bytes(seal(record | {"features_sha256": manifest.features.sha256}))
+        with modest(traced=True):
+            read_all(target.path)
+        with pytest.raises(LosaError, match="compressed"):
+            Cache(target.path).split("train")
+
+
+@pytest.mark.parametrize("compressor", ["zstd", "blosc", "lz4"])
+def test_compressed_codes_that_are_none_are_refused(compressor):
+    """Their own headers are not believed either: blosc would read beyond the end."""
+    codec = Compressor(compressor, 1)
+    packed = codec.encode(np.arange(4000, dtype=np.uint8))
+    for size in (0, 1, 4, 11, 15, 16, 17, len(packed) - 1):
+        with pytest.raises(LosaError, match="cannot be decompressed"):
+            codec.decode(np.frombuffer(packed[:size], np.uint8), np.empty(4000, np.uint8), "here")
+    for room in (0, 1, 3999, 4001, 100_000):
+        with pytest.raises(LosaError, match="cannot be decompressed"):
+            codec.decode(np.frombuffer(packed, np.uint8), np.empty(room, np.uint8), "here")
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(packed)
+        damaged[rng.integers(16)] ^= 1 << int(rng.integers(8))
+        with suppress(LosaError):
+            codec.decode(np.frombuffer(damaged, np.uint8), np.empty(4000, np.uint8), "here")
