@@ -71,7 +71,7 @@ def test_the_plan_in_words(config, plans, free):
     extract(config(plan=True))
     lines = str(plans[0]).splitlines()
     assert lines[0] == "10 images to extract in 3 shards"
-    assert lines[1].startswith("3 sites, 20,604 bytes an image, 208.7 kB in all, 2.5 GB free at ")
+    assert lines[1].startswith("3 sites, 20,604 bytes an image, 209.3 kB in all, 2.5 GB free at ")
     assert lines[1].endswith("/cache")
 
 
@@ -81,7 +81,7 @@ def test_a_cache_that_does_not_fit_is_refused(config, plans, free, tmp_path, pla
     with pytest.raises(LosaError) as caught:
         extract(config(plan=plan))
     text = str(caught.value)
-    assert text.startswith(f"{tmp_path}/cache: the cache needs 208.7 kB more, only 100.0 kB are free.")
+    assert text.startswith(f"{tmp_path}/cache: the cache needs 209.3 kB more, only 100.0 kB are free.")
     for way_out in ("sites=4", "codec=int8", "fewer splits", "limit="):
         assert way_out in text
     assert not (tmp_path / "cache").exists()
