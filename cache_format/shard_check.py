@@ -12,7 +12,7 @@ from losa.cache_format.commit import Commit
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.paths import CachePath
 from losa.cache_format.segment_files import SegmentFiles
-from losa.cache_format.stores.base import Strided
+from losa.cache_format.stores.base import Chunked, Strided
 
 BLOCK = 4 * 2**20
 """Bytes that are read and checked at a time."""
@@ -135,8 +135,10 @@ class ShardCheck:
 
     def _bad_images(self, commit: Commit, sizes: Mapping[str, int | None]) -> Iterator[BadImage]:
         rows = self._files.segment.rows(commit.shard)
+        checksums = commit.checksums.tolist()  # once: it takes the hexadecimal digits of the whole shard
+        chunks = commit.codes.table.tolist() if isinstance(commit.codes, Chunked) else [None] * commit.rows
         for slot, row in enumerate(rows):
-            for site, problem in self._bad_sites(commit, slot, sizes):
+            for site, problem in self._bad_sites(commit, slot, checksums[slot], chunks[slot], sizes):
                 yield BadImage(
                     segment=self._files.segment.name,
                     row=row,
@@ -146,12 +148,17 @@ class ShardCheck:
                 )
 
     def _bad_sites(
-        self, commit: Commit, slot: int, sizes: Mapping[str, int | None]
+        self,
+        commit: Commit,
+        slot: int,
+        checksums: Sequence[int],
+        chunk: tuple[int, int, int] | None,
+        sizes: Mapping[str, int | None],
     ) -> Iterator[tuple[str | None, str]]:
         """Every bad site of one image, and what is wrong; the site is None for all of them."""
         geometry = self._files.geometry
         try:
-            codes = self._codes(commit, slot, sizes)
+            codes = self._codes(commit, slot, chunk, sizes)
             scales = np.empty((geometry.sites, 0), np.uint8)
             if commit.scales is not None:
                 size = geometry.sites * geometry.site_scale_bytes
@@ -160,12 +167,18 @@ class ShardCheck:
         except CorruptCache as error:
             yield None, str(error)
             return
-        for site, expected in enumerate(commit.checksums[slot].tolist()):
+        for site, expected in enumerate(checksums):
             found = crc32c(scales[site], crc32c(codes[site]))
             if found != expected:
                 yield self._files.group.sites[site], f"expected crc32c {expected:08x}, found {found:08x}"
 
-    def _codes(self, commit: Commit, slot: int, sizes: Mapping[str, int | None]) -> np.ndarray:
+    def _codes(
+        self,
+        commit: Commit,
+        slot: int,
+        chunk: tuple[int, int, int] | None,
+        sizes: Mapping[str, int | None],
+    ) -> np.ndarray:
         """The codes of one image, (sites, bytes of a site)."""
         geometry = self._files.geometry
         place = commit.codes
@@ -173,9 +186,10 @@ class ShardCheck:
             start = place.offset + slot * place.stride
             data = self._bytes(place.file, start, geometry.image_bytes, sizes)
         else:
-            chunk = place.table[slot]
-            packed = self._bytes(place.file, int(chunk["offset"]), int(chunk["bytes"]), sizes)
-            expected, found = int(chunk["crc32c"]), crc32c(packed.data)
+            assert chunk is not None, "compressed codes stand in chunks"
+            offset, size, expected = chunk
+            packed = self._bytes(place.file, offset, size, sizes)
+            found = crc32c(packed.data)
             if found != expected:
                 raise CorruptCache(f"compressed codes: expected crc32c {expected:08x}, found {found:08x}")
             assert geometry.compression is not None, "chunks are compressed"
