@@ -2,7 +2,6 @@
 
 import os
 import resource
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -53,7 +52,6 @@ class LocalRanges:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = max(16, min(1024, soft // 4))
         self._descriptors: dict[Path, int] = {}
-        self._lock = threading.Lock()
 
     def fill(self, ranges: Sequence[Range]) -> None:
         """Fill the buffers."""
@@ -81,14 +79,16 @@ class LocalRanges:
             raise CorruptCache(f"{path} has vanished since the cache was opened") from None
         except OSError as error:
             raise cannot_read(path, error) from error
-        with self._lock:
-            if path not in self._descriptors and len(self._descriptors) < self._most:
-                self._descriptors[path] = descriptor
-                return descriptor, None
+        # No lock, which a forked child could inherit closed: setdefault is one step.
+        if (
+            len(self._descriptors) < self._most
+            and self._descriptors.setdefault(path, descriptor) == descriptor
+        ):
+            return descriptor, None
         return descriptor, descriptor
 
     def __reduce__(self) -> Any:
-        """For spawned workers: descriptors and locks stay behind."""
+        """For spawned workers: descriptors stay behind."""
         return (LocalRanges, ())
 
     def __del__(self) -> None:

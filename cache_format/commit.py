@@ -55,8 +55,6 @@ class Commit:
         for row in self.invalid:
             if not (row.isascii() and row.isdigit() and row == str(int(row)) and int(row) < self.rows):
                 raise ValueError(f"invalid: there is no row {row}")
-        if any(site.count < 0 for site in self.statistics):
-            raise ValueError("statistics: a count of values is negative")
         for name, extent in (("codes", self.codes), ("scales", self.scales)):
             if extent is not None and _end(name, extent, self.rows) > self._size_of(extent.file):
                 raise ValueError(f"{name}: rows stand beyond the end of their file")

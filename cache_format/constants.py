@@ -7,10 +7,11 @@ import numpy as np
 from losa.cache_format.arrays import read_array
 from losa.cache_format.codecs import Calibration, needs_calibration
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.identity import hash_array
+from losa.cache_format.identity import SiteGroup, hash_array
 from losa.cache_format.manifest import Manifest
 from losa.cache_format.paths import CachePath
-from losa.cache_format.stores import make_store
+from losa.cache_format.remote import size_of
+from losa.cache_format.stores import Store, make_store
 from losa.cache_format.stores.base import SmallArray
 
 CENTRE = "centre"
@@ -85,6 +86,22 @@ def check_constants(cache: CachePath, manifest: Manifest) -> None:
             f"{cache}: codec {features.codec} needs constants that the manifest does not name: "
             f"{', '.join(sorted(missing))}"
         )
+
+
+def orphaned_calibration(cache: CachePath, store: Store, group: SiteGroup) -> dict[str, np.ndarray]:
+    """Centre and spread of a cache that has lost its manifest, if they stand there.
+
+    Whether they are right is told by the identity that they give.
+    """
+    shape = (len(group.sites), group.width)
+    size = 4 * shape[0] * shape[1]
+    found = {}
+    for name in (CENTRE, SPREAD):
+        path = cache / store.root / store.array_file(f"constants/{name}", len(shape))
+        values = store.array_bytes(path.read_bytes(), size) if size_of(path) else b""
+        if len(values) == size:
+            found[name] = np.frombuffer(values, "<f4").reshape(shape)
+    return found
 
 
 def calibration_of(constants: Mapping[str, np.ndarray]) -> Calibration | None:

@@ -97,6 +97,7 @@ def place(
         for entry in stored
         for column, labels in entry.labels.items()
         for key, label in zip(entry.keys, labels.tolist(), strict=True)
+        if label != MISSING_LABEL
     }
     for split in splits:
         for column, labels in split.labels.items():

@@ -68,6 +68,9 @@ class FileLock:
             raise CacheError(
                 f"{folder} cannot be locked ({error.strerror}): choose a file system that has locks"
             ) from None
+        if not os.fstat(self._descriptor).st_nlink:
+            os.close(self._descriptor)
+            raise CacheInUse(f"{folder} was removed by another process just now: try again")
         _held.add(self)
 
     def check(self) -> None:
@@ -113,7 +116,9 @@ class Lease:
     def check(self) -> None:
         """Look who holds the lock now."""
         holder = self._holder()
-        if holder.get("token") != self._token:
+        if not holder:
+            raise CacheInUse(f"{self._folder}: the writer's lock has vanished; this one stops")
+        if holder["token"] != self._token:
             raise CacheInUse(
                 f"{self._folder} was taken over by process {holder.get('process')} on {holder.get('host')}; "
                 "this one stops"
@@ -132,7 +137,8 @@ class Lease:
                 if self._holder().get("token") != self._token:
                     return
                 self._renew()
-            except OSError as error:  # the next try may reach the bucket again
+            # File systems have errors of their own, and the next try may reach the bucket again.
+            except Exception as error:
                 _log.warning("%s: the writer's lock could not be renewed: %s", self._folder, error)
 
     def _renew(self) -> None:

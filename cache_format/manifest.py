@@ -12,6 +12,7 @@ from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.identity import STRICT, Count, FeatureIdentity, Name, Sha256
 from losa.cache_format.paths import CachePath, cannot_read
 from losa.cache_format.publish import publish
+from losa.cache_format.remote import refuse_unreachable
 from losa.cache_format.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.stores.base import FileName
@@ -159,6 +160,7 @@ class Manifest:
             CorruptCache: the manifest is damaged; every problem is listed.
         """
         path = cache / MANIFEST_NAME
+        refuse_unreachable(cache)
         try:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):

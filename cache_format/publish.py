@@ -7,7 +7,7 @@ file is written on this machine first and then uploaded, which object stores do 
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -39,10 +39,20 @@ def make_folder(folder: CachePath) -> None:
         sync_folder(path.parent)
 
 
+def _nothing() -> None:
+    pass
+
+
 @contextmanager
-def publishing(path: CachePath) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its name only when the block ends without an error."""
-    with _publishing_locally(path) if isinstance(path, Path) else _uploading(path) as file:
+def publishing(path: CachePath, before: Callable[[], None] = _nothing) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name only when the block ends without an error.
+
+    Args:
+        path: of the file.
+        before: called when the file is whole and flushed, before it takes its name.
+    """
+    publisher = _publishing_locally(path, before) if isinstance(path, Path) else _uploading(path, before)
+    with publisher as file:
         yield file
 
 
@@ -62,13 +72,14 @@ def remove(path: CachePath) -> None:
 
 
 @contextmanager
-def _publishing_locally(path: Path) -> Iterator[BinaryIO]:
+def _publishing_locally(path: Path, before: Callable[[], None]) -> Iterator[BinaryIO]:
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        before()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -77,8 +88,9 @@ def _publishing_locally(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _uploading(path: UPath) -> Iterator[BinaryIO]:
+def _uploading(path: UPath, before: Callable[[], None]) -> Iterator[BinaryIO]:
     with tempfile.NamedTemporaryFile(prefix="losa-upload-") as file:
         yield file  # type: ignore[misc]  # a wrapper around a BinaryIO
         file.flush()
+        before()
         path.fs.put_file(file.name, path.path)

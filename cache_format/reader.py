@@ -21,7 +21,6 @@ from losa.cache_format.manifest import LabelColumn, Manifest
 from losa.cache_format.memory import aligned_empty
 from losa.cache_format.paths import cache_folder
 from losa.cache_format.read_threads import ReadThreads, default_threads
-from losa.cache_format.remote import refuse_unreachable
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.segment_reader import SegmentReader
 from losa.cache_format.sites import SiteSelection, select_sites
@@ -39,7 +38,6 @@ class Cache:
             CorruptCache: its manifest or constants are damaged.
         """
         self.path = cache_folder(path)
-        refuse_unreachable(self.path)
         self.manifest = Manifest.read(self.path)
         self.constants = read_constants(self.path, self.manifest)
 

@@ -46,15 +46,13 @@ def refuse_unreachable(folder: CachePath) -> None:
 def sizes_below(folder: CachePath) -> dict[str, int]:
     """Every file below a folder, with its size in bytes, by path relative to it."""
     if isinstance(folder, Path):
-        return {
-            path.relative_to(folder).as_posix(): path.stat().st_size
-            for path in folder.rglob("*")
-            if path.is_file()
-        }
+        # Sizes one by one, because a writer may rename files while they are listed.
+        found = {path.relative_to(folder).as_posix(): size_of(path) for path in folder.rglob("*")}
+        return {name: size for name, size in found.items() if size is not None}
     folder.fs.invalidate_cache()  # another process may have written since it was listed
     root = folder.path.rstrip("/")
-    found = folder.fs.find(root, detail=True)
-    return {name[len(root) + 1 :]: int(entry["size"]) for name, entry in found.items()}
+    listed = folder.fs.find(root, detail=True)
+    return {name[len(root) + 1 :]: int(entry["size"]) for name, entry in listed.items()}
 
 
 def names_in(folder: CachePath) -> list[str]:

@@ -131,18 +131,32 @@ def writing_shard(
     Raises:
         CacheError: the disk is full. What is committed stays, and the same command resumes.
     """
-    try:
-        with publishing(files.shard_paths(shard)[0]) as file:
+
+    def make_room() -> None:
+        still_ours()
+        # Only now, when the shard is whole on the disk: one that is made again keeps its record until then.
+        remove(files.commit_path(shard))
+
+    with on_full_disk(files, shard):
+        with publishing(files.shard_paths(shard)[0], make_room) as file:
             writer = ShardWriter(file, files, shard)
             yield writer
             commit, others = writer.finish()
-            still_ours()
-            # Only now, when the shard is whole: a shard that is made again keeps its record until then.
-            remove(files.commit_path(shard))
         for name, content in others.items():
             publish(files.folder / name, content)
         still_ours()
         commit.write(files.commit_path(shard))
+
+
+@contextmanager
+def on_full_disk(files: SegmentFiles, shard: int) -> Iterator[None]:
+    """Say what a full disk means for a shard that is being written.
+
+    Raises:
+        CacheError: the disk is full.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

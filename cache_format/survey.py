@@ -159,19 +159,27 @@ def _replay(
     replayed = place(splits, columns=manifest.labels, stored=[], rows_per_shard=request.rows_per_shard)
     records = tuple(split_record(split, replayed.indices[split.name]) for split in splits)
     segments = tuple(entry.segment for entry in replayed.segments)
-    if (records, segments) != (manifest.splits, manifest.segments):
-        names = ",".join(record.name for record in manifest.splits)
-        raise CorruptCache(
-            "\n".join(
-                [
-                    f"{path}: {len(damaged)} files are damaged:",
-                    *(f"  {error}" for error in damaged.values()),
-                    "They can be written again from the data set: run the losa-extract command that made "
-                    f"the cache, with all its splits (splits=[{names}]). The shards are kept.",
-                ]
-            )
+    if (records, segments) == (manifest.splits, manifest.segments):
+        return replayed
+    names = ",".join(record.name for record in manifest.splits)
+    advice = (
+        "They can be written again from the data set: run the losa-extract command that made "
+        f"the cache, with all its splits (splits=[{names}]). The shards are kept."
+    )
+    if len(splits) == len(manifest.splits):
+        advice = (
+            "What was in them does not follow from the data set, because splits were dropped or merged, or "
+            "the data set has changed: take these files from a copy of the cache."
         )
-    return replayed
+    raise CorruptCache(
+        "\n".join(
+            [
+                f"{path}: {len(damaged)} files are damaged:",
+                *(f"  {error}" for error in damaged.values()),
+                advice,
+            ]
+        )
+    )
 
 
 def refuse_foreign(path: CachePath, store: StoreName, features: FeatureIdentity) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 
 from losa.cache_format.arrays import publish_files, record_of
+from losa.cache_format.commit import Commit
 from losa.cache_format.contents import Placement
 from losa.cache_format.copies import CacheContents
 from losa.cache_format.errors import CorruptCache
@@ -19,6 +20,7 @@ from losa.cache_format.manifest import MANIFEST_NAME, Manifest, Segment
 from losa.cache_format.paths import CachePath
 from losa.cache_format.publish import make_folder
 from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.shard_copy import copy_shard
 from losa.cache_format.shard_writer import ShardWriter, writing_shard
 from losa.cache_format.small_files import foundation_files, segment_files, split_files
 from losa.cache_format.survey import CacheRequest, Survey, orphaned_records, survey
@@ -87,6 +89,10 @@ class CacheWriter:
     def shard(self, segment: Segment, shard: int) -> AbstractContextManager[ShardWriter]:
         """Write one shard; see `writing_shard`."""
         return writing_shard(self.files(segment), shard, self._lock.check)
+
+    def copy(self, source: SegmentFiles, segment: Segment, commit: Commit) -> None:
+        """Copy a committed shard of another cache; see `copy_shard`."""
+        copy_shard(source, self.files(segment), commit, self._lock.check)
 
     def _write_small_files(self, surveyed: Survey, constants: Mapping[str, np.ndarray]) -> Manifest:
         """Write what the survey found wanting; with the manifest, written last, it counts."""

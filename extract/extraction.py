@@ -24,7 +24,7 @@ from losa.cache_format import (
     SplitContents,
 )
 from losa.cache_format.codecs import needs_calibration
-from losa.cache_format.constants import CENTRE, SPREAD, calibration_of, read_constants
+from losa.cache_format.constants import CENTRE, SPREAD, calibration_of, orphaned_calibration, read_constant
 from losa.cache_format.device import resolve_device
 from losa.cache_format.device_codecs import DeviceCodec
 from losa.cache_format.identity import FeatureIdentity, SiteGroup, differences, hash_array
@@ -32,6 +32,8 @@ from losa.cache_format.keys import read_keys
 from losa.cache_format.manifest import MANIFEST_NAME
 from losa.cache_format.paths import CachePath, cache_folder
 from losa.cache_format.progress import progress_bar
+from losa.cache_format.remote import refuse_unreachable
+from losa.cache_format.stores import make_store
 from losa.cache_format.survey import CacheRequest, orphaned_records, survey
 from losa.cache_format.writer import missing_shards
 from losa.extract.backbone import FrozenBackbone, autocast, load_backbone
@@ -92,10 +94,7 @@ class Extractor:
         Everything that can be refused is refused before the cache is made or changed.
         """
         start = time.perf_counter()
-        constants = self._stored_constants()
-        if self._has_shards() and not self._calibrated(constants):
-            # Its shards name the calibration by hash: the same sample gives the same one again.
-            constants |= self._calibrate()
+        constants = dict(self.backbone.final_norm_constants) | self._stored_calibration()
         request = self._request(constants)
         surveyed = survey(self.cache, request)
         self._warn_of_other_machine(request.provenance, surveyed.manifest.provenance)
@@ -109,7 +108,7 @@ class Extractor:
         invalid = 0
         if not self.config.plan:
             if not self._calibrated(constants):
-                constants |= self._calibrate()
+                constants |= self._calibrate(self.splits)
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
                 missing = writer.missing(remake_invalid=remake)
                 if missing:
@@ -131,31 +130,55 @@ class Extractor:
         labels = {column: values[:limit] for column, values in contents.labels.items()}
         return SplitContents(name=split, keys=contents.keys[:limit], labels=labels)
 
-    def _stored_constants(self) -> dict[str, np.ndarray]:
-        """The final norm and, of a cache that exists, its calibration."""
-        constants = dict(self.backbone.final_norm_constants)
-        if needs_calibration(self.config.codec) and (self.cache / MANIFEST_NAME).exists():
-            try:
-                stored = calibration_of(read_constants(self.cache, Manifest.read(self.cache)))
-            except CorruptCache as error:
-                _log.warning("%s. The calibration is done again.", error)
-                return constants
-            if stored is not None:
-                constants |= {CENTRE: stored.centre, SPREAD: stored.spread}
-        return constants
+    def _stored_calibration(self) -> dict[str, np.ndarray]:
+        """The calibration of a cache that exists.
 
-    def _has_shards(self) -> bool:
-        return (self.cache / MANIFEST_NAME).exists() or bool(orphaned_records(self.cache, self.config.store))
+        Raises:
+            CorruptCache: it is damaged, and cannot be made again.
+        """
+        if not needs_calibration(self.config.codec):
+            return {}
+        refuse_unreachable(self.cache)
+        if (self.cache / MANIFEST_NAME).exists():
+            manifest = Manifest.read(self.cache)
+            if CENTRE not in manifest.features.constants:
+                return {}  # another codec, which is refused
+            try:
+                return {name: read_constant(self.cache, manifest, name) for name in (CENTRE, SPREAD)}
+            except CorruptCache as error:
+                return self._calibrate_again(manifest, error)
+        if orphaned_records(self.cache, self.config.store):
+            store = make_store(self.config.store)
+            return orphaned_calibration(self.cache, store, self.group) or self._calibrate(self.splits)
+        return {}
+
+    def _calibrate_again(self, manifest: Manifest, damage: CorruptCache) -> dict[str, np.ndarray]:
+        """The calibration whose hash the manifest has, from the splits with which the cache was begun."""
+        asked = {split.name: split for split in self.splits}
+        first: list[SplitContents] = []
+        for record in manifest.splits:
+            if record.name not in asked:
+                break
+            first.append(asked[record.name])
+            _log.warning("%s. Calibrating again on the sample of %s.", damage, first[-1].name)
+            found = self._calibrate(first)
+            if all(hash_array(found[name]) == manifest.features.constants[name] for name in found):
+                return found
+        raise CorruptCache(
+            f"{damage}\nThe calibration could not be made again from the splits "
+            f"{', '.join(asked)} on this machine. Ask for all splits of the cache, in the order in which "
+            "they were extracted, or take the file from a copy of the cache"
+        ) from damage
 
     def _calibrated(self, constants: Mapping[str, np.ndarray]) -> bool:
         return CENTRE in constants or not needs_calibration(self.config.codec)
 
-    def _calibrate(self) -> dict[str, np.ndarray]:
-        calibration = calibrate_from(self._calibration_activations(), self.group.sites)
+    def _calibrate(self, splits: Sequence[SplitContents]) -> dict[str, np.ndarray]:
+        calibration = calibrate_from(self._calibration_activations(splits), self.group.sites)
         return {CENTRE: calibration.centre, SPREAD: calibration.spread}
 
-    def _calibration_activations(self) -> Iterator[torch.Tensor]:
-        sample = sample_keys(key for split in self.splits for key in split.keys)
+    def _calibration_activations(self, splits: Sequence[SplitContents]) -> Iterator[torch.Tensor]:
+        sample = sample_keys(key for split in splits for key in split.keys)
         batches = _cut(sample, self.config.batch_size)
         with (
             closing(self._decode(batches)) as batches_decoded,
@@ -248,7 +271,11 @@ class Extractor:
         """Say what the codec costs, and warn where it costs too much."""
         if self.config.codec == "float32":
             return
-        measured = zip(Cache(self.cache).statistics(), self.group.sites, strict=True)
+        try:
+            measured = zip(Cache(self.cache).statistics(), self.group.sites, strict=True)
+        except CorruptCache as error:  # of a shard that this run did not need
+            _log.warning("%s. losa-cache verify %s tells more.", error, self.cache)
+            return
         decibels = [(statistics.snr_db, site) for statistics, site in measured if statistics.count]
         if not decibels:
             return

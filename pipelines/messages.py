@@ -1,7 +1,5 @@
 """Errors in words for people."""
 
-import errno
-
 from losa.cache_format import LosaError
 
 
@@ -11,6 +9,6 @@ def for_people(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {error.filename}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return str(error.strerror)  # a write names no file
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.strerror or str(error)  # a write names no file, and buckets none at all
     return None

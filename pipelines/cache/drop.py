@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from losa.cache_format import CacheError, Manifest
 from losa.cache_format.index import read_index
-from losa.cache_format.lock import writer_lock
+from losa.cache_format.lock import LOCK_NAME, writer_lock
 from losa.cache_format.manifest import MANIFEST_NAME
 from losa.cache_format.paths import CachePath
+from losa.cache_format.publish import remove
 
 
 def droppable(path: CachePath, splits: Sequence[str]) -> tuple[Manifest, list[str]]:
@@ -52,6 +54,7 @@ def drop_splits(path: CachePath, splits: Sequence[str]) -> None:
     lock = writer_lock(path)
     try:
         manifest, segments = droppable(path, splits)
+        lock.check()
         manifest.write(path)
         for folder in _folders(manifest, splits, segments):
             _remove(path / folder)
@@ -60,7 +63,7 @@ def drop_splits(path: CachePath, splits: Sequence[str]) -> None:
 
 
 def drop_cache(path: CachePath) -> None:
-    """Remove a whole cache, its manifest first.
+    """Remove a whole cache, its manifest first. Files that are not the cache's stay.
 
     Raises:
         CacheError: there is no cache.
@@ -69,12 +72,16 @@ def drop_cache(path: CachePath) -> None:
     manifest = Manifest.read(path)
     lock = writer_lock(path)
     try:
-        (path / MANIFEST_NAME).unlink()
+        lock.check()
+        remove(path / MANIFEST_NAME)
         _remove(path / manifest.arrays)
+        if isinstance(path, Path):
+            (path / LOCK_NAME).unlink(missing_ok=True)
     finally:
         lock.release()
     if isinstance(path, Path):
-        _remove(path)
+        with suppress(OSError):  # something else stands there, or a new cache
+            path.rmdir()
 
 
 def _folders(manifest: Manifest, splits: Sequence[str], segments: Sequence[str]) -> list[str]:

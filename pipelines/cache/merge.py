@@ -13,7 +13,7 @@ from losa.cache_format.identity import differences, hash_array, hash_keys
 from losa.cache_format.manifest import SplitRecord
 from losa.cache_format.paths import CachePath
 from losa.cache_format.segment_files import SegmentFiles
-from losa.pipelines.cache.shards import committed, copy_shard
+from losa.pipelines.cache.shards import committed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +41,17 @@ def merge(sources: Sequence[Cache], destination: CachePath, progress: Callable[[
     contents, origins = _joined(sources)
     with CacheWriter(destination, contents) as writer:
         missing = writer.missing()
+        records = {
+            name: [(cache, original, committed(cache, original)) for cache, original in having]
+            for name, having in origins.items()
+        }
         copied = 0
         for done, (segment, shard) in enumerate(missing):
             progress(done, len(missing))
-            for cache, original in origins[segment.name]:
-                commit = committed(cache, original).get(shard)
-                if commit is not None:
+            for cache, original, commits in records[segment.name]:
+                if shard in commits:
                     source = SegmentFiles.of(cache.path, cache.manifest, original)
-                    copy_shard(source, writer.files(segment), commit)
+                    writer.copy(source, segment, commits[shard])
                     copied += 1
                     break
         progress(len(missing), len(missing))

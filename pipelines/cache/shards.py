@@ -1,8 +1,6 @@
-"""Committed shards, to be copied whole or row by row."""
+"""Committed shards, row by row."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from zlib import crc32
 
 import numpy as np
 
@@ -10,13 +8,11 @@ from losa.cache_format import Cache, Codes, CorruptCache, Segment
 from losa.cache_format.byte_ranges import byte_ranges
 from losa.cache_format.codecs import code_layout
 from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
-from losa.cache_format.publish import publishing, remove
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.segment_reader import SegmentReader
 
 BATCH = 16
 """Rows that are held in memory at a time."""
-_BLOCK = 8 * 2**20
 
 
 def committed(cache: Cache, segment: Segment) -> dict[int, Commit]:
@@ -27,7 +23,8 @@ def committed(cache: Cache, segment: Segment) -> dict[int, Commit]:
     """
     found = {}
     files = SegmentFiles.of(cache.path, cache.manifest, segment)
-    for shard, commit in enumerate(files.commits(range(segment.shards))):
+    shards = files.recorded()
+    for shard, commit in zip(shards, files.commits(shards), strict=True):
         if isinstance(commit, CorruptCache):
             raise CorruptCache(f"{commit}. losa-cache verify {cache.path} tells more.")
         if commit is not None:
@@ -75,24 +72,3 @@ def shard_batches(
             for row in rows
         ]
         yield read([stored[row] for row in rows if str(row) not in commit.invalid]), outcomes
-
-
-def copy_shard(source: SegmentFiles, target: SegmentFiles, commit: Commit) -> None:
-    """Copy a shard's files as they are, and its record last.
-
-    Raises:
-        CorruptCache: the source is damaged; nothing is committed.
-    """
-    remove(target.commit_path(commit.shard))
-    for name, record in commit.files.items():
-        with (source.folder / name).open("rb") as data, publishing(target.folder / name) as copy:
-            crc = size = 0
-            while block := data.read(_BLOCK):
-                crc, size = crc32(block, crc), size + len(block)
-                copy.write(block)
-            if (size, f"{crc:08x}") != (record.bytes, record.crc32):
-                raise CorruptCache(
-                    f"{source.folder / name}: its bytes are not those that were written. "
-                    f"losa-cache verify {source.cache} tells more, losa-cache repair drops the shard"
-                )
-    replace(commit, segment=target.segment.name).write(target.commit_path(commit.shard))

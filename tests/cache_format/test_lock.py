@@ -8,6 +8,7 @@ import time
 import uuid
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from upath import UPath
 
 from losa.cache_format import CacheError, CacheInUse
@@ -128,14 +129,17 @@ def test_it_is_renewed_while_its_writer_lives(bucket, take, monkeypatch):
     lease.check()
 
 
-def test_a_bucket_that_does_not_answer_once_is_asked_again(bucket, take, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    "error", [OSError("no answer"), EndpointConnectionError(endpoint_url="no answer")], ids=["os", "botocore"]
+)
+def test_a_bucket_that_does_not_answer_once_is_asked_again(bucket, take, monkeypatch, caplog, error):
     monkeypatch.setattr(lock_module, "LEASE_SECONDS", 0.2)
     look, failures = Lease._holder, []
 
     def failing(self):
         if threading.current_thread().name == "losa-lease" and not failures:
             failures.append(self)
-            raise OSError("no answer")
+            raise error
         return look(self)
 
     monkeypatch.setattr(Lease, "_holder", failing)
@@ -146,7 +150,8 @@ def test_a_bucket_that_does_not_answer_once_is_asked_again(bucket, take, monkeyp
         if said(bucket)["renewed"] > began:
             break
     assert said(bucket)["renewed"] > began
-    assert "the writer's lock could not be renewed: no answer" in caplog.text
+    assert "the writer's lock could not be renewed: " in caplog.text
+    assert "no answer" in caplog.text
     lease.check()
 
 

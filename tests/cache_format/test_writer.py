@@ -109,6 +109,25 @@ def test_a_shard_counts_only_after_all_its_files_are_on_the_device(recipe, tmp_p
     assert system_calls == expected
 
 
+def test_a_shard_made_again_is_kept_if_the_disk_is_full_at_the_last_moment(
+    recipe, tmp_path, finished, tiny, monkeypatch
+):
+    path = finished(recipe)
+    before = tiny.tree(path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        recipe.open(path) as writer,
+        monkeypatch.context() as patch,
+        pytest.raises(CacheError, match="no space"),
+    ):
+        patch.setattr(os, "fsync", full)
+        recipe.write_shard(writer, writer.manifest.segments[0], 0)
+    assert tiny.tree(path) == before
+
+
 def test_a_shard_made_again_first_loses_its_commit_record(recipe, tmp_path, finished, system_calls):
     path = finished(recipe)
     with recipe.open(path) as writer:
@@ -116,7 +135,8 @@ def test_a_shard_made_again_first_loses_its_commit_record(recipe, tmp_path, fini
         recipe.write_shard(writer, writer.manifest.segments[0], 0)
     record = recipe.files(path, "train").commit_path(0).relative_to(tmp_path).as_posix()
     first = recipe.files(path, "train").shard_paths(0)[0].relative_to(tmp_path).as_posix()
-    assert system_calls[0] == ("unlink", record)
+    # Whole on the disk before anything is taken away.
+    assert [call[:2] for call in system_calls[:2]] == [("fsync", f"{first}.tmp"), ("unlink", record)]
     removed = ("fsync", record.rpartition("/")[0], "folder")
     published = next(place for place, call in enumerate(system_calls) if call[0] == "rename")
     assert system_calls.index(removed) < published

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from losa.cache_format import Cache, IdentityMismatch, LosaError, NonFiniteActivations
+from losa.cache_format import Cache, IdentityMismatch, LosaError, Manifest, NonFiniteActivations
 from losa.cache_format.identity import CodecName
 from losa.extract import backbone as backbone_module
 from losa.extract import extract, load_backbone, open_source
@@ -608,7 +608,7 @@ class TestSmallFiles:
         file.write_bytes(data)
         assert extract(config(store=store)).images == 0
         assert "It is written again" in caplog.text
-        assert ("The calibration is done again" in caplog.text) or name.startswith("final")
+        assert ("Calibrating again on the sample of train800" in caplog.text) != name.startswith("final")
         assert tree(tmp_path / "cache") == before
         assert _stamps(tmp_path / "cache") == stamps
 
@@ -619,6 +619,29 @@ class TestSmallFiles:
         assert extract(config(store=store)).images == 0
         assert tree(tmp_path / "cache") == before
         assert _stamps(tmp_path / "cache") == stamps
+
+    def test_a_cache_that_grew_comes_back_too(self, config, folder, tmp_path, tree, store):
+        """It is calibrated on the split with which it was begun."""
+        for split in ("train", "val"):
+            extract(config(dataset=folder, store=store, splits=[split]))
+        before, stamps = tree(tmp_path / "cache"), _stamps(tmp_path / "cache")
+        del before["manifest.json"]  # which lists the same files in another order
+        stated = Manifest.read(tmp_path / "cache")
+        manifest = tmp_path / "cache/manifest.json"
+        (spread,) = (
+            path
+            for path in (tmp_path / f"cache/arrays.{store}/constants").rglob("*")
+            if path.is_file() and "spread" in str(path) and path.name != "zarr.json"
+        )
+        for damage in (manifest.unlink, spread.unlink):
+            damage()
+            assert extract(config(dataset=folder, store=store)).images == 0
+            assert before.items() <= tree(tmp_path / "cache").items()
+            assert Manifest.read(tmp_path / "cache") == stated
+            assert _stamps(tmp_path / "cache") == stamps
+        spread.unlink()
+        with pytest.raises(LosaError, match="Ask for all splits of the cache, in the order"):
+            extract(config(dataset=folder, store=store, splits=["val"]))
 
     def test_without_a_manifest_other_features_are_refused(self, config, tmp_path, tree, store):
         extract(config(store=store))

@@ -61,3 +61,10 @@ def test_the_command(tiny, command, tmp_path, monkeypatch):
     gone = command(tmp_path, "losa-cache", "drop", "a", "--all", "--yes")
     assert (gone.returncode, gone.stdout) == (0, "a is removed\n")
     assert not (tmp_path / "a").exists()
+
+
+def test_what_is_not_the_caches_stays(tiny, command, tmp_path):
+    path = tiny.Recipe().write(tmp_path / "a")
+    (path / "thesis.txt").write_text("mine")
+    assert command(tmp_path, "losa-cache", "drop", "a", "--all", "--yes").returncode == 0
+    assert names(path) == {"thesis.txt"}

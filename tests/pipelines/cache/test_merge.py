@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from losa.cache_format import Cache, CacheError, CorruptCache, IdentityMismatch, IncompleteCache
+from losa.cache_format import Cache, CacheError, CacheInUse, CorruptCache, IdentityMismatch, IncompleteCache
+from losa.cache_format.lock import FileLock
 from losa.pipelines.cache.merge import merge
 
 
@@ -98,3 +99,19 @@ def test_the_command(tiny, recipe, command, tmp_path):
     assert (told.returncode, told.stdout) == (0, "both: 5 shards copied\n"), told.stderr
     again = command(tmp_path, "losa-cache", "merge", "train", "val", "--to", "both")
     assert again.stdout == "both: 0 shards copied\n"
+
+
+def test_a_writer_that_was_taken_for_dead_copies_nothing(tiny, recipe, tmp_path, monkeypatch):
+    path = recipe.write(tmp_path / "a")
+    merge([Cache(path)], tmp_path / "both", quiet)
+    (tmp_path / "both/arrays.zarr/segments/val/codes/commit.0.json").unlink()
+    before = tiny.tree(tmp_path / "both")
+
+    def lost(self) -> None:
+        raise CacheInUse("taken over")
+
+    with pytest.raises(CacheInUse):
+        merge(
+            [Cache(path)], tmp_path / "both", lambda done, total: monkeypatch.setattr(FileLock, "check", lost)
+        )
+    assert tiny.tree(tmp_path / "both") == before
