@@ -531,7 +531,7 @@ class TestWhatACodecCosts:
         assert "is little" not in caplog.text
 
     def test_a_poor_one_is_a_warning(self, config, caplog, monkeypatch):
-        monkeypatch.setattr(extraction_module, "POOR_SNR_DB", 99.0)
+        monkeypatch.setitem(extraction_module.POOR_SNR_DB, "int8", 99.0)
         extract(config(codec="int8"))
         assert "dB is little: compare with codec=bfloat16" in caplog.text
 
