@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Shaped
 from numpy.typing import DTypeLike
 
+from losa.cache_format.codecs import CodeLayout, Codes
+
 ALIGNMENT = 64
 """A cache line. numpy's own large arrays begin 16 bytes behind one, which makes reads a third slower."""
 
@@ -21,3 +23,16 @@ def aligned_empty(shape: Sequence[int], dtype: DTypeLike) -> Shaped[np.ndarray, 
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def empty_codes(layout: CodeLayout, shape: tuple[int, int, int]) -> Codes:
+    """Codes to be read into.
+
+    Args:
+        layout: of the codec.
+        shape: images, sites, tokens.
+    """
+    return Codes(
+        aligned_empty((*shape, layout.width), layout.dtype),
+        None if layout.scale_dtype is None else aligned_empty((*shape, layout.groups), layout.scale_dtype),
+    )

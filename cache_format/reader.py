@@ -18,7 +18,7 @@ from losa.cache_format.index import read_index
 from losa.cache_format.keys import read_keys
 from losa.cache_format.labels import read_labels
 from losa.cache_format.manifest import LabelColumn, Manifest
-from losa.cache_format.memory import aligned_empty
+from losa.cache_format.memory import empty_codes
 from losa.cache_format.paths import cache_folder
 from losa.cache_format.read_threads import ReadThreads, default_threads
 from losa.cache_format.segment_files import SegmentFiles
@@ -199,7 +199,8 @@ class Split:
             raise IndexError(
                 f"indices from {indices.min()} to {indices.max()}: expected 0 to {len(self) - 1}"
             )
-        codes = self._empty(len(indices)) if out is None else out
+        sites, tokens, _ = self.image_shape
+        codes = empty_codes(self._layout, (len(indices), sites, tokens)) if out is None else out
         self._refuse_other_buffers(codes, len(indices))
         segments, rows = self._segment_of[indices], self._rows[indices]
         jobs = [
@@ -229,14 +230,6 @@ class Split:
     def _layout(self) -> CodeLayout:
         features = self.cache.manifest.features
         return code_layout(features.codec, features.group.width)
-
-    def _empty(self, images: int) -> Codes:
-        values, scales = self._shapes(images)
-        layout = self._layout
-        return Codes(
-            aligned_empty(values, layout.dtype),
-            None if layout.scale_dtype is None else aligned_empty(scales, layout.scale_dtype),
-        )
 
     def _refuse_other_buffers(self, codes: Codes, images: int) -> None:
         values, scales = self._shapes(images)

@@ -1,11 +1,10 @@
 """What an extraction will do and need, known before the first image."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from losa.cache_format import LosaError, Segment
+from losa.cache_format.free_space import free_bytes
 from losa.cache_format.paths import CachePath
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.survey import Survey
@@ -51,7 +50,7 @@ class Plan:
                 for segment, shard in missing
             ),
             finished_shards=sum(one.segment.shards for one in files.values()) - len(missing),
-            free_bytes=_free_bytes(cache),
+            free_bytes=free_bytes(cache),
         )
 
     def __str__(self) -> str:
@@ -75,11 +74,3 @@ class Plan:
                 f"{readable(self.free_bytes)} are free. Free some space, or use fewer sites (sites=4), a "
                 "smaller codec (codec=int8), fewer splits or limit=<images per split>"
             )
-
-
-def _free_bytes(cache: CachePath) -> int | None:
-    if not isinstance(cache, Path):
-        return None
-    there = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
-    statistics = os.statvfs(there)
-    return statistics.f_bavail * statistics.f_frsize

@@ -1,6 +1,5 @@
 """Caches of noise in the shape of real ones: what is read costs the same whatever it means."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +15,13 @@ from losa.cache_format import (
     Calibration,
     Codes,
     FeatureIdentity,
-    SiteStatistics,
     SplitContents,
     make_codec,
 )
 from losa.cache_format.codecs import code_layout, needs_calibration
 from losa.cache_format.commit import SOURCE_HASH_BYTES
 from losa.cache_format.constants import CENTRE, SPREAD
+from losa.cache_format.free_space import free_bytes
 from losa.cache_format.identity import (
     BackboneIdentity,
     CodecName,
@@ -33,6 +32,7 @@ from losa.cache_format.identity import (
 )
 from losa.cache_format.paths import CachePath
 from losa.cache_format.progress import progress_bar
+from losa.cache_format.statistics import NO_VALUES
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.stores.base import ShardGeometry
 from losa.cache_format.units import readable
@@ -117,7 +117,6 @@ class NoiseCache:
             IdentityMismatch: another cache stands at the path.
             CacheError: the disk is full.
         """
-        nothing = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
         with CacheWriter(self.path, self._request, self._constants) as writer:
             missing = writer.missing()
             with progress_bar(len(missing), f"writing {self.path.name}", "shards", leave=False) as bar:
@@ -125,7 +124,7 @@ class NoiseCache:
                     with writer.shard(segment, shard) as out:
                         for row in segment.rows(shard):
                             out.append(
-                                self.image(row), [bytes(SOURCE_HASH_BYTES)], [nothing] * self.shape.sites
+                                self.image(row), [bytes(SOURCE_HASH_BYTES)], [NO_VALUES] * self.shape.sites
                             )
                     bar.update()
         return Cache(self.path)
@@ -214,10 +213,8 @@ def refuse_if_too_large(folder: CachePath, needed: int) -> None:
     Raises:
         CacheError: it says how much is missing and what makes them smaller.
     """
-    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
-    statistics = os.statvfs(there)
-    free = statistics.f_bavail * statistics.f_frsize
-    if needed * HEADROOM > free:
+    free = free_bytes(folder)
+    if free is not None and needed * HEADROOM > free:
         raise CacheError(
             f"not enough space: {readable(needed)} are needed in {folder}, {readable(free)} are free. Take a "
             "smaller --gigabytes, or a --folder on another disk"

@@ -9,6 +9,7 @@ from rich.table import Table
 from losa.cache_format import Cache, SiteStatistics
 from losa.cache_format.commit import Commit
 from losa.cache_format.index import read_index
+from losa.cache_format.statistics import NO_VALUES
 from losa.cache_format.units import readable
 from losa.pipelines.cache.shards import committed
 
@@ -92,11 +93,9 @@ def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> di
 
 
 def _site(name: str, parts: list[SiteStatistics]) -> dict[str, Any]:
-    if not any(part.count for part in parts):
+    total = sum(parts, NO_VALUES)
+    if not total.count:
         return {"name": name, "minimum": None, "maximum": None, "rms": None, "snr_db": None}
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
     snr = total.snr_db
     return {
         "name": name,

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from losa.cache_format import Cache, CacheError, CacheWriter, Segment
-from losa.cache_format.contents import Placement, StoredSegment, unused_name
+from losa.cache_format.contents import Placement, SplitContents, StoredSegment, unused_name
 from losa.cache_format.copies import CacheContents
 from losa.cache_format.errors import IdentityMismatch
-from losa.cache_format.identity import differences, hash_array, hash_keys
-from losa.cache_format.manifest import SplitRecord
+from losa.cache_format.identity import differences
 from losa.cache_format.paths import CachePath
 from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.survey import split_record
 from losa.pipelines.cache.shards import committed
 
 
@@ -98,12 +98,7 @@ def _joined(sources: Sequence[Cache]) -> tuple[CacheContents, _Origins]:
         first,
         segments=tuple(entry.segment for entry in segments),
         splits=tuple(
-            SplitRecord(
-                name=name,
-                images=len(keys),
-                keys_sha256=hash_keys(keys),
-                index_sha256=hash_array(indices[name]),
-            )
+            split_record(SplitContents(name=name, keys=keys), indices[name])
             for name, (_, keys) in splits.items()
         ),
         files={},

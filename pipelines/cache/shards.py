@@ -8,6 +8,7 @@ from losa.cache_format import Cache, Codes, CorruptCache, Segment
 from losa.cache_format.byte_ranges import byte_ranges
 from losa.cache_format.codecs import code_layout
 from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
+from losa.cache_format.memory import empty_codes
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.segment_reader import SegmentReader
 
@@ -47,11 +48,9 @@ def row_reader(
     )
 
     def read(wanted: Sequence[int]) -> Codes:
-        shape = (len(wanted), len(sites), features.group.tokens.count)
-        values = np.empty((*shape, layout.width), layout.dtype)
-        scales = None if layout.scale_dtype is None else np.empty((*shape, layout.groups), layout.scale_dtype)
-        reader.read(list(wanted), list(values), None if scales is None else list(scales))
-        return Codes(values, scales)
+        codes = empty_codes(layout, (len(wanted), len(sites), features.group.tokens.count))
+        reader.read(list(wanted), list(codes.values), None if codes.scales is None else list(codes.scales))
+        return codes
 
     return read
 

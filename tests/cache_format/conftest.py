@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+import jaxtyping
 import pytest
 
 from losa.cache_format.identity import CodecName
@@ -42,6 +43,15 @@ def _no_waiting_for_the_device() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="module")
+def shapes_are_not_checked() -> Iterator[None]:
+    """For a thousand cases in one test: the tests of the parts check shapes, which takes most of the time."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(params=get_args(CodecName))

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -24,6 +23,8 @@ from losa.cache_format.manifest import MANIFEST_NAME, Manifest
 from losa.cache_format.sealed_json import unseal
 from losa.cache_format.segment_files import SegmentFiles
 from losa.cache_format.stores.base import Strided
+
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
 CODECS: list[tuple[str, str | None]] = [
     ("int8", None),
@@ -415,15 +416,6 @@ def _frozen(value: Any) -> object:
     if hasattr(value, "values") and hasattr(value, "scales"):
         return (_frozen(value.values), _frozen(value.scales))
     return value
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _shapes_are_not_checked() -> Iterator[None]:
-    # The tests of the parts check them; here that would take most of the time.
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +23,8 @@ from losa.cache_format.compressors import Compressor
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest
 from losa.cache_format.sealed_json import seal, unseal
 from losa.cache_format.segment_files import SegmentFiles
+
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
 MOST_MEMORY = 64 * 2**20
 """Bytes that Python and numpy may allocate on behalf of a cache of a few KB."""
@@ -200,15 +201,6 @@ def read_split(cache: Cache, name: str) -> None:
 
 
 CASES = [("zarr", "int8", None), ("zarr", "int4", "lz4"), ("hdf5", "float16", None), ("hdf5", "int8", "zstd")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _shapes_are_not_checked() -> Iterator[None]:
-    # The tests of the parts check them; here that would take most of the time.
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(part for part in case if part))
