@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.head import Head
-from losa.adapt.stream import Materialised, Stream, StreamCourse
+from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamCourse
 
 
 class SideNetwork(nn.Module, ABC):
@@ -50,23 +50,25 @@ class SideNetwork(nn.Module, ABC):
     def step(self, stream: Stream, layer: int) -> None:
         """What a layer does; the stream has entered it."""
 
-    def forward(
-        self, activations: Float[Tensor, "images sites tokens width"]
-    ) -> Float[Tensor, "members images classes"]:
+    def forward(self, features: FrozenFeatures) -> Float[Tensor, "members images classes"]:
         """Class scores of every member for every image."""
-        course = self.course()
-        stream = Materialised(
-            activations,
-            course,
-            members=self.members,
-            norm=self.architecture.norm,
-            tokens=self.features.tokens,
-        )
-        for layer in range(len(course.layers)):
+        stream = self.open_stream(features)
+        for layer in range(len(self.course().layers)):
             stream.enter(layer)
             self.step(stream, layer)
         scores: Tensor = self.head(stream.pool(self.architecture.pool))
         return scores
+
+    def open_stream(self, features: FrozenFeatures) -> Stream:
+        """The fast stream, or the plain one where the norm is not linear in x."""
+        kind = Materialised if self.architecture.norm == "layer" else Factored
+        return kind(
+            features,
+            self.course(),
+            members=self.members,
+            norm=self.architecture.norm,
+            tokens=self.features.tokens,
+        )
 
     def parameter_count(self) -> int:
         """Trainable numbers of one member, head included."""

@@ -18,7 +18,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.parameters import member_constant, member_normal
 from losa.adapt.side_networks.base import SideNetwork
-from losa.adapt.stream import Stream, StreamCourse
+from losa.adapt.streams import Stream, StreamCourse
 from losa.cache_format.errors import LosaError
 
 
@@ -34,7 +34,7 @@ class LAST(SideNetwork):
             raise LosaError(f"rank={rank}: side=last needs a multiple of heads={architecture.heads}")
         self.norm_weight = member_constant(seeds, (layers, width), 1.0)
         self.norm_bias = member_constant(seeds, (layers, width), 0.0)
-        self.query_key_value = member_normal(seeds, "query_key_value", (layers, width, 3 * rank), width**-0.5)
+        self.query_key_value = member_normal(seeds, "query_key_value", (layers, 3 * rank, width), width**-0.5)
         self.up = member_constant(seeds, (layers, rank, width), 0.0)
 
     def course(self) -> StreamCourse:
@@ -46,14 +46,14 @@ class LAST(SideNetwork):
         """Attend, project up, add."""
         stream.update(self._attend(stream, layer), self.up[:, layer])
 
-    def _attend(self, stream: Stream, layer: int) -> Float[Tensor, "members images tokens rank"]:
+    def _attend(self, stream: Stream, layer: int) -> Float[Tensor, "members images rank tokens"]:
         projection = self.query_key_value[:, layer]
         # The stream's norm has no weight and bias of its own: they are folded into the projection.
-        projected = stream.project(self.norm_weight[:, layer, :, None] * projection)
-        projected = projected + (self.norm_bias[:, layer, None] @ projection)[:, None]
-        heads = projected.unflatten(-1, (3, self.architecture.heads, -1)).movedim(-2, 2)
+        projected = stream.project(self.norm_weight[:, layer, None] * projection)
+        projected = projected + (projection @ self.norm_bias[:, layer, :, None])[:, None]
+        members, images, _, tokens = projected.shape
         # Members join images: torch's fused attention takes four axes.
-        query, key, value = heads.flatten(0, 1).unbind(dim=-2)
+        heads = projected.view(members * images, 3, self.architecture.heads, -1, tokens)
+        query, key, value = heads.mT.unbind(dim=1)
         attended: Tensor = functional.scaled_dot_product_attention(query, key, value)
-        members, images, tokens, _ = projected.shape
-        return attended.transpose(-3, -2).reshape(members, images, tokens, -1)
+        return attended.mT.reshape(members, images, -1, tokens)

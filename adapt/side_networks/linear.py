@@ -1,7 +1,7 @@
 """The linear probe: only the head is trained, on the last site."""
 
 from losa.adapt.side_networks.base import SideNetwork
-from losa.adapt.stream import Stream, StreamCourse
+from losa.adapt.streams import Stream, StreamCourse
 
 
 class LinearProbe(SideNetwork):

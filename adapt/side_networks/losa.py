@@ -17,7 +17,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.parameters import member_constant, member_normal
 from losa.adapt.side_networks.base import SideNetwork
-from losa.adapt.stream import Stream, StreamCourse
+from losa.adapt.streams import Stream, StreamCourse
 
 
 class LoSA(SideNetwork):
@@ -29,15 +29,15 @@ class LoSA(SideNetwork):
         super().__init__(architecture, features, num_classes, seeds)
         layers, rank = len(features.sites), architecture.rank
         tokens, width = features.tokens.count, features.width
-        self.channel_down = member_normal(seeds, "channel_down", (layers, width, rank), width**-0.5)
+        self.channel_down = member_normal(seeds, "channel_down", (layers, rank, width), width**-0.5)
         self.channel_up = member_constant(seeds, (layers, rank, width), 0.0)
-        self.token_down = member_normal(seeds, "token_down", (layers, tokens, rank), tokens**-0.5)
-        self.token_up = member_constant(seeds, (layers, tokens, rank), 0.0)
+        self.token_down = member_normal(seeds, "token_down", (layers, rank, tokens), tokens**-0.5)
+        self.token_up = member_constant(seeds, (layers, rank, tokens), 0.0)
         if architecture.bias:
             self.channel_down_bias = member_constant(seeds, (layers, rank), 0.0)
             self.channel_up_bias = member_constant(seeds, (layers, 1, width), 0.0)
             self.token_down_bias = member_constant(seeds, (layers, rank), 0.0)
-            self.token_up_bias = member_constant(seeds, (layers, tokens, 1), 0.0)
+            self.token_up_bias = member_constant(seeds, (layers, 1, tokens), 0.0)
         mixers = (self._mix_channels, self._mix_tokens)
         self._mixers = mixers if architecture.order == "channel_token" else mixers[::-1]
 
@@ -53,23 +53,18 @@ class LoSA(SideNetwork):
 
     def _mix_channels(self, stream: Stream, layer: int) -> None:
         hidden = stream.project(self.channel_down[:, layer])
-        up = self.channel_up[:, layer]
         if self.architecture.bias:
-            hidden = hidden + self.channel_down_bias[:, layer, None, None]
-        hidden = functional.gelu(hidden)
+            hidden = hidden + self.channel_down_bias[:, layer, None, :, None]
+        stream.update(functional.gelu(hidden), self.channel_up[:, layer])
         if self.architecture.bias:
-            # A bias of the last projection is one more rank: a column of ones times the bias.
-            hidden = torch.cat([hidden, torch.ones_like(hidden[..., :1])], dim=-1)
-            up = torch.cat([up, self.channel_up_bias[:, layer]], dim=-2)
-        stream.update(hidden, up)
+            ones = torch.ones_like(self.token_up[:, layer, :1])
+            stream.update(ones, self.channel_up_bias[:, layer])
 
     def _mix_tokens(self, stream: Stream, layer: int) -> None:
         hidden = stream.project_tokens(self.token_down[:, layer])
-        up = self.token_up[:, layer]
         if self.architecture.bias:
             hidden = hidden + self.token_down_bias[:, layer, None, :, None]
-        hidden = functional.gelu(hidden)
+        stream.update(self.token_up[:, layer], functional.gelu(hidden))
         if self.architecture.bias:
-            hidden = torch.cat([hidden, torch.ones_like(hidden[..., :1, :])], dim=-2)
-            up = torch.cat([up, self.token_up_bias[:, layer]], dim=-1)
-        stream.update(up, hidden)
+            ones = torch.ones_like(self.channel_up[:, layer, :1])
+            stream.update(self.token_up_bias[:, layer], ones)

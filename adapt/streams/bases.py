@@ -1,0 +1,80 @@
+"""The frozen side of a stream: what its layers start from, computed once for all members of a pass."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from losa.adapt.architecture import Norm
+from losa.adapt.streams.contract import NORM_EPS, StreamCourse
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The frozen features that one layer starts from, as its products take them."""
+
+    normalised: Float[Tensor, "images tokens width"]
+    """``base_i`` under the frozen norm: centred and scaled, or as it is. In the dtype of the products."""
+    scale: Float[Tensor, "images tokens"] | None
+    """What the norm multiplies updates with: one over the standard deviation of ``base_i``; None for 1."""
+
+
+class FrozenFeatures:
+    """Decoded activations of some images, and the bases made from them.
+
+    Side networks of one pass share them: bases of one course are computed once, whoever asks.
+    """
+
+    def __init__(
+        self, activations: Float[Tensor, "images sites tokens width"], dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Wrap decoded activations.
+
+        Args:
+            activations: decoded.
+            dtype: of the products.
+        """
+        self.activations = activations
+        self.dtype = dtype
+        self._bases: dict[tuple[StreamCourse, Norm], list[Base]] = {}
+
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return len(self.activations)
+
+    def bases(self, course: StreamCourse, norm: Norm) -> list[Base]:
+        """The bases of a course, one for each layer."""
+        if (course, norm) not in self._bases:
+            self._bases[course, norm] = [self._normalise(base, norm) for base in self.sums(course)]
+        return self._bases[course, norm]
+
+    def sums(self, course: StreamCourse) -> list[Float[Tensor, "images tokens width"]]:
+        """``base_i`` of every layer."""
+        sums: list[Tensor] = []
+        summed: Counter[int] = Counter()
+        for layer in course.layers:
+            wanted = Counter(layer)
+            # A base that grows from layer to layer is carried on, not summed anew.
+            grows = bool(sums) and summed <= wanted
+            terms = [self.activations[:, site] for site in (wanted - summed if grows else wanted).elements()]
+            total = sums[-1] if grows else terms.pop(0)
+            for term in terms:
+                total = total + term
+            sums.append(total)
+            summed = wanted
+        return sums
+
+    def _normalise(self, base: Float[Tensor, "images tokens width"], norm: Norm) -> Base:
+        if norm == "none":
+            return Base(base.to(self.dtype), None)
+        normalised, _, scale = torch.native_layer_norm(base, base.shape[-1:], None, None, NORM_EPS)
+        return Base(normalised.to(self.dtype), scale[..., 0].to(self.dtype))
+
+
+def layer_norm(x: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead width"]:
+    """Without weight and bias."""
+    return functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)

@@ -1,0 +1,80 @@
+"""The plain stream: x is formed, and autograd does the rest. The reference for `Factored`."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from losa.adapt.architecture import Norm, Pool
+from losa.adapt.streams.bases import FrozenFeatures
+from losa.adapt.streams.contract import NORM_EPS, StreamCourse, pooling_weights
+from losa.cache_format.identity import TokenLayout
+
+
+class Materialised:
+    """See `losa.adapt.streams.contract.Stream`. The only one that knows the exact LayerNorm of x."""
+
+    def __init__(
+        self,
+        features: FrozenFeatures,
+        course: StreamCourse,
+        *,
+        members: int,
+        norm: Norm,
+        tokens: TokenLayout,
+    ) -> None:
+        """Start a stream.
+
+        Args:
+            features: the frozen features.
+            course: which of their sites each layer sees.
+            members: length of the members axis.
+            norm: ``layer`` normalises x over its width; ``frozen`` with mean and variance of ``base_i``
+                alone, which is the same until the first update and stays linear in x; ``none`` not at all.
+            tokens: which tokens are the grid.
+        """
+        self._norm = norm
+        self._tokens = tokens
+        self._dtype = features.dtype
+        self._bases = features.sums(course)
+        self._base = self._output = features.activations[:, course.output]
+        self._updates = self._base.new_zeros(members, *self._base.shape, dtype=self._dtype)
+
+    def enter(self, layer: int) -> None:
+        """See `Stream`."""
+        self._base = self._bases[layer]
+
+    def project(
+        self, weight: Float[Tensor, "members rank width"]
+    ) -> Float[Tensor, "members images rank tokens"]:
+        """See `Stream`."""
+        return weight[:, None].to(self._dtype) @ self._normalised().mT
+
+    def project_tokens(
+        self, weight: Float[Tensor, "members ... tokens"]
+    ) -> Float[Tensor, "members images rank width"]:
+        """See `Stream`."""
+        return _with_images(weight).to(self._dtype) @ self._normalised()
+
+    def update(self, u: Float[Tensor, "members ... tokens"], v: Float[Tensor, "members ... width"]) -> None:
+        """See `Stream`."""
+        update = _with_images(u).to(self._dtype).mT @ _with_images(v).to(self._dtype)
+        self._updates = self._updates + update
+
+    def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
+        """See `Stream`."""
+        weights = pooling_weights(kind, self._tokens).to(self._output)
+        return weights @ (self._output + self._updates)
+
+    def _normalised(self) -> Float[Tensor, "members images tokens width"]:
+        x = self._base + self._updates
+        if self._norm == "layer":
+            x = functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
+        elif self._norm == "frozen":
+            variance, mean = torch.var_mean(self._base, dim=-1, keepdim=True, correction=0)
+            x = (x - mean) * torch.rsqrt(variance + NORM_EPS)
+        return x.to(self._dtype)
+
+
+def _with_images(factor: Tensor) -> Tensor:
+    return factor[:, None] if factor.ndim == 3 else factor
