@@ -1,15 +1,24 @@
 """What all side networks share: a head, and a forward pass from activations to class scores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from losa.adapt.architecture import Architecture
+from losa.adapt.dropout import Dropout
 from losa.adapt.features import FeatureSpec
 from losa.adapt.head import Head
 from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamCourse
+
+
+Drop = Callable[[Tensor, str], Tensor]
+"""Dropout of some values in a place that has a name."""
+
+
+def _keep(values: Tensor, place: str) -> Tensor:  # noqa: ARG001 -- the signature of dropout
+    return values
 
 
 class SideNetwork(nn.Module, ABC):
@@ -47,16 +56,34 @@ class SideNetwork(nn.Module, ABC):
         """Which sites each layer sees."""
 
     @abstractmethod
-    def step(self, stream: Stream, layer: int) -> None:
-        """What a layer does; the stream has entered it."""
+    def step(self, stream: Stream, layer: int, drop: Drop) -> None:
+        """What a layer does; the stream has entered it.
 
-    def forward(self, features: FrozenFeatures) -> Float[Tensor, "members images classes"]:
-        """Class scores of every member for every image."""
+        Args:
+            stream: what it sees and adds to.
+            layer: its number.
+            drop: dropout of a hidden ``(members, images, rank, ...)``, to be applied once in a place.
+        """
+
+    def pooled(self, stream: Stream) -> Float[Tensor, "members images width"]:
+        """What goes to the head after the last layer."""
+        return stream.pool(self.architecture.pool)
+
+    def forward(
+        self, features: FrozenFeatures, dropout: Dropout | None = None
+    ) -> Float[Tensor, "members images classes"]:
+        """Class scores of every member for every image, in float32 at least.
+
+        Args:
+            features: of the images.
+            dropout: of this step; None while evaluating.
+        """
         stream = self.open_stream(features)
+        drop = _keep if dropout is None else dropout
         for layer in range(len(self.course().layers)):
             stream.enter(layer)
-            self.step(stream, layer)
-        scores: Tensor = self.head(stream.pool(self.architecture.pool))
+            self.step(stream, layer, drop)
+        scores: Tensor = self.head(self.pooled(stream))
         return scores
 
     def open_stream(self, features: FrozenFeatures) -> Stream:

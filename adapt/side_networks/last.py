@@ -17,7 +17,7 @@ from torch.nn import functional
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.parameters import member_constant, member_normal
-from losa.adapt.side_networks.base import SideNetwork
+from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.streams import Stream, StreamCourse
 from losa.cache_format.errors import LosaError
 
@@ -42,9 +42,9 @@ class LAST(SideNetwork):
         count = len(self.features.sites)
         return StreamCourse(layers=tuple(tuple(range(site + 1)) for site in range(count)), output=count - 1)
 
-    def step(self, stream: Stream, layer: int) -> None:
+    def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         """Attend, project up, add."""
-        stream.update(self._attend(stream, layer), self.up[:, layer])
+        stream.update(drop(self._attend(stream, layer), f"attention.{layer}"), self.up[:, layer])
 
     def _attend(self, stream: Stream, layer: int) -> Float[Tensor, "members images rank tokens"]:
         projection = self.query_key_value[:, layer]

@@ -1,6 +1,6 @@
 """The linear probe: only the head is trained, on the last site."""
 
-from losa.adapt.side_networks.base import SideNetwork
+from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.streams import Stream, StreamCourse
 
 
@@ -11,6 +11,6 @@ class LinearProbe(SideNetwork):
         """No layers."""
         return StreamCourse(layers=(), output=len(self.features.sites) - 1)
 
-    def step(self, stream: Stream, layer: int) -> None:  # noqa: ARG002 -- the contract's signature
+    def step(self, stream: Stream, layer: int, drop: Drop) -> None:  # noqa: ARG002 -- the contract's signature
         """Never called."""
         raise AssertionError("a linear probe has no layers")

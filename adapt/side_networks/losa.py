@@ -16,7 +16,7 @@ from torch.nn import functional
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.parameters import member_constant, member_normal
-from losa.adapt.side_networks.base import SideNetwork
+from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.streams import Stream, StreamCourse
 
 
@@ -46,25 +46,27 @@ class LoSA(SideNetwork):
         last = len(self.features.sites) - 1
         return StreamCourse(layers=tuple((site, last) for site in range(last + 1)), output=last)
 
-    def step(self, stream: Stream, layer: int) -> None:
+    def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         """``g_i``: both mixers in their order."""
         for mix in self._mixers:
-            mix(stream, layer)
+            mix(stream, layer, drop)
 
-    def _mix_channels(self, stream: Stream, layer: int) -> None:
+    def _mix_channels(self, stream: Stream, layer: int, drop: Drop) -> None:
         hidden = stream.project(self.channel_down[:, layer])
         if self.architecture.bias:
             hidden = hidden + self.channel_down_bias[:, layer, None, :, None]
-        stream.update(functional.gelu(hidden), self.channel_up[:, layer])
+        hidden = drop(functional.gelu(hidden), f"channels.{layer}")
+        stream.update(hidden, self.channel_up[:, layer])
         if self.architecture.bias:
             ones = torch.ones_like(self.token_up[:, layer, :1])
             stream.update(ones, self.channel_up_bias[:, layer])
 
-    def _mix_tokens(self, stream: Stream, layer: int) -> None:
+    def _mix_tokens(self, stream: Stream, layer: int, drop: Drop) -> None:
         hidden = stream.project_tokens(self.token_down[:, layer])
         if self.architecture.bias:
             hidden = hidden + self.token_down_bias[:, layer, None, :, None]
-        stream.update(self.token_up[:, layer], functional.gelu(hidden))
+        hidden = drop(functional.gelu(hidden), f"tokens.{layer}")
+        stream.update(self.token_up[:, layer], hidden)
         if self.architecture.bias:
             ones = torch.ones_like(self.channel_up[:, layer, :1])
             stream.update(self.token_up_bias[:, layer], ones)
