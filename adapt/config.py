@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import asdict
+from dataclasses import asdict, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,8 +14,8 @@ from losa.cache_format.sealed_json import canonical
 
 NotNegative = Annotated[float, Field(ge=0)]
 
-_WHEREABOUTS = ("out", "overwrite", "device", "residency")
-"""Options that say where something is done, not what."""
+_WHEREABOUTS = ("out", "overwrite", "device", "residency", "checkpoint_seconds")
+"""Options that say where and how something is done, not what."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,9 +31,16 @@ class AdaptConfig:
     pool: Pool = "cls"
     bias: bool = False
     sites: int | str | list[int | str] = "all"
-    label: str = "label"
+    label: str | Annotated[list[str], Field(min_length=1)] = "label"
+    class_weights: Literal["none", "balanced"] = "none"
     train_split: str = "train800val200"
     eval_split: str | Annotated[list[str], Field(min_length=1)] = "test"
+    val_split: str | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
+    halve_at: list[Annotated[int, Field(ge=1)]] = field(default_factory=list)
+    protocol: Literal["direct", "select"] = "direct"
+    select_train_split: str = "train800"
+    select_split: str = "val200"
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 50
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -41,12 +48,27 @@ class AdaptConfig:
     weight_decay: NotNegative = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: NotNegative = 0.0
+    dtype: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
     data_seed: int = 0
     device: str = "auto"
     residency: Literal["auto", "gpu", "ram", "stream"] = "auto"
+    checkpoint_seconds: NotNegative = 60.0
     out: str = "runs"
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse options that contradict each other."""
+        if self.patience is not None and self.val_split is None:
+            raise ValueError("patience=... needs a split to watch: val_split=...")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label columns, as a tuple."""
+        return (self.label,) if isinstance(self.label, str) else tuple(self.label)
 
     @property
     def eval_splits(self) -> tuple[str, ...]:
@@ -65,12 +87,15 @@ class AdaptConfig:
         Options that have no effect here are left out: the rank of a linear probe, the momentum of AdamW.
         """
         idle = {*_WHEREABOUTS, *Architecture.options()}
+        if self.protocol == "direct":
+            idle |= {"select_train_split", "select_split"}
         if self.optimizer != "sgd":
             idle.add("momentum")
         content = {name: value for name, value in asdict(self).items() if name not in idle}
         content |= self.architecture.relevant()
         content["cache"] = os.path.normpath(self.cache)
         content["eval_split"] = list(self.eval_splits)
+        content["label"] = list(self.labels)
         return hashlib.sha256(canonical(content)).hexdigest()[:10]
 
     @property

@@ -5,10 +5,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
-from torch import Tensor
+from jaxtyping import Int64
 
-from losa.adapt.activations import CachedActivations
+from losa.adapt.activations import CachedActivations, CodedBatch
 from losa.cache_format import Codes, Split
 from losa.cache_format.device_codecs import DeviceCodec, DeviceCodes
 from losa.cache_format.index import image_ids, read_index
@@ -19,7 +18,7 @@ BATCH_BYTES = 2**27
 
 
 class ResidentActivations:
-    """Takes codes out of memory; they are decoded on the compute device."""
+    """Takes codes out of memory, here or on the compute device."""
 
     def __init__(
         self,
@@ -38,8 +37,8 @@ class ResidentActivations:
         self._rows = rows
         self._codec = codec
 
-    def read(self, indices: Int64[np.ndarray, "images"]) -> Float32[Tensor, "images sites tokens width"]:
-        """Activations of some images, in the given order.
+    def read(self, indices: Int64[np.ndarray, "images"]) -> CodedBatch:
+        """Some images, in the given order.
 
         Raises:
             IndexError: a position is out of range or was not loaded.
@@ -49,7 +48,7 @@ class ResidentActivations:
         rows = self._rows[indices]
         if (rows < 0).any():
             raise IndexError(f"image {indices[rows < 0][0]} was not loaded")
-        return self._codec.decode(self._take(rows))
+        return CodedBatch(self._take(rows), self._codec)
 
 
 def load_codes(

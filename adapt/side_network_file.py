@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.head import FINAL_NORM_BUFFERS
 from losa.adapt.side_networks import SideNetwork, make_side_network
-from losa.cache_format import LosaError
+from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.identity import FeatureIdentity, FinalNorm, TokenLayout
 from losa.cache_format.publish import publish
 from losa.cache_format.sealed_json import seal, unseal
@@ -27,9 +28,21 @@ VERSION = 1
 
 
 def save_side_network(
-    folder: Path, network: SideNetwork, member: int, identity: FeatureIdentity, classes: list[str] | None
+    folder: Path,
+    network: SideNetwork,
+    member: int,
+    identity: FeatureIdentity,
+    columns: Sequence[LabelColumn],
 ) -> None:
-    """Write one member: tensors without the members axis, frozen norms included, and the description."""
+    """Write one member: tensors without the members axis, frozen norms included, and the description.
+
+    Args:
+        folder: where to.
+        network: that holds the member.
+        member: its place on the members axis.
+        identity: of the features it was trained on.
+        columns: label columns whose class scores stand side by side in the network's result.
+    """
     tensors = {name: parameter[member] for name, parameter in network.named_parameters()}
     tensors |= dict(network.named_buffers())
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -43,7 +56,7 @@ def save_side_network(
         "width": network.features.width,
         "final_norm": None if final_norm is None else asdict(final_norm),
         "num_classes": network.num_classes,
-        "classes": classes,
+        "outputs": [asdict(column) for column in columns],
         "features_sha256": identity.sha256,
         "backbone": asdict(identity.backbone),
         "preprocessing": asdict(identity.preprocessing),

@@ -1,24 +1,24 @@
-"""The training loop: activations in, trained side network out. The backbone is nowhere in sight."""
+"""The training loop: activations in, trained side networks out. The backbone is nowhere in sight."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn import functional
-from torch.optim import Optimizer
 
-from losa.adapt.activations import ActivationSource, read_ahead
+from losa.adapt.activations import ActivationSource, Batch, read_ahead
 from losa.adapt.config import AdaptConfig
-from losa.adapt.optimizers import make_optimizer
+from losa.adapt.losses import Objective
+from losa.adapt.member_group import MemberGroup
+from losa.adapt.mixup import Mix, draw_mix
 from losa.adapt.order import ordered_batches, shuffled_batches
-from losa.adapt.schedule import warmup_cosine
-from losa.adapt.side_networks import SideNetwork
-from losa.cache_format import LosaError
+from losa.adapt.scores import ScoreKeeper, Scores
+from losa.adapt.streams import FrozenFeatures
+from losa.adapt.working_set import images_at_once
 
-_DIVERGED = "use a smaller lr, or a norm (norm=layer)"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,9 @@ class LabelledActivations:
 
     source: ActivationSource
     positions: Int64[np.ndarray, "images"]
-    labels: Int64[np.ndarray, "images"]
+    labels: Int64[np.ndarray, "images columns"]
+    sites: tuple[str, ...]
+    """Names along the sites axis of what the source reads."""
     name: str = "the data"
     """What errors call them."""
 
@@ -35,116 +37,228 @@ class LabelledActivations:
         """Number of images."""
         return len(self.positions)
 
-    def read(
-        self, batches: Sequence[Int64[np.ndarray, "_"]]
-    ) -> Iterator[Float[Tensor, "images sites tokens width"]]:
-        """Activations of batches of rows, read ahead of the consumer."""
+    def read(self, batches: Sequence[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:
+        """Batches of rows, read ahead of the consumer."""
         return read_ahead(self.source, [self.positions[rows] for rows in batches])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochMetrics:
-    """What an epoch gave, for each member."""
+class MemberEpoch:
+    """What an epoch gave for one member."""
 
     epoch: int
     lr: float
     """At the last step."""
-    step_losses: Float[np.ndarray, "steps members"]
-    train_accuracy: Float[np.ndarray, "members"]
-    """Over the epoch's batches, while training."""
+    step_losses: Float[np.ndarray, "steps"]
+    train_accuracy: float
+    """Over the epoch's batches, while training, averaged over label columns; of mixed images the share of
+    the image that is the larger part is not known, so with mixup it is NaN."""
 
     @property
-    def train_loss(self) -> Float[np.ndarray, "members"]:
+    def train_loss(self) -> float:
         """Mean over the steps."""
-        mean: np.ndarray = self.step_losses.mean(axis=0)
-        return mean
+        return float(self.step_losses.mean())
+
+    @property
+    def finite(self) -> bool:
+        """Whether every loss was a number."""
+        return bool(np.isfinite(self.step_losses).all())
 
 
-def train(
-    network: SideNetwork,
-    data: LabelledActivations,
-    config: AdaptConfig,
-    on_epoch: Callable[[EpochMetrics], None] | None = None,
-    optimizer: Optimizer | None = None,
-) -> None:
-    """Train all members of a network in place.
+class Trainer:
+    """Trains the members of one pass together, epoch by epoch, from one reading of the features.
 
-    Args:
-        network: on the compute device.
-        data: what to train on.
-        config: optimiser, schedule, batch size, epochs and `data_seed`.
-        on_epoch: called with the metrics of each epoch.
-        optimizer: of the network's parameters, if it has been made already.
-
-    Raises:
-        LosaError: the loss became NaN or infinite.
+    Members share what `config` says of batches, epochs, order and mixup; each has the rest to itself.
     """
-    device = next(network.parameters()).device
-    optimizer = optimizer or make_optimizer(config, network)
-    steps = config.epochs * -(-len(data) // config.batch_size)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warmup_cosine(min(step, steps - 1), steps, config.warmup)
-    )
-    network.train()
-    for epoch in range(config.epochs):
-        batches = shuffled_batches(len(data), config.batch_size, config.data_seed, epoch)
-        losses, correct = [], torch.zeros(network.members, device=device)
-        lr = 0.0
-        for rows, activations in zip(batches, data.read(batches), strict=True):
-            targets = torch.from_numpy(data.labels[rows]).to(device)
-            scores = network(activations)
-            loss = member_losses(scores, targets)
-            optimizer.zero_grad()
-            # The sum keeps members apart: no parameter of one appears in the loss of another.
-            loss.sum().backward()
-            optimizer.step()
-            lr = float(scheduler.get_last_lr()[0])
-            scheduler.step()
-            losses.append(loss.detach())
-            correct += (scores.detach().argmax(dim=-1) == targets).sum(dim=-1)
-        metrics = EpochMetrics(
-            epoch=epoch,
-            lr=lr,
-            step_losses=torch.stack(losses).cpu().numpy(),
-            train_accuracy=(correct / len(data)).cpu().numpy(),
-        )
-        if not np.isfinite(metrics.step_losses).all():
-            raise LosaError(
-                f"the loss became NaN or infinite in epoch {epoch} (lr={config.lr:g}): {_DIVERGED}"
+
+    def __init__(
+        self,
+        groups: Sequence[MemberGroup],
+        data: LabelledActivations,
+        objective: Objective,
+        config: AdaptConfig,
+        *,
+        part: int | None = None,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            groups: the members, on the compute device.
+            data: what to train on.
+            objective: what to make small.
+            config: of any member, for what they share.
+            part: images that are computed at once; None to find out.
+        """
+        self.groups = list(groups)
+        self._data = data
+        self._objective = objective
+        self._config = config
+        self._device = str(next(self.groups[0].network.parameters()).device)
+        self._part = part or self._find_part()
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        return self._config.epochs * self._steps_per_epoch
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return -(-len(self._data) // self._config.batch_size)
+
+    def epoch(self, number: int) -> dict[int, MemberEpoch]:
+        """Train one epoch; what it gave each member, by its number.
+
+        Args:
+            number: from 0.
+        """
+        config = self._config
+        batches = shuffled_batches(len(self._data), config.batch_size, config.data_seed, number)
+        losses: list[Tensor] = []
+        correct = torch.zeros(self._member_count, device=self._device)
+        lr: list[float] = []
+        for index, (rows, batch) in enumerate(zip(batches, self._data.read(batches), strict=True)):
+            step = number * self._steps_per_epoch + index
+            labels = torch.from_numpy(self._data.labels[rows]).to(self._device)
+            mix = draw_mix(len(rows), config.mixup, config.data_seed, step)
+            step_losses, step_correct = self._gradients(batch, labels, mix, step)
+            lr = []
+            for group in self.groups:
+                rates = group.lr(step, self.steps)
+                group.optimizer.step(rates)
+                lr.extend(rates)
+            losses.append(step_losses)
+            correct += step_correct
+        known = (self._data.labels >= 0).sum()
+        accuracy = (correct / known).tolist() if not config.mixup else [float("nan")] * self._member_count
+        stacked = torch.stack(losses).cpu().numpy()
+        numbers = [number for group in self.groups for number in group.numbers]
+        return {
+            member: MemberEpoch(
+                epoch=number,
+                lr=lr[place],
+                step_losses=stacked[:, place],
+                train_accuracy=accuracy[place],
             )
-        if on_epoch is not None:
-            on_epoch(metrics)
+            for place, member in enumerate(numbers)
+        }
+
+    def evaluate(self, data: LabelledActivations) -> dict[int, list[Scores] | None]:
+        """Scores of each member in every label column, by its number; None if they are not finite."""
+        classes = self._objective.classes
+        keepers = [ScoreKeeper(len(group.numbers), classes, self._device) for group in self.groups]
+        # Without gradients a part takes less memory than in training.
+        batches = ordered_batches(len(data), self._config.batch_size)
+        with torch.inference_mode():
+            for rows, batch in zip(batches, data.read(batches), strict=True):
+                labels = torch.from_numpy(data.labels[rows]).to(self._device)
+                for start in range(0, len(rows), self._part):
+                    part = slice(start, start + self._part)
+                    features = self._features(batch.decode(part), data)
+                    for group, keeper in zip(self.groups, keepers, strict=True):
+                        keeper.add(self._objective.split(group.network(features)), labels[part])
+        return {
+            number: scores
+            for group, keeper in zip(self.groups, keepers, strict=True)
+            for number, scores in zip(group.numbers, keeper.result(), strict=True)
+        }
+
+    def with_groups(self, groups: Sequence[MemberGroup]) -> "Trainer":
+        """The same for other members."""
+        return Trainer(groups, self._data, self._objective, self._config, part=self._part)
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Go on with some of the members."""
+        wanted = set(numbers)
+        for group in self.groups:
+            kept = [number for number in group.numbers if number in wanted]
+            if kept:
+                group.keep(kept)
+            else:
+                group.numbers = []
+        self.groups = [group for group in self.groups if group.numbers]
+
+    @property
+    def _member_count(self) -> int:
+        return sum(len(group.numbers) for group in self.groups)
+
+    def _gradients(self, batch: Batch, labels: Tensor, mix: Mix | None, step: int) -> tuple[Tensor, Tensor]:
+        """Gradients of one batch; losses and correct answers of all members."""
+        while True:
+            try:
+                return self._try_gradients(batch, labels, mix, step)
+            except torch.OutOfMemoryError:
+                # What stood on the GPU before has grown, or was shared with others from the start.
+                if self._part == 1:
+                    raise
+                self._part //= 2
+                torch.cuda.empty_cache()
+
+    def _try_gradients(
+        self, batch: Batch, labels: Tensor, mix: Mix | None, step: int
+    ) -> tuple[Tensor, Tensor]:
+        for group in self.groups:
+            group.optimizer.zero_grad()
+        objective = self._objective
+        weights = objective.weights(labels)
+        losses = torch.zeros(self._member_count, device=self._device)
+        correct = torch.zeros(self._member_count, device=self._device)
+        partner = None if mix is None else torch.from_numpy(mix.partner).to(self._device)
+        mixed_weights = None if partner is None else objective.weights(labels[partner])
+        for start in range(0, len(batch), self._part):
+            part = slice(start, start + self._part)
+            activations = batch.decode(part)
+            if mix is not None:
+                # Not in place: float32 codes are their own activations.
+                activations = torch.lerp(batch.decode(mix.partner[part]), activations, mix.share)
+            features = self._features(activations, self._data)
+            place = 0
+            for group in self.groups:
+                members = slice(place, place + len(group.numbers))
+                place = members.stop
+                scores = group.network(features, group.dropout(step, start))
+                loss = objective.losses(scores, labels[part], weights[part], group.smoothing)
+                if mix is not None and partner is not None and mixed_weights is not None:
+                    other = objective.losses(
+                        scores, labels[partner[part]], mixed_weights[part], group.smoothing
+                    )
+                    loss = mix.share * loss + (1 - mix.share) * other
+                # The sum keeps members apart: no parameter of one appears in the loss of another.
+                loss.sum().backward()
+                losses[members] += loss.detach()
+                for column, predicted in zip(labels[part].T, objective.split(scores.detach()), strict=True):
+                    correct[members] += (predicted.argmax(dim=-1) == column).sum(dim=-1)
+        return losses, correct
+
+    def _features(self, activations: Tensor, data: LabelledActivations) -> FrozenFeatures:
+        return FrozenFeatures(activations, _DTYPES[self._config.dtype], data.sites)
+
+    def _find_part(self) -> int:
+        images = min(self._config.batch_size, len(self._data), 3)
+        batch = self._data.source.read(self._data.positions[:images])
+        labels = torch.from_numpy(self._data.labels[:images]).to(self._device)
+
+        def step(count: int) -> None:
+            self._part = count
+            mix = Mix(np.arange(count), 0.5) if self._config.mixup else None
+            self._try_gradients(_FirstImages(batch, count), labels[:count], mix, 0)
+            for group in self.groups:
+                group.optimizer.zero_grad()
+
+        return images_at_once(step, min(self._config.batch_size, len(self._data)), self._device)
 
 
-def evaluate(
-    network: SideNetwork, data: LabelledActivations, batch_size: int
-) -> Float[np.ndarray, "members"]:
-    """Top-1 accuracy of each member, as a fraction.
+@dataclass(frozen=True, slots=True)
+class _FirstImages:
+    """The first images of a batch."""
 
-    Raises:
-        LosaError: scores are NaN or infinite, as they may become with the very last update.
-    """
-    device = next(network.parameters()).device
-    batches = ordered_batches(len(data), batch_size)
-    network.eval()
-    correct = torch.zeros(network.members, dtype=torch.int64, device=device)
-    finite = torch.ones((), dtype=torch.bool, device=device)
-    with torch.inference_mode():
-        for rows, activations in zip(batches, data.read(batches), strict=True):
-            targets = torch.from_numpy(data.labels[rows]).to(device)
-            scores = network(activations)
-            finite &= scores.isfinite().all()
-            correct += (scores.argmax(dim=-1) == targets).sum(dim=-1)
-    if not finite:
-        raise LosaError(f"the scores of {data.name} are NaN or infinite: {_DIVERGED}")
-    fractions: np.ndarray = correct.cpu().numpy() / len(data)
-    return fractions
+    batch: Batch
+    count: int
 
+    def __len__(self) -> int:
+        return self.count
 
-def member_losses(
-    scores: Float[Tensor, "members images classes"], targets: Int64[Tensor, "images"]
-) -> Float[Tensor, "members"]:
-    """Cross-entropy of each member, averaged over images."""
-    members = scores.shape[0]
-    losses = functional.cross_entropy(scores.flatten(0, 1), targets.repeat(members), reduction="none")
-    return losses.view(members, -1).mean(dim=1)
+    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Tensor:
+        if isinstance(images, slice):
+            images = slice(images.start, min(images.stop, self.count))
+        return self.batch.decode(images)
+

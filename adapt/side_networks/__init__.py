@@ -14,6 +14,11 @@ __all__ = ["LAST", "SIDE_NETWORKS", "LinearProbe", "LoSA", "SideNetwork", "make_
 SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {"losa": LoSA, "last": LAST, "linear": LinearProbe}
 
 
+def reads_last_site_only(side: SideKind) -> bool:
+    """Whether a kind needs no other site than the last one."""
+    return side == "linear"
+
+
 def make_side_network(
     architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
 ) -> SideNetwork:

@@ -91,11 +91,23 @@ class SideNetwork(nn.Module, ABC):
         kind = Materialised if self.architecture.norm == "layer" else Factored
         return kind(
             features,
-            self.course(),
+            features.renumbered(self.course(), self.features.sites),
             members=self.members,
             norm=self.architecture.norm,
             tokens=self.features.tokens,
         )
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Forget all members but some; parameters are new objects afterwards.
+
+        Args:
+            members: which, in their new order.
+        """
+        for module in self.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                chosen = parameter.detach()[list(members)].clone()
+                setattr(module, name, nn.Parameter(chosen))
+        self.members = len(members)
 
     def parameter_count(self) -> int:
         """Trainable numbers of one member, head included."""

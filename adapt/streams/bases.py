@@ -1,12 +1,12 @@
 """The frozen side of a stream: what its layers start from, computed once for all members of a pass."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from losa.adapt.architecture import Norm
 from losa.adapt.streams.contract import NORM_EPS, StreamCourse
@@ -29,22 +29,32 @@ class FrozenFeatures:
     """
 
     def __init__(
-        self, activations: Float[Tensor, "images sites tokens width"], dtype: torch.dtype = torch.float32
+        self,
+        activations: Float[Tensor, "images sites tokens width"],
+        dtype: torch.dtype = torch.float32,
+        sites: Sequence[str] | None = None,
     ) -> None:
         """Wrap decoded activations.
 
         Args:
             activations: decoded.
             dtype: of the products.
+            sites: names along the sites axis; None where they are just those that a network reads.
         """
         self.activations = activations
         self.dtype = dtype
+        self.sites = None if sites is None else tuple(sites)
         self._bases: dict[tuple[StreamCourse, Norm], list[Base]] = {}
 
-    @property
-    def images(self) -> int:
-        """How many there are."""
-        return len(self.activations)
+    def renumbered(self, course: StreamCourse, sites: Sequence[str]) -> StreamCourse:
+        """A course whose numbers count the named sites, in numbers that count the sites here."""
+        if self.sites is None:
+            return course
+        places = [self.sites.index(site) for site in sites]
+        return StreamCourse(
+            layers=tuple(tuple(places[site] for site in layer) for layer in course.layers),
+            output=places[course.output],
+        )
 
     def bases(self, course: StreamCourse, norm: Norm) -> list[Base]:
         """The bases of a course, one for each layer."""
@@ -73,8 +83,3 @@ class FrozenFeatures:
             return Base(base.to(self.dtype), None)
         normalised, _, scale = torch.native_layer_norm(base, base.shape[-1:], None, None, NORM_EPS)
         return Base(normalised.to(self.dtype), scale[..., 0].to(self.dtype))
-
-
-def layer_norm(x: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead width"]:
-    """Without weight and bias."""
-    return functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)

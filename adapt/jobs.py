@@ -1,0 +1,195 @@
+"""What one member needs before it can be trained: its options checked against its cache."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache as remembered
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from losa.adapt.config import AdaptConfig
+from losa.adapt.features import FeatureSpec
+from losa.adapt.member_files import Checkpoint, MemberFiles
+from losa.adapt.side_networks import make_side_network, reads_last_site_only
+from losa.cache_format import Cache, LabelColumn, LosaError
+from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
+from losa.cache_format.device import resolve_device
+from losa.cache_format.identity import hash_array
+from losa.cache_format.index import image_ids, read_index
+from losa.cache_format.labels import MISSING_LABEL
+from losa.cache_format.sealed_json import canonical
+from losa.cache_format.sites import select_sites
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A member to train, and the folder it is written to."""
+
+    config: AdaptConfig
+    folder: Path
+
+    def __hash__(self) -> int:
+        """Of what tells jobs apart; options may hold lists."""
+        return hash((self.config.member_id, self.folder))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """The images of a split that could be read and have a label."""
+
+    positions: Int64[np.ndarray, "images"]
+    labels: Int64[np.ndarray, "images columns"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedJob:
+    """A job whose options fit its cache."""
+
+    job: Job
+    device: str
+    cache: Cache
+    features: FeatureSpec
+    columns: tuple[LabelColumn, ...]
+    splits: Mapping[str, LabelledImages]
+    origin: dict[str, Any]
+    """The cache a member is trained from, for people and to know the member again."""
+    checkpoint: Checkpoint | None
+
+    @property
+    def config(self) -> AdaptConfig:
+        """Of the member."""
+        return self.job.config
+
+    @property
+    def files(self) -> MemberFiles:
+        """Of the member."""
+        return MemberFiles(self.job.folder, self.job.config)
+
+
+class JobOffice:
+    """Prepares jobs; what several of them need is read once."""
+
+    def __init__(self) -> None:
+        self._open = remembered(Cache)
+        self._labelled = remembered(_labelled)
+        self._warned = remembered(_warn_of_shared_images)
+
+    def prepare(self, job: Job) -> PreparedJob | dict[str, Any]:
+        """Check a job, or find its summary if it is finished.
+
+        Raises:
+            LosaError: anything the person who started it can mend; the message says how.
+        """
+        config = job.config
+        device = resolve_device(config.device)
+        cache = self._open(config.cache)
+        features = _feature_spec(cache, config)
+        columns = tuple(cache.label_column(name) for name in config.labels)
+        for column in columns:
+            if column.num_classes < 2:
+                raise LosaError(
+                    f"{cache.path}: label column {column.name!r} has {column.num_classes} classes; "
+                    "training a classifier needs at least two"
+                )
+        names = dict.fromkeys((config.train_split, *config.eval_splits, config.val_split))
+        # An architecture that does not fit is this job's own mistake, not that of those it would train with.
+        make_side_network(config.architecture, features, 2, [config.seed])
+        splits = {name: self._labelled(cache, name, config.labels) for name in names if name is not None}
+        self._refuse_one_class(cache, config, splits[config.train_split])
+        for name in splits:
+            if name != config.train_split:
+                self._warned(cache, config.train_split, name, config.labels, self._labelled)
+        origin = _origin(cache, columns, splits)
+        files = MemberFiles(job.folder, config)
+        finished = None if config.overwrite else files.finished(origin)
+        if finished is not None:
+            return finished
+        return PreparedJob(
+            job=job,
+            device=device,
+            cache=cache,
+            features=features,
+            columns=columns,
+            splits=splits,
+            origin=origin,
+            checkpoint=None if config.overwrite else files.checkpoint(origin),
+        )
+
+    @staticmethod
+    def _refuse_one_class(cache: Cache, config: AdaptConfig, images: LabelledImages) -> None:
+        for name, column in zip(config.labels, images.labels.T, strict=True):
+            if len(np.unique(column[column != MISSING_LABEL])) < 2:
+                raise LosaError(
+                    f"{cache.path}: all {len(column)} images of split {config.train_split!r} have the same "
+                    f"label in column {name!r}; there is nothing to learn"
+                )
+
+
+def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
+    """What the side network has to know of the sites it reads."""
+    group = cache.manifest.features.group
+    selected = select_sites(config.sites, cache.sites)
+    return FeatureSpec(
+        sites=selected[-1:] if reads_last_site_only(config.side) else selected,
+        tokens=group.tokens,
+        width=group.width,
+        final_norm=cache.manifest.features.final_norm,
+        constants={
+            name: cache.constants[name] for name in (NORM_WEIGHT, NORM_BIAS) if name in cache.constants
+        },
+    )
+
+
+def _labelled(cache: Cache, name: str, columns: tuple[str, ...]) -> LabelledImages:
+    split = cache.split(name)
+    labels = np.stack([split.labels(column) for column in columns], axis=1)
+    positions = np.flatnonzero(split.valid & (labels != MISSING_LABEL).any(axis=1))
+    if not len(positions):
+        raise LosaError(
+            f"{cache.path}: none of the {len(split)} images of split {name!r} is readable and has a label in "
+            f"column {', '.join(map(repr, columns))}"
+        )
+    return LabelledImages(positions, labels[positions])
+
+
+def _warn_of_shared_images(
+    cache: Cache, train_split: str, name: str, columns: tuple[str, ...], labelled: Any
+) -> None:
+    """Say which scores are not those of unseen images."""
+    trained, scored = (
+        image_ids(read_index(cache.path, cache.manifest, cache.manifest.split(split)))[
+            labelled(cache, split, columns).positions
+        ]
+        for split in (train_split, name)
+    )
+    shared = int(np.isin(scored, trained).sum())
+    if shared:
+        _log.warning("%d of %d images of %s are also trained on", shared, len(scored), name)
+
+
+def _origin(
+    cache: Cache, columns: tuple[LabelColumn, ...], splits: Mapping[str, LabelledImages]
+) -> dict[str, Any]:
+    manifest = cache.manifest
+    labels = {
+        "columns": [[column.name, column.num_classes, column.classes] for column in columns],
+        "splits": {
+            name: [hash_array(split.positions), hash_array(split.labels)] for name, split in splits.items()
+        },
+    }
+    return {
+        "path": str(cache.path),
+        "dataset": manifest.dataset,
+        "backbone": manifest.features.backbone.name,
+        "weights_sha256": manifest.features.backbone.weights_sha256,
+        "codec": manifest.features.codec,
+        "features_sha256": manifest.features.sha256,
+        "labels_sha256": hashlib.sha256(canonical(labels)).hexdigest(),
+        "splits": {name: manifest.split(name).keys_sha256 for name in sorted(splits)},
+    }

@@ -1,0 +1,107 @@
+"""How much memory a training step takes, and how many images and members it therefore takes at once."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from losa.adapt.memory import free_in_ram, free_on_gpu
+from losa.adapt.side_networks import SideNetwork
+from losa.adapt.streams import FrozenFeatures
+
+CPU_PART_BYTES = 2**28
+"""Of one part of a batch on a CPU: larger ones leave its caches, smaller ones pay more for each operation.
+Measured with `losa-bench fused --images-at-once`."""
+STATES = 6
+"""Copies of a member's parameters: values, gradients, two of the optimiser, the best epoch's, one spare."""
+SHARE = 4
+"""A pass may take one part in so many of what is free."""
+
+
+class _Allocations(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, Tensor):
+                self._count(value.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage not in self._seen:
+            self._seen.add(storage)
+            size = storage.nbytes()
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._free, size)
+
+    def _free(self, size: int) -> None:
+        self.live -= size
+
+
+def peak_bytes(step: Callable[[], object], device: str) -> int:
+    """Bytes that a step holds at its worst moment, beyond what stood before it."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with _Allocations() as allocations:
+        step()
+    return allocations.peak
+
+
+def free_bytes(device: str) -> int:
+    """On the compute device."""
+    return free_on_gpu(device) if torch.device(device).type == "cuda" else free_in_ram()
+
+
+def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
+    """How many members memory holds: their parameters, and what one image takes while it is computed.
+
+    Args:
+        networks: one of each kind, with one member.
+        device: the compute device.
+    """
+    need = 1
+    for network in networks:
+        network = network.to(device)
+        features, parameters = network.features, sum(value.nbytes for value in network.parameters())
+        shape = (1, len(features.sites), features.tokens.count, features.width)
+        activations = torch.zeros(shape, device=device)
+
+        def step(network: SideNetwork = network, activations: Tensor = activations) -> None:
+            network(FrozenFeatures(activations)).sum().backward()
+
+        need = max(need, STATES * parameters + peak_bytes(step, device))
+    return max(1, free_bytes(device) // SHARE // need)
+
+
+def images_at_once(step: Callable[[int], object], batch_size: int, device: str) -> int:
+    """How many images of a batch to compute at once; their gradients add up to the batch's.
+
+    Args:
+        step: computes gradients on so many images.
+        batch_size: the most that is wanted.
+        device: the compute device.
+    """
+    one = peak_bytes(lambda: step(1), device)
+    if batch_size < 3:
+        return batch_size
+    each = max(1, (peak_bytes(lambda: step(3), device) - one) // 2)
+    room = free_bytes(device) // SHARE
+    if torch.device(device).type != "cuda":
+        room = min(room, CPU_PART_BYTES)
+    return int(min(batch_size, max(1, 1 + (room - one) // each)))
