@@ -242,7 +242,10 @@ def _base_weight_gradient(
     base: Float[Tensor, "images tokens width"], side: Side, gradient: Tensor, weight: Tensor
 ) -> Tensor:
     """Of the weight."""
-    flat = gradient.transpose(0, 1).flatten(1, 2)
-    each = torch.bmm(flat, base if side == "width" else base.mT)
+    if side == "width":
+        # Over images and tokens at once: one large product, rounded once.
+        rows = gradient.transpose(1, 2).flatten(2).flatten(0, 1)
+        return torch.matmul(rows, base.flatten(0, 1)).view(*gradient.shape[:3:2], -1)
+    each = torch.bmm(gradient.transpose(0, 1).flatten(1, 2), base.mT)
     parts = each.unflatten(1, gradient.shape[:3:2]).transpose(0, 1)
     return parts if weight.ndim == 4 else sum_images(parts)
