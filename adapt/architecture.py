@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from losa.cache_format.identity import STRICT
 
-SideKind = Literal["losa", "last", "linear"]
+SideKind = Literal["losa", "last", "lst", "linear", "mlp", "attentive"]
 Norm = Literal["layer", "frozen", "none"]
 Pool = Literal["cls", "mean"]
 Order = Literal["channel_token", "token_channel"]
@@ -17,7 +17,10 @@ Heads = Annotated[int, Field(ge=1, le=4096)]
 _RELEVANT = {
     "losa": ("rank", "order", "norm", "bias", "pool"),
     "last": ("rank", "heads", "norm", "pool"),
+    "lst": ("rank", "heads", "norm", "pool"),
     "linear": ("pool",),
+    "mlp": ("rank", "pool"),
+    "attentive": ("heads", "norm"),
 }
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from losa.adapt.architecture import Architecture, SideKind
 from losa.adapt.dropout import Dropout
 from losa.adapt.features import FeatureSpec
-from losa.adapt.side_networks import LAST, SIDE_NETWORKS, LinearProbe, LoSA, SideNetwork, make_side_network
+from losa.adapt.side_networks import SIDE_NETWORKS, SideNetwork, make_side_network
 from losa.adapt.streams import NORM_EPS, FrozenFeatures, Materialised, Stream
 from losa.cache_format import LosaError
 from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
@@ -31,6 +31,18 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         for norm in ("layer", "frozen", "none")
         for heads, pool in ((1, "cls"), (2, "mean"), (4, "cls"))
     ),
+    *(
+        ("lst", {"norm": norm, "heads": heads, "pool": pool})
+        for norm in ("layer", "frozen", "none")
+        for heads, pool in ((1, "cls"), (2, "mean"))
+    ),
+    *(
+        ("attentive", {"norm": norm, "heads": heads})
+        for norm in ("layer", "frozen", "none")
+        for heads in (1, 4)
+    ),
+    ("mlp", {"pool": "cls"}),
+    ("mlp", {"pool": "mean"}),
     ("linear", {"pool": "cls"}),
     ("linear", {"pool": "mean"}),
 ]
@@ -126,15 +138,57 @@ def last(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tenso
     return u - sum(z[:-1], torch.zeros_like(u))
 
 
-def linear(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+def lst(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+    """``h_i = block_i(g_i D_i z_i + (1 - g_i) h_{i-1})``, projected up and added to the last site."""
+
+    def down(i: int) -> Tensor:
+        return normalise(z[i], z[i], architecture.norm) @ weights["down"][i].T
+
+    def norm(x: Tensor, name: str, *block: int) -> Tensor:
+        return (
+            normalise(x, x, "layer") * weights[f"{name}_norm_weight"][block]
+            + weights[f"{name}_norm_bias"][block]
+        )
+
+    def block(x: Tensor, i: int) -> Tensor:
+        Q, K, V = (
+            norm(x, "attention", i) @ A.T for A in weights["query_key_value"][i].split(architecture.rank)
+        )
+        x = x + attend(Q, K, V, architecture.heads) @ weights["attention_out"][i].T
+        return x + gelu(norm(x, "mlp", i) @ weights["mlp_in"][i].T) @ weights["mlp_out"][i].T
+
+    h = down(0)
+    for i in range(1, len(z)):
+        gate = 1 / (1 + torch.exp(-weights["gate"][i - 1] / 0.1))
+        h = block(gate * down(i) + (1 - gate) * h, i - 1)
+    return z[-1] + norm(h, "last") @ weights["up"]
+
+
+def last_site(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
     return z[-1]
 
 
 REPRESENTATIONS: dict[str, Callable[[list[Tensor], Weights, Architecture], Tensor]] = {
     "losa": losa,
     "last": last,
-    "linear": linear,
+    "lst": lst,
+    "linear": last_site,
+    "mlp": last_site,
+    "attentive": last_site,
 }
+
+
+def attentive_pool(x: Tensor, weights: Weights, architecture: Architecture) -> Tensor:
+    """Query by query, channel by channel."""
+    x = normalise(x, x, architecture.norm)
+    images, _, width = x.shape
+    pooled = torch.zeros(images, width, dtype=x.dtype)
+    for channel in range(width):
+        query = weights["query"][channel * architecture.heads // width]
+        similarity = torch.exp(x @ query / math.sqrt(width))
+        attention = similarity / similarity.sum(dim=-1, keepdim=True)
+        pooled[:, channel] = (attention * x[:, :, channel]).sum(dim=-1)
+    return pooled
 
 
 def reference_scores(weights: Weights, network: SideNetwork, activations: Tensor) -> Tensor:
@@ -142,11 +196,16 @@ def reference_scores(weights: Weights, network: SideNetwork, activations: Tensor
     architecture, features = network.architecture, network.features
     y = REPRESENTATIONS[architecture.side](list(activations.unbind(dim=1)), weights, architecture)
     assert features.tokens.frames == 1
-    pooled = y[:, 0] if architecture.pool == "cls" else y[:, features.tokens.prefix :].mean(dim=1)
+    if architecture.side == "attentive":
+        pooled = attentive_pool(y, weights, architecture)
+    else:
+        pooled = y[:, 0] if architecture.pool == "cls" else y[:, features.tokens.prefix :].mean(dim=1)
     if features.final_norm is not None:
         pooled = normalise(pooled, pooled, "layer", features.final_norm.eps)
         pooled = pooled * torch.from_numpy(features.constants[NORM_WEIGHT])
         pooled = pooled + torch.from_numpy(features.constants[NORM_BIAS])
+    if architecture.side == "mlp":
+        pooled = gelu(pooled @ weights["hidden_weight"].T + weights["hidden_bias"])
     return pooled @ weights["head.weight"] + weights["head.bias"]
 
 
@@ -194,7 +253,11 @@ def batch(make_features: Any, activations_of: Any) -> tuple[Tensor, Tensor]:
 
 def test_every_kind_has_code() -> None:
     assert get_args(SideKind) == KINDS == tuple(REPRESENTATIONS)
-    assert tuple(SIDE_NETWORKS.values()) == (LoSA, LAST, LinearProbe)
+    assert {kind for kind, code in SIDE_NETWORKS.items() if code.reads_last_site_only} == {
+        "linear",
+        "mlp",
+        "attentive",
+    }
 
 
 @variants
@@ -221,7 +284,9 @@ def test_formulas_of_the_papers(
             )
 
 
-@variants
+@pytest.mark.parametrize(
+    ("side", "options"), [variant for variant in VARIANTS if variant[0] not in ("mlp", "attentive")], ids=str
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_starts_as_the_linear_probe_of_the_last_site(
     side: str, options: dict[str, Any], dtype: torch.dtype, batch: Any, make_network: Any
@@ -373,8 +438,31 @@ def test_gradients_reach_every_parameter_after_two_steps(
         loss(network(frozen(activations)), targets).backward()
         optimizer.step()
     for name, parameter in network.named_parameters():
-        per_layer = parameter.grad.flatten(1 if name.startswith("head") else 2).abs().amax(dim=-1)
+        gradient = parameter.grad if parameter.ndim > 2 else parameter.grad[..., None]
+        per_layer = gradient.flatten(2).abs().amax(dim=-1)
         assert (per_layer > 1e-12).all(), f"{name}: {per_layer}"
+
+
+@variants
+def test_products_in_bfloat16(side: str, options: dict[str, Any], batch: Any, make_network: Any) -> None:
+    """Parameters, scores and gradients stay in float32. One step from the start, where nothing is zero."""
+    activations, targets = batch[0].float(), batch[1]
+    network = make_network(side, (0, 1), **options).float()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            generator = torch.Generator().manual_seed(parameter.numel())
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        network.zero_grad()
+        scores = network(FrozenFeatures(activations, dtype))
+        loss(scores, targets).backward()
+        assert scores.dtype == torch.float32
+        found.append((scores.detach(), torch.cat([p.grad.flatten() for p in network.parameters()])))
+    # LST's norms over four numbers enlarge errors that its gradients then carry.
+    for tolerance, exact, rough in zip((0.03, 0.15), *found, strict=True):
+        assert rough.dtype == torch.float32
+        assert (rough - exact).norm() < tolerance * exact.norm()
 
 
 @pytest.mark.parametrize("side", KINDS)
@@ -401,7 +489,7 @@ def body(sites: int, seeds: tuple[int, ...] = (0,), **options: Any) -> int:
 @pytest.mark.parametrize("side", KINDS)
 def test_parameters_of_the_head(side: str) -> None:
     network = make_side_network(Architecture(**(OPTIONS | {"side": side})), vit_b16(2), 100, (0, 1))
-    assert network.head_parameter_count() == 768 * 100 + 100
+    assert network.head_parameter_count() == (OPTIONS["rank"] if side == "mlp" else 768) * 100 + 100
 
 
 @pytest.mark.parametrize(("rank", "millions"), [(4, 0.093), (8, 0.185), (16, 0.371), (32, 0.741)])
@@ -420,8 +508,16 @@ def test_parameters_of_last() -> None:
     assert body(13, side="last", rank=16, heads=4) == 658_944
 
 
-def test_parameters_of_the_linear_probe() -> None:
+def test_parameters_of_lst() -> None:
+    downs, up, norm = 13 * 768 * 96, 96 * 768, 2 * 96
+    block = 4 * 96**2 + 2 * 96 * 384 + 2 * norm + 1
+    assert body(13, side="lst", rank=96) == downs + 12 * block + norm + up == 2_364_108
+
+
+def test_parameters_of_the_probes() -> None:
     assert body(1, side="linear") == 0
+    assert body(1, side="mlp", rank=16) == 768 * 16 + 16
+    assert body(1, side="attentive", heads=12) == 768 * 12
 
 
 @pytest.mark.parametrize("side", KINDS)
@@ -434,6 +530,17 @@ def test_cls_pool_needs_a_cls_token(make_features: Any, make_network: Any) -> No
         make_network("losa", (0,), make_features(cls=0), pool="cls")
 
 
-def test_rank_of_last_is_a_multiple_of_its_heads(make_network: Any) -> None:
-    with pytest.raises(LosaError, match=r"^rank=6: side=last needs a multiple of heads=4$"):
-        make_network("last", rank=6, heads=4)
+def test_the_attentive_probe_needs_no_cls_token(make_features: Any, make_network: Any) -> None:
+    make_network("attentive", (0,), make_features(cls=0), pool="cls")
+
+
+@pytest.mark.parametrize("side", ["last", "lst"])
+def test_rank_is_a_multiple_of_the_heads(side: str, make_network: Any) -> None:
+    with pytest.raises(LosaError, match=rf"^rank=6: side={side} needs a multiple of heads=4$"):
+        make_network(side, rank=6, heads=4)
+
+
+def test_width_is_a_multiple_of_the_attentive_heads(make_network: Any) -> None:
+    message = r"^heads=3: side=attentive needs a divisor of the features' width, 8$"
+    with pytest.raises(LosaError, match=message):
+        make_network("attentive", heads=3)
