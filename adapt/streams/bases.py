@@ -46,6 +46,11 @@ class FrozenFeatures:
         self.sites = None if sites is None else tuple(sites)
         self._bases: dict[tuple[StreamCourse, Norm], list[Base]] = {}
 
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return len(self.activations)
+
     def renumbered(self, course: StreamCourse, sites: Sequence[str]) -> StreamCourse:
         """A course whose numbers count the named sites, in numbers that count the sites here."""
         if self.sites is None:

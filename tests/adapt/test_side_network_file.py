@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from losa.adapt import FeatureSpec, SideNetwork, load_side_network, make_side_network, save_side_network
 from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.adapt.streams import FrozenFeatures
 from losa.cache_format import LosaError
 from losa.cache_format.constants import NORM_BIAS
 from losa.cache_format.identity import FinalNorm
@@ -65,8 +66,8 @@ def test_round_trip(
     network = make_float32(side, features=features)
     save_side_network(tmp_path, network, 0, toy_cache.features, None)
     loaded = load_side_network(tmp_path)
-    activations = activations_of(features).float()
-    assert torch.equal(loaded(activations), network(activations))
+    images = FrozenFeatures(activations_of(features).float())
+    assert torch.equal(loaded(images), network(images))
     assert loaded.architecture == network.architecture
     assert (loaded.members, loaded.num_classes, loaded.training) == (1, 3, False)
     assert (loaded.features.sites, loaded.features.tokens) == (features.sites, features.tokens)
@@ -79,16 +80,16 @@ def test_one_of_several_members(
 ) -> None:
     network = make_float32(side, (3, 4, 5))
     save_side_network(tmp_path, network, member, toy_cache.features, None)
-    activations = activations_of(network.features).float()
-    loaded = load_side_network(tmp_path)(activations)
-    torch.testing.assert_close(loaded[0], network(activations)[member], rtol=1e-5, atol=1e-5)
+    images = FrozenFeatures(activations_of(network.features).float())
+    loaded = load_side_network(tmp_path)(images)
+    torch.testing.assert_close(loaded[0], network(images)[member], rtol=1e-5, atol=1e-5)
 
 
 def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any) -> None:
     description = json.loads((saved / DESCRIPTION_NAME).read_text())
     features = toy_cache.features
     assert description["format"] == "losa-side-network"
-    assert description["version"] == 1
+    assert description["version"] == 2
     assert description["features_sha256"] == features.sha256
     assert description["backbone"] == {
         "name": "vit_nano.toy",
@@ -102,7 +103,7 @@ def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any
 
 def test_tensors_have_no_members_axis(saved: Path) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in load_file(saved / TENSORS_NAME).items()}
-    assert shapes["channel_down"] == (3, 8, 4)
+    assert shapes["channel_down"] == (3, 4, 8)
     assert shapes["head.weight"] == (8, 3)
     assert shapes["head.final_norm_weight"] == (8,)
 
@@ -169,9 +170,10 @@ def test_a_description_that_makes_no_sense(changes: dict[str, Any], saved: Path)
         load_side_network(saved)
 
 
-def test_another_version_is_refused(saved: Path) -> None:
-    edit(saved, version=2)
-    with pytest.raises(LosaError, match=r"version 2; this losa reads version 1"):
+@pytest.mark.parametrize(("version", "remedy"), [(1, "train it again"), (3, "install a newer one")])
+def test_another_version_is_refused(version: int, remedy: str, saved: Path) -> None:
+    edit(saved, version=version)
+    with pytest.raises(LosaError, match=rf"version {version}; this losa reads version 2: {remedy}$"):
         load_side_network(saved)
 
 

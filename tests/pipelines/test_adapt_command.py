@@ -180,7 +180,10 @@ def test_a_bug_keeps_its_traceback(
         (["rank=4"], "cache=... is missing"),
         (["cache=nowhere"], "nowhere is not a cache: it has no manifest.json"),
         (["cache=cache", "rnk=4"], "there is no option 'rnk'; did you mean 'rank'?"),
-        (["cache=cache", "side=lsoa"], "side=lsoa: expected one of losa, last, linear; did you mean 'losa'?"),
+        (
+            ["cache=cache", "side=lsoa"],
+            "side=lsoa: expected one of losa, last, lst, linear, mlp, attentive; did you mean 'losa'?",
+        ),
         (["cache=cache", "lr=-1"], "lr=-1: input should be greater than 0"),
         (["cache=cache", "train_split=trian"], "the cache has no split 'trian'; it has: train800, val200"),
         (
