@@ -34,11 +34,6 @@ SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {
 }
 
 
-def reads_last_site_only(side: SideKind) -> bool:
-    """Whether a kind needs no other site than the last one."""
-    return side == "linear"
-
-
 def make_side_network(
     architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
 ) -> SideNetwork:

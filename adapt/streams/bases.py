@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from losa.adapt.architecture import Norm
 from losa.adapt.streams.contract import NORM_EPS, StreamCourse
@@ -88,3 +89,8 @@ class FrozenFeatures:
             return Base(base.to(self.dtype), None)
         normalised, _, scale = torch.native_layer_norm(base, base.shape[-1:], None, None, NORM_EPS)
         return Base(normalised.to(self.dtype), scale[..., 0].to(self.dtype))
+
+
+def layer_norm(x: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead width"]:
+    """Without weight and bias."""
+    return functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)

@@ -41,6 +41,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         for norm in ("layer", "frozen", "none")
         for heads in (1, 4)
     ),
+    *(("losa", {"start": "first", "norm": norm, "pool": "mean"}) for norm in ("layer", "frozen", "none")),
     ("mlp", {"pool": "cls"}),
     ("mlp", {"pool": "mean"}),
     ("linear", {"pool": "cls"}),
@@ -59,6 +60,7 @@ OPTIONS: dict[str, Any] = {
     "norm": "frozen",
     "pool": "cls",
     "bias": False,
+    "start": "last",
 }
 
 
@@ -114,11 +116,12 @@ def losa(b: list[Tensor], weights: Weights, architecture: Architecture) -> Tenso
     mlps = [channel_mlp, token_mlp]
     if architecture.order == "token_channel":
         mlps.reverse()
-    y = b[-1]
+    start = b[-1] if architecture.start == "last" else b[0]
+    y = start
     for i in range(len(b)):
         x = b[i] + y
-        first = mlps[0](x, i, b[i] + b[-1])
-        second = mlps[1](x + first, i, b[i] + b[-1])
+        first = mlps[0](x, i, b[i] + start)
+        second = mlps[1](x + first, i, b[i] + start)
         y = first + second + y
     return y
 
