@@ -89,7 +89,7 @@ def _job(config: DictConfig) -> Job | None:
         with read_write(probe), open_dict(probe):
             del probe["hydra"]
         return candidate_of(job_of(probe))
-    except LosaError:
+    except (LosaError, OSError):
         return None
     finally:
         HydraConfig.instance().cfg = before

@@ -13,6 +13,7 @@ from rich.table import Table
 
 RESULTS_NAME = "results.csv"
 
+_FINISHED = "finished"
 _STANDARD = ("side", "rank", "lr", "seed")
 _NOT_SHOWN = (*_STANDARD, "eval_split", "out", "overwrite")
 """Options with a column of their own, or that the table tells without."""
@@ -68,7 +69,7 @@ def results_table(summaries: Sequence[dict[str, Any]]) -> Table:
     """One line for each member."""
     splits = _splits(summaries)
     options = varying_options([summary.get("options", {}) for summary in summaries])
-    statuses = [_status(summary) for summary in summaries]
+    unfinished = any(_status(summary) != _FINISHED for summary in summaries)
     table = Table()
     table.add_column("side network")
     titles = [
@@ -82,9 +83,9 @@ def results_table(summaries: Sequence[dict[str, Any]]) -> Table:
     ]
     for title in titles:
         table.add_column(title, justify="right")
-    if set(statuses) != {"finished"}:
+    if unfinished:
         table.add_column("status")
-    for summary, status in zip(summaries, statuses, strict=True):
+    for summary in summaries:
         parameters, seconds = summary.get("parameters"), summary.get("seconds")
         scores = [summary["accuracy"].get(split) for split in splits]
         cells = [
@@ -94,7 +95,9 @@ def results_table(summaries: Sequence[dict[str, Any]]) -> Table:
             *("" if score is None else f"{score:.4f}" for score in scores),
             "" if seconds is None else f"{seconds:.1f}",
         ]
-        table.add_row(*cells, *([] if set(statuses) == {"finished"} else [status]))
+        if unfinished:
+            cells.append(_status(summary).replace(_FINISHED, ""))
+        table.add_row(*cells)
     return table
 
 
@@ -146,7 +149,7 @@ def _without_result(config: DictConfig) -> dict[str, Any]:
 
 
 def _status(summary: Mapping[str, Any]) -> str:
-    return str(summary.get("status", "finished"))
+    return str(summary.get("status", _FINISHED))
 
 
 def _splits(summaries: Sequence[dict[str, Any]]) -> list[str]:

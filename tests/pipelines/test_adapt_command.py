@@ -90,7 +90,7 @@ def test_a_failing_job_does_not_take_the_others_along(
     assert len(folders) == 2
     assert left - folders == {"results.csv", "multirun.yaml"}
     lines = [line.split("│") for line in failed.stdout.splitlines() if "│ last" in line]
-    assert [line[-2].strip() for line in lines] == ["finished", "finished", "failed", "failed"]
+    assert [line[-2].strip() for line in lines] == ["", "", "failed", "failed"]
     with (extracted / out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {Path(row["folder"]).name for row in rows if row["status"] == "finished"} == folders

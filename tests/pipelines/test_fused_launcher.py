@@ -175,3 +175,17 @@ def test_other_hydra_applications_import_nothing_heavy() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert finished.stdout == "BasicLauncher FusedLauncher\n\n"
+
+
+@pytest.mark.filterwarnings("default")  # Optuna 2.10 uses what others have deprecated since
+def test_optuna_proposes_a_batch_and_optimises_the_accuracy(
+    sweep: Command, tmp_path: Path, training: Any
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra optuna")
+    study = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=4"]
+    finished = sweep(*study, "hydra.sweeper.direction=maximize", "rank=choice(2,4)", "seed=choice(0,-9)")
+    assert finished.returncode == 0, finished.stderr
+    assert len(training.passes) == 2
+    members = [job.config for jobs in training.passes for job in jobs]
+    best = max((config.rank + config.seed) / 100 for config in members)
+    assert f"best_value: {best}" in (tmp_path / "runs/optimization_results.yaml").read_text()
