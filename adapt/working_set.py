@@ -58,7 +58,8 @@ def peak_bytes(step: Callable[[], object], device: str) -> int:
         step()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
-    with _Allocations() as allocations:
+    allocations = _Allocations()
+    with allocations:
         step()
     return allocations.peak
 

@@ -122,10 +122,10 @@ def write_csv(path: Path, summaries: Sequence[dict[str, Any]]) -> None:
 
 
 def varying_options(members: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of options that differ between members and have no column of their own."""
-    members = [options for options in members if options]
+    """Names of options that differ between the members they concern and have no column of their own."""
     names = dict.fromkeys(name for options in members for name in options if name not in _NOT_SHOWN)
-    return [name for name in names if len({shown(options.get(name)) for options in members}) > 1]
+    values = {name: {shown(options[name]) for options in members if name in options} for name in names}
+    return [name for name in names if len(values[name]) > 1]
 
 
 def shown(value: Any) -> str:
