@@ -234,7 +234,7 @@ def render_fused(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         )
     peaks = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in rates.items())
     return Group(
-        f"{benchmark.side}, rank {benchmark.rank}, norm {benchmark.norm}; activations of {benchmark.sites} sites "
+        f"{benchmark.side}, rank {benchmark.rank}, norm {benchmark.norm}; {benchmark.sites} sites "
         f"x {benchmark.tokens} tokens x {benchmark.width}, batch {benchmark.batch}. "
         f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"
         "ms/member-step: forward, backward and AdamW of one member for one batch, median of "

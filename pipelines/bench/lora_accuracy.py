@@ -200,7 +200,8 @@ def render_accuracy(rows: Sequence[dict[str, Any]], settings: LoraAccuracy) -> G
     spread = f" +- {stdev(found):.2%}" if len(found) > 1 else ""
     return Group(
         f"LoRA of rank {settings.rank} on {', '.join(settings.targets)} of {settings.backbone}, live, "
-        f"{settings.dtype}: {settings.epochs} epochs of {settings.train_split}, batch {settings.batch}, lr {settings.lr:g}.",
+        f"{settings.dtype}: {settings.epochs} epochs of {settings.train_split}, batch {settings.batch}, "
+        f"lr {settings.lr:g}.",
         table,
         f"{settings.test_split}: {mean(found):.2%}{spread} (mean{' and standard deviation' * bool(spread)})",
     )
