@@ -9,7 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from losa.adapt import FeatureSpec, SideNetwork, load_side_network, make_side_network, save_side_network
+from losa.adapt import (
+    FeatureSpec,
+    FrozenFeatures,
+    SideNetwork,
+    load_side_network,
+    make_side_network,
+    save_side_network,
+)
 from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
@@ -37,7 +44,7 @@ def make_float32(make_config: Any, make_features: Any, randomise: Any) -> Callab
 @pytest.fixture
 def saved(make_float32: Any, toy_cache: Any, tmp_path: Path) -> Path:
     """A folder with one LoSA."""
-    save_side_network(tmp_path, make_float32("losa"), 0, toy_cache.features, ["ant", "bee", "cat"])
+    save_side_network(tmp_path, make_float32("losa"), 0, toy_cache.features, toy_cache.columns[:1])
     return tmp_path
 
 
@@ -63,10 +70,11 @@ def test_round_trip(
     if norm == "rms_norm":
         del features.constants[NORM_BIAS]
     network = make_float32(side, features=features)
-    save_side_network(tmp_path, network, 0, toy_cache.features, None)
+    save_side_network(tmp_path, network, 0, toy_cache.features, toy_cache.columns[:1])
     loaded = load_side_network(tmp_path)
     activations = activations_of(features).float()
-    assert torch.equal(loaded(activations), network(activations))
+    read = FrozenFeatures(activations)
+    assert torch.equal(loaded(read), network(read))
     assert loaded.architecture == network.architecture
     assert (loaded.members, loaded.num_classes, loaded.training) == (1, 3, False)
     assert (loaded.features.sites, loaded.features.tokens) == (features.sites, features.tokens)
@@ -78,10 +86,10 @@ def test_one_of_several_members(
     side: str, member: int, make_float32: Any, activations_of: Any, toy_cache: Any, tmp_path: Path
 ) -> None:
     network = make_float32(side, (3, 4, 5))
-    save_side_network(tmp_path, network, member, toy_cache.features, None)
-    activations = activations_of(network.features).float()
-    loaded = load_side_network(tmp_path)(activations)
-    torch.testing.assert_close(loaded[0], network(activations)[member], rtol=1e-5, atol=1e-5)
+    save_side_network(tmp_path, network, member, toy_cache.features, toy_cache.columns[:1])
+    read = FrozenFeatures(activations_of(network.features).float())
+    loaded = load_side_network(tmp_path)(read)
+    torch.testing.assert_close(loaded[0], network(read)[member], rtol=1e-5, atol=1e-5)
 
 
 def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any) -> None:
@@ -96,13 +104,14 @@ def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any
         "depth": 3,
     }
     assert description["preprocessing"]["input_size"] == [3, 32, 32]
-    assert description["classes"] == ["ant", "bee", "cat"]
+    outputs = [{"name": "label", "kind": "class", "num_classes": 3, "classes": ["ant", "bee", "cat"]}]
+    assert description["outputs"] == outputs
     assert description["architecture"]["rank"] == 4
 
 
 def test_tensors_have_no_members_axis(saved: Path) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in load_file(saved / TENSORS_NAME).items()}
-    assert shapes["channel_down"] == (3, 8, 4)
+    assert shapes["channel_down"] == (3, 4, 8)
     assert shapes["head.weight"] == (8, 3)
     assert shapes["head.final_norm_weight"] == (8,)
 
@@ -180,7 +189,7 @@ def test_description_and_tensors_of_different_networks(
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    save_side_network(other, make_float32("last"), 0, toy_cache.features, None)
+    save_side_network(other, make_float32("last"), 0, toy_cache.features, toy_cache.columns[:1])
     shutil.copy(other / TENSORS_NAME, saved / TENSORS_NAME)
     with pytest.raises(LosaError, match=rf"{TENSORS_NAME} is damaged"):
         load_side_network(saved)
@@ -201,6 +210,6 @@ def test_a_tensor_of_another_shape(name: str, saved: Path) -> None:
 
 def test_saving_again_replaces_both_files(saved: Path, make_float32: Any, toy_cache: Any) -> None:
     network = make_float32("last")
-    save_side_network(saved, network, 0, toy_cache.features, None)
+    save_side_network(saved, network, 0, toy_cache.features, toy_cache.columns[:1])
     assert load_side_network(saved).architecture == network.architecture
     assert sorted(path.name for path in saved.iterdir()) == [DESCRIPTION_NAME, TENSORS_NAME]
