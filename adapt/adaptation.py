@@ -51,19 +51,25 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     office = JobOffice()
     different = list(dict.fromkeys(jobs))
     outcomes: dict[Job, Outcome] = {}
-    prepared: list[PreparedJob] = []
+    prepared: dict[Path, PreparedJob] = {}
     with ExitStack() as locks:
         for job in different:
+            folder = job.folder.absolute()
             try:
+                if folder in prepared:
+                    raise LosaError(
+                        f"{job.folder} was given to {prepared[folder].config.member_name} in the same sweep; "
+                        f"{job.config.member_name} needs another folder (hydra.sweep.subdir=...)"
+                    )
                 ready = _lock_and_prepare(office, job, locks)
             except LosaError as error:
                 outcomes[job] = error
                 continue
             if isinstance(ready, PreparedJob):
-                prepared.append(ready)
+                prepared[folder] = ready
             else:
                 outcomes[job] = ready
-        passes = [part for members in plan_passes(prepared) for part in cut_to_memory(members)]
+        passes = [part for members in plan_passes(list(prepared.values())) for part in cut_to_memory(members)]
         for number, members in enumerate(passes, start=1):
             if len(passes) > 1:
                 _log.info("pass %d of %d: %d members", number, len(passes), len(members))

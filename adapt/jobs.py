@@ -14,6 +14,7 @@ from jaxtyping import Int64
 from losa.adapt.config import AdaptConfig
 from losa.adapt.features import FeatureSpec
 from losa.adapt.member_files import Checkpoint, MemberFiles
+from losa.adapt.residency import refuse_impossible
 from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
@@ -27,16 +28,28 @@ from losa.cache_format.sites import select_sites
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A member to train, and the folder it is written to."""
+    """A member to train, and the folder it is written to.
+
+    Jobs are equal if they are the same member in the same folder, whatever their idle options: the ranks of
+    two linear probes.
+    """
 
     config: AdaptConfig
     folder: Path
 
+    def __eq__(self, other: object) -> bool:
+        """See the class."""
+        return isinstance(other, Job) and self._key == other._key
+
     def __hash__(self) -> int:
-        """Of what tells jobs apart; options may hold lists."""
-        return hash((self.config.member_id, self.folder))
+        """Of the same."""
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[str, Path]:
+        return self.config.member_id, self.folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,9 @@ class JobOffice:
         finished = None if config.overwrite else files.finished(origin)
         if finished is not None:
             return finished
+        train = cache.split(config.train_split, features.sites)
+        images = len(splits[config.train_split].positions)
+        refuse_impossible(config.residency, train, images=images, device=device)
         return PreparedJob(
             job=job,
             device=device,
@@ -124,9 +140,10 @@ class JobOffice:
     @staticmethod
     def _refuse_one_class(cache: Cache, config: AdaptConfig, images: LabelledImages) -> None:
         for name, column in zip(config.labels, images.labels.T, strict=True):
-            if len(np.unique(column[column != MISSING_LABEL])) < 2:
+            known = column[column != MISSING_LABEL]
+            if len(np.unique(known)) < 2:
                 raise LosaError(
-                    f"{cache.path}: all {len(column)} images of split {config.train_split!r} have the same "
+                    f"{cache.path}: all {len(known)} images of split {config.train_split!r} have the same "
                     f"label in column {name!r}; there is nothing to learn"
                 )
 
@@ -149,12 +166,14 @@ def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
 def _labelled(cache: Cache, name: str, columns: tuple[str, ...]) -> LabelledImages:
     split = cache.split(name)
     labels = np.stack([split.labels(column) for column in columns], axis=1)
-    positions = np.flatnonzero(split.valid & (labels != MISSING_LABEL).any(axis=1))
-    if not len(positions):
-        raise LosaError(
-            f"{cache.path}: none of the {len(split)} images of split {name!r} is readable and has a label in "
-            f"column {', '.join(map(repr, columns))}"
-        )
+    known = split.valid[:, None] & (labels != MISSING_LABEL)
+    for column, found in zip(columns, known.any(axis=0), strict=True):
+        if not found:
+            raise LosaError(
+                f"{cache.path}: none of the {len(split)} images of split {name!r} is readable and has a label "
+                f"in column {column!r}"
+            )
+    positions = np.flatnonzero(known.any(axis=1))
     return LabelledImages(positions, labels[positions])
 
 

@@ -21,7 +21,7 @@ class Objective:
 
     classes: tuple[int, ...]
     """Number of classes of each column."""
-    class_weights: tuple[Float[Tensor, "classes"], ...]
+    class_weights: tuple[Float[Tensor, "_"], ...]
     """Of each column; ones where classes count alike."""
 
     def split(self, scores: Float[Tensor, "members images classes"]) -> tuple[Tensor, ...]:

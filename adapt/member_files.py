@@ -76,15 +76,20 @@ class MemberFiles:
         path = self.folder / CHECKPOINT_NAME
         try:
             data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
             with safe_open(path, "pt") as file:
-                told = json.loads(file.metadata()["losa"])
+                metadata = file.metadata()
             state = load(data)
-        except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+            told = json.loads(metadata["losa"])
+            damaged = metadata["sha256"] != _digest(metadata["losa"], state)
+        except (SafetensorError, KeyError, TypeError, ValueError):
+            damaged = True
+        if damaged:
+            _log.warning("%s is damaged; the member is trained from the start", path)
             return None
         if told["member"] != self.config.member_id or told["cache"] != dict(origin):
-            return None
-        if told["sha256"] != _digest(state):
-            _log.warning("%s is damaged; the member is trained from the start", path)
             return None
         return Checkpoint(epoch=told["epoch"], progress=told["progress"], state=state)
 
@@ -96,9 +101,10 @@ class MemberFiles:
             "cache": dict(origin),
             "epoch": checkpoint.epoch,
             "progress": checkpoint.progress,
-            "sha256": _digest(state),
         }
-        publish(self.folder / CHECKPOINT_NAME, save(state, {"losa": json.dumps(told)}))
+        metadata = {"losa": json.dumps(told)}
+        metadata["sha256"] = _digest(metadata["losa"], state)
+        publish(self.folder / CHECKPOINT_NAME, save(state, metadata))
 
     def start(self, epoch: int) -> None:
         """Write the configuration, and forget results of an earlier training.
@@ -106,11 +112,15 @@ class MemberFiles:
         Args:
             epoch: from which the training goes on; the lines of the metrics before it stay.
         """
-        for name in (SUMMARY_NAME, CONFUSION_NAME, DESCRIPTION_NAME, TENSORS_NAME):
+        names = [SUMMARY_NAME, CONFUSION_NAME, DESCRIPTION_NAME, TENSORS_NAME]
+        if not epoch:
+            # Or a later training would go on from it, whose metrics are gone.
+            names.append(CHECKPOINT_NAME)
+        for name in names:
             (self.folder / name).unlink(missing_ok=True)
         publish(self.folder / CONFIG_NAME, _json(asdict(self.config)))
         metrics = self.folder / METRICS_NAME
-        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if epoch else []
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
         metrics.write_text("".join(lines[:epoch]), encoding="utf-8")
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
@@ -125,10 +135,11 @@ class MemberFiles:
         (self.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(told: str, state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(told.encode())
     for name in sorted(state):
-        digest.update(name.encode() + state[name].numpy().tobytes())
+        array = state[name].numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()
 
 

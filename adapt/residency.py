@@ -33,15 +33,43 @@ def choose_residency(
     Raises:
         LosaError: what was asked for cannot be.
     """
-    cache, need = split.cache, images * split.image_bytes
-    codes = f"codes of {images:,} images ({readable(need)})"
     if asked == "auto":
-        residency, why = _choose(cache, need, epochs, device)
+        residency, why = _choose(split.cache, images * split.image_bytes, epochs, device)
     else:
-        _refuse_impossible(asked, cache, need, codes, device)
+        refuse_impossible(asked, split, images=images, device=device)
         residency, why = asked, "as asked"
+    codes = _codes(images, split)
     _log.info("residency=%s: %s %s; %s", residency, codes, _WHAT_HAPPENS[residency], why)
     return residency
+
+
+def refuse_impossible(
+    asked: Residency | Literal["auto"], split: Split, *, images: int, device: str
+) -> None:
+    """Refuse what was asked for if it cannot be.
+
+    Args:
+        asked: the option.
+        split: what is read.
+        images: how many of its images every epoch reads.
+        device: the compute device.
+
+    Raises:
+        LosaError: it cannot be.
+    """
+    if asked in ("auto", "stream"):
+        return
+    if asked == "gpu" and not _is_cuda(device):
+        raise LosaError(
+            f"residency=gpu: expected a CUDA device, found device={device}: "
+            "use device=cuda where there is one, or residency=auto"
+        )
+    free, where = (free_on_gpu(device), f"on {device}") if asked == "gpu" else (free_in_ram(), "in memory")
+    if images * split.image_bytes > free:
+        raise LosaError(
+            f"residency={asked}: {split.cache.path}: {_codes(images, split)} do not fit: only "
+            f"{readable(free)} are free {where}; use residency=auto or stream, or fewer sites (sites=4)"
+        )
 
 
 _WHAT_HAPPENS = {
@@ -70,20 +98,8 @@ def _choose(cache: Cache, need: int, epochs: int, device: str) -> tuple[Residenc
     return "stream", f"{costly}, but only {readable(free)} of memory are free"
 
 
-def _refuse_impossible(asked: Residency, cache: Cache, need: int, codes: str, device: str) -> None:
-    if asked == "stream":
-        return
-    if asked == "gpu" and not _is_cuda(device):
-        raise LosaError(
-            f"residency=gpu: expected a CUDA device, found device={device}: "
-            "use device=cuda where there is one, or residency=auto"
-        )
-    free, where = (free_on_gpu(device), f"on {device}") if asked == "gpu" else (free_in_ram(), "in memory")
-    if need > free:
-        raise LosaError(
-            f"residency={asked}: {cache.path}: {codes} do not fit: only {readable(free)} are free {where}; "
-            "use residency=auto or stream, or fewer sites (sites=4)"
-        )
+def _codes(images: int, split: Split) -> str:
+    return f"codes of {images:,} images ({readable(images * split.image_bytes)})"
 
 
 def _is_cuda(device: str) -> bool:

@@ -186,7 +186,7 @@ class Trainer:
         while True:
             try:
                 return self._try_gradients(batch, labels, mix, step)
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 # What stood on the GPU before has grown, or was shared with others from the start.
                 if self._part == 1:
                     raise

@@ -49,6 +49,10 @@ class _Member:
         return self.best_accuracy if self.prepared.config.val_split else -self.train_loss
 
 
+_PROGRESS = ("train_loss", "best_epoch", "best_accuracy", "stopped_after", "pruned")
+"""What a checkpoint holds of a member besides its state."""
+
+
 class TrainingPass:
     """Trains members of one `pass_key`."""
 
@@ -116,6 +120,7 @@ class TrainingPass:
         config = self._config
         validation = None if config.val_split is None else self._labelled(config.val_split)
         saved = time.perf_counter()
+        self._keep(trainer)
         names = [member.prepared.config.member_name for member in self._members.values()]
         title = names[0] if len(names) == 1 else f"{len(names)} members"
         with progress_bar(config.epochs, title, "epoch") as bar:
@@ -211,18 +216,19 @@ class TrainingPass:
             self._members[number].prepared.files.add_metrics(finite | {"seconds": seconds})
 
     def _save_checkpoints(self, trainer: Trainer, epoch: int) -> None:
-        for group in trainer.groups:
-            for number in group.numbers:
-                member = self._members[number]
-                state = group.member_state(number)
-                state |= {f"best.{name}": value for name, value in member.best_state.items()}
-                progress = {
-                    "train_loss": member.train_loss,
-                    "best_epoch": member.best_epoch,
-                    "best_accuracy": member.best_accuracy,
-                }
-                checkpoint = Checkpoint(epoch=epoch, progress=progress, state=state)
-                member.prepared.files.save_checkpoint(checkpoint, member.prepared.origin)
+        states = {
+            number: group.member_state(number) for group in trainer.groups for number in group.numbers
+        }
+        for number, member in self._members.items():
+            if number in self._outcomes:
+                continue
+            # Of a member that has stopped only the best epoch is left. It is saved all the same, so that after
+            # an interruption it is not trained again, apart from those it was compared with.
+            state = states.get(number, {})
+            state |= {f"best.{name}": value for name, value in member.best_state.items()}
+            progress = {name: getattr(member, name) for name in _PROGRESS}
+            checkpoint = Checkpoint(epoch=epoch, progress=progress, state=state)
+            member.prepared.files.save_checkpoint(checkpoint, member.prepared.origin)
 
     def _take_up_checkpoints(self, groups: Sequence[MemberGroup]) -> None:
         for group in groups:
@@ -231,7 +237,6 @@ class TrainingPass:
                 checkpoint = member.prepared.checkpoint
                 if checkpoint is None:
                     continue
-                group.load_member_state(number, checkpoint.state)
                 member.best_state = {
                     name.removeprefix("best."): value
                     for name, value in checkpoint.state.items()
@@ -239,6 +244,8 @@ class TrainingPass:
                 }
                 for name, value in checkpoint.progress.items():
                     setattr(member, name, value)
+                if member.stopped_after is None:
+                    group.load_member_state(number, checkpoint.state)
             batches = -(-len(self._splits[self._config.train_split].positions) // self._config.batch_size)
             group.optimizer.steps = self._first_epoch * batches
         if self._first_epoch:

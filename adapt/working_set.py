@@ -31,10 +31,11 @@ class _Allocations(TorchDispatchMode):
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # What is passed and was not made here stood before; results may be views of it.
+        self._seen.update(_storages((args, kwargs)))
         result = func(*args, **(kwargs or {}))
-        for value in tree_leaves(result):
-            if isinstance(value, Tensor):
-                self._count(value.untyped_storage())
+        for storage in _storages(result):
+            self._count(storage)
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
@@ -47,6 +48,10 @@ class _Allocations(TorchDispatchMode):
 
     def _free(self, size: int) -> None:
         self.live -= size
+
+
+def _storages(values: object) -> list[torch.UntypedStorage]:
+    return [value.untyped_storage() for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def peak_bytes(step: Callable[[], object], device: str) -> int:

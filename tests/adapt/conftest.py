@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, SideNetwork, make_side_network
+from losa.adapt import (
+    AdaptConfig,
+    FeatureSpec,
+    Job,
+    LabelledActivations,
+    SideNetwork,
+    adapt_all,
+    make_side_network,
+)
 from losa.cache_format import (
     CacheRequest,
     CacheWriter,
@@ -123,14 +131,20 @@ def activations_of() -> Callable[..., torch.Tensor]:
     return make
 
 
+@dataclass(frozen=True)
 class InMemory:
-    """An `ActivationSource` that holds its activations."""
+    """An `ActivationSource`, and a batch of it, that holds its activations."""
 
-    def __init__(self, activations: torch.Tensor) -> None:
-        self.activations = activations
+    activations: torch.Tensor
 
-    def read(self, indices: np.ndarray) -> torch.Tensor:
-        return self.activations[torch.from_numpy(indices)]
+    def __len__(self) -> int:
+        return len(self.activations)
+
+    def read(self, indices: np.ndarray) -> "InMemory":
+        return InMemory(self.activations[torch.from_numpy(indices)])
+
+    def decode(self, images: slice | np.ndarray) -> torch.Tensor:
+        return self.activations[images if isinstance(images, slice) else torch.from_numpy(images)]
 
 
 def separable(labels: np.ndarray, shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
@@ -148,7 +162,12 @@ def toy_data() -> Callable[..., LabelledActivations]:
         labels = np.arange(images) % 3
         shape = (len(features.sites), features.tokens.count, features.width)
         activations = torch.from_numpy(separable(labels, shape, seed))
-        return LabelledActivations(source=InMemory(activations), positions=np.arange(images), labels=labels)
+        return LabelledActivations(
+            source=InMemory(activations),
+            positions=np.arange(images),
+            labels=labels[:, None],
+            sites=features.sites,
+        )
 
     return make
 
@@ -268,6 +287,38 @@ class ToyCache:
     def _statistics(self) -> list[SiteStatistics]:
         empty = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
         return [empty] * len(self.sites)
+
+
+@pytest.fixture
+def member(toy_cache: ToyCache, make_config: Any, tmp_path: Path) -> Callable[..., AdaptConfig]:
+    """``member(**options)``: a configuration that fits the toy cache, which is written."""
+    cache = toy_cache.write(tmp_path / "cache")
+
+    def make(**options: Any) -> AdaptConfig:
+        defaults = {
+            "cache": str(cache),
+            "train_split": "train",
+            "eval_split": "test",
+            "rank": 4,
+            "heads": 2,
+            "epochs": 3,
+            "batch_size": 8,
+            "lr": 0.02,
+        }
+        return make_config(**(defaults | options))
+
+    return make
+
+
+@pytest.fixture
+def sweep(member: Any, tmp_path: Path) -> Callable[..., list[Any]]:
+    """``sweep({option: value}, ...)``: what became of members trained together, each in ``name/``."""
+
+    def run(*options: dict[str, Any], folder: str = "sweep") -> list[Any]:
+        configs = [member(**each) for each in options]
+        return adapt_all([Job(config, tmp_path / folder / config.member_name) for config in configs])
+
+    return run
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,20 +16,33 @@ from losa.cache_format.identity import CodecName
 BATCHES = [np.array([number, number + 1]) for number in range(0, 40, 2)]
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """A batch whose activations are the indices of its images."""
+
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def decode(self, images: slice | np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.indices[images]).float()[:, None, None, None]
+
+
 class Recording:
-    """A source that remembers what was asked for; the activations are the indices."""
+    """A source that remembers what was asked for."""
 
     def __init__(self, bad: int | None = None) -> None:
         self.bad = bad
         self.asked: list[int] = []
         self.threads: set[str] = set()
 
-    def read(self, indices: np.ndarray) -> torch.Tensor:
+    def read(self, indices: np.ndarray) -> Numbers:
         self.asked.append(int(indices[0]))
         self.threads.add(threading.current_thread().name)
         if indices[0] == self.bad:
             raise OSError(f"cannot read {self.bad}")
-        return torch.from_numpy(indices).float()[:, None, None, None]
+        return Numbers(indices)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +56,7 @@ def reading_threads() -> list[str]:
 
 
 def test_batches_come_in_order() -> None:
-    found = [batch.flatten().tolist() for batch in read_ahead(Recording(), BATCHES)]
+    found = [batch.decode(slice(None)).flatten().tolist() for batch in read_ahead(Recording(), BATCHES)]
     assert found == [batch.tolist() for batch in BATCHES]
 
 
@@ -66,7 +79,7 @@ def test_the_next_batches_are_read_while_one_is_used() -> None:
     started = threading.Event()
     read = source.read
 
-    def reading(indices: np.ndarray) -> torch.Tensor:
+    def reading(indices: np.ndarray) -> Numbers:
         if len(source.asked) == AHEAD:
             started.set()
         return read(indices)
@@ -88,7 +101,7 @@ def test_an_error_reaches_the_consumer_after_the_batches_before_it(bad: int) -> 
     found = []
     with pytest.raises(OSError, match=f"^cannot read {bad}$"):
         for batch in read_ahead(Recording(bad), BATCHES):
-            found.append(batch[0].item())
+            found.append(batch.decode(slice(1)).item())
     assert found == list(range(0, bad, 2))
 
 
@@ -106,7 +119,7 @@ def test_reads_that_have_not_begun_are_cancelled() -> None:
     source = Recording()
     read, release = source.read, threading.Event()
 
-    def waiting(indices: np.ndarray) -> torch.Tensor:
+    def waiting(indices: np.ndarray) -> Numbers:
         if indices[0] > 0:
             release.wait(timeout=10)
         return read(indices)
@@ -137,10 +150,15 @@ def test_cached_activations_are_those_of_the_numpy_codec(
     for sites in ("all", ["embed", "block.02"], ["block.01"]):
         split = cache.split("val", sites)
         indices = np.array([7, 0, 0, 3])
-        found = CachedActivations(split, "cpu").read(indices)
+        batch = CachedActivations(split, "cpu").read(indices)
+        assert len(batch) == 4
+        found = batch.decode(slice(None))
         assert found.dtype == torch.float32
         expected = cache.codec(split.sites).decode(split.read(indices))
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
+
+        for part in (slice(1, 3), np.array([3, 0, 0]), np.array([], np.int64)):
+            assert torch.equal(batch.decode(part), found[part])
 
         stored = recipe.activations("val")[indices][:, [recipe.sites.index(site) for site in split.sites]]
         tolerance = {"float32": 0, "float16": 2e-3, "bfloat16": 2e-2, "int8": 5e-2, "int4": 1.0}[codec]
