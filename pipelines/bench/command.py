@@ -96,7 +96,7 @@ def fused(
         list[str] | None, typer.Option(help="once for each [default: factored, plain, vmap, lora]")
     ] = None,
     images_at_once: Annotated[
-        int | None, typer.Option(help="parts of the batch that factored takes [default: by members]")
+        int | None, typer.Option(help="parts of the batch that factored takes [default: by memory]")
     ] = None,
     steps: Annotated[int, typer.Option(help="steps that are timed, after a first one")] = 3,
     rounds: Annotated[int, typer.Option(help="times that everything is measured, in turn")] = 1,

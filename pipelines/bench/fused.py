@@ -117,7 +117,6 @@ class FusedBenchmark:
         - ``speedup_vs_plain``, to plain in the same dtype;
         - ``fraction_of_matmul_peak``: `useful_flops` in that time, as a fraction of the rate of matrix
           products in that dtype;
-        - ``images_at_once``, for factored;
         - ``note``: None, or why there are no numbers. They are None then.
 
         Returns:
@@ -194,7 +193,6 @@ def _row(setting: Setting, seconds: Sequence[float], peak: int | None, rate: flo
         "method": setting.method,
         "dtype": setting.dtype,
         "members": setting.members,
-        "images_at_once": setting.part if setting.method == "factored" else None,
         "seconds_per_member_step": typical,
         "least_seconds_per_member_step": min(each, default=None),
         "seconds_per_epoch": None if typical is None else typical * EPOCH_IMAGES / setting.batch,

@@ -1,19 +1,21 @@
 """What `losa-bench fused` times: one step of training, forward, backward and AdamW, by each method."""
 
+import itertools
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 from torch.optim import AdamW
 
-from losa.adapt import FeatureSpec, SideNetwork, make_side_network
-from losa.adapt.architecture import Architecture
-from losa.adapt.streams import FrozenFeatures
-from losa.adapt.training import member_losses
+from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, Trainer, make_group
+from losa.adapt.losses import make_objective
 from losa.extract.backbone import autocast
 from losa.pipelines.bench.fused_plain import PlainSideNetwork
 from losa.pipelines.bench.fused_setting import NUM_CLASSES, PATCH, Method, Setting
@@ -21,7 +23,7 @@ from losa.pipelines.bench.lora import TARGETS, add_lora
 
 LR = 1e-3
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 
 def make_batch(setting: Setting) -> tuple[Tensor, Tensor]:
@@ -34,20 +36,47 @@ def make_batch(setting: Setting) -> tuple[Tensor, Tensor]:
     return inputs.to(setting.device), labels.to(setting.device)
 
 
-def make_network(setting: Setting) -> SideNetwork:
-    """Ours, of all members."""
-    architecture = Architecture(
+def make_trainer(setting: Setting, activations: Tensor, labels: Tensor) -> Trainer:
+    """Ours: the training loop of losa-adapt, whose epoch is the one batch."""
+    config = AdaptConfig(
+        cache="noise",
         side=setting.side,
         rank=setting.rank,
         heads=setting.heads,
-        order="channel_token",
         norm=setting.norm,
-        pool="cls",
-        bias=False,
+        batch_size=setting.batch,
+        epochs=1 + setting.steps,
+        lr=LR,
+        dtype=setting.dtype,
     )
     sites = tuple(f"block.{site:02d}" for site in range(setting.sites))
     features = FeatureSpec(sites=sites, tokens=setting.layout, width=setting.width)
-    return make_side_network(architecture, features, NUM_CLASSES, list(range(setting.members)))
+    configs = [replace(config, seed=member) for member in range(setting.members)]
+    group = make_group(range(setting.members), configs, features, NUM_CLASSES, setting.device)
+    targets = labels.cpu().numpy()[:, None]
+    data = LabelledActivations(
+        source=_InMemory(activations), positions=np.arange(setting.batch), labels=targets, sites=sites
+    )
+    objective = make_objective([NUM_CLASSES], targets, balanced=False, device=setting.device)
+    return Trainer([group], data, objective, config, part=setting.images_at_once)
+
+
+@dataclass(frozen=True)
+class _InMemory:
+    """A source and its only batch: activations that need no decoding."""
+
+    activations: Tensor
+
+    def read(self, indices: Int64[np.ndarray, "images"]) -> "_InMemory":
+        """The same in another order; the order of noise does not matter."""
+        return _InMemory(self.activations[: len(indices)])
+
+    def __len__(self) -> int:
+        return len(self.activations)
+
+    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Tensor:
+        """Some of them."""
+        return self.activations[images]
 
 
 def make_plain(setting: Setting) -> PlainSideNetwork:
@@ -67,18 +96,9 @@ def make_plain(setting: Setting) -> PlainSideNetwork:
 
 def factored(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
     """Our network, all members at once, the batch in parts whose gradients are added up."""
-    network = make_network(setting).to(setting.device)
-    optimizer = AdamW(network.parameters(), lr=LR)
-    dtype = getattr(torch, setting.dtype)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        for part, targets in zip(activations.split(setting.part), labels.split(setting.part), strict=True):
-            losses = member_losses(network(FrozenFeatures(part, dtype)), targets)
-            (losses.sum() * (len(part) / len(labels))).backward()
-        optimizer.step()
-
-    return step
+    trainer = make_trainer(setting, activations, labels)
+    epochs = itertools.count()
+    return lambda: trainer.epoch(next(epochs))
 
 
 def plain(setting: Setting, activations: Tensor, labels: Tensor) -> Step:

@@ -14,6 +14,8 @@ Side = Literal["losa", "last"]
 NUM_CLASSES = 10
 PATCH = 16
 """Pixels along an edge of what becomes a token."""
+USUAL_PART = 10
+"""Images that a step takes at once, to guess by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Setting:
     """Blocks of the backbone that LoRA is trained through."""
     batch: int = 50
     images_at_once: int | None = None
-    """See `images_at_once`; None for that."""
+    """Images of the batch that the factored network takes at once; None to find out from memory."""
     steps: int = 3
     device: str = "cpu"
     threads: int | None = None
@@ -55,27 +57,6 @@ class Setting:
         """Bytes of a number of ``dtype``."""
         return 4 if self.dtype == "float32" else 2
 
-    @property
-    def part(self) -> int:
-        """Images of the batch that the factored network takes at once."""
-        if self.images_at_once is not None:
-            return min(self.images_at_once, self.batch)
-        # A GPU has no cache that parts could fit into, and wants large products.
-        return self.batch if self.device.startswith("cuda") else images_at_once(self.members, self.batch)
-
-
-def images_at_once(members: int, batch: int) -> int:
-    """Images of a batch that all members take at once; gradients of the parts are added up.
-
-    What members keep of a part should stay in the processor's cache: on two cores of a server, 160 images
-    times members were the fastest, but never fewer than 5 images. Parts are of about the same size.
-
-    >>> [images_at_once(members, 50) for members in (1, 4, 16, 64)]
-    [50, 25, 10, 5]
-    """
-    most = min(batch, max(5, 160 // members))
-    return -(-batch // -(-batch // most))
-
 
 def needed_bytes(setting: Setting) -> int:
     """About what a step allocates beside its batch: parameters with gradients and AdamW's two moments, what
@@ -94,10 +75,11 @@ def needed_bytes(setting: Setting) -> int:
     trained = setting.sites * (2 * thin if mixes == 2 else 4 * setting.rank * setting.width)
     states = setting.members * trained * 4 * 4
     if setting.method == "factored":
-        bases = setting.part * setting.sites * one * (4 + setting.itemsize)
-        kept = setting.members * setting.part * setting.sites * thin * 8 * setting.itemsize
+        part = setting.images_at_once or min(setting.batch, USUAL_PART)
+        bases = part * setting.sites * one * (4 + setting.itemsize)
+        kept = setting.members * part * setting.sites * thin * 8 * setting.itemsize
         if setting.side == "last":  # three of (tokens x tokens) for each head, in float32
-            kept += setting.members * setting.part * setting.sites * setting.heads * setting.tokens**2 * 12
+            kept += setting.members * part * setting.sites * setting.heads * setting.tokens**2 * 12
         return states + bases + kept
     x = setting.batch * one * setting.itemsize
     kept = (3 * mixes * setting.sites + 6) * x * setting.members

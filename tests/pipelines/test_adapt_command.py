@@ -216,5 +216,7 @@ def test_divergence_gets_a_clear_answer(command: Command, extracted: Path) -> No
     options = ["cache=cache", "norm=none", "lr=1e30", "epochs=3", "out=runs/diverged"]
     failed = command(extracted, "losa-adapt", *options)
     assert failed.returncode == 1
-    assert re.search(r"^error: losa-r8-\S+: the loss became NaN or infinite in epoch", failed.stderr, re.MULTILINE)
+    assert re.search(
+        r"^error: losa-r8-\S+: the loss became NaN or infinite in epoch", failed.stderr, re.MULTILINE
+    )
     assert not list(extracted.glob("runs/diverged/*/summary.json"))

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from losa.adapt import make_group
 from losa.adapt.streams import FrozenFeatures
 from losa.cache_format import LosaError
 from losa.pipelines.bench import fused, fused_worker
 from losa.pipelines.bench.fused import FusedBenchmark
 from losa.pipelines.bench.fused_flops import useful_flops
-from losa.pipelines.bench.fused_methods import METHODS, make_batch, make_network, make_plain
-from losa.pipelines.bench.fused_setting import Setting, images_at_once, needed_bytes
+from losa.pipelines.bench.fused_methods import METHODS, make_batch, make_plain, make_trainer
+from losa.pipelines.bench.fused_setting import Setting, needed_bytes
 
 TINY = Setting(
     method="factored",
@@ -34,7 +35,6 @@ KEYS = {
     "method",
     "dtype",
     "members",
-    "images_at_once",
     "seconds_per_member_step",
     "least_seconds_per_member_step",
     "seconds_per_epoch",
@@ -60,7 +60,8 @@ def in_this_process(monkeypatch):
 
 def filled(setting):
     """Our network of one member and the plain one, with the same parameters, none of them zero."""
-    ours, plain = make_network(setting).double(), make_plain(setting).double()
+    (group,) = make_trainer(setting, *make_batch(setting)).groups
+    ours, plain = group.network.double(), make_plain(setting).double()
     plain._dtype = torch.float64
     generator = torch.Generator().manual_seed(0)
     state = {}
@@ -111,7 +112,13 @@ def test_a_step_trains(method, side, dtype, monkeypatch):
         trained.extend(parameters := list(parameters))
         return adamw(parameters, **options)
 
+    def spy_on_group(*arguments):
+        group = make_group(*arguments)
+        trained.extend(group.network.parameters())
+        return group
+
     monkeypatch.setattr("losa.pipelines.bench.fused_methods.AdamW", spy)
+    monkeypatch.setattr("losa.pipelines.bench.fused_methods.make_group", spy_on_group)
     setting = replace(TINY, method=method, side=side, dtype=dtype)
     step = METHODS[method](setting, *make_batch(setting))
     before = [part.detach().clone() for part in trained]
@@ -231,12 +238,6 @@ def test_operations_are_those_of_the_design():
     assert useful_flops(replace(losa, side="last")) < useful_flops(replace(losa, side="last", method="plain"))
     # A ViT-B has 17 GFLOP of multiplications and additions... times two, and the backward pass as many.
     assert useful_flops(replace(losa, method="lora")) == pytest.approx(50 * 4 * 17.5e9, rel=0.05)
-
-
-def test_parts_are_even_and_grow_with_fewer_members():
-    assert [images_at_once(members, 50) for members in (1, 4, 16, 64, 1000)] == [50, 25, 10, 5, 5]
-    assert images_at_once(64, 3) == 3
-    assert replace(TINY, images_at_once=100).part == 7
 
 
 @pytest.mark.parametrize("method", METHODS)
