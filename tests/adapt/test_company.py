@@ -104,7 +104,10 @@ class Alone:
         decayed, free = [], []
         for name, parameter in network.named_parameters():
             (free if "norm" in name or "bias" in name else decayed).append(parameter)
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+        groups = [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ]
         self.optimizer: torch.optim.Optimizer
         if config.optimizer == "adamw":
             self.optimizer = torch.optim.AdamW(groups, lr=config.lr)
@@ -254,7 +257,7 @@ def test_training_with_dropout(members: list[dict[str, Any]], setting: Setting) 
 def test_dropout_does_something(setting: Setting) -> None:
     """Or the test above would prove nothing."""
     losses = [
-        setting.trainer([setting.member("losa", "frozen", "sgd", dropout=rate)]).epoch(0)[0]
+        setting.trainer([setting.member("losa", "frozen", "adamw", dropout=rate)]).epoch(0)[0]
         for rate in (0.0, 0.3)
     ]
-    assert np.abs(losses[0].step_losses - losses[1].step_losses).max() > 1e-3
+    assert np.abs(losses[0].step_losses - losses[1].step_losses).max() > 3e-3
