@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from losa.adapt import (
-    AdaptConfig,
     CachedActivations,
     FrozenFeatures,
     Job,
@@ -439,7 +438,7 @@ def test_no_labels_at_all(run: Any, cache: Path) -> None:
 
 
 def test_a_split_without_labels_in_one_of_two_columns(run: Any) -> None:
-    with pytest.raises(LosaError, match="of split 'train' is readable and has a label in column 'none'$"):
+    with pytest.raises(LosaError, match=r"of split 'train' is readable and has a label in column 'none'$"):
         run(label=["label", "none"])
 
 
