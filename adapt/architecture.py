@@ -7,17 +7,21 @@ from pydantic.dataclasses import dataclass
 
 from losa.cache_format.identity import STRICT
 
-SideKind = Literal["losa", "last", "linear"]
+SideKind = Literal["losa", "last", "lst", "linear", "mlp", "attentive"]
 Norm = Literal["layer", "frozen", "none"]
 Pool = Literal["cls", "mean"]
+Start = Literal["last", "first"]
 Order = Literal["channel_token", "token_channel"]
 Rank = Annotated[int, Field(ge=1, le=4096)]
 Heads = Annotated[int, Field(ge=1, le=4096)]
 
 _RELEVANT = {
-    "losa": ("rank", "order", "norm", "bias", "pool"),
+    "losa": ("rank", "order", "norm", "bias", "start", "pool"),
     "last": ("rank", "heads", "norm", "pool"),
+    "lst": ("rank", "heads", "norm", "pool"),
     "linear": ("pool",),
+    "mlp": ("rank", "pool"),
+    "attentive": ("heads", "norm"),
 }
 
 
@@ -32,6 +36,7 @@ class Architecture:
     norm: Norm
     pool: Pool
     bias: bool
+    start: Start
 
     def relevant(self) -> dict[str, Any]:
         """The options that concern this kind: a linear probe has no rank."""

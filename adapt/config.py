@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from losa.adapt.architecture import Architecture, Heads, Norm, Order, Pool, Rank, SideKind
+from losa.adapt.architecture import Architecture, Heads, Norm, Order, Pool, Rank, SideKind, Start
 from losa.cache_format.identity import STRICT
 from losa.cache_format.sealed_json import canonical
 
@@ -30,6 +30,7 @@ class AdaptConfig:
     norm: Norm = "layer"
     pool: Pool = "cls"
     bias: bool = False
+    start: Start = "last"
     sites: int | str | list[int | str] = "all"
     label: str | Annotated[list[str], Field(min_length=1)] = "label"
     class_weights: Literal["none", "balanced"] = "none"

@@ -21,7 +21,7 @@ class Dropout:
     """Dropout of all members at one step."""
 
     rates: Sequence[float]
-    """Of each member, 0 to 1."""
+    """Of each member, 0 (inclusive) to 1 (exclusive)."""
     seeds: Sequence[int]
     """Of each member."""
     step: int

@@ -1,4 +1,4 @@
-"""From the pooled stream to class scores: the backbone's own final norm, then a linear head."""
+"""From the pooled stream to class scores: the backbone's own final norm, then a linear layer."""
 
 from collections.abc import Sequence
 
@@ -20,22 +20,41 @@ HEAD_STD = 0.01
 class Head(nn.Module):
     """The final norm is frozen: its weights come with the cache. Without one the pooled vector is used."""
 
-    def __init__(self, features: FeatureSpec, num_classes: int, seeds: Sequence[int]) -> None:
+    def __init__(
+        self, features: FeatureSpec, num_classes: int, seeds: Sequence[int], inputs: int | None = None
+    ) -> None:
+        """Build both.
+
+        Args:
+            features: whose final norm it is.
+            num_classes: width of the scores.
+            seeds: of the initialisation, one for each member.
+            inputs: of the linear layer; None for the features' width.
+        """
         super().__init__()
         self._final_norm = features.final_norm
         for constant, buffer in FINAL_NORM_BUFFERS.items():
             array = features.constants.get(constant)
             self.register_buffer(buffer, None if array is None else torch.from_numpy(array.copy()))
-        self.weight = member_normal(seeds, "head.weight", (features.width, num_classes), HEAD_STD)
+        self.weight = member_normal(seeds, "head.weight", (inputs or features.width, num_classes), HEAD_STD)
         self.bias = member_constant(seeds, (num_classes,), 0.0)
 
     def forward(
         self, pooled: Float[Tensor, "members images width"]
     ) -> Float[Tensor, "members images classes"]:
         """Class scores."""
-        return self._normalised(pooled) @ self.weight + self.bias[:, None]
+        return self.classify(self.normalise(pooled))
 
-    def _normalised(self, pooled: Tensor) -> Tensor:
+    def classify(
+        self, hidden: Float[Tensor, "members images inputs"]
+    ) -> Float[Tensor, "members images classes"]:
+        """The linear layer alone."""
+        return hidden @ self.weight + self.bias[:, None]
+
+    def normalise(
+        self, pooled: Float[Tensor, "members images width"]
+    ) -> Float[Tensor, "members images width"]:
+        """The final norm alone."""
         norm = self._final_norm
         if norm is None:
             return pooled

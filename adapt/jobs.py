@@ -15,7 +15,7 @@ from losa.adapt.config import AdaptConfig
 from losa.adapt.features import FeatureSpec
 from losa.adapt.member_files import Checkpoint, MemberFiles
 from losa.adapt.residency import refuse_impossible
-from losa.adapt.side_networks import make_side_network, reads_last_site_only
+from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.device import resolve_device
@@ -152,7 +152,7 @@ def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
     group = cache.manifest.features.group
     selected = select_sites(config.sites, cache.sites)
     return FeatureSpec(
-        sites=selected[-1:] if reads_last_site_only(config.side) else selected,
+        sites=selected[-1:] if SIDE_NETWORKS[config.side].reads_last_site_only else selected,
         tokens=group.tokens,
         width=group.width,
         final_norm=cache.manifest.features.final_norm,

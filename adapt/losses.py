@@ -26,7 +26,8 @@ class Objective:
 
     def split(self, scores: Float[Tensor, "members images classes"]) -> tuple[Tensor, ...]:
         """Scores of each column."""
-        return scores.split(self.classes, dim=-1)
+        parts: tuple[Tensor, ...] = scores.split(self.classes, dim=-1)
+        return parts
 
     def weights(self, labels: Int64[Tensor, "images columns"]) -> Float[Tensor, "images columns"]:
         """What every label counts in the mean over these images, which add up to one in every column."""

@@ -54,8 +54,8 @@ class MemberGroup:
     def member_state(self, number: int) -> dict[str, Tensor]:
         """Parameters and what the optimiser remembers of one member; views, not copies."""
         place = self.numbers.index(number)
-        state = {f"parameter.{name}": value for name, value in self.network.named_parameters()}
-        state |= dict(self.optimizer.member_state())
+        state: dict[str, Tensor] = dict(self.optimizer.member_state())
+        state |= {f"parameter.{name}": value for name, value in self.network.named_parameters()}
         return {name: value.detach()[place] for name, value in state.items()}
 
     def load_member_state(self, number: int, state: dict[str, Tensor]) -> None:

@@ -84,4 +84,3 @@ def make_groups(prepared: dict[int, PreparedJob]) -> list[MemberGroup]:
         configs = [prepared[number].config for number in numbers]
         groups.append(make_group(numbers, configs, first.features, num_classes, first.device))
     return groups
-

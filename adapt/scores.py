@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from losa.cache_format.labels import MISSING_LABEL
@@ -88,6 +88,6 @@ class ScoreKeeper:
         ]
 
 
-def mean_accuracy(scores: Sequence[Scores]) -> Float[np.floating, ""] | float:
+def mean_accuracy(scores: Sequence[Scores]) -> float:
     """Over label columns."""
     return float(np.mean([column.accuracy for column in scores]))

@@ -24,7 +24,8 @@ from losa.cache_format.sealed_json import seal, unseal
 
 TENSORS_NAME = "side_network.safetensors"
 DESCRIPTION_NAME = "side_network.json"
-VERSION = 1
+VERSION = 2
+"""2: thin matrices are stored as ``rank`` rows; in version 1 some were the other way round."""
 
 
 def save_side_network(
@@ -81,9 +82,9 @@ def load_side_network(folder: Path) -> SideNetwork:
         raise LosaError(f"{folder} holds no side network: {error.filename} is missing") from None
     try:
         if description["version"] != VERSION:
+            remedy = "install a newer one" if description["version"] > VERSION else "train it again"
             raise LosaError(
-                f"{path}: version {description['version']!r}; "
-                f"this losa reads version {VERSION}: install a newer one"
+                f"{path}: version {description['version']!r}; this losa reads version {VERSION}: {remedy}"
             )
         if hashlib.sha256(data).hexdigest() != description["tensors_sha256"]:
             raise LosaError(f"{folder / TENSORS_NAME} is damaged: its sha256 is not the one in {path}")

@@ -261,4 +261,3 @@ class _FirstImages:
         if isinstance(images, slice):
             images = slice(images.start, min(images.stop, self.count))
         return self.batch.decode(images)
-

@@ -149,9 +149,7 @@ class TrainingPass:
                 self._diverged(number, f"the loss became NaN or infinite in epoch {result.epoch}")
         self._keep(trainer)
 
-    def _watch(
-        self, trainer: Trainer, validation: LabelledActivations, epoch: int
-    ) -> dict[int, float]:
+    def _watch(self, trainer: Trainer, validation: LabelledActivations, epoch: int) -> dict[int, float]:
         accuracies = {}
         for number, scores in trainer.evaluate(validation).items():
             if scores is None:
@@ -169,9 +167,9 @@ class TrainingPass:
     def _stop_early(self, trainer: Trainer, epoch: int) -> None:
         for member in self._training(trainer):
             patience = member.prepared.config.patience
-            if patience is not None and member.best_epoch is not None:
-                if epoch - member.best_epoch >= patience:
-                    member.stopped_after = epoch + 1
+            best = member.best_epoch
+            if patience is not None and best is not None and epoch - best >= patience:
+                member.stopped_after = epoch + 1
         self._keep(trainer)
 
     def _halve(self, trainer: Trainer, epoch: int) -> None:
@@ -196,13 +194,13 @@ class TrainingPass:
 
     def _diverged(self, number: int, what: str) -> None:
         config = self._members[number].prepared.config
-        message = f"{config.member_name}: {what} (lr={config.lr:g}): use a smaller lr, or a norm (norm=frozen)"
+        message = (
+            f"{config.member_name}: {what} (lr={config.lr:g}): use a smaller lr, or a norm (norm=frozen)"
+        )
         self._outcomes[number] = LosaError(message)
         _log.warning("dropped %s", message)
 
-    def _write_metrics(
-        self, results: Mapping[int, MemberEpoch], accuracies: Mapping[int, float]
-    ) -> None:
+    def _write_metrics(self, results: Mapping[int, MemberEpoch], accuracies: Mapping[int, float]) -> None:
         seconds = round(time.perf_counter() - self._started, 3)
         for number, result in results.items():
             record = {
@@ -277,7 +275,9 @@ class TrainingPass:
 
     def _with_best_states(self, trainer: Trainer, scored: Mapping[int, _Member]) -> Trainer:
         """All members that are to be scored, each with the parameters that count."""
-        states = {number: member.best_state or _parameters(trainer, number) for number, member in scored.items()}
+        states = {
+            number: member.best_state or _parameters(trainer, number) for number, member in scored.items()
+        }
         groups = make_groups({number: member.prepared for number, member in scored.items()})
         for group in groups:
             for number in group.numbers:

@@ -26,7 +26,7 @@ class _Allocations(TorchDispatchMode):
     """Counts the bytes of all tensors that are made while it is active."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -62,8 +62,9 @@ def peak_bytes(step: Callable[[], object], device: str) -> int:
         before = torch.cuda.memory_allocated(device)
         step()
         torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
-    with _Allocations() as allocations:
+        return int(torch.cuda.max_memory_allocated(device) - before)
+    allocations = _Allocations()
+    with allocations:
         step()
     return allocations.peak
 

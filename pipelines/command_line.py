@@ -31,7 +31,12 @@ _GROUPS = ("dataset", "backbone")
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig], Any]) -> None:
+def run_command(
+    config_name: str,
+    schema: type[Any],
+    task: Callable[[DictConfig], Any],
+    conclude: Callable[[], None] = lambda: None,
+) -> None:
     """Run a Hydra application as a command.
 
     Errors meant for people are printed as they are, with exit code 1; anything else is a bug of ours
@@ -41,6 +46,7 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
         config_name: of the primary configuration in losa.conf.
         schema: dataclass of the options, for suggestions.
         task: gets the composed configuration.
+        conclude: called once, after the last job, unless all failed.
     """
     if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
         print(help_text(config_name))
@@ -80,6 +86,8 @@ def run_command(config_name: str, schema: type[Any], task: Callable[[DictConfig]
     )
     try:
         application()
+        if len(failures) < jobs:
+            conclude()
     except (LosaError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"cache_format", "extract", "adapt", "pipelines", "conf"}
+PLUGIN = {"losa_fused/__init__.py", "losa_fused/py.typed"}
 
 TRY = """
 import losa.adapt, losa.extract, losa.cache_format, losa.pipelines, importlib.resources
@@ -24,10 +25,9 @@ COMMAND = """
 import sys
 from importlib.metadata import distributions
 (wheel,) = distributions(path=[sys.argv.pop(1)])
-entry = wheel.entry_points["losa-extract"].load()
+entry = wheel.entry_points[sys.argv.pop(1)].load()
 import losa.pipelines
 assert losa.pipelines.__file__.startswith(sys.path[0]), losa.pipelines.__file__
-sys.argv[0] = "losa-extract"
 entry()
 """
 
@@ -44,11 +44,18 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_wheel_holds_the_five_packages_and_nothing_else(distributions: Path) -> None:
+def contents(wheel: Path) -> list[str]:
+    return [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
+
+
+def test_the_wheel_holds_the_five_packages_and_the_plugin_and_nothing_else(distributions: Path) -> None:
     (wheel,) = distributions.glob("*.whl")
-    names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
-    assert {name.split("/")[1] for name in names} == FOLDERS
-    assert {name.split("/")[0] for name in names} == {"losa"}
+    names = contents(wheel)
+    assert {name.split("/")[0] for name in names} == {"losa", "hydra_plugins"}
+    assert {name.split("/")[1] for name in names if name.startswith("losa/")} == FOLDERS
+    assert {name for name in names if name.startswith("hydra_plugins/")} == {
+        f"hydra_plugins/{name}" for name in PLUGIN
+    }
     for folder in FOLDERS:
         assert f"losa/{folder}/py.typed" in names
     assert "losa/conf/dataset/vtab/dtd.yaml" in names
@@ -59,10 +66,27 @@ def test_the_sdist_holds_the_sources_and_the_tests(distributions: Path) -> None:
     (sdist,) = distributions.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    assert not any(name.startswith(".src") for name in names)
+    assert {name for name in names if name.startswith(".src")} == {
+        f".src/hydra_plugins/{name}" for name in PLUGIN
+    }
     assert {"cache_format/reader.py", "conf/adapt.yaml", "tests/test_packaging.py", "LICENSE"} <= names
     golden = {str(path.relative_to(ROOT)) for path in (ROOT / "tests/golden").rglob("*") if path.is_file()}
     assert {name for name in golden if "__pycache__" not in name} <= names
+
+
+def test_the_sdist_makes_the_same_wheel(distributions: Path, tmp_path: Path) -> None:
+    (wheel,), (sdist,) = distributions.glob("*.whl"), distributions.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (sources,) = tmp_path.iterdir()
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=sources,
+        check=True,
+        capture_output=True,
+    )
+    (again,) = tmp_path.glob("*.whl")
+    assert contents(again) == contents(wheel)
 
 
 @pytest.fixture
@@ -92,6 +116,19 @@ def test_the_wheel_runs_outside_the_checkout(unpacked: Path) -> None:
 
 def test_a_command_of_the_wheel_runs_outside_the_checkout(unpacked: Path) -> None:
     options = "plan=true dataset=digits backbone.name=test_vit backbone.pretrained=false cache=c"
-    planned = run_outside(unpacked, COMMAND, *options.split())
+    planned = run_outside(unpacked, COMMAND, "losa-extract", *options.split())
     assert planned.returncode == 0, planned.stderr
     assert "1,797 images to extract" in planned.stderr
+
+
+def test_the_wheel_brings_its_launcher(unpacked: Path) -> None:
+    program = COMMAND.replace(
+        "entry()",
+        "try:\n    entry()\n"
+        "finally:\n    print(sys.modules['hydra_plugins.losa_fused'].__file__)\n"
+        "    print(sys.modules['losa.pipelines.fused_launcher'].__file__)",
+    )
+    failed = run_outside(unpacked, program, "losa-adapt", "-m", "cache=nowhere", "rank=2,4")
+    assert "error: 2 of 2 jobs failed:" in failed.stderr
+    assert "nowhere is not a cache" in failed.stderr
+    assert all(line.startswith(str(unpacked)) for line in failed.stdout.splitlines()), failed.stdout

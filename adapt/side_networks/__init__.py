@@ -4,19 +4,34 @@ from collections.abc import Sequence
 
 from losa.adapt.architecture import Architecture, SideKind
 from losa.adapt.features import FeatureSpec
+from losa.adapt.side_networks.attentive import AttentiveProbe
 from losa.adapt.side_networks.base import SideNetwork
 from losa.adapt.side_networks.last import LAST
 from losa.adapt.side_networks.linear import LinearProbe
 from losa.adapt.side_networks.losa import LoSA
+from losa.adapt.side_networks.lst import LST
+from losa.adapt.side_networks.mlp import MLPProbe
 
-__all__ = ["LAST", "SIDE_NETWORKS", "LinearProbe", "LoSA", "SideNetwork", "make_side_network"]
+__all__ = [
+    "LAST",
+    "LST",
+    "SIDE_NETWORKS",
+    "AttentiveProbe",
+    "LinearProbe",
+    "LoSA",
+    "MLPProbe",
+    "SideNetwork",
+    "make_side_network",
+]
 
-SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {"losa": LoSA, "last": LAST, "linear": LinearProbe}
-
-
-def reads_last_site_only(side: SideKind) -> bool:
-    """Whether a kind needs no other site than the last one."""
-    return side == "linear"
+SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {
+    "losa": LoSA,
+    "last": LAST,
+    "lst": LST,
+    "linear": LinearProbe,
+    "mlp": MLPProbe,
+    "attentive": AttentiveProbe,
+}
 
 
 def make_side_network(

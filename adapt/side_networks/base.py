@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +12,6 @@ from losa.adapt.dropout import Dropout
 from losa.adapt.features import FeatureSpec
 from losa.adapt.head import Head
 from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamCourse
-
 
 Drop = Callable[[Tensor, str], Tensor]
 """Dropout of some values in a place that has a name."""
@@ -28,6 +28,11 @@ class SideNetwork(nn.Module, ABC):
     its layers see and what a layer does to the stream; it never meets the activations themselves.
     """
 
+    reads_last_site_only: ClassVar[bool] = False
+    """Whether it needs no other site than the last, whatever it is given."""
+    sees_updates: ClassVar[bool] = True
+    """Whether products see updates. If not, the LayerNorm of x is that of ``base_i``."""
+
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
     ) -> None:
@@ -43,31 +48,47 @@ class SideNetwork(nn.Module, ABC):
             LosaError: the architecture does not fit the features.
         """
         super().__init__()
-        if architecture.pool == "cls":
+        if architecture.relevant().get("pool") == "cls":
             features.refuse_cls_pool()
         self.architecture = architecture
         self.features = features
         self.num_classes = num_classes
         self.members = len(seeds)
-        self.head = Head(features, num_classes, seeds)
+        self.head = Head(features, num_classes, seeds, self.head_inputs())
 
     @abstractmethod
     def course(self) -> StreamCourse:
         """Which sites each layer sees."""
 
-    @abstractmethod
+    def head_inputs(self) -> int:
+        """How many numbers the head's linear layer takes."""
+        return self.features.width
+
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         """What a layer does; the stream has entered it.
 
         Args:
             stream: what it sees and adds to.
             layer: its number.
-            drop: dropout of a hidden ``(members, images, rank, ...)``, to be applied once in a place.
+            drop: dropout of something hidden, ``(members, images, ...)``; to be applied once in a place.
         """
+        raise NotImplementedError("a subclass with layers has steps, or another way to pool")
 
-    def pooled(self, stream: Stream) -> Float[Tensor, "members images width"]:
-        """What goes to the head after the last layer."""
+    def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
+        """Go through the layers, then pool the stream."""
+        for layer in range(len(self.course().layers)):
+            stream.enter(layer)
+            self.step(stream, layer, drop)
         return stream.pool(self.architecture.pool)
+
+    def scores(
+        self,
+        pooled: Float[Tensor, "members images width"],
+        drop: Drop,  # noqa: ARG002 -- for subclasses with a layer in between
+    ) -> Float[Tensor, "members images classes"]:
+        """From what was pooled to class scores."""
+        scores: Tensor = self.head(pooled)
+        return scores
 
     def forward(
         self, features: FrozenFeatures, dropout: Dropout | None = None
@@ -80,22 +101,16 @@ class SideNetwork(nn.Module, ABC):
         """
         stream = self.open_stream(features)
         drop = _keep if dropout is None else dropout
-        for layer in range(len(self.course().layers)):
-            stream.enter(layer)
-            self.step(stream, layer, drop)
-        scores: Tensor = self.head(self.pooled(stream))
-        return scores
+        return self.scores(self.pooled(stream, drop), drop)
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
         """The fast stream, or the plain one where the norm is not linear in x."""
-        kind = Materialised if self.architecture.norm == "layer" else Factored
-        return kind(
-            features,
-            features.renumbered(self.course(), self.features.sites),
-            members=self.members,
-            norm=self.architecture.norm,
-            tokens=self.features.tokens,
-        )
+        norm = self.architecture.norm
+        if norm == "layer" and not self.sees_updates:
+            norm = "frozen"
+        kind = Materialised if norm == "layer" else Factored
+        course = features.renumbered(self.course(), self.features.sites)
+        return kind(features, course, members=self.members, norm=norm, tokens=self.features.tokens)
 
     def keep(self, members: Sequence[int]) -> None:
         """Forget all members but some; parameters are new objects afterwards.

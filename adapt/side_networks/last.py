@@ -54,6 +54,7 @@ class LAST(SideNetwork):
         members, images, _, tokens = projected.shape
         # Members join images: torch's fused attention takes four axes.
         heads = projected.view(members * images, 3, self.architecture.heads, -1, tokens)
-        query, key, value = heads.mT.unbind(dim=1)
+        # Contiguous, or it falls back to forming all similarities.
+        query, key, value = (part.contiguous() for part in heads.mT.unbind(dim=1))
         attended: Tensor = functional.scaled_dot_product_attention(query, key, value)
         return attended.mT.reshape(members, images, -1, tokens)

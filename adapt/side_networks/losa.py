@@ -42,9 +42,10 @@ class LoSA(SideNetwork):
         self._mixers = mixers if architecture.order == "channel_token" else mixers[::-1]
 
     def course(self) -> StreamCourse:
-        """Layer i sees ``b_i + b_L``; the output starts from ``b_L``."""
+        """Layer i sees ``b_i + y_0``; the output starts from ``y_0``."""
         last = len(self.features.sites) - 1
-        return StreamCourse(layers=tuple((site, last) for site in range(last + 1)), output=last)
+        start = last if self.architecture.start == "last" else 0
+        return StreamCourse(layers=tuple((site, start) for site in range(last + 1)), output=start)
 
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         """``g_i``: both mixers in their order."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from losa.adapt.architecture import Norm
 from losa.adapt.streams.contract import NORM_EPS, StreamCourse
@@ -46,6 +47,11 @@ class FrozenFeatures:
         self.sites = None if sites is None else tuple(sites)
         self._bases: dict[tuple[StreamCourse, Norm], list[Base]] = {}
 
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return len(self.activations)
+
     def renumbered(self, course: StreamCourse, sites: Sequence[str]) -> StreamCourse:
         """A course whose numbers count the named sites, in numbers that count the sites here."""
         if self.sites is None:
@@ -83,3 +89,8 @@ class FrozenFeatures:
             return Base(base.to(self.dtype), None)
         normalised, _, scale = torch.native_layer_norm(base, base.shape[-1:], None, None, NORM_EPS)
         return Base(normalised.to(self.dtype), scale[..., 0].to(self.dtype))
+
+
+def layer_norm(x: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead width"]:
+    """Without weight and bias."""
+    return functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)

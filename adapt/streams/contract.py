@@ -71,9 +71,11 @@ class Stream(Protocol):
 def pooling_weights(kind: Pool, tokens: TokenLayout) -> Float[Tensor, "tokens"]:
     """What each token counts: the (first) cls token, averaged over frames, or the mean of all grid tokens.
 
+    In float64, so that casting rounds once.
+
     >>> pooling_weights("mean", TokenLayout(cls=1, registers=0, grid=(2, 2)))
-    tensor([0.0000, 0.2500, 0.2500, 0.2500, 0.2500])
+    tensor([0.0000, 0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64)
     """
-    weights = torch.zeros(tokens.frames, tokens.count // tokens.frames)
+    weights = torch.zeros(tokens.frames, tokens.count // tokens.frames, dtype=torch.float64)
     weights[:, slice(1) if kind == "cls" else slice(tokens.prefix, None)] = 1
     return weights.flatten() / weights.sum()

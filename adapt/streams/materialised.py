@@ -3,11 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from losa.adapt.architecture import Norm, Pool
-from losa.adapt.streams.bases import FrozenFeatures
+from losa.adapt.streams.bases import FrozenFeatures, layer_norm
 from losa.adapt.streams.contract import NORM_EPS, StreamCourse, pooling_weights
+from losa.adapt.streams.products import with_images
 from losa.cache_format.identity import TokenLayout
 
 
@@ -54,11 +54,11 @@ class Materialised:
         self, weight: Float[Tensor, "members ... tokens"]
     ) -> Float[Tensor, "members images rank width"]:
         """See `Stream`."""
-        return _with_images(weight).to(self._dtype) @ self._normalised()
+        return with_images(weight).to(self._dtype) @ self._normalised()
 
     def update(self, u: Float[Tensor, "members ... tokens"], v: Float[Tensor, "members ... width"]) -> None:
         """See `Stream`."""
-        update = _with_images(u).to(self._dtype).mT @ _with_images(v).to(self._dtype)
+        update = with_images(u).to(self._dtype).mT @ with_images(v).to(self._dtype)
         self._updates = self._updates + update
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
@@ -69,12 +69,8 @@ class Materialised:
     def _normalised(self) -> Float[Tensor, "members images tokens width"]:
         x = self._base + self._updates
         if self._norm == "layer":
-            x = functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
+            x = layer_norm(x)
         elif self._norm == "frozen":
             variance, mean = torch.var_mean(self._base, dim=-1, keepdim=True, correction=0)
             x = (x - mean) * torch.rsqrt(variance + NORM_EPS)
         return x.to(self._dtype)
-
-
-def _with_images(factor: Tensor) -> Tensor:
-    return factor[:, None] if factor.ndim == 3 else factor

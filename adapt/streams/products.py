@@ -4,6 +4,7 @@ Rows ``a``, ``f`` and coefficients ``s`` are ``(members, [images], rows, columns
 missing in any of them, and is missing in the result where both lack it.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,7 +31,7 @@ def combine(
 
 def sum_images(rows: Float[Tensor, "members images rows columns"]) -> Float[Tensor, "members rows columns"]:
     """Over the images, in float32 at least."""
-    return rows.sum(dim=1)
+    return rows.sum(dim=1, dtype=torch.promote_types(rows.dtype, torch.float32))
 
 
 def with_images(factor: Float[Tensor, "members ... rows columns"]) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,9 @@ from rich.console import Console
 
 from losa.pipelines.tool import make_tool, run_tool
 
-tool = make_tool("Measure on this machine: how fast caches are read, and what codecs cost and lose.")
+tool = make_tool(
+    "Measure: how fast caches are read and side networks trained, what codecs lose, what LoRA gains."
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 
@@ -70,6 +73,129 @@ def codecs(
     else:
         width = max(110, shutil.get_terminal_size().columns)  # the table is as wide as that
         Console(soft_wrap=True, width=width).print(codec_report(rows), highlight=False)
+
+
+@tool.command()
+def fused(
+    side: Annotated[str, typer.Option(help="losa or last")] = "losa",
+    rank: Annotated[int, typer.Option(help="of side networks and of LoRA")] = 8,
+    heads: Annotated[int, typer.Option(help="of LAST's attention")] = 4,
+    norm: Annotated[str, typer.Option(help="frozen, none or (not factored) layer")] = "frozen",
+    sites: Annotated[int, typer.Option(help="of the activations")] = 12,
+    tokens: Annotated[int, typer.Option(help="of the activations: cls and a square grid")] = 197,
+    width: Annotated[int, typer.Option(help="of the activations")] = 768,
+    depth: Annotated[int, typer.Option(help="blocks of the backbone that LoRA goes through")] = 12,
+    batch: Annotated[int, typer.Option(help="images in a step")] = 50,
+    members: Annotated[
+        list[int] | None, typer.Option(help="once for each number [default: 1, 4, 16, 64]")
+    ] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="once for each [default: float32, bfloat16]")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="once for each [default: factored, plain, vmap, lora]")
+    ] = None,
+    images_at_once: Annotated[
+        int | None, typer.Option(help="parts of the batch that factored takes [default: by members]")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="steps that are timed, after a first one")] = 3,
+    rounds: Annotated[int, typer.Option(help="times that everything is measured, in turn")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="of torch [default: its own choice]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time the training of side networks on noise in the shape of a ViT-B's activations.
+
+    factored trains all members at once; plain is one member in plain PyTorch; vmap stacks such members by
+    torch.func; lora trains through a live backbone and needs peft (pip install 'losa[bench]').
+    Everything runs in a process of its own. What does not fit into memory says so.
+    """
+    from losa.pipelines.bench.fused import FusedBenchmark, render_fused
+    from losa.pipelines.bench.machine import describe_machine
+
+    benchmark = FusedBenchmark(
+        methods=method or FusedBenchmark.methods,
+        dtypes=dtype or FusedBenchmark.dtypes,
+        members=members or FusedBenchmark.members,
+        side=side,
+        rank=rank,
+        heads=heads,
+        norm=norm,
+        sites=sites,
+        tokens=tokens,
+        width=width,
+        depth=depth,
+        batch=batch,
+        images_at_once=images_at_once,
+        steps=steps,
+        rounds=rounds,
+        device=device,
+        threads=threads,
+    )
+    rows, rates = benchmark.run()
+    if as_json:
+        machine = describe_machine() | {"matmul_flops_per_second": rates}
+        content = {"rows": rows, "settings": asdict(benchmark), "machine": machine}
+        print(json.dumps(content, indent=2))
+    else:
+        shown = Console(soft_wrap=True, width=max(110, shutil.get_terminal_size().columns))
+        shown.print(render_fused(rows, rates, benchmark), highlight=False)
+
+
+@tool.command()
+def lora(
+    root: Annotated[str, typer.Option(help="folder with lists of images, as dataset=lists reads it")],
+    backbone: Annotated[str, typer.Option(help="any timm vision transformer with a cls token")],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="its weights [default: those that timm downloads]")
+    ] = None,
+    pretrained: Annotated[bool, typer.Option(help="without: random weights, to try the command out")] = True,
+    train_split: Annotated[str, typer.Option(help="list to train on")] = "train800val200",
+    test_split: Annotated[str, typer.Option(help="list to score, once, in the end")] = "test",
+    rank: Annotated[int, typer.Option(help="of the updates")] = 8,
+    targets: Annotated[
+        list[str] | None, typer.Option(help="once for each linear layer that gets an update [default: qkv]")
+    ] = None,
+    lr: Annotated[float, typer.Option(help="of AdamW; warm-up over a tenth, then half a cosine")] = 3e-3,
+    epochs: Annotated[int, typer.Option(help="passes over the training images")] = 20,
+    batch: Annotated[int, typer.Option(help="images in a step")] = 50,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="once for each training: initialisation and order [default: 0]")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="bfloat16 (by autocast) or float32")] = "bfloat16",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train LoRA through the live backbone and score it: the accuracy that side networks are up against.
+
+    Preprocessing is that of losa-extract; optimiser, schedule, batches and head are those of losa-adapt.
+    Needs peft (pip install 'losa[bench]').
+    """
+    from losa.pipelines.bench.lora_accuracy import LoraAccuracy, render_accuracy
+    from losa.pipelines.bench.machine import describe_machine
+
+    settings = LoraAccuracy(
+        root=root,
+        backbone=backbone,
+        checkpoint=checkpoint,
+        pretrained=pretrained,
+        train_split=train_split,
+        test_split=test_split,
+        rank=rank,
+        targets=targets or LoraAccuracy.targets,
+        lr=lr,
+        epochs=epochs,
+        batch=batch,
+        seeds=seed or LoraAccuracy.seeds,
+        dtype=dtype,
+        device=device,
+    )
+    rows = settings.run()
+    if as_json:
+        content = {"rows": rows, "settings": asdict(settings), "machine": describe_machine()}
+        print(json.dumps(content, indent=2))
+    else:
+        Console(soft_wrap=True).print(render_accuracy(rows, settings), highlight=False)
 
 
 def _without_infinity(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from losa.cache_format.read_threads import default_threads
 
-PACKAGES = ("numpy", "crc32c", "torch", "zarr", "h5py", "tensorstore")
+PACKAGES = ("numpy", "crc32c", "torch", "timm", "peft", "zarr", "h5py", "tensorstore")
 
 
 def describe_machine() -> dict[str, Any]:

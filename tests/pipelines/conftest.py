@@ -2,15 +2,19 @@
 
 import contextlib
 import io
+import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from losa.adapt import AdaptConfig, Job
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,9 @@ def _at_the_prompt(folder: Path, arguments: list[str]) -> Iterator[tuple[io.Stri
     finally:
         sys.argv = argv
         os.chdir(before)
+        for handler in logging.getLogger().handlers:
+            if handler not in handlers:
+                handler.close()
         logging.getLogger().handlers[:] = handlers
 
 
@@ -71,3 +78,69 @@ def extracted(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pat
     finished = command(folder, "losa-extract", *options.split())
     assert finished.returncode == 0, finished.stderr
     return folder
+
+
+def by_rank(config: AdaptConfig) -> float:
+    """An accuracy that can be told beforehand."""
+    return (config.rank + config.seed) / 100
+
+
+@dataclass
+class Training:
+    """Stands in for losa.adapt: writes summaries without training anything."""
+
+    passes: list[list[Job]] = field(default_factory=list)
+    """What was to be trained together."""
+    trained: list[str] = field(default_factory=list)
+    """Names of the members that were not found again."""
+    errors: dict[str, Exception] = field(default_factory=dict)
+    """What goes wrong with a member, by the beginning of its name."""
+    score: Callable[[AdaptConfig], float] = by_rank
+
+    def adapt_all(self, jobs: Sequence[Job]) -> list[dict[str, Any] | Exception]:
+        self.passes.append(list(jobs))
+        return [self._outcome(job) for job in jobs]
+
+    def adapt(self, config: AdaptConfig, folder: Path) -> dict[str, Any]:
+        self.passes.append([Job(config, folder)])
+        outcome = self._outcome(Job(config, folder))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _outcome(self, job: Job) -> dict[str, Any] | Exception:
+        config = job.config
+        for beginning, error in self.errors.items():
+            if config.member_name.startswith(beginning):
+                return error
+        path = job.folder / "summary.json"
+        if path.exists():
+            return dict(json.loads(path.read_text()))
+        self.trained.append(config.member_name)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        summary = {
+            "member": config.member_id,
+            "side": config.side,
+            "rank": config.rank,
+            "lr": config.lr,
+            "seed": config.seed,
+            "parameters": 100 * config.rank,
+            "head_parameters": 10,
+            "train_loss": 0.5,
+            "seconds": 1.0,
+            "accuracy": dict.fromkeys(config.eval_splits, self.score(config)),
+            "options": asdict(config),
+            "folder": str(job.folder),
+        }
+        path.write_text(json.dumps(summary))
+        return summary
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> Training:
+    """Commands train nothing, and what they would have trained is recorded."""
+    stand_in = Training()
+    monkeypatch.setattr("losa.pipelines.fused_launcher.adapt_all", stand_in.adapt_all)
+    monkeypatch.setattr("losa.pipelines.selection.adapt_all", stand_in.adapt_all)
+    monkeypatch.setattr("losa.pipelines.outcomes.adapt", stand_in.adapt)
+    return stand_in

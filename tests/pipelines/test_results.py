@@ -7,7 +7,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from losa.pipelines.results import ResultsTable, results_table, sorted_by_accuracy, write_csv
+from losa.pipelines.results import (
+    ResultsTable,
+    Summary,
+    results_table,
+    shown,
+    sorted_by_accuracy,
+    varying_options,
+    write_csv,
+)
 
 
 def summary(member: str, side: str, rank: int | None, **accuracy: float) -> dict[str, Any]:
@@ -81,3 +89,59 @@ def test_the_file_has_every_number_in_full(tmp_path: Path) -> None:
         (row,) = csv.DictReader(file)
     assert float(row["accuracy.test"]) == 1 / 3
     assert row["folder"] == "runs/a"
+
+
+def test_options_that_vary_have_a_column(tmp_path: Path) -> None:
+    plain = summary("a", "losa", 4, test=0.5) | {
+        "options": {"rank": 4, "norm": "layer", "dropout": 0.0, "heads": 4, "eval_split": "test", "out": "a"}
+    }
+    other = summary("b", "losa", 8, test=0.5) | {
+        "options": {"rank": 8, "norm": "none", "dropout": 0.1, "heads": 4, "eval_split": "val", "out": "b"}
+    }
+    assert varying_options([plain["options"], other["options"]]) == ["norm", "dropout"]
+    table = results_table([plain, other])
+    assert [column.header for column in table.columns][3:7] == ["seed", "norm", "dropout", "parameters"]
+    write_csv(tmp_path / "results.csv", [plain, other])
+    with (tmp_path / "results.csv").open() as file:
+        assert [(row["norm"], row["dropout"]) for row in csv.DictReader(file)] == [
+            ("layer", "0"),
+            ("none", "0.1"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (True, "true"), (3e-3, "0.003"), (["embed", 2], "[embed,2]"), ("cls", "cls"), (8, "8")],
+)
+def test_options_are_shown_as_they_are_typed(value: Any, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_failed_jobs_stand_at_the_bottom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def job(rank: int, value: Any) -> tuple[DictConfig, JobReturn]:
+        done = JobReturn(status=JobStatus.COMPLETED)
+        done.return_value = value
+        options = {"side": "losa", "rank": rank, "lr": 0.003, "seed": 0}
+        return OmegaConf.create({**options, "hydra": {"runtime": {"output_dir": f"runs/{rank}"}}}), done
+
+    table = ResultsTable()
+    table.on_job_end(*job(0, None))
+    table.on_job_end(*job(0, None))
+    table.on_job_end(*job(4, Summary(summary("a", "losa", 4, test=0.5))))
+    table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    lines = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in line] for line in lines] == [
+        ["losa", "4", "0.003", "0", "1,234", "0.5000", "1.2", ""],
+        ["losa", "0", "0.003", "0", "", "", "", "failed"],
+    ]
+    with (tmp_path / "results.csv").open() as file:
+        assert [(row["rank"], row["status"]) for row in csv.DictReader(file)] == [
+            ("4", "finished"),
+            ("0", "failed"),
+        ]
+
+
+def test_a_summary_is_a_number_for_sweepers_that_optimise() -> None:
+    returned = Summary(summary("a", "losa", 4, val200=0.75, test=0.5))
+    assert float(returned) == 0.75
+    assert returned == summary("a", "losa", 4, val200=0.75, test=0.5)

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from losa.adapt.stream import NORM_EPS, Materialised, Stream, StreamCourse, pool_tokens
+from losa.adapt.streams import (
+    NORM_EPS,
+    Factored,
+    FrozenFeatures,
+    Materialised,
+    Stream,
+    StreamCourse,
+    pooling_weights,
+)
 from losa.cache_format.identity import TokenLayout
 
 MEMBERS, IMAGES, WIDTH, RANK, LAYERS = 3, 4, 10, 2, 3
@@ -17,19 +25,28 @@ LAYOUTS = {
     "two_cls": TokenLayout(cls=2, registers=0, grid=(1, 3)),
     "frames": TokenLayout(cls=1, registers=1, grid=(2, 1), frames=3),
 }
-NORMS = ("layer", "frozen", "none")
-
-
-def materialised(
-    bases: Sequence[torch.Tensor], output: torch.Tensor, *, members: int, norm: str, tokens: TokenLayout
-) -> Stream:
-    activations = torch.stack([*bases, output], dim=1)
-    course = StreamCourse(layers=tuple((layer,) for layer in range(len(bases))), output=len(bases))
-    return Materialised(activations, course, members=members, norm=norm, tokens=tokens)
-
-
-IMPLEMENTATIONS: dict[str, Callable[..., Stream]] = {"materialised": materialised}
+VARIANTS = [
+    *((Materialised, norm) for norm in ("layer", "frozen", "none")),
+    *((Factored, norm) for norm in ("frozen", "none")),
+]
 """A further implementation is one more line here."""
+variants = pytest.mark.parametrize(
+    ("kind", "norm"), VARIANTS, ids=[f"{kind.__name__}-{norm}" for kind, norm in VARIANTS]
+)
+
+
+def open_stream(
+    kind: type[Stream],
+    bases: Sequence[torch.Tensor],
+    output: torch.Tensor,
+    *,
+    members: int,
+    norm: str,
+    tokens: TokenLayout,
+) -> Stream:
+    features = FrozenFeatures(torch.stack([*bases, output], dim=1), torch.float64)
+    course = StreamCourse(layers=tuple((layer,) for layer in range(len(bases))), output=len(bases))
+    return kind(features, course, members=members, norm=norm, tokens=tokens)
 
 
 class Reference:
@@ -54,17 +71,21 @@ class Reference:
         return (x - mean[:, None]) / np.sqrt(variance + NORM_EPS)[:, None]
 
     def project(self, weight: np.ndarray) -> np.ndarray:
-        return self.each(lambda member, image: self.normalised(member, image) @ weight[member])
+        return self.each(lambda member, image: weight[member] @ self.normalised(member, image).T)
 
     def project_tokens(self, weight: np.ndarray) -> np.ndarray:
-        return self.each(lambda member, image: weight[member].T @ self.normalised(member, image))
+        def mixed(member: int, image: int) -> np.ndarray:
+            rows = weight[member, image] if weight.ndim == 4 else weight[member]
+            return rows @ self.normalised(member, image)
+
+        return self.each(mixed)
 
     def update(self, u: np.ndarray, v: np.ndarray) -> None:
         for member, sums in enumerate(self.sums):
             for image in range(len(sums)):
                 left = u[member, image] if u.ndim == 4 else u[member]
                 right = v[member, image] if v.ndim == 4 else v[member]
-                sums[image] = sums[image] + left @ right
+                sums[image] = sums[image] + left.T @ right
 
     def pool(self, kind: str) -> np.ndarray:
         def pooled(member: int, image: int) -> np.ndarray:
@@ -108,13 +129,14 @@ class Pair(NamedTuple):
         np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-10)
 
     def assert_all_equal(self) -> None:
-        self.assert_equal("project", normal(11, MEMBERS, WIDTH, RANK))
-        self.assert_equal("project_tokens", normal(12, MEMBERS, self.tokens.count, RANK))
+        self.assert_equal("project", normal(11, MEMBERS, RANK, WIDTH))
+        self.assert_equal("project_tokens", normal(12, MEMBERS, RANK, self.tokens.count))
+        self.assert_equal("project_tokens", normal(13, MEMBERS, IMAGES, RANK, self.tokens.count))
         self.assert_equal("pool", "cls")
         self.assert_equal("pool", "mean")
 
     def factors(self, seed: int, u_images: bool, v_images: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        u = normal(seed, MEMBERS, *[IMAGES] * u_images, self.tokens.count, RANK)
+        u = normal(seed, MEMBERS, *[IMAGES] * u_images, RANK, self.tokens.count)
         return u, normal(seed + 1, MEMBERS, *[IMAGES] * v_images, RANK, WIDTH)
 
 
@@ -122,32 +144,23 @@ def normal(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-def make_stream(request: pytest.FixtureRequest) -> Callable[..., Stream]:
-    return IMPLEMENTATIONS[request.param]
-
-
-@pytest.fixture
-def make_pair(make_stream: Callable[..., Stream]) -> Callable[..., Pair]:
-    def make(norm: str, layout: str = "plain") -> Pair:
-        tokens = LAYOUTS[layout]
-        # Means and spreads differ from token to token, so that a wrong statistic shows.
-        bases = [
-            normal(layer, IMAGES, tokens.count, WIDTH) * (1 + layer) + normal(50 + layer, tokens.count, 1)
-            for layer in range(LAYERS)
-        ]
-        output = normal(99, IMAGES, tokens.count, WIDTH)
-        stream = make_stream(bases, output, members=MEMBERS, norm=norm, tokens=tokens)
-        numbers = [base.numpy() for base in bases]
-        return Pair(stream, Reference(numbers, output.numpy(), MEMBERS, norm, tokens), tokens)
-
-    return make
+def make_pair(kind: type[Stream], norm: str, layout: str = "plain") -> Pair:
+    tokens = LAYOUTS[layout]
+    # Means and spreads differ from token to token, so that a wrong statistic shows.
+    bases = [
+        normal(layer, IMAGES, tokens.count, WIDTH) * (1 + layer) + normal(50 + layer, tokens.count, 1)
+        for layer in range(LAYERS)
+    ]
+    output = normal(99, IMAGES, tokens.count, WIDTH)
+    stream = open_stream(kind, bases, output, members=MEMBERS, norm=norm, tokens=tokens)
+    numbers = [base.numpy() for base in bases]
+    return Pair(stream, Reference(numbers, output.numpy(), MEMBERS, norm, tokens), tokens)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("norm", NORMS)
-def test_layers_and_updates(norm: str, layout: str, make_pair: Callable[..., Pair]) -> None:
-    pair = make_pair(norm, layout)
+@variants
+def test_layers_and_updates(kind: type[Stream], norm: str, layout: str) -> None:
+    pair = make_pair(kind, norm, layout)
     for layer in range(LAYERS):
         pair.enter(layer)
         pair.assert_all_equal()
@@ -156,13 +169,13 @@ def test_layers_and_updates(norm: str, layout: str, make_pair: Callable[..., Pai
             pair.assert_all_equal()
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@variants
 @pytest.mark.parametrize("u_images", [True, False])
 @pytest.mark.parametrize("v_images", [True, False])
 def test_either_factor_may_lack_the_images_axis(
-    norm: str, u_images: bool, v_images: bool, make_pair: Callable[..., Pair]
+    kind: type[Stream], norm: str, u_images: bool, v_images: bool
 ) -> None:
-    pair = make_pair(norm)
+    pair = make_pair(kind, norm)
     pair.enter(0)
     pair.update(*pair.factors(30, u_images, v_images))
     pair.assert_all_equal()
@@ -171,21 +184,21 @@ def test_either_factor_may_lack_the_images_axis(
     pair.assert_all_equal()
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_ranks_of_updates_and_projections_may_differ(norm: str, make_pair: Callable[..., Pair]) -> None:
-    pair = make_pair(norm)
+@variants
+def test_ranks_of_updates_and_projections_may_differ(kind: type[Stream], norm: str) -> None:
+    pair = make_pair(kind, norm)
     pair.enter(0)
     for rank in (1, 5, 2):
         pair.update(
-            normal(1, MEMBERS, IMAGES, pair.tokens.count, rank), normal(2, MEMBERS, IMAGES, rank, WIDTH)
+            normal(1, MEMBERS, IMAGES, rank, pair.tokens.count), normal(2, MEMBERS, IMAGES, rank, WIDTH)
         )
-        pair.assert_equal("project", normal(3, MEMBERS, WIDTH, rank + 1))
-        pair.assert_equal("project_tokens", normal(4, MEMBERS, pair.tokens.count, rank + 2))
+        pair.assert_equal("project", normal(3, MEMBERS, rank + 1, WIDTH))
+        pair.assert_equal("project_tokens", normal(4, MEMBERS, rank + 2, pair.tokens.count))
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_layers_may_be_entered_without_a_projection(norm: str, make_pair: Callable[..., Pair]) -> None:
-    pair = make_pair(norm)
+@variants
+def test_layers_may_be_entered_without_a_projection(kind: type[Stream], norm: str) -> None:
+    pair = make_pair(kind, norm)
     pair.enter(0)
     pair.update(*pair.factors(5, True, True))
     pair.enter(1)
@@ -193,15 +206,24 @@ def test_layers_may_be_entered_without_a_projection(norm: str, make_pair: Callab
     pair.assert_all_equal()
 
 
-@pytest.mark.parametrize("kind", ["cls", "mean"])
-def test_without_updates_the_output_is_pooled(kind: str, make_pair: Callable[..., Pair]) -> None:
-    pair = make_pair("layer")
-    pair.assert_equal("pool", kind)
+@variants
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_without_updates_the_output_is_pooled(kind: type[Stream], norm: str, pool: str) -> None:
+    make_pair(kind, norm).assert_equal("pool", pool)
 
 
-def test_frozen_is_layer_before_the_first_update(make_pair: Callable[..., Pair]) -> None:
-    weight = normal(1, MEMBERS, WIDTH, RANK)
-    layer, frozen = (make_pair(norm) for norm in ("layer", "frozen"))
+@variants
+def test_nothing_differs_from_image_to_image_but_the_features(kind: type[Stream], norm: str) -> None:
+    pair = make_pair(kind, norm)
+    pair.enter(0)
+    pair.update(*pair.factors(6, False, False))
+    pair.assert_all_equal()
+
+
+@pytest.mark.parametrize("frozen_kind", [Materialised, Factored])
+def test_frozen_is_layer_before_the_first_update(frozen_kind: type[Stream]) -> None:
+    weight = normal(1, MEMBERS, RANK, WIDTH)
+    layer, frozen = make_pair(Materialised, "layer"), make_pair(frozen_kind, "frozen")
     for number in range(LAYERS):
         layer.enter(number)
         frozen.enter(number)
@@ -213,11 +235,12 @@ def test_frozen_is_layer_before_the_first_update(make_pair: Callable[..., Pair])
     assert not torch.allclose(layer.stream.project(weight), frozen.stream.project(weight))
 
 
-def test_frozen_is_linear_in_the_updates(make_pair: Callable[..., Pair]) -> None:
-    weight = normal(1, MEMBERS, WIDTH, RANK)
+@pytest.mark.parametrize("kind", [Materialised, Factored])
+def test_frozen_is_linear_in_the_updates(kind: type[Stream]) -> None:
+    weight = normal(1, MEMBERS, RANK, WIDTH)
     found = []
     for factor in (0, 1, 2):
-        pair = make_pair("frozen")
+        pair = make_pair(kind, "frozen")
         pair.enter(1)
         u, v = pair.factors(2, True, True)
         pair.update(u * factor, v)
@@ -225,14 +248,15 @@ def test_frozen_is_linear_in_the_updates(make_pair: Callable[..., Pair]) -> None
     torch.testing.assert_close(found[2] - found[1], found[1] - found[0], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_gradients(norm: str, make_stream: Callable[..., Stream]) -> None:
+@pytest.mark.parametrize("norm", ["layer", "frozen", "none"])
+def test_gradients_of_the_plain_stream(norm: str) -> None:
+    """By finite differences; those of the fast stream are compared with these."""
     tokens = TokenLayout(cls=1, registers=0, grid=(1, 2))
     bases = [normal(layer, 2, tokens.count, 4) for layer in range(2)]
 
     def run(*factors: torch.Tensor) -> torch.Tensor:
         W, T, U, V = factors
-        stream = make_stream(bases, bases[-1], members=2, norm=norm, tokens=tokens)
+        stream = open_stream(Materialised, bases, bases[-1], members=2, norm=norm, tokens=tokens)
         stream.enter(0)
         stream.update(stream.project(W), V)
         stream.update(U, stream.project_tokens(T))
@@ -240,44 +264,28 @@ def test_gradients(norm: str, make_stream: Callable[..., Stream]) -> None:
         stream.update(stream.project(W).tanh(), V)
         return stream.pool("mean") + stream.pool("cls")
 
-    shapes = [(2, 4, 1), (2, tokens.count, 1), (2, tokens.count, 1), (2, 1, 4)]
+    shapes = [(2, 1, 4), (2, 1, tokens.count), (2, 1, tokens.count), (2, 1, 4)]
     arguments = [normal(10 + i, *shape).requires_grad_() for i, shape in enumerate(shapes)]
     assert torch.autograd.gradcheck(run, arguments)
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_members_do_not_mix(norm: str, make_stream: Callable[..., Stream]) -> None:
+@variants
+def test_members_do_not_mix(kind: type[Stream], norm: str) -> None:
     tokens = LAYOUTS["plain"]
     base = normal(0, IMAGES, tokens.count, WIDTH)
-    stream = make_stream([base], base, members=MEMBERS, norm=norm, tokens=tokens)
-    u, v = normal(1, MEMBERS, tokens.count, RANK), normal(2, MEMBERS, RANK, WIDTH)
+    stream = open_stream(kind, [base], base, members=MEMBERS, norm=norm, tokens=tokens)
+    u, v = normal(1, MEMBERS, RANK, tokens.count), normal(2, MEMBERS, RANK, WIDTH)
     u[1] = float("nan")
     stream.enter(0)
     stream.update(u, v)
-    weight = normal(3, MEMBERS, WIDTH, RANK)
+    weight = normal(3, MEMBERS, RANK, WIDTH)
     for found in (stream.project(weight), stream.project_tokens(u), stream.pool("cls")):
         assert found[[0, 2]].isfinite().all()
         assert found[1].isnan().all()
 
 
 def test_tokens_are_pooled_over_frames() -> None:
-    tokens = LAYOUTS["frames"]
-    x = torch.arange(float(tokens.count))[:, None].expand(5, tokens.count, 2)
     # Frames begin at 0, 4 and 8; the grid of each takes its last two tokens.
-    assert pool_tokens(x, "cls", tokens).tolist() == [[4.0, 4.0]] * 5
-    assert pool_tokens(x, "mean", tokens).tolist() == [[6.5, 6.5]] * 5
-
-
-@pytest.mark.parametrize(
-    "layers", [((0, 3), (1, 3), (3, 3)), ((0,), (0, 1), (0, 1, 2, 3)), ((2,), (0, 2), (1,))], ids=str
-)
-def test_a_base_is_the_sum_of_its_sites(layers: tuple[tuple[int, ...], ...]) -> None:
-    """LoSA counts the last site twice in its last layer; LAST's bases grow."""
-    activations = torch.randn(2, 4, 3, WIDTH, generator=torch.Generator().manual_seed(0)).double()
-    tokens = TokenLayout(cls=1, registers=0, grid=(1, 2))
-    course = StreamCourse(layers=layers, output=3)
-    stream = Materialised(activations, course, members=1, norm="none", tokens=tokens)
-    for layer, sites in enumerate(layers):
-        stream.enter(layer)
-        expected = sum(activations[:, site] for site in sites)
-        torch.testing.assert_close(stream.project(torch.eye(WIDTH).double()[None])[0], expected)
+    cls, mean = (pooling_weights(kind, LAYOUTS["frames"]) for kind in ("cls", "mean"))
+    torch.testing.assert_close(cls, torch.tensor([1.0, 0, 0, 0] * 3).double() / 3)
+    torch.testing.assert_close(mean, torch.tensor([0.0, 0, 1, 1] * 3).double() / 6)

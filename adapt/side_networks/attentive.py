@@ -1,0 +1,59 @@
+"""The attentive probe, after efficient probing (arXiv 2506.10178).
+
+    a_h = softmax over tokens of q_h . x_t / sqrt(width)        pooled_h = block h of sum_t a_ht x_t
+
+As published: ``heads`` learned queries of the full width, which meet the features without projections to
+queries and keys; each pools a block of width/heads channels of its own, and the blocks side by side are what
+is classified; the scale; queries that start normal with standard deviation 0.02, so that all tokens count
+about the same. Ours: the published probe projects the values (width x width), here the features themselves
+are pooled, so that beside the head only the queries are trained; the norm of the features; all tokens of the
+last site are attended to; the backbone's final norm before the head.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from losa.adapt.architecture import Architecture
+from losa.adapt.features import FeatureSpec
+from losa.adapt.parameters import member_normal
+from losa.adapt.side_networks.base import Drop, SideNetwork
+from losa.adapt.streams import Stream, StreamCourse
+from losa.cache_format.errors import LosaError
+
+QUERY_STD = 0.02
+
+
+class AttentiveProbe(SideNetwork):
+    """Learned queries over the tokens of the last site: ``heads * width`` parameters."""
+
+    reads_last_site_only: ClassVar[bool] = True
+    sees_updates: ClassVar[bool] = False
+
+    def __init__(
+        self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+    ) -> None:
+        super().__init__(architecture, features, num_classes, seeds)
+        heads, width = architecture.heads, features.width
+        if width % heads:
+            raise LosaError(f"heads={heads}: side=attentive needs a divisor of the features' width, {width}")
+        self.query = member_normal(seeds, "query", (heads, width), QUERY_STD)
+
+    def course(self) -> StreamCourse:
+        """One layer, which sees the last site."""
+        last = len(self.features.sites) - 1
+        return StreamCourse(layers=((last,),), output=last)
+
+    def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
+        """Every head's block of channels, from the tokens that the head attends to."""
+        stream.enter(0)
+        heads, width = self.query.shape[1:]
+        # In float32 at least: softmax of rounded logits would lose more than the product did.
+        logits = stream.project(self.query * width**-0.5).to(self.query.dtype)
+        pooled = stream.project_tokens(drop(logits.softmax(dim=-1), "attention"))
+        blocks = pooled.unflatten(-1, (heads, width // heads))
+        own = torch.diagonal(blocks, dim1=2, dim2=3).mT
+        return own.flatten(2).to(self.query.dtype)

@@ -1,0 +1,113 @@
+"""LST, Ladder Side-Tuning (arXiv 2206.06522).
+
+    h_0 = D_0 z_0        h_i = block_i(g_i D_i z_i + (1 - g_i) h_{i-1})        g_i = sigmoid(a_i / T)
+
+z_i are the cached activations of the sites, D_i projections down to ``rank`` dimensions, and block_i the
+transformer blocks of a small network beside the backbone.
+
+As published (paper and its authors' code): the ladder, a gate for each rung with T = 0.1 and a_i = 0 at the
+start, projections without biases, a norm after the last block, a projection up to the backbone's width. There
+the blocks copy those of the backbone (T5, a language model) in the smaller width, start from its pruned
+weights, and what goes up replaces the backbone's output. Ours: pre-norm blocks as in a vision transformer
+(multi-head attention and an MLP of four times the rank, GELU, LayerNorms with weight and bias, no other
+biases), started at random; what goes up is added to the last site and its projection starts at zero, so that
+the network starts as the backbone; the norm of the features before D_i.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from losa.adapt.architecture import Architecture
+from losa.adapt.features import FeatureSpec
+from losa.adapt.parameters import member_constant, member_normal
+from losa.adapt.side_networks.base import Drop, SideNetwork
+from losa.adapt.streams import Stream, StreamCourse
+from losa.adapt.streams.bases import layer_norm
+from losa.adapt.streams.products import inner
+from losa.cache_format.errors import LosaError
+
+TEMPERATURE = 0.1
+"""Of the gates."""
+EXPANSION = 4
+"""Hidden units of a block's MLP, in ranks."""
+
+Hidden = Float[Tensor, "members images tokens rank"]
+
+
+class LST(SideNetwork):
+    """A ladder of one projection for every site, and a block for every site but the first.
+
+    ``(sites + 1) * width * rank + (sites - 1) * (12 * rank^2 + 4 * rank + 1) + 2 * rank`` parameters.
+    """
+
+    sees_updates: ClassVar[bool] = False
+
+    def __init__(
+        self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+    ) -> None:
+        super().__init__(architecture, features, num_classes, seeds)
+        sites, rank, width = len(features.sites), architecture.rank, features.width
+        if rank % architecture.heads:
+            raise LosaError(f"rank={rank}: side=lst needs a multiple of heads={architecture.heads}")
+        blocks, units, std = sites - 1, EXPANSION * rank, rank**-0.5
+        self.down = member_normal(seeds, "down", (sites, rank, width), width**-0.5)
+        self.gate = member_constant(seeds, (blocks,), 0.0)
+        self.attention_norm_weight = member_constant(seeds, (blocks, rank), 1.0)
+        self.attention_norm_bias = member_constant(seeds, (blocks, rank), 0.0)
+        self.query_key_value = member_normal(seeds, "query_key_value", (blocks, 3 * rank, rank), std)
+        self.attention_out = member_normal(seeds, "attention_out", (blocks, rank, rank), std)
+        self.mlp_norm_weight = member_constant(seeds, (blocks, rank), 1.0)
+        self.mlp_norm_bias = member_constant(seeds, (blocks, rank), 0.0)
+        self.mlp_in = member_normal(seeds, "mlp_in", (blocks, units, rank), std)
+        self.mlp_out = member_normal(seeds, "mlp_out", (blocks, rank, units), units**-0.5)
+        self.last_norm_weight = member_constant(seeds, (rank,), 1.0)
+        self.last_norm_bias = member_constant(seeds, (rank,), 0.0)
+        self.up = member_constant(seeds, (rank, width), 0.0)
+
+    def course(self) -> StreamCourse:
+        """Layer i sees ``z_i`` alone; the output starts from the last site."""
+        sites = len(self.features.sites)
+        return StreamCourse(layers=tuple((site,) for site in range(sites)), output=sites - 1)
+
+    def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
+        """Climb the ladder, project up, add."""
+        hidden = self._projected(stream, 0)
+        gates = torch.sigmoid(self.gate / TEMPERATURE)
+        for block, gate in enumerate(gates.unbind(dim=1)):
+            gate = gate[:, None, None, None]
+            hidden = gate * self._projected(stream, block + 1) + (1 - gate) * hidden
+            hidden = hidden + self._attend(hidden, block, drop)
+            hidden = hidden + self._mix(hidden, block, drop)
+        stream.update(_normalise(hidden, self.last_norm_weight, self.last_norm_bias).mT, self.up)
+        return stream.pool(self.architecture.pool)
+
+    def _projected(self, stream: Stream, site: int) -> Hidden:
+        stream.enter(site)
+        return stream.project(self.down[:, site]).mT.to(self.down.dtype)
+
+    def _attend(self, hidden: Hidden, block: int, drop: Drop) -> Hidden:
+        members, images, tokens, _ = hidden.shape
+        hidden = _normalise(hidden, self.attention_norm_weight[:, block], self.attention_norm_bias[:, block])
+        projected = inner(hidden, self.query_key_value[:, block])
+        # Members join images: torch's fused attention takes four axes.
+        heads = projected.view(members * images, tokens, 3, self.architecture.heads, -1)
+        query, key, value = heads.transpose(1, 3).unbind(dim=2)
+        attended: Tensor = functional.scaled_dot_product_attention(query, key, value)
+        together = attended.transpose(1, 2).reshape(members, images, tokens, -1)
+        return inner(drop(together, f"attention.{block}"), self.attention_out[:, block])
+
+    def _mix(self, hidden: Hidden, block: int, drop: Drop) -> Hidden:
+        hidden = _normalise(hidden, self.mlp_norm_weight[:, block], self.mlp_norm_bias[:, block])
+        units = functional.gelu(inner(hidden, self.mlp_in[:, block]))
+        return inner(drop(units, f"mlp.{block}"), self.mlp_out[:, block])
+
+
+def _normalise(
+    hidden: Hidden, weight: Float[Tensor, "members rank"], bias: Float[Tensor, "members rank"]
+) -> Hidden:
+    return layer_norm(hidden) * weight[:, None, None] + bias[:, None, None]

@@ -1,0 +1,41 @@
+"""The MLP probe: the linear probe with one hidden layer.
+
+Not from one paper: the usual next step after a linear probe. Ours are the GELU, the size of the hidden layer
+(``rank``, so that ranks are swept as those of the other kinds) and the initialisation: normal with standard
+deviation 1/sqrt(width), biases zero.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from losa.adapt.architecture import Architecture
+from losa.adapt.features import FeatureSpec
+from losa.adapt.parameters import member_constant, member_normal
+from losa.adapt.side_networks.base import Drop
+from losa.adapt.side_networks.linear import LinearProbe
+
+
+class MLPProbe(LinearProbe):
+    """Last site, pooled, final norm, hidden layer, head: ``(width + 1) * rank`` parameters and the head's."""
+
+    def __init__(
+        self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
+    ) -> None:
+        super().__init__(architecture, features, num_classes, seeds)
+        rank, width = architecture.rank, features.width
+        self.hidden_weight = member_normal(seeds, "hidden_weight", (rank, width), width**-0.5)
+        self.hidden_bias = member_constant(seeds, (rank,), 0.0)
+
+    def head_inputs(self) -> int:
+        """The hidden units."""
+        return self.architecture.rank
+
+    def scores(
+        self, pooled: Float[Tensor, "members images width"], drop: Drop
+    ) -> Float[Tensor, "members images classes"]:
+        """Final norm, hidden layer, linear layer."""
+        hidden = self.head.normalise(pooled) @ self.hidden_weight.mT + self.hidden_bias[:, None]
+        return self.head.classify(drop(functional.gelu(hidden), "hidden"))

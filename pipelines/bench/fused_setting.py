@@ -1,0 +1,104 @@
+"""One thing that `losa-bench fused` measures, and how many bytes it is going to need."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from losa.adapt.architecture import Norm
+from losa.cache_format.identity import TokenLayout
+
+Method = Literal["factored", "plain", "vmap", "lora"]
+Dtype = Literal["float32", "bfloat16"]
+Side = Literal["losa", "last"]
+
+NUM_CLASSES = 10
+PATCH = 16
+"""Pixels along an edge of what becomes a token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A method with all that determines its computation. The defaults are a ViT-B/16's shape."""
+
+    method: Method
+    dtype: Dtype
+    members: int
+    side: Side = "losa"
+    rank: int = 8
+    heads: int = 4
+    norm: Norm = "frozen"
+    sites: int = 12
+    tokens: int = 197
+    width: int = 768
+    depth: int = 12
+    """Blocks of the backbone that LoRA is trained through."""
+    batch: int = 50
+    images_at_once: int | None = None
+    """See `images_at_once`; None for that."""
+    steps: int = 3
+    device: str = "cpu"
+    threads: int | None = None
+    """Of torch; None for its own choice."""
+
+    @property
+    def grid(self) -> int:
+        """Tokens along an edge of the image."""
+        return math.isqrt(self.tokens - 1)
+
+    @property
+    def layout(self) -> TokenLayout:
+        """The cls token, then a square."""
+        return TokenLayout(cls=1, registers=0, grid=(self.grid, self.grid))
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number of ``dtype``."""
+        return 4 if self.dtype == "float32" else 2
+
+    @property
+    def part(self) -> int:
+        """Images of the batch that the factored network takes at once."""
+        if self.images_at_once is not None:
+            return min(self.images_at_once, self.batch)
+        # A GPU has no cache that parts could fit into, and wants large products.
+        return self.batch if self.device.startswith("cuda") else images_at_once(self.members, self.batch)
+
+
+def images_at_once(members: int, batch: int) -> int:
+    """Images of a batch that all members take at once; gradients of the parts are added up.
+
+    What members keep of a part should stay in the processor's cache: on two cores of a server, 160 images
+    times members were the fastest, but never fewer than 5 images. Parts are of about the same size.
+
+    >>> [images_at_once(members, 50) for members in (1, 4, 16, 64)]
+    [50, 25, 10, 5]
+    """
+    most = min(batch, max(5, 160 // members))
+    return -(-batch // -(-batch // most))
+
+
+def needed_bytes(setting: Setting) -> int:
+    """About what a step allocates beside its batch: parameters with gradients and AdamW's two moments, what
+    is kept for the backward pass, and a few temporaries.
+
+    A guess before the measurement, so that a machine is not brought to its knees: within a
+    factor of two of what was measured on small batches of a ViT-B's shape.
+    """
+    one = setting.tokens * setting.width
+    if setting.method == "lora":
+        # Weights, frozen; then for each block what its layers keep, about 16 times a token's width.
+        weights = setting.depth * 12 * setting.width**2 * 4
+        return weights + setting.batch * setting.depth * 16 * one * setting.itemsize
+    thin = setting.rank * (setting.tokens + setting.width)
+    mixes = 2 if setting.side == "losa" else 1
+    trained = setting.sites * (2 * thin if mixes == 2 else 4 * setting.rank * setting.width)
+    states = setting.members * trained * 4 * 4
+    if setting.method == "factored":
+        bases = setting.part * setting.sites * one * (4 + setting.itemsize)
+        kept = setting.members * setting.part * setting.sites * thin * 8 * setting.itemsize
+        if setting.side == "last":  # three of (tokens x tokens) for each head, in float32
+            kept += setting.members * setting.part * setting.sites * setting.heads * setting.tokens**2 * 12
+        return states + bases + kept
+    x = setting.batch * one * setting.itemsize
+    kept = (3 * mixes * setting.sites + 6) * x * setting.members
+    return states + kept + 3 * setting.batch * one * 4

@@ -1,0 +1,110 @@
+"""One measurement in a process of its own, so that its peak of memory is its own.
+
+``python -m losa.pipelines.bench.fused_worker '<setting as JSON>'`` prints a line of JSON: `Measured`, or what
+went wrong. With ``{"matmul": dtype, ...}`` it measures what the machine can do.
+"""
+
+import contextlib
+import gc
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from losa.cache_format import LosaError
+from losa.pipelines.bench.fused_flops import matmul_rate, synchronise
+from losa.pipelines.bench.fused_methods import METHODS, make_batch
+from losa.pipelines.bench.fused_setting import Setting
+from losa.pipelines.bench.lora import peft_is_installed
+
+FAILED_ALLOCATIONS = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+def measure(setting: Setting) -> dict[str, Any]:
+    """``seconds`` of each step after a first one, and ``peak_bytes``.
+
+    The peak counts all that was allocated after the batch stood: parameters, the optimiser's state, and what
+    the steps needed. It is None where the system does not tell.
+    """
+    if setting.method == "lora":
+        peft_is_installed()  # imports it: its modules are no part of a step's memory
+    inputs, labels = make_batch(setting)
+    _warm_up(setting)
+    gc.collect()
+    before = _start_of_peak(setting.device)
+    step = METHODS[setting.method](setting, inputs, labels)
+    step()
+    seconds = []
+    for _ in range(setting.steps):
+        synchronise(setting.device)
+        start = time.perf_counter()
+        step()
+        synchronise(setting.device)
+        seconds.append(time.perf_counter() - start)
+    after = _peak(setting.device)
+    return {
+        "seconds": seconds,
+        "peak_bytes": None if before is None or after is None else after - before,
+    }
+
+
+def _warm_up(setting: Setting) -> None:
+    """Threads and libraries of products take memory once."""
+    a = torch.ones(64, 64, device=setting.device, dtype=getattr(torch, setting.dtype), requires_grad=True)
+    (a @ a).sum().backward()
+
+
+def _start_of_peak(device: str) -> int | None:
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return _status("VmRSS")
+
+
+def _peak(device: str) -> int | None:
+    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else _status("VmHWM")
+
+
+def _status(field: str) -> int | None:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.removesuffix("kB")) * 1024
+    return None
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    threads = request.get("threads")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        if "matmul" in request:
+            return {"rate": matmul_rate(request["matmul"], request["device"])}
+        return measure(Setting(**request))
+    except (MemoryError, torch.OutOfMemoryError):
+        return {"fits": False}
+    except LosaError as error:
+        return {"error": str(error)}
+    except RuntimeError as error:
+        if any(text in str(error) for text in FAILED_ALLOCATIONS):
+            return {"fits": False}
+        raise
+
+
+def main() -> None:
+    """Entry point."""
+    with contextlib.suppress(OSError):
+        # If memory runs out after all, this process is to be killed, and none of its neighbours.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    print(json.dumps(_answer(json.loads(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""How accurate LoRA through the live backbone is, trained as `losa-adapt` trains side networks."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from rich.console import Group
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW
+
+from losa.adapt.order import ordered_batches, shuffled_batches
+from losa.adapt.schedule import warmup_cosine
+from losa.cache_format import LosaError
+from losa.cache_format.device import resolve_device
+from losa.cache_format.progress import progress_bar
+from losa.cache_format.units import readable
+from losa.extract import BackboneConfig, DatasetConfig, ImageSource, load_backbone, open_source
+from losa.extract.backbone import autocast
+from losa.extract.preprocessing import Transform, make_transform
+from losa.pipelines.bench.lora import TARGETS, add_lora
+from losa.pipelines.bench.machine import available_memory
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraAccuracy:
+    """What is trained, on what, and how. The defaults are those of `losa-adapt` where both have an option."""
+
+    root: str
+    backbone: str
+    checkpoint: str | None = None
+    pretrained: bool = True
+    train_split: str = "train800val200"
+    test_split: str = "test"
+    rank: int = 8
+    targets: Sequence[str] = TARGETS
+    lr: float = 3e-3
+    weight_decay: float = 1e-4
+    warmup: float = 0.1
+    epochs: int = 20
+    batch: int = 50
+    seeds: Sequence[int] = (0,)
+    """Each both initialises a member and orders its images."""
+    dtype: str = "bfloat16"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for option, number in (
+            ("--rank", self.rank),
+            ("--lr", self.lr),
+            ("--epochs", self.epochs),
+            ("--batch", self.batch),
+        ):
+            if number <= 0:
+                raise LosaError(f"{option} {number}: expected more than 0")
+        if self.dtype not in get_args(Dtype):
+            raise LosaError(f"--dtype {self.dtype}: expected one of {', '.join(get_args(Dtype))}")
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train a member for each seed and score it on the test split.
+
+        Images are decoded once, by the transform of extraction, and stay in memory as the network takes them.
+        A row has ``seed``, ``test_accuracy``, ``train_accuracy`` (over the last epoch's batches, while
+        training), ``parameters`` (those that are trained), ``seconds`` (of training, decoding and scoring
+        excluded) and ``seconds_per_epoch``.
+
+        Raises:
+            LosaError: an option is wrong, peft is missing, the images do not fit into memory, or the loss
+                became NaN or infinite.
+        """
+        device = resolve_device(self.device)
+        source = open_source(DatasetConfig(kind="lists", name="lists", root=self.root))
+        config = BackboneConfig(name=self.backbone, checkpoint=self.checkpoint, pretrained=self.pretrained)
+        preprocessing = load_backbone(config).preprocessing
+        transform = make_transform(preprocessing)
+        splits = [source.contents(name) for name in (self.train_split, self.test_split)]
+        _refuse_if_too_large(
+            sum(len(split.keys) for split in splits) * 4 * int(np.prod(preprocessing.input_size))
+        )
+        train, test = ((decoded(source, split.keys, transform), split.labels["label"]) for split in splits)
+        rows = []
+        for seed in self.seeds:
+            (column,) = source.columns
+            model = add_lora(
+                load_backbone(config).model,
+                rank=self.rank,
+                targets=self.targets,
+                num_classes=column.num_classes,
+                seed=seed,
+            ).to(device)
+            start = time.perf_counter()
+            train_accuracy = self._train(model, *train, seed, device)
+            seconds = time.perf_counter() - start
+            rows.append(
+                {
+                    "seed": seed,
+                    "test_accuracy": self._score(model, *test, device),
+                    "train_accuracy": train_accuracy,
+                    "parameters": sum(part.numel() for part in model.parameters() if part.requires_grad),
+                    "seconds": seconds,
+                    "seconds_per_epoch": seconds / self.epochs,
+                }
+            )
+        return rows
+
+    def _train(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "images channels height columns"],
+        labels: Int64[np.ndarray, "images"],
+        seed: int,
+        device: str,
+    ) -> float:
+        """Train in place; the accuracy over the last epoch."""
+        trained = {name: part for name, part in model.named_parameters() if part.requires_grad}
+        groups = [
+            {
+                "params": [part for name, part in trained.items() if name.endswith("bias") is free],
+                "weight_decay": decay,
+            }
+            for free, decay in ((False, self.weight_decay), (True, 0.0))
+        ]
+        optimizer = AdamW(groups, lr=self.lr)
+        steps = self.epochs * -(-len(images) // self.batch)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(min(step, steps - 1), steps, self.warmup)
+        )
+        correct = 0
+        with progress_bar(steps, f"LoRA, seed {seed}", "steps", leave=False) as bar:
+            for epoch in range(self.epochs):
+                correct, total = 0, 0.0
+                for rows in shuffled_batches(len(images), self.batch, seed, epoch):
+                    targets = torch.from_numpy(labels[rows]).to(device)
+                    with autocast(device, self.dtype):
+                        scores = model(images[rows].to(device))
+                    loss = functional.cross_entropy(scores.float(), targets)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    scheduler.step()
+                    total += float(loss.detach())
+                    correct += int((scores.detach().argmax(dim=-1) == targets).sum())
+                    bar.update()
+                if not np.isfinite(total):
+                    raise LosaError(
+                        f"the loss became NaN or infinite in epoch {epoch} (--lr {self.lr:g}): use less"
+                    )
+        return correct / len(images)
+
+    def _score(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "images channels height columns"],
+        labels: Int64[np.ndarray, "images"],
+        device: str,
+    ) -> float:
+        correct = 0
+        with torch.inference_mode(), autocast(device, self.dtype):
+            for rows in ordered_batches(len(images), self.batch):
+                found = model(images[rows].to(device)).argmax(dim=-1).cpu().numpy()
+                correct += int((found == labels[rows]).sum())
+        return correct / len(images)
+
+
+def decoded(
+    source: ImageSource, keys: Sequence[str], transform: Transform
+) -> Float[Tensor, "images channels height columns"]:
+    """All images of some keys, as the network takes them."""
+    first = transform(source.load(keys[0]).image)
+    images = first.new_empty(len(keys), *first.shape)
+    for row, key in enumerate(keys):
+        images[row] = transform(source.load(key).image)
+    return images
+
+
+def render_accuracy(rows: Sequence[dict[str, Any]], settings: LoraAccuracy) -> Group:
+    """The rows for people."""
+    table = Table()
+    for title in ("seed", "test accuracy", "training accuracy", "parameters", "seconds", "seconds/epoch"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            str(row["seed"]),
+            f"{row['test_accuracy']:.2%}",
+            f"{row['train_accuracy']:.2%}",
+            f"{row['parameters']:,}",
+            f"{row['seconds']:.1f}",
+            f"{row['seconds_per_epoch']:.1f}",
+        )
+    found = [row["test_accuracy"] for row in rows]
+    spread = f" +- {stdev(found):.2%}" if len(found) > 1 else ""
+    return Group(
+        f"LoRA of rank {settings.rank} on {', '.join(settings.targets)} of {settings.backbone}, live, "
+        f"{settings.dtype}: {settings.epochs} epochs of {settings.train_split}, batch {settings.batch}, "
+        f"lr {settings.lr:g}.",
+        table,
+        f"{settings.test_split}: {mean(found):.2%}{spread} (mean{' and standard deviation' * bool(spread)})",
+    )
+
+
+def _refuse_if_too_large(needed: int) -> None:
+    available = available_memory()
+    if available is not None and needed > available:
+        raise LosaError(
+            f"the decoded images take {readable(needed)}, {readable(available)} of memory are available"
+        )

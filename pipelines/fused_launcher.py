@@ -1,0 +1,115 @@
+"""All jobs of a sweep in as few passes over the cache as possible, and yet ordinary Hydra jobs."""
+
+import copy
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, configure_log, env_override, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from losa.adapt import Job, adapt_all
+from losa.cache_format import LosaError
+from losa.pipelines.adapt_command import job_of, task
+from losa.pipelines.outcomes import Member, Outcome, member_of, trained
+from losa.pipelines.selection import candidate_of
+
+
+def launch(
+    context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    *,
+    first: int,
+) -> list[JobReturn]:
+    """Train the members of all jobs together, then run the jobs, which find them trained.
+
+    Args:
+        context: of the application.
+        task_function: of losa-adapt.
+        config: of the sweep.
+        job_overrides: for each job.
+        first: number of the first job; a sweeper may launch several batches.
+
+    Raises:
+        LosaError: the application is another than losa-adapt.
+    """
+    if inspect.unwrap(task_function) is not task:
+        raise LosaError(
+            "hydra/launcher=fused trains side networks, so it is for losa-adapt only; "
+            "hydra/launcher=basic runs one job after the other"
+        )
+    setup_globals()
+    sweep_folder = Path(config.hydra.sweep.dir)
+    sweep_folder.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        _composed(context, config, overrides, number) for number, overrides in enumerate(job_overrides, first)
+    ]
+    # Messages of the training concern all jobs: to the console, and to a log file in the sweep's folder.
+    shared = copy.deepcopy(config)
+    _set_output_folder(shared, sweep_folder)
+    configure_log(shared.hydra.job_logging, shared.hydra.verbose)
+    with env_override(shared.hydra.job.env_set):
+        outcomes = _train([job for job in map(_job, jobs) if job is not None])
+    with trained(outcomes):
+        return [
+            run_job(
+                hydra_context=context,
+                task_function=task_function,
+                config=job,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+            for job in jobs
+        ]
+
+
+def _composed(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:
+    job = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(job):
+        job.hydra.job.id = number
+        job.hydra.job.num = number
+    return job
+
+
+def _job(config: DictConfig) -> Job | None:
+    """The member that a job asks for; None if its options are wrong: it will say so itself when it runs."""
+    before = HydraConfig.instance().cfg
+    probe = copy.deepcopy(config)
+    try:
+        # As run_job does: the name of the folder may be made of anything in Hydra's configuration.
+        HydraConfig.instance().set_config(probe)
+        folder = Path(str(OmegaConf.select(probe, "hydra.sweep.dir")))
+        folder /= str(OmegaConf.select(probe, "hydra.sweep.subdir"))
+        _set_output_folder(probe, folder)
+        HydraConfig.instance().set_config(probe)
+        with read_write(probe), open_dict(probe):
+            del probe["hydra"]
+        return candidate_of(job_of(probe))
+    except (LosaError, OSError):
+        return None
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def _set_output_folder(config: DictConfig, folder: Path) -> None:
+    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = str(folder.absolute())
+
+
+def _train(jobs: Sequence[Job]) -> dict[Member, Outcome]:
+    """Train every member once, however many jobs ask for it."""
+    outcomes: dict[Member, Outcome] = {}
+    members: dict[Path, Job] = {}
+    for job in jobs:
+        other = members.setdefault(job.folder, job)
+        if member_of(other) != member_of(job):
+            outcomes[member_of(job)] = LosaError(
+                f"{job.folder} is also the folder of {other.config.member_name} in this sweep; this one is "
+                f"{job.config.member_name}: hydra.sweep.subdir must tell them apart"
+            )
+    asked = list(members.values())
+    return outcomes | dict(zip(map(member_of, asked), adapt_all(asked), strict=True))

@@ -1,0 +1,259 @@
+"""protocol=select: choose on a validation split, train the choice on all, score it once on the test split."""
+
+import json
+import logging
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from losa.adapt import AdaptConfig, Job, adapt_all
+from losa.cache_format import Cache, LosaError
+from losa.cache_format.publish import publish
+from losa.pipelines.outcomes import Outcome, summary_of
+from losa.pipelines.results import shown, varying_options
+
+_log = logging.getLogger(__name__)
+
+SELECTED_NAME = "selected.json"
+SELECTED_FOLDER = "selected"
+
+_SEEDS = ("seed", "data_seed")
+_TASK = ("cache", "label", "train_split", "eval_split", "select_train_split", "select_split")
+"""Configurations are compared where these are equal."""
+
+
+def as_candidate(config: AdaptConfig) -> AdaptConfig:
+    """What is trained while choosing: the same, on the smaller split, scored on the one to choose on."""
+    if config.protocol == "direct":
+        return config
+    return replace(
+        config, protocol="direct", train_split=config.select_train_split, eval_split=config.select_split
+    )
+
+
+def as_final(config: AdaptConfig) -> AdaptConfig:
+    """What the choice is trained with: all epochs, since the images to watch are among those to train on."""
+    return replace(config, protocol="direct", val_split=None, patience=None, halve_at=[])
+
+
+def candidate_of(job: Job) -> Job:
+    """The job to train first.
+
+    Raises:
+        LosaError: a split that is needed after the choice is missing.
+    """
+    if job.config.protocol == "select":
+        cache = Cache(job.config.cache)
+        for name in (job.config.train_split, *job.config.eval_splits):
+            cache.split(name)
+    return replace(job, config=as_candidate(job.config))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A job as it was asked for, and what became of it while choosing."""
+
+    config: AdaptConfig
+    outcome: Outcome
+
+    @property
+    def accuracy(self) -> float | None:
+        """On the split to choose on; None if it has none."""
+        if isinstance(self.outcome, Exception):
+            return None
+        score: float | None = self.outcome.get("accuracy", {}).get(self.config.select_split)
+        return score
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Candidates that differ only in their seeds."""
+
+    candidates: Sequence[Candidate]
+
+    @property
+    def complete(self) -> bool:
+        """Every seed has its score: a mean over the seeds that happened to converge would be too good."""
+        return all(candidate.accuracy is not None for candidate in self.candidates)
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the seeds, without the last digits in which equal means differ."""
+        scores = [candidate.accuracy for candidate in self.candidates]
+        return round(statistics.fmean(score for score in scores if score is not None), 9)
+
+    @property
+    def parameters(self) -> int:
+        """Of its side network."""
+        outcome = self.candidates[0].outcome
+        return 0 if isinstance(outcome, Exception) else int(outcome["parameters"])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but the seeds."""
+        options = asdict(self.candidates[0].config)
+        return {name: value for name, value in options.items() if name not in _SEEDS}
+
+
+def configurations(candidates: Sequence[Candidate]) -> list[Configuration]:
+    """Put together what differs only in its seeds; a member that was asked for twice counts once."""
+    groups: dict[str, dict[str, Candidate]] = {}
+    for candidate in candidates:
+        config = as_candidate(candidate.config)
+        unseeded = replace(config, seed=0, data_seed=0)
+        groups.setdefault(unseeded.member_id, {}).setdefault(config.member_id, candidate)
+    return [Configuration(list(group.values())) for group in groups.values()]
+
+
+def choose(candidates: Sequence[Candidate]) -> Configuration:
+    """The configuration with the best mean over its seeds; of equals the smallest, then the first.
+
+    Raises:
+        LosaError: none is complete.
+    """
+    found = configurations(candidates)
+    complete = [configuration for configuration in found if configuration.complete]
+    if not complete:
+        raise LosaError("nothing to choose from: of every configuration a seed failed")
+    if len(complete) < len(found):
+        _log.warning(
+            "%d of %d configurations are not chosen from: a seed failed",
+            len(found) - len(complete),
+            len(found),
+        )
+    return min(complete, key=lambda configuration: (-configuration.accuracy, configuration.parameters))
+
+
+def select(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
+    """Train candidates, choose, train the choice for each of its seeds, and score that.
+
+    Args:
+        jobs: configurations to choose from, with their folders. Jobs that differ in cache, label column or
+            splits are of different tasks; each task has its own choice.
+        folder: gets ``selected.json``, and ``selected/`` with the folders of what was chosen.
+
+    Returns:
+        For each task what stands in ``selected.json``.
+
+    Raises:
+        LosaError: nothing to choose from, or the choice cannot be trained.
+    """
+    outcomes = adapt_all([candidate_of(job) for job in jobs])
+    found = [Candidate(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
+    return finish(found, folder)
+
+
+def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]]:
+    """As ``select``, once the candidates are trained."""
+    tasks: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        options = asdict(candidate.config)
+        tasks.setdefault(json.dumps([options[name] for name in _TASK]), []).append(candidate)
+    chosen = [choose(task) for task in tasks.values()]
+    jobs = []
+    for configuration in chosen:
+        finals = [as_final(candidate.config) for candidate in configuration.candidates]
+        jobs += [Job(config, folder / SELECTED_FOLDER / config.member_name) for config in finals]
+    outcomes = iter(adapt_all(jobs))
+    records = []
+    for configuration, task in zip(chosen, tasks.values(), strict=True):
+        seeds = [next(outcomes) for _ in configuration.candidates]
+        records.append(_record(configuration, [_finished(outcome) for outcome in seeds], task))
+    publish(folder / SELECTED_NAME, json.dumps(records, indent=2).encode() + b"\n")
+    for record, configuration, task in zip(records, chosen, tasks.values(), strict=True):
+        where = f"{record['cache']}: " if len(tasks) > 1 else ""
+        print(f"{where}chosen: {_named(configuration, task)} ({_scores(record)}")
+    return records
+
+
+def _finished(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Exception):
+        raise LosaError(f"the choice could not be trained: {outcome}") from outcome
+    return outcome
+
+
+def _record(
+    configuration: Configuration, summaries: Sequence[Mapping[str, Any]], task: Sequence[Candidate]
+) -> dict[str, Any]:
+    config = configuration.candidates[0].config
+    seeds = [
+        {
+            "seed": candidate.config.seed,
+            "data_seed": candidate.config.data_seed,
+            "selected_on": candidate.accuracy,
+            "accuracy": summary["accuracy"],
+            "folder": summary["folder"],
+        }
+        for candidate, summary in zip(configuration.candidates, summaries, strict=True)
+    ]
+    accuracy = {}
+    for split in summaries[0]["accuracy"]:
+        scores = [summary["accuracy"][split] for summary in summaries]
+        deviation = statistics.stdev(scores) if len(scores) > 1 else None
+        accuracy[split] = {"mean": statistics.fmean(scores), "standard_deviation": deviation}
+    return {
+        "cache": config.cache,
+        "label": config.label,
+        "options": configuration.options,
+        "configurations": len(configurations(task)),
+        "selected_on": {"split": config.select_split, "mean": configuration.accuracy},
+        "parameters": configuration.parameters,
+        "accuracy": accuracy,
+        "seeds": seeds,
+    }
+
+
+def _named(configuration: Configuration, task: Sequence[Candidate]) -> str:
+    """The side network and the options that people look for, or that were chosen among."""
+    config = configuration.candidates[0].config
+    compared = varying_options([asdict(candidate.config) for candidate in task])
+    names = dict.fromkeys([*(["rank"] if "rank" in config.architecture.relevant() else []), "lr", *compared])
+    return " ".join([config.side, *(f"{name}={shown(getattr(config, name))}" for name in names)])
+
+
+def _scores(record: Mapping[str, Any]) -> str:
+    count = len(record["seeds"])
+    seeds = "1 seed" if count == 1 else f"{count} seeds"
+    chosen_on = record["selected_on"]
+    of = "1 seed" if count == 1 else f"mean of {seeds}"
+    tested = []
+    for split, score in record["accuracy"].items():
+        deviation = score["standard_deviation"]
+        tested.append(f"{split} {score['mean']:.4f}" + ("" if deviation is None else f" +- {deviation:.4f}"))
+    return f"{chosen_on['split']} {chosen_on['mean']:.4f}, {of}); {', '.join(tested)} ({seeds})"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The jobs of one command that ask for protocol=select, by the folder of their sweep."""
+
+    _found: dict[Path, list[Candidate]] = field(default_factory=dict)
+
+    def summary_of(self, job: Job, sweep_folder: Path) -> dict[str, Any]:
+        """The summary of a job's member; noted if it is one to choose from.
+
+        Raises:
+            Exception: what concerned this member.
+        """
+        candidate = candidate_of(job)
+        if job.config.protocol == "direct":
+            return summary_of(candidate)
+        found = self._found.setdefault(sweep_folder, [])
+        try:
+            summary = summary_of(candidate)
+        except Exception as error:
+            found.append(Candidate(job.config, error))
+            raise
+        found.append(Candidate(job.config, summary))
+        return summary
+
+    def conclude(self) -> None:
+        """At the end of the command: choose, train the choice, score it.
+
+        Raises:
+            LosaError: as ``select``.
+        """
+        for folder, found in self._found.items():
+            finish(found, folder)
