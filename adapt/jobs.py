@@ -169,8 +169,8 @@ def _labelled(cache: Cache, name: str, columns: tuple[str, ...]) -> LabelledImag
     for column, found in zip(columns, known.any(axis=0), strict=True):
         if not found:
             raise LosaError(
-                f"{cache.path}: none of the {len(split)} images of split {name!r} is readable and has a label "
-                f"in column {column!r}"
+                f"{cache.path}: none of the {len(split)} images of split {name!r} is readable and has a "
+                f"label in column {column!r}"
             )
     positions = np.flatnonzero(known.any(axis=1))
     return LabelledImages(positions, labels[positions])

@@ -65,20 +65,21 @@ def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, 
     assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config)
 
     network = load_side_network(folder)
-    sites = ["block.02"] if side == "linear" else ["embed", "block.01", "block.02"]
+    last_only = SIDE_NETWORKS[side].reads_last_site_only
+    sites = ["block.02"] if last_only else ["embed", "block.01", "block.02"]
     assert summary["member"] == config.member_id
     assert (summary["side"], summary["lr"], summary["seed"]) == (side, 0.02, 0)
-    assert summary["rank"] == (None if side == "linear" else 4)
+    assert summary["rank"] == (None if side in ("linear", "attentive") else 4)
     assert summary["sites"] == sites
     assert summary["images"] == {"train": 24, "val": 9, "test": 12}
-    assert summary["head_parameters"] == 8 * 3 + 3
+    assert summary["head_parameters"] == network.head_parameter_count()
     assert summary["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert set(summary["accuracy"]) == {"val", "test"}
     assert summary["seconds"] >= summary["train_seconds"] >= 0
     assert summary["pass"] == {"members": 1, "seconds": summary["seconds"]}
     assert summary["status"] == "finished"
     assert (summary["epochs"], summary["best_epoch"], summary["best_val_accuracy"]) == (3, None, None)
-    assert ("rank" in summary["options"]) == (side != "linear")
+    assert ("rank" in summary["options"]) == (summary["rank"] is not None)
     assert summary["device"] == "cpu"
     assert summary["folder"] == str(folder)
     origin = summary["cache"]

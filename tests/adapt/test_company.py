@@ -28,7 +28,7 @@ from losa.adapt.losses import make_objective
 from losa.adapt.optimizers import OPTIMIZERS, make_optimizer
 from losa.adapt.order import shuffled_batches
 from losa.adapt.schedule import warmup_cosine
-from losa.adapt.side_networks import SIDE_NETWORKS, reads_last_site_only
+from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.adapt.streams import Materialised
 
 EPOCHS, BATCH, IMAGES = 2, 8, 30
@@ -65,7 +65,9 @@ class Setting:
     def read_by(self, config: AdaptConfig) -> FeatureSpec:
         """The features that a member reads."""
         sites = self.features.sites[-config.sites :] if isinstance(config.sites, int) else self.features.sites
-        return replace(self.features, sites=sites[-1:] if reads_last_site_only(config.side) else sites)
+        return replace(
+            self.features, sites=sites[-1:] if SIDE_NETWORKS[config.side].reads_last_site_only else sites
+        )
 
     def trainer(self, configs: list[AdaptConfig], double: bool = False, part: int = 5) -> Trainer:
         """All of them in one pass; members that may share a network do."""

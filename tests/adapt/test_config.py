@@ -13,7 +13,8 @@ OTHER: dict[str, Any] = {
     "rank": 16,
     "heads": 2,
     "order": "token_channel",
-    "norm": "frozen",
+    "norm": "none",
+    "start": "first",
     "pool": "mean",
     "bias": True,
     "sites": 2,
@@ -49,8 +50,11 @@ ELSEWHERE = {"patience", "select_train_split", "select_split"}
 """Need another option to have an effect; each has a test of its own."""
 FOREIGN = {
     "losa": {"heads"},
-    "last": {"order", "bias"},
-    "linear": {"rank", "heads", "order", "norm", "bias"},
+    "last": {"order", "bias", "start"},
+    "lst": {"order", "bias", "start"},
+    "linear": {"rank", "heads", "order", "norm", "bias", "start"},
+    "mlp": {"heads", "order", "norm", "bias", "start"},
+    "attentive": {"rank", "order", "bias", "start", "pool"},
 }
 KINDS = get_args(SideKind)
 

@@ -17,6 +17,7 @@ OWN: dict[str, Any] = {
     "rank": 2,
     "order": "token_channel",
     "norm": "none",
+    "start": "first",
     "pool": "mean",
     "bias": True,
     "sites": 2,
@@ -86,7 +87,7 @@ def test_options_that_may_not(prepare: Any) -> None:
 
 
 def test_one_network_has_one_architecture_and_one_kind_of_optimiser(prepare: Any) -> None:
-    apart = {"side", "rank", "order", "norm", "pool", "bias", "sites", "optimizer"}
+    apart = {"side", "rank", "order", "norm", "pool", "bias", "start", "sites", "optimizer"}
     for name, value in OWN.items():
         first, second = map(group_key, prepare({}, {name: value}))
         assert (first == second) == (name not in apart), name

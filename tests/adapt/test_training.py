@@ -58,7 +58,7 @@ def test_losses_go_down(
     side: str, optimizer: str, make_trainer: Any, toy_data: Any, make_features: Any
 ) -> None:
     lr = {"adamw": 0.05, "sgd": 0.2 if side == "linear" else 0.1}[optimizer]
-    trainer = make_trainer(side, (0, 1), optimizer=optimizer, lr=lr, epochs=8)
+    trainer = make_trainer(side, (0, 1), optimizer=optimizer, lr=lr, epochs=8, rank=8)
     found = train(trainer, 8)
     for member, scores in trainer.evaluate(toy_data(make_features(), images=60, seed=1)).items():
         assert found[-1][member].train_loss < 0.5 * found[0][member].train_loss
