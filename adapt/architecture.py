@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from losa.cache_format.identity import STRICT
 
-SideKind = Literal["losa", "last", "lst", "linear", "mlp", "attentive"]
+SideKind = Literal["losa", "last", "relay", "lst", "linear", "mlp", "attentive"]
 Norm = Literal["layer", "frozen", "none"]
 Pool = Literal["cls", "mean"]
 Start = Literal["last", "first"]
@@ -18,6 +18,7 @@ Heads = Annotated[int, Field(ge=1, le=4096)]
 _RELEVANT = {
     "losa": ("rank", "order", "norm", "bias", "start", "pool"),
     "last": ("rank", "heads", "norm", "pool"),
+    "relay": ("rank", "norm", "pool"),
     "lst": ("rank", "heads", "norm", "pool"),
     "linear": ("pool",),
     "mlp": ("rank", "pool"),

@@ -27,7 +27,7 @@ class AdaptConfig:
     rank: Rank = 8
     heads: Heads = 4
     order: Order = "channel_token"
-    norm: Norm = "layer"
+    norm: Norm = "frozen"
     pool: Pool = "cls"
     bias: bool = False
     start: Start = "last"

@@ -11,6 +11,7 @@ from losa.adapt.side_networks.linear import LinearProbe
 from losa.adapt.side_networks.losa import LoSA
 from losa.adapt.side_networks.lst import LST
 from losa.adapt.side_networks.mlp import MLPProbe
+from losa.adapt.side_networks.relay import Relay
 
 __all__ = [
     "LAST",
@@ -20,6 +21,7 @@ __all__ = [
     "LinearProbe",
     "LoSA",
     "MLPProbe",
+    "Relay",
     "SideNetwork",
     "make_side_network",
 ]
@@ -27,6 +29,7 @@ __all__ = [
 SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {
     "losa": LoSA,
     "last": LAST,
+    "relay": Relay,
     "lst": LST,
     "linear": LinearProbe,
     "mlp": MLPProbe,

@@ -32,6 +32,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         for heads, pool in ((1, "cls"), (2, "mean"), (4, "cls"))
     ),
     *(
+        ("relay", {"norm": norm, "pool": pool})
+        for norm in ("layer", "frozen", "none")
+        for pool in ("cls", "mean")
+    ),
+    *(
         ("lst", {"norm": norm, "heads": heads, "pool": pool})
         for norm in ("layer", "frozen", "none")
         for heads, pool in ((1, "cls"), (2, "mean"))
@@ -141,6 +146,23 @@ def last(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tenso
     return u - sum(z[:-1], torch.zeros_like(u))
 
 
+def relay(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+    """``x += gelu(S N(x)^T + c)^T (w * (softmax(G N(x)^T) N(x)))``, relay by relay."""
+    updates = torch.zeros_like(z[0])
+    for i in range(len(z)):
+        frozen = torch.stack(z[: i + 1]).sum(dim=0)
+        x = normalise(frozen + updates, frozen, architecture.norm)
+        added = torch.zeros_like(updates)
+        for each in range(architecture.rank):
+            attention = torch.exp(x @ weights["gather"][i, each])
+            attention = attention / attention.sum(dim=1, keepdim=True)
+            gathered = (attention[:, :, None] * x).sum(dim=1, keepdim=True)
+            taken = gelu(x @ weights["scatter"][i, each] + weights["scatter_bias"][i, each])
+            added = added + taken[:, :, None] * (weights["scale"][i, each] * gathered)
+        updates = updates + added
+    return z[-1] + updates
+
+
 def lst(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
     """``h_i = block_i(g_i D_i z_i + (1 - g_i) h_{i-1})``, projected up and added to the last site."""
 
@@ -174,6 +196,7 @@ def last_site(z: list[Tensor], weights: Weights, architecture: Architecture) -> 
 REPRESENTATIONS: dict[str, Callable[[list[Tensor], Weights, Architecture], Tensor]] = {
     "losa": losa,
     "last": last,
+    "relay": relay,
     "lst": lst,
     "linear": last_site,
     "mlp": last_site,
@@ -291,13 +314,14 @@ def test_formulas_of_the_papers(
     ("side", "options"), [variant for variant in VARIANTS if variant[0] not in ("mlp", "attentive")], ids=str
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_starts_as_the_linear_probe_of_the_last_site(
+def test_starts_as_the_linear_probe_of_its_output(
     side: str, options: dict[str, Any], dtype: torch.dtype, batch: Any, make_network: Any
 ) -> None:
     activations = batch[0].to(dtype)
     network = make_network(side, (4, 5), **options).to(dtype)
     probe = make_network("linear", (4, 5), pool=options["pool"]).to(dtype)
-    assert torch.equal(network(frozen(activations)), probe(frozen(activations)))
+    output = activations.flip(dims=[1]) if options.get("start") == "first" else activations
+    assert torch.equal(network(frozen(activations)), probe(frozen(output)))
 
 
 @pytest.mark.parametrize("side", KINDS)
@@ -509,6 +533,10 @@ def test_parameters_of_losa_with_biases() -> None:
 
 def test_parameters_of_last() -> None:
     assert body(13, side="last", rank=16, heads=4) == 658_944
+
+
+def test_parameters_of_relay() -> None:
+    assert body(12, side="relay", rank=8) == 12 * (3 * 768 * 8 + 8)
 
 
 def test_parameters_of_lst() -> None:
