@@ -110,14 +110,13 @@ class JobOffice:
                     f"{cache.path}: label column {column.name!r} has {column.num_classes} classes; "
                     "training a classifier needs at least two"
                 )
-        names = dict.fromkeys((config.train_split, *config.eval_splits, config.val_split))
+        scored = [name for name in (*config.eval_splits, config.val_split) if name is not None]
         # An architecture that does not fit is this job's own mistake, not that of those it would train with.
         make_side_network(config.architecture, features, 2, [config.seed])
-        splits = {name: self._labelled(cache, name, config.labels) for name in names if name is not None}
+        splits = {name: self._labelled(cache, name, config.labels) for name in (config.train_split, *scored)}
         self._refuse_one_class(cache, config, splits[config.train_split])
-        for name in splits:
-            if name != config.train_split:
-                self._warned(cache, config.train_split, name, config.labels, self._labelled)
+        for name in scored:
+            self._warned(cache, config.train_split, name, config.labels, self._labelled)
         origin = _origin(cache, columns, splits)
         files = MemberFiles(job.folder, config)
         finished = None if config.overwrite else files.finished(origin)
@@ -170,8 +169,8 @@ def _labelled(cache: Cache, name: str, columns: tuple[str, ...]) -> LabelledImag
     for column, found in zip(columns, known.any(axis=0), strict=True):
         if not found:
             raise LosaError(
-                f"{cache.path}: none of the {len(split)} images of split {name!r} is readable and has a label "
-                f"in column {column!r}"
+                f"{cache.path}: none of the {len(split)} images of split {name!r} is readable and has a "
+                f"label in column {column!r}"
             )
     positions = np.flatnonzero(known.any(axis=1))
     return LabelledImages(positions, labels[positions])

@@ -43,9 +43,7 @@ def choose_residency(
     return residency
 
 
-def refuse_impossible(
-    asked: Residency | Literal["auto"], split: Split, *, images: int, device: str
-) -> None:
+def refuse_impossible(asked: Residency | Literal["auto"], split: Split, *, images: int, device: str) -> None:
     """Refuse what was asked for if it cannot be.
 
     Args:

@@ -216,14 +216,12 @@ class TrainingPass:
             self._members[number].prepared.files.add_metrics(finite | {"seconds": seconds})
 
     def _save_checkpoints(self, trainer: Trainer, epoch: int) -> None:
-        states = {
-            number: group.member_state(number) for group in trainer.groups for number in group.numbers
-        }
+        states = {number: group.member_state(number) for group in trainer.groups for number in group.numbers}
         for number, member in self._members.items():
             if number in self._outcomes:
                 continue
-            # Of a member that has stopped only the best epoch is left. It is saved all the same, so that after
-            # an interruption it is not trained again, apart from those it was compared with.
+            # Of a member that has stopped only the best epoch is left. It is saved all the same, so that
+            # after an interruption it is not trained again, apart from those it was compared with.
             state = states.get(number, {})
             state |= {f"best.{name}": value for name, value in member.best_state.items()}
             progress = {name: getattr(member, name) for name in _PROGRESS}

@@ -30,6 +30,11 @@ class _Allocations(TorchDispatchMode):
         self.live = self.peak = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would import its compiler, for seconds, to keep it away from a code that is not compiled."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         # What is passed and was not made here stood before; results may be views of it.
         self._seen.update(_storages((args, kwargs)))

@@ -13,51 +13,35 @@ import pytest
 import torch
 
 from losa.adapt import (
-    AdaptConfig,
     CachedActivations,
+    FrozenFeatures,
+    Job,
+    LabelledActivations,
+    Trainer,
     adapt,
-    evaluate,
     load_side_network,
-    make_side_network,
-    train,
+    make_group,
 )
-from losa.adapt.adaptation import CONFIG_NAME, METRICS_NAME, SUMMARY_NAME, feature_spec, labelled
-from losa.adapt.optimizers import make_optimizer
+from losa.adapt.jobs import JobOffice, PreparedJob
+from losa.adapt.losses import make_objective
+from losa.adapt.member_files import CONFIG_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
+from losa.adapt.passes import make_groups
 from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.adapt.training_pass import TrainingPass
 from losa.cache_format import Cache, CacheInUse, LosaError
 from losa.cache_format.identity import TokenLayout
 from losa.cache_format.lock import LOCK_NAME, FileLock
 
 KINDS = tuple(SIDE_NETWORKS)
-RESULTS = {SUMMARY_NAME, DESCRIPTION_NAME, TENSORS_NAME}
+RESULTS = {SUMMARY_NAME, CONFUSION_NAME, DESCRIPTION_NAME, TENSORS_NAME}
 FILES = {CONFIG_NAME, METRICS_NAME, *RESULTS}
 
 
 @pytest.fixture
-def cache(toy_cache: Any, tmp_path: Path) -> Path:
-    """A finished toy cache."""
-    return toy_cache.write(tmp_path / "cache")
-
-
-@pytest.fixture
-def member(cache: Path, make_config: Any) -> Callable[..., AdaptConfig]:
-    """``member(**options)``: a configuration that fits the toy cache."""
-
-    def make(**options: Any) -> AdaptConfig:
-        defaults = {
-            "cache": str(cache),
-            "train_split": "train",
-            "eval_split": "test",
-            "rank": 4,
-            "heads": 2,
-            "epochs": 3,
-            "batch_size": 8,
-            "lr": 0.02,
-        }
-        return make_config(**(defaults | options))
-
-    return make
+def cache(member: Any) -> Path:
+    """The toy cache of `member`."""
+    return Path(member().cache)
 
 
 @pytest.fixture
@@ -81,16 +65,21 @@ def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, 
     assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config)
 
     network = load_side_network(folder)
-    sites = ["block.02"] if side == "linear" else ["embed", "block.01", "block.02"]
+    last_only = SIDE_NETWORKS[side].reads_last_site_only
+    sites = ["block.02"] if last_only else ["embed", "block.01", "block.02"]
     assert summary["member"] == config.member_id
     assert (summary["side"], summary["lr"], summary["seed"]) == (side, 0.02, 0)
-    assert summary["rank"] == (None if side == "linear" else 4)
+    assert summary["rank"] == (None if side in ("linear", "attentive") else 4)
     assert summary["sites"] == sites
     assert summary["images"] == {"train": 24, "val": 9, "test": 12}
-    assert summary["head_parameters"] == 8 * 3 + 3
+    assert summary["head_parameters"] == network.head_parameter_count()
     assert summary["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert set(summary["accuracy"]) == {"val", "test"}
     assert summary["seconds"] >= summary["train_seconds"] >= 0
+    assert summary["pass"] == {"members": 1, "seconds": summary["seconds"]}
+    assert summary["status"] == "finished"
+    assert (summary["epochs"], summary["best_epoch"], summary["best_val_accuracy"]) == (3, None, None)
+    assert ("rank" in summary["options"]) == (summary["rank"] is not None)
     assert summary["device"] == "cpu"
     assert summary["folder"] == str(folder)
     origin = summary["cache"]
@@ -122,15 +111,36 @@ def test_what_is_reported_is_the_last_epoch(
     cache = Cache(replace(toy_cache, codec=codec).write(tmp_path / codec))
     config = member(cache=str(cache.path), side=side, epochs=3, optimizer="sgd", lr=0.3)
     summary = adapt(config, tmp_path / "member")
-    test = labelled(cache, "test", config, "cpu")
     saved = load_side_network(tmp_path / "member")
-    assert evaluate(saved, test, 5).tolist() == [summary["accuracy"]["test"]]
+
+    def labelled(split: str) -> LabelledActivations:
+        opened = cache.split(split, saved.features.sites)
+        labels = opened.labels("label")[:, None]
+        return LabelledActivations(
+            source=CachedActivations(opened, "cpu"),
+            positions=np.arange(len(labels)),
+            labels=labels,
+            sites=saved.features.sites,
+        )
 
     # A training of one's own, to the last epoch, gives the tensors that were saved.
-    network = make_side_network(config.architecture, feature_spec(cache, config), 3, [config.seed])
-    train(network, labelled(cache, "train", config, "cpu"), config)
-    for (name, mine), theirs in zip(network.named_parameters(), saved.parameters(), strict=True):
+    group = make_group([0], [config], saved.features, 3, "cpu")
+    group.network.load_state_dict(saved.state_dict() | dict(group.network.named_parameters()))
+    objective = make_objective([3], labelled("train").labels, balanced=False, device="cpu")
+    trainer = Trainer([group], labelled("train"), objective, config)
+    for epoch in range(3):
+        trainer.epoch(epoch)
+    for (name, mine), theirs in zip(group.network.named_parameters(), saved.parameters(), strict=True):
         assert torch.equal(mine, theirs), name
+
+    # And what they say to every image is what was counted.
+    test = labelled("test")
+    scores = saved(FrozenFeatures(test.source.read(test.positions).decode(slice(None))))[0]
+    confusion = np.zeros((3, 3), np.int64)
+    np.add.at(confusion, (test.labels[:, 0], scores.argmax(dim=-1).numpy()), 1)
+    told = json.loads((tmp_path / "member" / CONFUSION_NAME).read_text())
+    assert told == {"test": {"label": confusion.tolist()}}
+    assert summary["accuracy"] == {"test": np.trace(confusion) / 12}
 
 
 def test_a_finished_member_is_not_trained_again(
@@ -249,7 +259,7 @@ def test_what_was_there_is_gone_before_training_begins(
         found.extend(path.name for path in (tmp_path / "member").iterdir())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("losa.adapt.adaptation.train", fail)
+    monkeypatch.setattr(Trainer, "epoch", fail)
     with pytest.raises(KeyboardInterrupt):
         run(overwrite=True)
     assert CONFIG_NAME in found
@@ -283,29 +293,33 @@ def test_a_member_finished_meanwhile_is_not_trained_again(
             (folder / SUMMARY_NAME).write_bytes(content)
 
     monkeypatch.setattr("losa.adapt.adaptation.FileLock", SlowLock)
-    monkeypatch.setattr("losa.adapt.adaptation.train", None)
+    monkeypatch.setattr(TrainingPass, "run", None)
     assert run() == first
 
 
 def test_the_clock_starts_behind_the_optimiser(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The first AdamW imports for more than a second, which says nothing about the member.
+    # What torch imports at first says nothing about the member.
     def slow(*arguments: Any) -> Any:
         time.sleep(1.5)
-        return make_optimizer(*arguments)
+        return make_groups(*arguments)
 
-    monkeypatch.setattr("losa.adapt.adaptation.make_optimizer", slow)
+    monkeypatch.setattr("losa.adapt.training_pass.make_groups", slow)
     assert run(epochs=1)["seconds"] < 1.5
 
 
 def test_a_member_that_diverges_with_the_last_update_has_no_summary(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train_then_diverge(network: Any, *arguments: Any) -> None:
-        train(network, *arguments)
-        with torch.no_grad():
-            network.head.weight.fill_(float("inf"))
+    epoch = Trainer.epoch
 
-    monkeypatch.setattr("losa.adapt.adaptation.train", train_then_diverge)
+    def diverging(trainer: Trainer, number: int) -> Any:
+        found = epoch(trainer, number)
+        if number == 2:
+            with torch.no_grad():
+                trainer.groups[0].network.head.weight.fill_(float("inf"))
+        return found
+
+    monkeypatch.setattr(Trainer, "epoch", diverging)
     with pytest.raises(LosaError, match="scores of split 'test' are NaN or infinite"):
         run()
     assert not RESULTS & {path.name for path in (tmp_path / "member").iterdir()}
@@ -345,8 +359,11 @@ def test_a_damaged_summary_trains_again(content: str, run: Any, tmp_path: Path) 
 
 def test_a_member_that_failed_is_not_finished(run: Any, tmp_path: Path) -> None:
     run()
-    with pytest.raises(LosaError, match="the loss became NaN or infinite"):
+    with pytest.raises(LosaError) as error:
         run(norm="none", lr=1e30, overwrite=True)
+    assert str(error.value).endswith(
+        ": the loss became NaN or infinite in epoch 0 (lr=1e+30): use a smaller lr, or a norm (norm=frozen)"
+    )
     assert not (tmp_path / "member" / SUMMARY_NAME).exists()
 
 
@@ -363,7 +380,8 @@ def test_options_reach_the_network(run: Any, tmp_path: Path) -> None:
 
 def test_class_names_go_with_the_network(run: Any, tmp_path: Path) -> None:
     def classes() -> Any:
-        return json.loads((tmp_path / "member" / DESCRIPTION_NAME).read_text())["classes"]
+        (column,) = json.loads((tmp_path / "member" / DESCRIPTION_NAME).read_text())["outputs"]
+        return column["classes"]
 
     run()
     assert classes() == ["ant", "bee", "cat"]
@@ -381,13 +399,11 @@ def test_images_that_are_invalid_or_without_label_are_left_out(
     # Every second image has a label: 12 of 24 and 6 of 12; number 5 would have had none.
     assert summary["images"] == {"train": 11, "test": 5}
 
-    data = labelled(Cache(cache), "train", config, "cpu")
-    assert isinstance(data.source, CachedActivations)
-    assert data.positions.tolist() == [0, 2, *range(6, 24, 2)]
-    assert data.labels.tolist() == [position % 3 for position in data.positions]
-    (found,) = data.read([np.arange(11)])
-    expected = toy_cache.activations("train")[data.positions][:, 1:]
-    np.testing.assert_array_equal(found.numpy(), expected)
+    prepared = JobOffice().prepare(Job(replace(config, overwrite=True), tmp_path / "member"))
+    assert isinstance(prepared, PreparedJob)
+    images = prepared.splits["train"]
+    assert images.positions.tolist() == [0, 2, *range(6, 24, 2)]
+    assert images.labels.tolist() == [[position % 3] for position in images.positions]
 
 
 @pytest.mark.parametrize("option", ["train_split", "eval_split"])
@@ -407,7 +423,9 @@ def test_a_label_column_of_one_class(run: Any) -> None:
 
 
 def test_one_class_only_in_the_training_split(run: Any) -> None:
-    message = "all 24 images of split 'train' have the same label; there is nothing to learn$"
+    message = (
+        "all 24 images of split 'train' have the same label in column 'same'; there is nothing to learn$"
+    )
     with pytest.raises(LosaError, match=message):
         run(label="same")
 
@@ -418,6 +436,11 @@ def test_no_labels_at_all(run: Any, cache: Path) -> None:
     assert str(error.value) == (
         f"{cache}: none of the 24 images of split 'train' is readable and has a label in column 'none'"
     )
+
+
+def test_a_split_without_labels_in_one_of_two_columns(run: Any) -> None:
+    with pytest.raises(LosaError, match=r"of split 'train' is readable and has a label in column 'none'$"):
+        run(label=["label", "none"])
 
 
 def test_incomplete_cache(run: Any, toy_cache: Any, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from losa.adapt.losses import make_objective
 from losa.adapt.optimizers import OPTIMIZERS, make_optimizer
 from losa.adapt.order import shuffled_batches
 from losa.adapt.schedule import warmup_cosine
-from losa.adapt.side_networks import SIDE_NETWORKS, reads_last_site_only
+from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.adapt.streams import Materialised
 
 EPOCHS, BATCH, IMAGES = 2, 8, 30
@@ -65,7 +65,9 @@ class Setting:
     def read_by(self, config: AdaptConfig) -> FeatureSpec:
         """The features that a member reads."""
         sites = self.features.sites[-config.sites :] if isinstance(config.sites, int) else self.features.sites
-        return replace(self.features, sites=sites[-1:] if reads_last_site_only(config.side) else sites)
+        return replace(
+            self.features, sites=sites[-1:] if SIDE_NETWORKS[config.side].reads_last_site_only else sites
+        )
 
     def trainer(self, configs: list[AdaptConfig], double: bool = False, part: int = 5) -> Trainer:
         """All of them in one pass; members that may share a network do."""
@@ -104,7 +106,10 @@ class Alone:
         decayed, free = [], []
         for name, parameter in network.named_parameters():
             (free if "norm" in name or "bias" in name else decayed).append(parameter)
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+        groups = [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ]
         self.optimizer: torch.optim.Optimizer
         if config.optimizer == "adamw":
             self.optimizer = torch.optim.AdamW(groups, lr=config.lr)
@@ -254,7 +259,7 @@ def test_training_with_dropout(members: list[dict[str, Any]], setting: Setting) 
 def test_dropout_does_something(setting: Setting) -> None:
     """Or the test above would prove nothing."""
     losses = [
-        setting.trainer([setting.member("losa", "frozen", "sgd", dropout=rate)]).epoch(0)[0]
+        setting.trainer([setting.member("losa", "frozen", "adamw", dropout=rate)]).epoch(0)[0]
         for rate in (0.0, 0.3)
     ]
-    assert np.abs(losses[0].step_losses - losses[1].step_losses).max() > 1e-3
+    assert np.abs(losses[0].step_losses - losses[1].step_losses).max() > 3e-3

@@ -13,13 +13,18 @@ OTHER: dict[str, Any] = {
     "rank": 16,
     "heads": 2,
     "order": "token_channel",
-    "norm": "frozen",
+    "norm": "none",
+    "start": "first",
     "pool": "mean",
     "bias": True,
     "sites": 2,
     "label": "colour",
+    "class_weights": "balanced",
     "train_split": "train800",
     "eval_split": "val200",
+    "val_split": "val200",
+    "halve_at": [1],
+    "protocol": "select",
     "epochs": 3,
     "batch_size": 7,
     "optimizer": "sgd",
@@ -27,20 +32,40 @@ OTHER: dict[str, Any] = {
     "weight_decay": 0.0,
     "momentum": 0.5,
     "warmup": 0.0,
+    "dropout": 0.1,
+    "label_smoothing": 0.1,
+    "mixup": 0.1,
+    "dtype": "bfloat16",
     "seed": 1,
     "data_seed": 1,
 }
-WHEREABOUTS = {"out": "elsewhere", "overwrite": True, "device": "cpu", "residency": "ram"}
+WHEREABOUTS = {
+    "out": "elsewhere",
+    "overwrite": True,
+    "device": "cpu",
+    "residency": "ram",
+    "checkpoint_seconds": 1.0,
+}
+ELSEWHERE = {"patience", "select_train_split", "select_split"}
+"""Need another option to have an effect; each has a test of its own."""
 FOREIGN = {
     "losa": {"heads"},
-    "last": {"order", "bias"},
-    "linear": {"rank", "heads", "order", "norm", "bias"},
+    "last": {"order", "bias", "start"},
+    "lst": {"order", "bias", "start"},
+    "linear": {"rank", "heads", "order", "norm", "bias", "start"},
+    "mlp": {"heads", "order", "norm", "bias", "start"},
+    "attentive": {"rank", "order", "bias", "start", "pool"},
 }
 KINDS = get_args(SideKind)
 
 
 def test_every_option_is_covered_here() -> None:
-    assert {field.name for field in fields(AdaptConfig)} == {"side", *OTHER, *WHEREABOUTS}
+    assert {field.name for field in fields(AdaptConfig)} == {
+        "side",
+        *OTHER,
+        *WHEREABOUTS,
+        *ELSEWHERE,
+    }
     assert set(FOREIGN) == set(KINDS)
 
 
@@ -57,6 +82,30 @@ def test_momentum_matters_to_sgd_alone() -> None:
         AdaptConfig(cache="here", optimizer="sgd", momentum=value).member_id for value in (0.0, 0.5, 0.9)
     }
     assert len(with_sgd) == 3
+
+
+def test_patience_matters_and_needs_a_split_to_watch() -> None:
+    watched = [AdaptConfig(cache="here", val_split="val200", patience=value) for value in (None, 1, 2)]
+    assert len({config.member_id for config in watched}) == 3
+    with pytest.raises(ValidationError, match=r"patience=\.\.\. needs a split to watch: val_split=\.\.\."):
+        AdaptConfig(cache="here", patience=1)
+
+
+@pytest.mark.parametrize("option", ["select_train_split", "select_split"])
+def test_splits_to_select_on_matter_to_that_protocol_alone(option: str) -> None:
+    for protocol, count in (("direct", 1), ("select", 2)):
+        found = {
+            AdaptConfig(**{"cache": "here", "protocol": protocol, option: split}).member_id  # type: ignore[arg-type]
+            for split in ("one", "other")
+        }
+        assert len(found) == count
+
+
+def test_label_columns() -> None:
+    one, list_of_one, two = (AdaptConfig(cache="here", label=value) for value in ("a", ["a"], ["a", "b"]))
+    assert one.labels == list_of_one.labels == ("a",)
+    assert one.member_id == list_of_one.member_id != two.member_id
+    assert two.labels == ("a", "b")
 
 
 @pytest.mark.parametrize("written", ["./here", "here/", "there/../here", ".//here"])
@@ -83,7 +132,7 @@ def test_one_eval_split_is_a_list_of_one() -> None:
 
 def test_member_id_stays_the_same_in_later_versions() -> None:
     # Folders of finished members carry it: a change trains everything again.
-    assert AdaptConfig(cache="here").member_name == "losa-r8-lr0.003-seed0-efff186169"
+    assert AdaptConfig(cache="here").member_name == "losa-r8-lr0.003-seed0-bb7fa8ac50"
 
 
 def test_member_name_has_a_rank_only_where_there_is_one() -> None:
@@ -107,6 +156,17 @@ def test_member_name_has_a_rank_only_where_there_is_one() -> None:
         {"norm": "batch"},
         {"pool": "max"},
         {"residency": "disk"},
+        {"dropout": 1.0},
+        {"label_smoothing": 1.0},
+        {"mixup": -0.1},
+        {"dtype": "float16"},
+        {"class_weights": "even"},
+        {"halve_at": [0]},
+        {"patience": 0, "val_split": "val200"},
+        {"label": []},
+        {"eval_split": []},
+        {"protocol": "test"},
+        {"checkpoint_seconds": -1.0},
         {"ranks": 8},
     ],
 )

@@ -38,7 +38,9 @@ def test_weighted_mean_of_torch() -> None:
     labels, scores = make_labels(4), make_scores(4)
     objective = make_objective([4], labels, balanced=True, device="cpu")
     (weight,) = objective.class_weights
-    expected = [functional.cross_entropy(each, torch.from_numpy(labels[:, 0]), weight.double()) for each in scores]
+    expected = [
+        functional.cross_entropy(each, torch.from_numpy(labels[:, 0]), weight.double()) for each in scores
+    ]
     found = losses(objective, scores, labels)
     # With label smoothing torch weighs the smoothed target by its classes, losa by the image's own.
     torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=1e-6)

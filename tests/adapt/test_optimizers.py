@@ -139,7 +139,8 @@ def test_decay_shrinks_weights_and_leaves_biases_and_norms(
         parameter.grad = torch.zeros_like(parameter)
     make_optimizer(dict(network.named_parameters()), [network.config]).step([0.1])
     factors = {
-        name: float((parameter / before[name]).detach().mean()) for name, parameter in network.named_parameters()
+        name: float((parameter / before[name]).detach().mean())
+        for name, parameter in network.named_parameters()
     }
     free = {name for name, factor in factors.items() if factor == 1.0}
     assert free == {name for name in factors if "norm" in name or "bias" in name}

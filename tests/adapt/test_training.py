@@ -47,14 +47,18 @@ def train(trainer: Trainer, epochs: int = 4) -> list[dict[int, MemberEpoch]]:
 
 def parameters(trainer: Trainer, member: int = 0) -> dict[str, torch.Tensor]:
     (group,) = (group for group in trainer.groups if member in group.numbers)
-    return {name: value for name, value in group.member_state(member).items() if name.startswith("parameter.")}
+    return {
+        name: value for name, value in group.member_state(member).items() if name.startswith("parameter.")
+    }
 
 
 @pytest.mark.parametrize("side", KINDS)
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_losses_go_down(side: str, optimizer: str, make_trainer: Any, toy_data: Any, make_features: Any) -> None:
+def test_losses_go_down(
+    side: str, optimizer: str, make_trainer: Any, toy_data: Any, make_features: Any
+) -> None:
     lr = {"adamw": 0.05, "sgd": 0.2 if side == "linear" else 0.1}[optimizer]
-    trainer = make_trainer(side, (0, 1), optimizer=optimizer, lr=lr, epochs=8)
+    trainer = make_trainer(side, (0, 1), optimizer=optimizer, lr=lr, epochs=8, rank=8)
     found = train(trainer, 8)
     for member, scores in trainer.evaluate(toy_data(make_features(), images=60, seed=1)).items():
         assert found[-1][member].train_loss < 0.5 * found[0][member].train_loss
@@ -242,7 +246,9 @@ class TestMixup:
             images, labels = data.source.activations[rows], torch.from_numpy(data.labels[rows, 0])
             mixed = mix.share * images + (1 - mix.share) * images[mix.partner]
             scores = network(FrozenFeatures(mixed))[0]
-            losses = [torch.nn.functional.cross_entropy(scores, each) for each in (labels, labels[mix.partner])]
+            losses = [
+                torch.nn.functional.cross_entropy(scores, each) for each in (labels, labels[mix.partner])
+            ]
             expected = mix.share * losses[0] + (1 - mix.share) * losses[1]
             assert found.step_losses[step] == pytest.approx(expected.item(), rel=1e-5)
         assert np.isnan(found.train_accuracy)

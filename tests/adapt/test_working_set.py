@@ -109,7 +109,6 @@ class TestMembersAtOnce:
     ) -> None:
         free(2**30)
 
-
         def networks(*ranks: int) -> list[SideNetwork]:
             return [make_network("losa", rank=rank).float() for rank in ranks]
 

@@ -1,15 +1,25 @@
 """Training from a float32 cache is training with the live backbone in the loop."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from losa.adapt import AdaptConfig, LabelledActivations, make_side_network, train
-from losa.adapt.adaptation import feature_spec, labelled
+from losa.adapt import (
+    ActivationSource,
+    AdaptConfig,
+    CachedActivations,
+    Job,
+    LabelledActivations,
+    Trainer,
+)
+from losa.adapt.jobs import JobOffice, PreparedJob
+from losa.adapt.losses import make_objective
+from losa.adapt.passes import make_groups
+from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import Cache
 from losa.extract import (
     BackboneConfig,
@@ -37,6 +47,19 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@dataclass(frozen=True)
+class Computed:
+    """A batch of activations that the backbone has just computed."""
+
+    activations: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.activations)
+
+    def decode(self, images: slice | np.ndarray) -> torch.Tensor:
+        return self.activations[images if isinstance(images, slice) else torch.from_numpy(images)]
+
+
 class LiveActivations:
     """An `ActivationSource` that decodes, transforms and runs the backbone for every batch."""
 
@@ -45,9 +68,9 @@ class LiveActivations:
         self.source = open_source(DATASET)
         self.transform = make_transform(backbone.preprocessing)
 
-    def read(self, indices: np.ndarray) -> torch.Tensor:
+    def read(self, indices: np.ndarray) -> Computed:
         images = [self.transform(self.source.load(self.keys[index]).image) for index in indices]
-        return self.backbone.activations(torch.stack(images), self.sites)
+        return Computed(self.backbone.activations(torch.stack(images), self.sites))
 
 
 @pytest.fixture(scope="module")
@@ -74,23 +97,50 @@ def make_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return lambda codec: made[codec] if codec in made else made.setdefault(codec, make(codec))
 
 
-def member(side: str, cache: Path) -> AdaptConfig:
-    return AdaptConfig(
-        cache=str(cache), side=side, rank=8, epochs=3, batch_size=12, lr=3e-3, train_split=SPLIT, seed=1
+def members(side: str, cache: Cache) -> list[PreparedJob]:
+    """Two of one kind that differ in their seeds."""
+    office = JobOffice()
+    found = []
+    for seed in (1, 2):
+        config = AdaptConfig(
+            cache=str(cache.path),
+            side=side,
+            rank=8,
+            epochs=3,
+            batch_size=12,
+            lr=3e-3,
+            train_split=SPLIT,
+            eval_split=SPLIT,
+            seed=seed,
+            device="cpu",
+        )
+        prepared = office.prepare(Job(config, cache.path / "unused"))
+        assert isinstance(prepared, PreparedJob)
+        found.append(prepared)
+    return found
+
+
+def losses(prepared: list[PreparedJob], source: ActivationSource) -> np.ndarray:
+    """Of every step, one column for each member."""
+    config, images = prepared[0].config, prepared[0].splits[SPLIT]
+    data = LabelledActivations(
+        source=source,
+        positions=images.positions,
+        labels=images.labels,
+        sites=prepared[0].features.sites,
+    )
+    groups = make_groups(dict(enumerate(prepared)))
+    objective = make_objective([10], images.labels, balanced=False, device="cpu")
+    trainer = Trainer(groups, data, objective, config)
+    epochs = [trainer.epoch(number) for number in range(config.epochs)]
+    return np.concatenate(
+        [np.stack([epoch[0].step_losses, epoch[1].step_losses], axis=1) for epoch in epochs]
     )
 
 
-def losses(cache: Cache, config: AdaptConfig, data: LabelledActivations) -> np.ndarray:
-    """Of every step, one column for each of two members."""
-    network = make_side_network(config.architecture, feature_spec(cache, config), 10, [1, 2])
-    found: list[np.ndarray] = []
-    train(network, data, config, lambda metrics: found.append(metrics.step_losses))
-    return np.concatenate(found)
-
-
 def from_cache(cache: Cache, side: str) -> np.ndarray:
-    config = member(side, cache.path)
-    return losses(cache, config, labelled(cache, SPLIT, config, "cpu"))
+    prepared = members(side, cache)
+    return losses(prepared, CachedActivations(cache.split(SPLIT, prepared[0].features.sites), "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -100,17 +150,15 @@ def with_live_backbone(make_cache: Any) -> Any:
 
     def run(side: str) -> np.ndarray:
         cache = make_cache("float32")
-        config = member(side, cache.path)
-        split = cache.split(SPLIT)
-        live = LiveActivations(backbone, split.keys, feature_spec(cache, config).sites)
-        data = LabelledActivations(source=live, positions=np.arange(IMAGES), labels=split.labels("label"))
-        return losses(cache, config, data)
+        prepared = members(side, cache)
+        keys = cache.split(SPLIT).keys
+        return losses(prepared, LiveActivations(backbone, keys, prepared[0].features.sites))
 
     made: dict[str, np.ndarray] = {}
     return lambda side: made[side] if side in made else made.setdefault(side, run(side))
 
 
-@pytest.mark.parametrize("side", ["losa", "last", "linear"])
+@pytest.mark.parametrize("side", SIDE_NETWORKS)
 def test_losses_of_every_step(side: str, make_cache: Any, with_live_backbone: Any) -> None:
     found, expected = from_cache(make_cache("float32"), side), with_live_backbone(side)
     assert found.shape == (3 * 3, 2)

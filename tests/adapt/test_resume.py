@@ -1,0 +1,223 @@
+"""A sweep that is interrupted goes on from its checkpoints and ends as if nothing had happened."""
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from losa.adapt import Trainer, load_side_network
+from losa.adapt.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME
+from losa.cache_format.lock import LOCK_NAME
+
+EPOCHS = 5
+TIMES = {"seconds", "train_seconds", "pass", "folder", "options"}
+
+
+@pytest.fixture
+def interrupted(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``interrupted(epoch, options, ...)``: the same sweep, ended before an epoch."""
+
+    def run(epoch: int, *options: dict[str, Any]) -> None:
+        whole = Trainer.epoch
+
+        def stopping(trainer: Trainer, number: int) -> Any:
+            if number == epoch:
+                raise KeyboardInterrupt
+            return whole(trainer, number)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Trainer, "epoch", stopping)
+            sweep(*options)
+
+    return run
+
+
+@pytest.fixture
+def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Grows by ``(epoch, members)`` with every epoch that is trained."""
+    found: list[tuple[int, int]] = []
+    whole = Trainer.epoch
+
+    def counting(trainer: Trainer, number: int) -> Any:
+        found.append((number, sum(len(group.numbers) for group in trainer.groups)))
+        return whole(trainer, number)
+
+    monkeypatch.setattr(Trainer, "epoch", counting)
+    return found
+
+
+def option(**options: Any) -> dict[str, Any]:
+    return {"epochs": EPOCHS, "checkpoint_seconds": 0.0} | options
+
+
+MEMBERS = [
+    option(seed=1, dropout=0.3),
+    option(seed=2),
+    option(side="last", optimizer="sgd", norm="frozen"),
+    option(side="linear", lr=0.1),
+]
+
+
+def exactly_the_same(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+    """Bit for bit, but for the time they took."""
+    for mine, theirs in zip(first, second, strict=True):
+        assert {k: v for k, v in mine.items() if k not in TIMES} == {
+            k: v for k, v in theirs.items() if k not in TIMES
+        }
+        folders = [Path(summary["folder"]) for summary in (mine, theirs)]
+        networks = [load_side_network(folder).state_dict() for folder in folders]
+        for name, value in networks[0].items():
+            assert torch.equal(value, networks[1][name]), name
+        lines = [metrics(folder) for folder in folders]
+        assert lines[0] == lines[1]
+        assert [line["epoch"] for line in lines[0]] == list(range(mine["epochs"]))
+        names = [{path.name for path in folder.iterdir()} for folder in folders]
+        assert names[0] == names[1]
+        assert CHECKPOINT_NAME not in names[0]
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / METRICS_NAME).read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_ends_as_if_nothing_had_happened(
+    epoch: int, sweep: Any, interrupted: Any, epochs: list[tuple[int, int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    whole = sweep(*MEMBERS, folder="whole")
+    interrupted(epoch, *MEMBERS)
+    epochs.clear()
+    found = sweep(*MEMBERS)
+    assert epochs == [(number, 4) for number in range(epoch, EPOCHS)]
+    assert f"4 members go on after epoch {epoch}" in caplog.messages
+    exactly_the_same(found, whole)
+
+
+def test_before_the_first_checkpoint_it_starts_again(
+    sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+) -> None:
+    patient = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS[:2]]
+    whole = sweep(*patient, folder="whole")
+    interrupted(3, *patient)
+    epochs.clear()
+    exactly_the_same(sweep(*patient), whole)
+    assert len(epochs) == EPOCHS
+
+
+def test_twice(sweep: Any, interrupted: Any) -> None:
+    whole = sweep(*MEMBERS[:2], folder="whole")
+    interrupted(1, *MEMBERS[:2])
+    interrupted(3, *MEMBERS[:2])
+    exactly_the_same(sweep(*MEMBERS[:2]), whole)
+
+
+def test_members_that_were_interrupted_at_different_epochs(
+    sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+) -> None:
+    members = MEMBERS[:3]
+    whole = [summary for each in members for summary in sweep(each, folder="whole")]
+    interrupted(2, members[0])
+    interrupted(4, members[1])
+    epochs.clear()
+    exactly_the_same(sweep(*members), whole)
+    assert epochs == [(2, 1), (3, 1), (4, 1), (4, 1), *((number, 1) for number in range(EPOCHS))]
+
+
+def test_overwriting_begins_anew(sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]) -> None:
+    whole = sweep(MEMBERS[0], folder="whole")
+    interrupted(3, MEMBERS[0])
+    # Interrupted again before a checkpoint of its own: that of before must not count any more.
+    interrupted(1, MEMBERS[0] | {"overwrite": True, "checkpoint_seconds": 1000.0})
+    epochs.clear()
+    exactly_the_same(sweep(MEMBERS[0]), whole)
+    assert len(epochs) == EPOCHS
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data[:-1] + b"\xff", lambda data: b""]
+)
+def test_a_damaged_checkpoint_starts_again(
+    damage: Callable[[bytes], bytes], sweep: Any, interrupted: Any, tmp_path: Path
+) -> None:
+    whole = sweep(MEMBERS[0], folder="whole")
+    interrupted(3, MEMBERS[0])
+    (path,) = (tmp_path / "sweep").glob(f"*/{CHECKPOINT_NAME}")
+    path.write_bytes(damage(path.read_bytes()))
+    exactly_the_same(sweep(MEMBERS[0]), whole)
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 4])
+def test_halving_goes_on_among_the_same(
+    epoch: int, sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+) -> None:
+    """Those dropped before the interruption are not trained again, where nobody would drop them."""
+    members = [option(lr=lr, halve_at=[2, 3]) for lr in (1e-6, 0.02, 0.01, 1e-4)]
+    whole = sweep(*members, folder="whole")
+    assert [summary["status"] for summary in whole] == ["pruned", "finished", "pruned", "pruned"]
+    interrupted(epoch, *members)
+    epochs.clear()
+    exactly_the_same(sweep(*members), whole)
+    assert epochs == [(number, [4, 4, 2, 1, 1][number]) for number in range(epoch, EPOCHS)]
+
+
+@pytest.mark.parametrize("epoch", [1, 4, 7])
+def test_early_stopping_goes_on(epoch: int, sweep: Any, interrupted: Any) -> None:
+    options = {"val_split": "val", "eval_split": ["val", "test"], "epochs": 8, "lr": 0.1}
+    members = [option(**options, seed=seed, patience=3) for seed in range(3)]
+    members.append(option(**options, side="linear", patience=7))
+    whole = sweep(*members, folder="whole")
+    assert {summary["epochs"] for summary in whole} > {8}
+    interrupted(epoch, *members)
+    exactly_the_same(sweep(*members), whole)
+
+
+def test_a_process_that_is_killed(sweep: Any, member: Any, tmp_path: Path) -> None:
+    whole = sweep(*MEMBERS[:2], folder="whole")
+    program = f"""
+import os, signal
+from pathlib import Path
+import torch
+from losa.adapt import AdaptConfig, Job, Trainer, adapt_all
+from losa.adapt.member_files import MemberFiles
+
+torch.set_num_threads(1)
+save, saved = MemberFiles.save_checkpoint, []
+
+def dying(*arguments):
+    save(*arguments)
+    saved.append(arguments)
+    if len(saved) == 5:  # after the first of two members in the third epoch
+        os.kill(os.getpid(), signal.SIGKILL)
+
+MemberFiles.save_checkpoint = dying
+configs = [AdaptConfig(**options) for options in {[option_of(member(**each)) for each in MEMBERS[:2]]!r}]
+adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) for config in configs])
+"""
+    died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    folders = [Path(summary["folder"].replace("whole", "sweep")) for summary in whole]
+    assert [len(metrics(folder)) for folder in folders] == [3, 3]
+    assert all({CHECKPOINT_NAME, LOCK_NAME} <= {path.name for path in each.iterdir()} for each in folders)
+    assert not any((folder / SUMMARY_NAME).exists() for folder in folders)
+    found = sweep(*MEMBERS[:2])
+    # One goes on after three epochs and one after two, so each ends alone: close, not bit for bit.
+    for mine, theirs in zip(found, whole, strict=True):
+        assert mine["pass"]["members"] == 1
+        assert mine["accuracy"] == theirs["accuracy"]
+        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-5)
+    assert [[line["epoch"] for line in metrics(folder)] for folder in folders] == [list(range(EPOCHS))] * 2
+    assert not any((folder / CHECKPOINT_NAME).exists() for folder in folders)
+
+
+def option_of(config: Any) -> dict[str, Any]:
+    """All options of a member, as Python writes them."""
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}

@@ -1,0 +1,354 @@
+"""Many members in as few passes as possible; what each gives is its own."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from losa.adapt import Job, Trainer, adapt, adapt_all, load_side_network
+from losa.adapt.member_files import CHECKPOINT_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
+from losa.cache_format import LosaError
+from losa.cache_format.lock import FileLock
+
+DIVERGING = {"lr": 1e30, "norm": "none"}
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of members with every pass that is trained."""
+    found: list[int] = []
+    init = Trainer.__init__
+
+    def counting(trainer: Trainer, groups: Any, *arguments: Any, part: int | None = None) -> None:
+        if part is None:
+            found.append(sum(len(group.numbers) for group in groups))
+        init(trainer, groups, *arguments, part=part)
+
+    monkeypatch.setattr(Trainer, "__init__", counting)
+    return found
+
+
+def tensors(summary: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return dict(load_side_network(Path(summary["folder"])).named_parameters())
+
+
+def metrics(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    lines = (Path(summary["folder"]) / METRICS_NAME).read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
+
+
+def same(first: dict[str, Any], second: dict[str, Any], tolerance: float = 1e-6) -> None:
+    """Two summaries tell the same, and the networks are equal within a tolerance."""
+    for name in ("member", "accuracy", "scores", "status", "epochs", "best_epoch", "cache", "parameters"):
+        assert first[name] == second[name], name
+    assert first["train_loss"] == pytest.approx(second["train_loss"], abs=tolerance)
+    theirs = tensors(second)
+    for name, value in tensors(first).items():
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=tolerance, msg=name)
+    mine, others = metrics(first), metrics(second)
+    assert [line["epoch"] for line in mine] == [line["epoch"] for line in others]
+    for name in ("train_loss", "train_accuracy"):
+        values = [[line[name] for line in lines] for lines in (mine, others)]
+        np.testing.assert_allclose(*values, rtol=0, atol=tolerance)
+
+
+class TestOutcomes:
+    def test_are_those_of_members_alone(
+        self, sweep: Any, member: Any, passes: list[int], tmp_path: Path
+    ) -> None:
+        options: list[dict[str, Any]] = [
+            {"seed": 1},
+            {"side": "last", "lr": 0.01, "label_smoothing": 0.1},
+            {"side": "linear", "optimizer": "sgd"},
+            {"rank": 2, "sites": 2, "norm": "frozen", "dropout": 0.2},
+            {"seed": 2, "weight_decay": 0.1},
+        ]
+        together = sweep(*options)
+        assert passes == [5]
+        for each, summary in zip(options, together, strict=True):
+            assert summary["pass"]["members"] == 5
+            config = member(**each)
+            assert summary["member"] == config.member_id
+            same(summary, adapt(config, tmp_path / "alone" / config.member_name), 1e-4)
+
+    def test_the_same_job_twice(self, member: Any, passes: list[int], tmp_path: Path) -> None:
+        jobs = [Job(member(seed=seed), tmp_path / str(seed)) for seed in (1, 2, 1)]
+        found = adapt_all(jobs)
+        assert passes == [2]
+        assert found[0] is found[2]
+        assert [summary["seed"] for summary in found] == [1, 2, 1]  # type: ignore[index]
+
+    def test_idle_options_make_no_other_member(self, sweep: Any, passes: list[int]) -> None:
+        """A sweep over ranks and kinds trains one linear probe, not one of every rank."""
+        found = sweep({"side": "linear", "rank": 2}, {"side": "linear", "rank": 4}, {"rank": 2}, {"rank": 4})
+        assert passes == [3]
+        assert found[0] is found[1]
+        assert [summary["rank"] for summary in found] == [None, None, 2, 4]
+
+    def test_two_members_in_one_folder(self, member: Any, tmp_path: Path) -> None:
+        configs = [member(seed=seed) for seed in (1, 2)]
+        first, second = adapt_all([Job(config, tmp_path / "one") for config in configs])
+        assert isinstance(first, dict)
+        assert isinstance(second, LosaError)
+        assert str(second) == (
+            f"{tmp_path / 'one'} was given to {configs[0].member_name} in the same sweep; "
+            f"{configs[1].member_name} needs another folder (hydra.sweep.subdir=...)"
+        )
+
+    def test_no_jobs(self) -> None:
+        assert adapt_all([]) == []
+
+    def test_a_wrong_option_costs_the_others_nothing(
+        self, sweep: Any, passes: list[int], tmp_path: Path
+    ) -> None:
+        wrong: list[dict[str, Any]] = [
+            {"side": "last", "rank": 3},
+            {"label": "lable"},
+            {"eval_split": "tset"},
+            {"sites": 99},
+            {"cache": str(tmp_path / "nowhere")},
+            {"residency": "gpu", "seed": 2},
+        ]
+        found = sweep({}, *wrong, {"seed": 1})
+        assert passes == [2]
+        assert [isinstance(each, LosaError) for each in found] == [False, *[True] * 6, False]
+        assert len(list((tmp_path / "sweep").iterdir())) == 2
+        alone = sweep({}, {"seed": 1}, folder="without")
+        for mine, theirs in zip((found[0], found[-1]), alone, strict=True):
+            same(mine, theirs, 0)
+
+    def test_finished_ones_are_found(self, sweep: Any, passes: list[int]) -> None:
+        first = sweep({"seed": 1}, {"seed": 2})
+        second = sweep({"seed": 2}, {"seed": 3}, {"seed": 1})
+        assert passes == [2, 1]
+        assert [second[2], second[0]] == first
+        assert sweep({"seed": 3}) == [second[1]]
+        assert passes == [2, 1]
+
+    def test_another_cache_is_another_pass(
+        self, sweep: Any, toy_cache: Any, passes: list[int], tmp_path: Path
+    ) -> None:
+        other = str(replace(toy_cache, seed=1, width=12).write(tmp_path / "other"))
+        found = sweep({}, {"cache": other}, {"seed": 1}, {"cache": other, "seed": 1})
+        assert passes == [2, 2]
+        assert [summary["cache"]["path"] == other for summary in found] == [False, True, False, True]
+
+    def test_passes_are_cut_to_memory(
+        self, sweep: Any, passes: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        options = [{"seed": seed} for seed in range(5)]
+        whole = sweep(*options, folder="whole")
+        monkeypatch.setattr("losa.adapt.passes.members_at_once", lambda networks, device: 2)
+        for mine, theirs in zip(sweep(*options), whole, strict=True):
+            same(mine, theirs, 1e-4)
+        assert passes == [5, 2, 2, 1]
+        assert "pass 3 of 3: 1 members" in caplog.messages
+
+    def test_a_folder_in_use_costs_the_others_nothing(self, member: Any, tmp_path: Path) -> None:
+        (tmp_path / "used").mkdir()
+        lock = FileLock(tmp_path / "used")
+        found = adapt_all([Job(member(), tmp_path / "used"), Job(member(seed=1), tmp_path / "free")])
+        lock.release()
+        assert [type(each).__name__ for each in found] == ["CacheInUse", "dict"]
+
+    def test_damage_of_one_cache_costs_the_others_nothing(
+        self, sweep: Any, toy_cache: Any, tmp_path: Path
+    ) -> None:
+        other = replace(toy_cache, seed=1).write(tmp_path / "other")
+        (shard,) = other.glob("arrays.zarr/segments/train/codes/c.1.0.0.0")
+        shard.write_bytes(bytes(byte ^ 255 for byte in shard.read_bytes()))
+        found = sweep({"cache": str(other)}, {}, {"cache": str(other), "seed": 1})
+        assert [type(each).__name__ for each in found] == ["CorruptCache", "dict", "CorruptCache"]
+
+
+class TestDivergence:
+    def test_costs_the_others_nothing(self, sweep: Any, tmp_path: Path) -> None:
+        """Another network of the pass: bit for bit. The same network: its products have other shapes."""
+        own_network = {"seed": 1, "norm": "layer"}
+        same_network = {"seed": 2, "norm": "none"}
+        found = sweep(own_network, same_network, DIVERGING)
+        alone = sweep(own_network, same_network, folder="without")
+        same(found[0], alone[0], 0)
+        same(found[1], alone[1], 1e-6)
+        assert isinstance(found[2], LosaError)
+        assert "the loss became NaN or infinite in epoch 0 (lr=1e+30): use a smaller lr" in str(found[2])
+        (folder,) = (path for path in (tmp_path / "sweep").iterdir() if "lr1e+30" in path.name)
+        assert not {SUMMARY_NAME, CHECKPOINT_NAME, CONFUSION_NAME} & {path.name for path in folder.iterdir()}
+        (line,) = [json.loads(line) for line in (folder / METRICS_NAME).read_text().splitlines()]
+        assert line["train_loss"] is None
+
+    def test_of_all_members(self, sweep: Any) -> None:
+        found = sweep(DIVERGING, DIVERGING | {"seed": 1})
+        assert [type(each) for each in found] == [LosaError, LosaError]
+
+    def test_seen_on_the_watched_split_alone(self, sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        evaluate = Trainer.evaluate
+
+        def failing(trainer: Trainer, data: Any) -> Any:
+            found = evaluate(trainer, data)
+            return found | {1: None} if data.name == "split 'val'" else found
+
+        monkeypatch.setattr(Trainer, "evaluate", failing)
+        found = sweep({"val_split": "val"}, {"val_split": "val", "seed": 1})
+        assert isinstance(found[0], dict)
+        assert "the scores of split 'val' are NaN or infinite" in str(found[1])
+
+
+class TestWatching:
+    def test_every_epoch_is_scored(self, sweep: Any) -> None:
+        (summary,) = sweep({"val_split": "val", "eval_split": "val", "epochs": 5})
+        found = [line["val_accuracy"] for line in metrics(summary)]
+        assert len(found) == 5
+        assert found[-1] == summary["accuracy"]["val"]
+        assert summary["best_val_accuracy"] == max(found)
+        assert summary["best_epoch"] is None  # without patience the last epoch counts
+
+    def test_watching_changes_no_training(self, sweep: Any) -> None:
+        plain, watched = sweep({}, {"val_split": "val"})
+        for name, value in tensors(plain).items():
+            assert torch.equal(value, tensors(watched)[name])
+
+    @pytest.fixture
+    def accuracies(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """``accuracies({seed: [...]})``: what members are told of the watched split, epoch by epoch."""
+
+        def tell(of: dict[int, list[float]]) -> None:
+            evaluate, asked = Trainer.evaluate, dict.fromkeys(of, 0)
+
+            def told(trainer: Trainer, data: Any) -> Any:
+                found = evaluate(trainer, data)
+                if data.name != "split 'val'":
+                    return found
+                for group in trainer.groups:
+                    for number, config in zip(group.numbers, group.configs, strict=True):
+                        right = round(1000 * of[config.seed][asked[config.seed]])
+                        confusion = np.array([[right, 1000 - right], [0, 0]])
+                        found[number] = [replace(found[number][0], confusion=confusion)]
+                        asked[config.seed] += 1
+                return found
+
+            monkeypatch.setattr(Trainer, "evaluate", told)
+
+        return tell
+
+    def test_patience_restores_the_best_epoch(self, sweep: Any, accuracies: Any) -> None:
+        accuracies({0: [0.5, 0.9, 0.7, 0.9, 0.8, 0.8], 1: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 2: [0.9, 0.1, 0.1]})
+        watched = {"val_split": "val", "epochs": 6, "patience": 2}
+        found = sweep(*(watched | {"seed": seed} for seed in (0, 1, 2)))
+        assert [summary["epochs"] for summary in found] == [4, 6, 3]
+        assert [summary["best_epoch"] for summary in found] == [1, 5, 0]
+        assert [summary["best_val_accuracy"] for summary in found] == [0.9, 0.6, 0.9]
+        assert [len(metrics(summary)) for summary in found] == [4, 6, 3]
+        assert {summary["status"] for summary in found} == {"finished"}
+        assert sweep(*(watched | {"seed": seed} for seed in (0, 1, 2))) == found
+
+    def test_the_best_epoch_is_what_is_saved(
+        self, sweep: Any, accuracies: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[torch.Tensor] = []
+        epoch = Trainer.epoch
+
+        def remembering(trainer: Trainer, number: int) -> Any:
+            found = epoch(trainer, number)
+            seen.append(trainer.groups[0].network.channel_up[0].detach().clone())
+            return found
+
+        monkeypatch.setattr(Trainer, "epoch", remembering)
+        accuracies({0: [0.5, 0.9, 0.7, 0.8, 0.8, 0.8]})
+        (summary,) = sweep({"val_split": "val", "epochs": 6, "patience": 3})
+        assert len(seen) == 5
+        assert torch.equal(tensors(summary)["channel_up"][0], seen[1])
+
+    def test_scores_are_those_of_the_best_epoch(self, sweep: Any) -> None:
+        options = {"val_split": "val", "eval_split": ["val", "test"], "epochs": 8, "patience": 1, "lr": 0.2}
+        found = sweep(*(options | {"seed": seed} for seed in range(4)))
+        for summary in found:
+            assert summary["accuracy"]["val"] == summary["best_val_accuracy"]
+            assert metrics(summary)[summary["best_epoch"]]["val_accuracy"] == summary["accuracy"]["val"]
+        assert {summary["epochs"] for summary in found} != {8}
+
+    def test_the_worse_half_is_dropped(self, sweep: Any, accuracies: Any, passes: list[int]) -> None:
+        accuracies({seed: [level] * 6 for seed, level in enumerate([0.5, 0.9, 0.1, 0.7, 0.3])})
+        options = {"val_split": "val", "epochs": 6, "halve_at": [2, 4]}
+        found = sweep(*(options | {"seed": seed} for seed in range(5)))
+        assert [summary["epochs"] for summary in found] == [4, 6, 2, 6, 2]
+        expected = ["pruned", "finished", "pruned", "finished", "pruned"]
+        assert [summary["status"] for summary in found] == expected
+        assert all(set(summary["accuracy"]) == {"test"} for summary in found)
+        assert sweep(*(options | {"seed": seed} for seed in range(5))) == found
+        assert passes == [5]
+
+    def test_without_a_watched_split_losses_are_compared(self, sweep: Any) -> None:
+        options = {"epochs": 4, "halve_at": [2]}
+        found = sweep(options | {"lr": 1e-6}, options | {"lr": 0.05})
+        assert [summary["status"] for summary in found] == ["pruned", "finished"]
+
+    def test_those_that_are_left_are_what_they_are_without_the_others(self, sweep: Any) -> None:
+        found = sweep({"epochs": 4, "halve_at": [2]}, {"epochs": 4, "halve_at": [2], "lr": 1e-6})
+        (alone,) = sweep({"epochs": 4, "halve_at": [2]}, folder="alone")
+        same(found[0], alone, 1e-5)
+
+    def test_halving_after_the_last_epoch_drops_nobody(self, sweep: Any) -> None:
+        found = sweep({"halve_at": [3]}, {"halve_at": [3], "seed": 1})
+        assert [summary["status"] for summary in found] == ["finished", "finished"]
+
+
+class TestLabels:
+    def test_two_columns(self, sweep: Any, passes: list[int]) -> None:
+        both, one = sweep({"label": ["label", "some"], "epochs": 20, "lr": 0.05}, {"label": "some"})
+        assert passes == [1, 1]
+        assert set(both["scores"]["test"]) == {"label", "some"}
+        images = {name: scores["images"] for name, scores in both["scores"]["test"].items()}
+        assert images == {"label": 12, "some": 6}
+        assert both["images"] == {"train": 24, "test": 12}
+        assert one["images"] == {"train": 12, "test": 6}
+        top1 = [scores["top1"] for scores in both["scores"]["test"].values()]
+        assert both["accuracy"]["test"] == np.mean(top1) > 0.9
+        assert tensors(both)["head.weight"].shape == (1, 8, 6)
+
+    def test_scores_and_confusion(self, sweep: Any) -> None:
+        (summary,) = sweep({"eval_split": ["val", "test"], "epochs": 1})
+        confusion = json.loads((Path(summary["folder"]) / CONFUSION_NAME).read_text())
+        assert set(confusion) == {"val", "test"}
+        for split, images in (("val", 9), ("test", 12)):
+            cells = np.array(confusion[split]["label"])
+            found = summary["scores"][split]["label"]
+            assert found["images"] == cells.sum() == images
+            assert found["top1"] == summary["accuracy"][split] == np.trace(cells) / images
+            assert found["mean_per_class"] == pytest.approx((np.diag(cells) / cells.sum(axis=1)).mean())
+            assert found["top5"] == 1
+
+    def test_balanced_classes(self, sweep: Any, toy_cache: Any, tmp_path: Path) -> None:
+        class Unbalanced(type(toy_cache)):  # type: ignore[misc]
+            def contents(self, split: str) -> Any:
+                found = super().contents(split)
+                labels = np.where(np.arange(len(found.keys)) % 8, 0, found.labels["label"])
+                return replace(found, labels={**found.labels, "label": labels})
+
+        cache = str(Unbalanced(splits={"train": 48, "test": 48}).write(tmp_path / "unbalanced"))
+        options = {"cache": cache, "side": "linear", "epochs": 6, "lr": 0.05}
+        plain, balanced = sweep(options, options | {"class_weights": "balanced"})
+        found = [summary["scores"]["test"]["label"]["mean_per_class"] for summary in (plain, balanced)]
+        assert found[0] < found[1]
+
+
+class TestOptions:
+    def test_bfloat16_is_close_to_float32(self, sweep: Any, passes: list[int]) -> None:
+        for norm in ("frozen", "layer"):
+            exact, rough = sweep({"norm": norm}, {"norm": norm, "dtype": "bfloat16"})
+            assert rough["train_loss"] == pytest.approx(exact["train_loss"], abs=0.02)
+            assert rough["train_loss"] != exact["train_loss"]
+        assert passes == [1] * 4
+
+    @pytest.mark.parametrize("option", [{"mixup": 0.4}, {"dropout": 0.4}, {"label_smoothing": 0.4}], ids=str)
+    def test_changes_the_training(self, option: dict[str, Any], sweep: Any) -> None:
+        plain, other = sweep({"lr": 0.05, "epochs": 4}, {"lr": 0.05, "epochs": 4} | option)
+        assert abs(plain["train_loss"] - other["train_loss"]) > 1e-4
+        assert all(line["train_accuracy"] is None for line in metrics(other)) == ("mixup" in option)
