@@ -60,6 +60,13 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
+@pytest.fixture(autouse=True)
+def _sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Measuring takes longer than what these tests train; test_working_set looks after it.
+    monkeypatch.setattr("losa.adapt.training.images_at_once", lambda step, images, device: -(-images // 2))
+    monkeypatch.setattr("losa.adapt.passes.members_at_once", lambda networks, device: 1000)
+
+
 @pytest.fixture
 def make_config() -> Callable[..., AdaptConfig]:
     """``make_config(**options)``: a configuration on the CPU."""
