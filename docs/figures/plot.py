@@ -1,6 +1,6 @@
 """Draws accuracy.csv, the scores of docs/methods.md: accuracy against rank and against the number of sites.
 
-python docs/figures/plot.py     # writes rank.svg and sites.svg beside itself
+Run as ``python docs/figures/plot.py``, with the extra ``figures``; writes rank.svg and sites.svg beside itself.
 """
 
 import csv
