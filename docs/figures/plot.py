@@ -1,6 +1,7 @@
 """Draws accuracy.csv, the scores of docs/methods.md: accuracy against rank and against the number of sites.
 
-Run as ``python docs/figures/plot.py``, with the extra ``figures``; writes rank.svg and sites.svg beside itself.
+Run as ``python docs/figures/plot.py``, with the extra ``figures``;
+writes rank.svg and sites.svg.
 """
 
 import csv
