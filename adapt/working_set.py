@@ -13,9 +13,11 @@ from losa.adapt.memory import free_in_ram, free_on_gpu
 from losa.adapt.side_networks import SideNetwork
 from losa.adapt.streams import FrozenFeatures
 
-CPU_PART_BYTES = 2**28
-"""Of one part of a batch on a CPU: larger ones leave its caches, smaller ones pay more for each operation.
-Measured with `losa-bench fused --images-at-once`."""
+CPU_PART_BYTES = 2**26
+"""Of one part of a batch on a CPU: larger ones leave its caches."""
+CPU_PART_IMAGES = 8
+"""Of a part, if memory holds them: smaller ones pay too much for each operation. Both measured with
+`losa-bench fused --images-at-once`."""
 STATES = 6
 """Copies of a member's parameters: values, gradients, two of the optimiser, the best epoch's, one spare."""
 SHARE = 4
@@ -112,7 +114,7 @@ def images_at_once(step: Callable[[int], object], batch_size: int, device: str) 
     if batch_size < 3:
         return batch_size
     each = max(1, (peak_bytes(lambda: step(3), device) - one) // 2)
-    room = free_bytes(device) // SHARE
+    images = 1 + (free_bytes(device) // SHARE - one) // each
     if torch.device(device).type != "cuda":
-        room = min(room, CPU_PART_BYTES)
-    return int(min(batch_size, max(1, 1 + (room - one) // each)))
+        images = min(images, max(CPU_PART_IMAGES, 1 + (CPU_PART_BYTES - one) // each))
+    return int(min(batch_size, max(1, images)))

@@ -1,7 +1,7 @@
 """The frozen side of a stream: what its layers start from, computed once for all members of a pass."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,21 +68,21 @@ class FrozenFeatures:
             self._bases[course, norm] = [self._normalise(base, norm) for base in self.sums(course)]
         return self._bases[course, norm]
 
-    def sums(self, course: StreamCourse) -> list[Float[Tensor, "images tokens width"]]:
-        """``base_i`` of every layer."""
-        sums: list[Tensor] = []
+    def sums(self, course: StreamCourse) -> Iterator[Float[Tensor, "images tokens width"]]:
+        """``base_i`` of every layer, one after the other: all at once would be as much as the activations."""
+        total: Tensor | None = None
         summed: Counter[int] = Counter()
         for layer in course.layers:
             wanted = Counter(layer)
             # A base that grows from layer to layer is carried on, not summed anew.
-            grows = bool(sums) and summed <= wanted
+            grows = total is not None and summed <= wanted
             terms = [self.activations[:, site] for site in (wanted - summed if grows else wanted).elements()]
-            total = sums[-1] if grows else terms.pop(0)
+            if total is None or not grows:
+                total = terms.pop(0)
             for term in terms:
                 total = total + term
-            sums.append(total)
+            yield total
             summed = wanted
-        return sums
 
     def _normalise(self, base: Float[Tensor, "images tokens width"], norm: Norm) -> Base:
         if norm == "none":

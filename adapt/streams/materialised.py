@@ -36,7 +36,7 @@ class Materialised:
         self._norm = norm
         self._tokens = tokens
         self._dtype = features.dtype
-        self._bases = features.sums(course)
+        self._bases = list(features.sums(course))
         self._base = self._output = features.activations[:, course.output]
         self._updates = self._base.new_zeros(members, *self._base.shape, dtype=self._dtype)
 

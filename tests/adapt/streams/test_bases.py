@@ -19,7 +19,7 @@ def test_a_base_is_the_sum_of_its_sites(layers: tuple[tuple[int, ...], ...]) -> 
     frozen = features()
     course = StreamCourse(layers=layers, output=3)
     expected = [torch.stack([frozen.activations[:, site] for site in sites]).sum(dim=0) for sites in layers]
-    for found in (frozen.sums(course), [base.normalised for base in frozen.bases(course, "none")]):
+    for found in (list(frozen.sums(course)), [base.normalised for base in frozen.bases(course, "none")]):
         torch.testing.assert_close(found, expected)
 
 
