@@ -7,8 +7,8 @@ for each relay) and reads one vector of full width (p). It scales the channels o
 scatters: every token takes as much of it as its own content asks for. Both factors of the update depend on
 the image, which LoSA's token mixer does not do, and no token is compared with every other, as in LAST.
 
-The stream is that of LAST (arXiv 2402.04009): layer i sees the sum of the sites up to its own, and the output is
-the last site plus all updates. Measured against LoSA and LAST in docs/methods.md.
+The stream is that of LAST (arXiv 2402.04009): layer i sees the sum of the sites up to its own, and the output
+is the last site plus all updates. Measured against LoSA and LAST in docs/methods.md.
 """
 
 from collections.abc import Sequence
