@@ -24,7 +24,15 @@ Row = dict[str, str]
 def draw(rows: list[Row], name: str, axis: str, chosen: Callable[[Row], bool]) -> None:
     """One panel for each data set, one line for each side network: mean over seeds, and every seed."""
     rows = [row for row in rows if chosen(row) and row["side"] in COLOURS]
-    datasets = [dataset for dataset in TITLES if any(row["dataset"] == dataset for row in rows)]
+    # A line needs more than one place.
+    datasets = [
+        dataset
+        for dataset in TITLES
+        if any(
+            len({row[axis] for row in rows if (row["dataset"], row["side"]) == (dataset, side)}) > 1
+            for side in COLOURS
+        )
+    ]
     figure, panels = plt.subplots(1, len(datasets), figsize=(4.6 * len(datasets), 3.4), squeeze=False)
     for dataset, panel in zip(datasets, panels[0], strict=True):
         for side, colour in COLOURS.items():
