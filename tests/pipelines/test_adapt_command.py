@@ -23,6 +23,7 @@ def test_a_run_writes_what_it_promises(command: Command, extracted: Path) -> Non
     assert {path.name for path in folder.iterdir()} == {
         ".writer.lock",
         "config.json",
+        "confusion.json",
         "metrics.jsonl",
         "side_network.json",
         "side_network.safetensors",
