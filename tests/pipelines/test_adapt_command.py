@@ -187,7 +187,7 @@ def test_a_bug_keeps_its_traceback(
         (["cache=cache", "rnk=4"], "there is no option 'rnk'; did you mean 'rank'?"),
         (
             ["cache=cache", "side=lsoa"],
-            "side=lsoa: expected one of losa, last, lst, linear, mlp, attentive; did you mean 'losa'?",
+            "side=lsoa: expected one of losa, last, relay, lst, linear, mlp, attentive; did you mean 'losa'?",
         ),
         (["cache=cache", "lr=-1"], "lr=-1: input should be greater than 0"),
         (["cache=cache", "train_split=trian"], "the cache has no split 'trian'; it has: train800, val200"),
