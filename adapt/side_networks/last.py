@@ -19,7 +19,6 @@ from losa.adapt.features import FeatureSpec
 from losa.adapt.parameters import member_constant, member_normal
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.streams import Stream, StreamCourse
-from losa.cache_format.errors import LosaError
 
 
 class LAST(SideNetwork):
@@ -30,8 +29,7 @@ class LAST(SideNetwork):
     ) -> None:
         super().__init__(architecture, features, num_classes, seeds)
         layers, rank, width = len(features.sites), architecture.rank, features.width
-        if rank % architecture.heads:
-            raise LosaError(f"rank={rank}: side=last needs a multiple of heads={architecture.heads}")
+        architecture.refuse_uneven_heads()
         self.norm_weight = member_constant(seeds, (layers, width), 1.0)
         self.norm_bias = member_constant(seeds, (layers, width), 0.0)
         self.query_key_value = member_normal(seeds, "query_key_value", (layers, 3 * rank, width), width**-0.5)
@@ -39,8 +37,7 @@ class LAST(SideNetwork):
 
     def course(self) -> StreamCourse:
         """Layer i sees ``z_0 + ... + z_i``; the output starts from ``z_m``, which is the bias correction."""
-        count = len(self.features.sites)
-        return StreamCourse(layers=tuple(tuple(range(site + 1)) for site in range(count)), output=count - 1)
+        return StreamCourse.accumulating(len(self.features.sites))
 
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         """Attend, project up, add."""

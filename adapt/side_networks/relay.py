@@ -38,8 +38,7 @@ class Relay(SideNetwork):
 
     def course(self) -> StreamCourse:
         """Layer i sees ``z_0 + ... + z_i``; the output starts from the last site."""
-        count = len(self.features.sites)
-        return StreamCourse(layers=tuple(tuple(range(site + 1)) for site in range(count)), output=count - 1)
+        return StreamCourse.accumulating(len(self.features.sites))
 
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         """Gather and scatter."""

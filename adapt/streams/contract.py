@@ -34,6 +34,11 @@ class StreamCourse:
     output: int
     """The site to which all updates are added in the end."""
 
+    @classmethod
+    def accumulating(cls, sites: int) -> "StreamCourse":
+        """LAST's: layer i sees the sum of the sites up to its own; the output starts from the last one."""
+        return cls(layers=tuple(tuple(range(site + 1)) for site in range(sites)), output=sites - 1)
+
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class Stream(Protocol):
