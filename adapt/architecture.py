@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from losa.cache_format.errors import LosaError
 from losa.cache_format.identity import STRICT
 
 SideKind = Literal["losa", "last", "relay", "lst", "linear", "mlp", "attentive"]
@@ -42,6 +43,11 @@ class Architecture:
     def relevant(self) -> dict[str, Any]:
         """The options that concern this kind: a linear probe has no rank."""
         return {"side": self.side} | {name: getattr(self, name) for name in _RELEVANT[self.side]}
+
+    def refuse_uneven_heads(self) -> None:
+        """Refuse a rank that cannot be divided among the heads."""
+        if self.rank % self.heads:
+            raise LosaError(f"rank={self.rank}: side={self.side} needs a multiple of heads={self.heads}")
 
     @classmethod
     def options(cls) -> frozenset[str]:

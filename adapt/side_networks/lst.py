@@ -29,7 +29,6 @@ from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.streams import Stream, StreamCourse
 from losa.adapt.streams.bases import layer_norm
 from losa.adapt.streams.products import inner
-from losa.cache_format.errors import LosaError
 
 TEMPERATURE = 0.1
 """Of the gates."""
@@ -52,8 +51,7 @@ class LST(SideNetwork):
     ) -> None:
         super().__init__(architecture, features, num_classes, seeds)
         sites, rank, width = len(features.sites), architecture.rank, features.width
-        if rank % architecture.heads:
-            raise LosaError(f"rank={rank}: side=lst needs a multiple of heads={architecture.heads}")
+        architecture.refuse_uneven_heads()
         blocks, units, std = sites - 1, EXPANSION * rank, rank**-0.5
         self.down = member_normal(seeds, "down", (sites, rank, width), width**-0.5)
         self.gate = member_constant(seeds, (blocks,), 0.0)
