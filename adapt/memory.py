@@ -32,6 +32,11 @@ def free_in_ram(root: Path = Path("/")) -> int:
     return max(0, min([available * 1024, *_free_in_groups(root)]))
 
 
+def is_cuda(device: str) -> bool:
+    """Whether a device has memory of its own."""
+    return torch.device(device).type == "cuda"
+
+
 def free_on_gpu(device: str) -> int:
     """Bytes that torch can still allocate on a CUDA device."""
     index = torch.device(device).index

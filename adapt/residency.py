@@ -3,9 +3,7 @@
 import logging
 from typing import Literal
 
-import torch
-
-from losa.adapt.memory import free_in_ram, free_on_gpu
+from losa.adapt.memory import free_in_ram, free_on_gpu, is_cuda
 from losa.cache_format import Cache, LosaError, Split
 from losa.cache_format.paths import is_remote
 from losa.cache_format.units import readable
@@ -57,7 +55,7 @@ def refuse_impossible(asked: Residency | Literal["auto"], split: Split, *, image
     """
     if asked in ("auto", "stream"):
         return
-    if asked == "gpu" and not _is_cuda(device):
+    if asked == "gpu" and not is_cuda(device):
         raise LosaError(
             f"residency=gpu: expected a CUDA device, found device={device}: "
             "use device=cuda where there is one, or residency=auto"
@@ -80,7 +78,7 @@ _WHAT_HAPPENS = {
 def _choose(cache: Cache, need: int, epochs: int, device: str) -> tuple[Residency, str]:
     if epochs == 1:
         return "stream", "there is one epoch"
-    if _is_cuda(device):
+    if is_cuda(device):
         free = free_on_gpu(device)
         if need * SHARE <= free:
             return "gpu", f"{readable(free)} are free there"
@@ -98,7 +96,3 @@ def _choose(cache: Cache, need: int, epochs: int, device: str) -> tuple[Residenc
 
 def _codes(images: int, split: Split) -> str:
     return f"codes of {images:,} images ({readable(images * split.image_bytes)})"
-
-
-def _is_cuda(device: str) -> bool:
-    return torch.device(device).type == "cuda"

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from losa.adapt.memory import free_in_ram, free_on_gpu
+from losa.adapt.memory import free_in_ram, free_on_gpu, is_cuda
 from losa.adapt.side_networks import SideNetwork
 from losa.adapt.streams import FrozenFeatures
 
@@ -63,7 +63,7 @@ def _storages(values: object) -> list[torch.UntypedStorage]:
 
 def peak_bytes(step: Callable[[], object], device: str) -> int:
     """Bytes that a step holds at its worst moment, beyond what stood before it."""
-    if torch.device(device).type == "cuda":
+    if is_cuda(device):
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -78,7 +78,7 @@ def peak_bytes(step: Callable[[], object], device: str) -> int:
 
 def free_bytes(device: str) -> int:
     """On the compute device."""
-    return free_on_gpu(device) if torch.device(device).type == "cuda" else free_in_ram()
+    return free_on_gpu(device) if is_cuda(device) else free_in_ram()
 
 
 def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
@@ -115,6 +115,6 @@ def images_at_once(step: Callable[[int], object], batch_size: int, device: str) 
         return batch_size
     each = max(1, (peak_bytes(lambda: step(3), device) - one) // 2)
     images = 1 + (free_bytes(device) // SHARE - one) // each
-    if torch.device(device).type != "cuda":
+    if not is_cuda(device):
         images = min(images, max(CPU_PART_IMAGES, 1 + (CPU_PART_BYTES - one) // each))
     return int(min(batch_size, max(1, images)))
