@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from losa.adapt import Job, adapt_all
 from losa.cache_format import LosaError
 from losa.pipelines.adapt_command import job_of, task
-from losa.pipelines.outcomes import Member, Outcome, member_of, trained
+from losa.pipelines.outcomes import Outcome, trained
 from losa.pipelines.selection import candidate_of
 
 
@@ -100,16 +100,16 @@ def _set_output_folder(config: DictConfig, folder: Path) -> None:
         config.hydra.runtime.output_dir = str(folder.absolute())
 
 
-def _train(jobs: Sequence[Job]) -> dict[Member, Outcome]:
+def _train(jobs: Sequence[Job]) -> dict[Job, Outcome]:
     """Train every member once, however many jobs ask for it."""
-    outcomes: dict[Member, Outcome] = {}
+    outcomes: dict[Job, Outcome] = {}
     members: dict[Path, Job] = {}
     for job in jobs:
         other = members.setdefault(job.folder, job)
-        if member_of(other) != member_of(job):
-            outcomes[member_of(job)] = LosaError(
+        if other != job:
+            outcomes[job] = LosaError(
                 f"{job.folder} is also the folder of {other.config.member_name} in this sweep; this one is "
                 f"{job.config.member_name}: hydra.sweep.subdir must tell them apart"
             )
     asked = list(members.values())
-    return outcomes | dict(zip(map(member_of, asked), adapt_all(asked), strict=True))
+    return outcomes | dict(zip(asked, adapt_all(asked), strict=True))

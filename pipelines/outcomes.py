@@ -3,25 +3,18 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 from losa.adapt import Job, adapt
 
 Outcome = dict[str, Any] | Exception
 """A summary, or why there is none."""
-Member = tuple[Path, str]
 
-_outcomes: ContextVar[Mapping[Member, Outcome]] = ContextVar("outcomes")
-
-
-def member_of(job: Job) -> Member:
-    """Where the job's member is, and which one it is; jobs that agree in both are one."""
-    return job.folder, job.config.member_id
+_outcomes: ContextVar[Mapping[Job, Outcome]] = ContextVar("outcomes")
 
 
 @contextmanager
-def trained(outcomes: Mapping[Member, Outcome]) -> Iterator[None]:
+def trained(outcomes: Mapping[Job, Outcome]) -> Iterator[None]:
     """Within this context these members are not trained again."""
     token = _outcomes.set(outcomes)
     try:
@@ -36,7 +29,7 @@ def summary_of(job: Job) -> dict[str, Any]:
     Raises:
         Exception: what concerned this member, then or now.
     """
-    outcome = _outcomes.get({}).get(member_of(job))
+    outcome = _outcomes.get({}).get(job)
     if outcome is None:
         return adapt(job.config, job.folder)
     if isinstance(outcome, Exception):
