@@ -86,7 +86,7 @@ def _lock_and_prepare(office: JobOffice, job: Job, locks: ExitStack) -> Prepared
     lock = FileLock(job.folder)
     locks.callback(lock.release)
     # Once more: another process may have had the lock until now.
-    return office.prepare(job)
+    return ready.looked_up()
 
 
 def _run(members: Sequence[PreparedJob]) -> Sequence[Outcome]:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache as remembered
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class PreparedJob:
     splits: Mapping[str, LabelledImages]
     origin: dict[str, Any]
     """The cache a member is trained from, for people and to know the member again."""
-    checkpoint: Checkpoint | None
+    checkpoint: Checkpoint | None = None
 
     @property
     def config(self) -> AdaptConfig:
@@ -83,6 +83,19 @@ class PreparedJob:
     def files(self) -> MemberFiles:
         """Of the member."""
         return MemberFiles(self.job.folder, self.job.config)
+
+    def looked_up(self) -> "PreparedJob | dict[str, Any]":
+        """What its folder holds now: the summary if it is finished, else the job with its checkpoint.
+
+        Raises:
+            LosaError: another finished member is there.
+        """
+        if self.config.overwrite:
+            return self
+        finished = self.files.finished(self.origin)
+        if finished is not None:
+            return finished
+        return replace(self, checkpoint=self.files.checkpoint(self.origin))
 
 
 class JobOffice:
@@ -117,24 +130,22 @@ class JobOffice:
         self._refuse_one_class(cache, config, splits[config.train_split])
         for name in scored:
             self._warned(cache, config.train_split, name, config.labels, self._labelled)
-        origin = _origin(cache, columns, splits)
-        files = MemberFiles(job.folder, config)
-        finished = None if config.overwrite else files.finished(origin)
-        if finished is not None:
-            return finished
-        train = cache.split(config.train_split, features.sites)
-        images = len(splits[config.train_split].positions)
-        refuse_impossible(config.residency, train, images=images, device=device)
-        return PreparedJob(
+        prepared = PreparedJob(
             job=job,
             device=device,
             cache=cache,
             features=features,
             columns=columns,
             splits=splits,
-            origin=origin,
-            checkpoint=None if config.overwrite else files.checkpoint(origin),
+            origin=_origin(cache, columns, splits),
         )
+        found = prepared.looked_up()
+        # A split is opened only where it can be refused: that reads a record for each of its shards.
+        if isinstance(found, PreparedJob) and config.residency in ("gpu", "ram"):
+            train = cache.split(config.train_split, features.sites)
+            images = len(splits[config.train_split].positions)
+            refuse_impossible(config.residency, train, images=images, device=device)
+        return found
 
     @staticmethod
     def _refuse_one_class(cache: Cache, config: AdaptConfig, images: LabelledImages) -> None:
