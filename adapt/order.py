@@ -23,5 +23,14 @@ def ordered_batches(images: int, batch_size: int) -> list[Int64[np.ndarray, "_"]
     return _cut(np.arange(images), batch_size)
 
 
+def batch_count(images: int, batch_size: int) -> int:
+    """How many batches an epoch has.
+
+    >>> batch_count(10, 4)
+    3
+    """
+    return -(-images // batch_size)
+
+
 def _cut(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -13,10 +13,11 @@ from losa.adapt.config import AdaptConfig
 from losa.adapt.losses import Objective
 from losa.adapt.member_group import MemberGroup
 from losa.adapt.mixup import Mix, draw_mix
-from losa.adapt.order import ordered_batches, shuffled_batches
+from losa.adapt.order import batch_count, ordered_batches, shuffled_batches
 from losa.adapt.scores import ScoreKeeper, Scores
 from losa.adapt.streams import FrozenFeatures
 from losa.adapt.working_set import images_at_once
+from losa.cache_format.labels import MISSING_LABEL
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -103,7 +104,7 @@ class Trainer:
 
     @property
     def _steps_per_epoch(self) -> int:
-        return -(-len(self._data) // self._config.batch_size)
+        return batch_count(len(self._data), self._config.batch_size)
 
     def epoch(self, number: int) -> dict[int, MemberEpoch]:
         """Train one epoch; what it gave each member, by its number.
@@ -128,7 +129,7 @@ class Trainer:
                 lr.extend(rates)
             losses.append(step_losses)
             correct += step_correct
-        known = (self._data.labels >= 0).sum()
+        known = (self._data.labels != MISSING_LABEL).sum()
         accuracy = (correct / known).tolist() if not config.mixup else [float("nan")] * self._member_count
         stacked = torch.stack(losses).cpu().numpy()
         numbers = [number for group in self.groups for number in group.numbers]
@@ -169,13 +170,9 @@ class Trainer:
     def keep(self, numbers: Sequence[int]) -> None:
         """Go on with some of the members."""
         wanted = set(numbers)
+        self.groups = [group for group in self.groups if not wanted.isdisjoint(group.numbers)]
         for group in self.groups:
-            kept = [number for number in group.numbers if number in wanted]
-            if kept:
-                group.keep(kept)
-            else:
-                group.numbers = []
-        self.groups = [group for group in self.groups if group.numbers]
+            group.keep([number for number in group.numbers if number in wanted])
 
     @property
     def _member_count(self) -> int:
@@ -200,6 +197,7 @@ class Trainer:
             group.optimizer.zero_grad()
         objective = self._objective
         weights = objective.weights(labels)
+        smoothing = [group.smoothing for group in self.groups]
         losses = torch.zeros(self._member_count, device=self._device)
         correct = torch.zeros(self._member_count, device=self._device)
         partner = None if mix is None else torch.from_numpy(mix.partner).to(self._device)
@@ -212,15 +210,13 @@ class Trainer:
                 activations = torch.lerp(batch.decode(mix.partner[part]), activations, mix.share)
             features = self._features(activations, self._data)
             place = 0
-            for group in self.groups:
+            for group, spread in zip(self.groups, smoothing, strict=True):
                 members = slice(place, place + len(group.numbers))
                 place = members.stop
                 scores = group.network(features, group.dropout(step, start))
-                loss = objective.losses(scores, labels[part], weights[part], group.smoothing)
+                loss = objective.losses(scores, labels[part], weights[part], spread)
                 if mix is not None and partner is not None and mixed_weights is not None:
-                    other = objective.losses(
-                        scores, labels[partner[part]], mixed_weights[part], group.smoothing
-                    )
+                    other = objective.losses(scores, labels[partner[part]], mixed_weights[part], spread)
                     loss = mix.share * loss + (1 - mix.share) * other
                 # The sum keeps members apart: no parameter of one appears in the loss of another.
                 loss.sum().backward()

@@ -14,6 +14,7 @@ from losa.adapt.jobs import PreparedJob
 from losa.adapt.losses import make_objective
 from losa.adapt.member_files import Checkpoint
 from losa.adapt.member_group import MemberGroup
+from losa.adapt.order import batch_count
 from losa.adapt.passes import make_groups
 from losa.adapt.residency import Residency, choose_residency
 from losa.adapt.resident_activations import load_codes
@@ -165,7 +166,8 @@ class TrainingPass:
         return accuracies
 
     def _stop_early(self, trainer: Trainer, epoch: int) -> None:
-        for member in self._training(trainer):
+        for number in _training(trainer):
+            member = self._members[number]
             patience = member.prepared.config.patience
             best = member.best_epoch
             if patience is not None and best is not None and epoch - best >= patience:
@@ -173,15 +175,13 @@ class TrainingPass:
         self._keep(trainer)
 
     def _halve(self, trainer: Trainer, epoch: int) -> None:
-        standing = sorted(self._training(trainer), key=lambda member: member.standing, reverse=True)
-        for member in standing[math.ceil(len(standing) / 2) :]:
+        numbers = _training(trainer)
+        numbers.sort(key=lambda number: self._members[number].standing, reverse=True)
+        for number in numbers[math.ceil(len(numbers) / 2) :]:
+            member = self._members[number]
             member.stopped_after, member.pruned = epoch + 1, True
-            number = next(number for number, other in self._members.items() if other is member)
             member.best_state = member.best_state or _parameters(trainer, number)
         self._keep(trainer)
-
-    def _training(self, trainer: Trainer) -> list[_Member]:
-        return [self._members[number] for group in trainer.groups for number in group.numbers]
 
     def _keep(self, trainer: Trainer) -> None:
         trainer.keep(
@@ -229,6 +229,8 @@ class TrainingPass:
             member.prepared.files.save_checkpoint(checkpoint, member.prepared.origin)
 
     def _take_up_checkpoints(self, groups: Sequence[MemberGroup]) -> None:
+        images = len(self._splits[self._config.train_split].positions)
+        batches = batch_count(images, self._config.batch_size)
         for group in groups:
             for number in group.numbers:
                 member = self._members[number]
@@ -244,7 +246,6 @@ class TrainingPass:
                     setattr(member, name, value)
                 if member.stopped_after is None:
                     group.load_member_state(number, checkpoint.state)
-            batches = -(-len(self._splits[self._config.train_split].positions) // self._config.batch_size)
             group.optimizer.steps = self._first_epoch * batches
         if self._first_epoch:
             _log.info("%d members go on after epoch %d", len(self._members), self._first_epoch)
@@ -356,6 +357,11 @@ def _options(config: Any) -> dict[str, Any]:
     options = asdict(config)
     idle = set(config.architecture.options()) - set(config.architecture.relevant())
     return {name: value for name, value in options.items() if name not in idle}
+
+
+def _training(trainer: Trainer) -> list[int]:
+    """Numbers of the members that are still trained."""
+    return [number for group in trainer.groups for number in group.numbers]
 
 
 def _parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:

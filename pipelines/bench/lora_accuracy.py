@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW
 
-from losa.adapt.order import ordered_batches, shuffled_batches
+from losa.adapt.order import batch_count, ordered_batches, shuffled_batches
 from losa.adapt.schedule import warmup_cosine
 from losa.cache_format import LosaError
 from losa.cache_format.device import resolve_device
@@ -130,7 +130,7 @@ class LoraAccuracy:
             for free, decay in ((False, self.weight_decay), (True, 0.0))
         ]
         optimizer = AdamW(groups, lr=self.lr)
-        steps = self.epochs * -(-len(images) // self.batch)
+        steps = self.epochs * batch_count(len(images), self.batch)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: warmup_cosine(min(step, steps - 1), steps, self.warmup)
         )
