@@ -15,7 +15,7 @@ from losa.adapt.streams import FrozenFeatures
 
 CPU_PART_BYTES = 2**26
 """Of one part of a batch on a CPU: larger ones leave its caches."""
-CPU_PART_IMAGES = 8
+CPU_PART_IMAGES = 10
 """Of a part, if memory holds them: smaller ones pay too much for each operation. Both measured with
 `losa-bench fused --images-at-once`."""
 STATES = 6
@@ -105,6 +105,9 @@ def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
 def images_at_once(step: Callable[[int], object], batch_size: int, device: str) -> int:
     """How many images of a batch to compute at once; their gradients add up to the batch's.
 
+    A few less than would fit, if that cuts the batch into equal parts: libraries compile products anew for
+    every shape.
+
     Args:
         step: computes gradients on so many images.
         batch_size: the most that is wanted.
@@ -117,4 +120,5 @@ def images_at_once(step: Callable[[int], object], batch_size: int, device: str) 
     images = 1 + (free_bytes(device) // SHARE - one) // each
     if not is_cuda(device):
         images = min(images, max(CPU_PART_IMAGES, 1 + (CPU_PART_BYTES - one) // each))
-    return int(min(batch_size, max(1, images)))
+    most = int(min(batch_size, max(1, images)))
+    return next((size for size in range(most, most * 3 // 4, -1) if batch_size % size == 0), most)

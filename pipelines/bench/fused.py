@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, get_args
@@ -26,6 +26,7 @@ ALONE: tuple[Method, ...] = ("plain", "lora")
 """Methods that train one member at a time, whatever the number of members."""
 EPOCH_IMAGES = 1000
 """Of the training sets of VTAB-1K."""
+_MEMORY = ("peak_bytes", "tensor_bytes")
 NO_PEFT = "peft is not installed: pip install 'losa[bench]'"
 
 
@@ -113,7 +114,8 @@ class FusedBenchmark:
         - ``seconds_per_member_step``: forward, backward and AdamW for one batch, divided by members; median
           over the steps of all rounds; ``least_seconds_per_member_step`` is the fastest of them;
         - ``seconds_per_epoch``, the same for 1000 images;
-        - ``peak_bytes``, beside the batch: see `losa.pipelines.bench.fused_worker.measure`;
+        - ``peak_bytes`` of the process, and ``tensor_bytes`` of its step's tensors alone, both beside the
+          batch: see `losa.pipelines.bench.fused_worker.measure`;
         - ``speedup_vs_plain``, to plain in the same dtype;
         - ``fraction_of_matmul_peak``: `useful_flops` in that time, as a fraction of the rate of matrix
           products in that dtype;
@@ -128,7 +130,7 @@ class FusedBenchmark:
         settings = self.settings()
         device = settings[0].device
         steps: dict[Setting, list[float]] = {setting: [] for setting in settings}
-        peaks: dict[Setting, int] = {}
+        memory: dict[Setting, dict[str, int | None]] = {}
         notes: dict[Setting, str] = {}
         rates = dict.fromkeys(self.dtypes, 0.0)
         total = self.rounds * (len(settings) + len(rates))
@@ -146,13 +148,11 @@ class FusedBenchmark:
                             notes[setting] = found["note"]
                         else:
                             steps[setting] += found["seconds"]
-                            if found["peak_bytes"] is not None:
-                                peaks[setting] = max(peaks.get(setting, 0), found["peak_bytes"])
+                            memory[setting] = _worst(memory.get(setting, {}), found)
                     bar.update()
         rows = [
-            _row(
-                setting, [] if setting in notes else steps[setting], peaks.get(setting), rates[setting.dtype]
-            )
+            _row(setting, [] if setting in notes else steps[setting], rates[setting.dtype])
+            | _worst({}, memory.get(setting, {}))
             | {"note": notes.get(setting)}
             for setting in settings
         ]
@@ -186,7 +186,12 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _row(setting: Setting, seconds: Sequence[float], peak: int | None, rate: float) -> dict[str, Any]:
+def _worst(one: Mapping[str, int | None], other: Mapping[str, int | None]) -> dict[str, int | None]:
+    """The larger figure of each kind; None where there is none."""
+    return {name: max(of.get(name) or 0 for of in (one, other)) or None for name in _MEMORY}
+
+
+def _row(setting: Setting, seconds: Sequence[float], rate: float) -> dict[str, Any]:
     each = [one / setting.members for one in seconds]
     typical = median(each) if each else None
     return {
@@ -196,7 +201,6 @@ def _row(setting: Setting, seconds: Sequence[float], peak: int | None, rate: flo
         "seconds_per_member_step": typical,
         "least_seconds_per_member_step": min(each, default=None),
         "seconds_per_epoch": None if typical is None else typical * EPOCH_IMAGES / setting.batch,
-        "peak_bytes": peak,
         "fraction_of_matmul_peak": None if typical is None else useful_flops(setting) / typical / rate,
     }
 
@@ -214,19 +218,27 @@ def render_fused(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
     table = Table()
     table.add_column("dtype", no_wrap=True)
     table.add_column("method", no_wrap=True)
-    for title in ("members", "ms/member-step", "s/epoch", "peak memory", "x plain", "of matmul peak"):
+    for title in (
+        "members",
+        "ms/member-\nstep",
+        "s/epoch",
+        "peak\nmemory",
+        "of\ntensors",
+        "x plain",
+        "of matmul\npeak",
+    ):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         start = (row["dtype"], row["method"], str(row["members"]))
         if row["note"] is not None:
             table.add_row(*start, row["note"])
             continue
-        speedup, peak = row["speedup_vs_plain"], row["peak_bytes"]
+        speedup = row["speedup_vs_plain"]
         table.add_row(
             *start,
             f"{row['seconds_per_member_step'] * 1e3:.1f}",
             f"{row['seconds_per_epoch']:.2f}",
-            "" if peak is None else readable(peak),
+            *("" if row[name] is None else readable(row[name]) for name in _MEMORY),
             "" if speedup is None else f"{speedup:.2f}",
             f"{row['fraction_of_matmul_peak']:.1%}",
         )
@@ -237,7 +249,8 @@ def render_fused(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"
         "ms/member-step: forward, backward and AdamW of one member for one batch, median of "
         f"{benchmark.steps * benchmark.rounds}. s/epoch: the same for {EPOCH_IMAGES} images.\n"
-        "Peak memory is what is allocated beside the batch. plain and lora train one member at a time.\n"
+        "Peak memory is what the process takes beside the batch; of tensors: what those of a step hold at "
+        "once.\nThe rest is kept by allocators and libraries. plain and lora train one member at a time.\n"
         f"Matrix products reach {peaks}; of matmul peak: the products of each method's own algorithm.",
         table,
     )

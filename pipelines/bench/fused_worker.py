@@ -9,30 +9,30 @@ import gc
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from losa.adapt.working_set import peak_bytes
 from losa.cache_format import LosaError
 from losa.pipelines.bench.fused_flops import matmul_rate, synchronise
 from losa.pipelines.bench.fused_methods import METHODS, make_batch
 from losa.pipelines.bench.fused_setting import Setting
-from losa.pipelines.bench.lora import peft_is_installed
 
 FAILED_ALLOCATIONS = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 def measure(setting: Setting) -> dict[str, Any]:
-    """``seconds`` of each step after a first one, and ``peak_bytes``.
+    """``seconds`` of each step after a first one, ``peak_bytes`` and ``tensor_bytes``.
 
-    The peak counts all that was allocated after the batch stood: parameters, the optimiser's state, and what
-    the steps needed. It is None where the system does not tell.
+    The peak counts all that the process took after the batch stood: parameters, the optimiser's state, what
+    the steps needed, and what allocators and libraries kept for themselves. It is None where the system does
+    not tell. The second is the most that the tensors of one step hold together.
     """
-    if setting.method == "lora":
-        peft_is_installed()  # imports it: its modules are no part of a step's memory
-    inputs, labels = make_batch(setting)
     _warm_up(setting)
+    inputs, labels = make_batch(setting)
     gc.collect()
     before = _start_of_peak(setting.device)
     step = METHODS[setting.method](setting, inputs, labels)
@@ -48,13 +48,16 @@ def measure(setting: Setting) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "peak_bytes": None if before is None or after is None else after - before,
+        "tensor_bytes": peak_bytes(step, setting.device),
     }
 
 
 def _warm_up(setting: Setting) -> None:
-    """Threads and libraries of products take memory once."""
-    a = torch.ones(64, 64, device=setting.device, dtype=getattr(torch, setting.dtype), requires_grad=True)
-    (a @ a).sum().backward()
+    """Modules, libraries and threads take memory once; a small step of the same method brings them all in."""
+    small = replace(setting, sites=2, depth=2, tokens=17, width=64, batch=4, members=1, images_at_once=None)
+    step = METHODS[small.method](small, *make_batch(small))
+    step()
+    step()
 
 
 def _start_of_peak(device: str) -> int | None:

@@ -93,6 +93,13 @@ class TestImagesAtOnce:
         free(2**40)
         assert images_at_once(self.step, batch_size, "cpu") == batch_size
 
+    @pytest.mark.parametrize(("batch_size", "expected"), [(50, 10), (48, 12), (53, 12), (36, 12), (64, 12)])
+    def test_parts_are_equal_if_that_costs_few_images(
+        self, batch_size: int, expected: int, free: Callable[[int], None]
+    ) -> None:
+        free(SHARE * (10 + 4 * 12) * KIB)
+        assert images_at_once(self.step, batch_size, "cpu") == expected
+
     def test_a_cpu_takes_no_more_than_its_part(self, free: Callable[[int], None]) -> None:
         free(2**50)
         found = images_at_once(lambda count: torch.empty(count * 2**20, dtype=torch.uint8), 10**6, "cpu")

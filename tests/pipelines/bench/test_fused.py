@@ -39,6 +39,7 @@ KEYS = {
     "least_seconds_per_member_step",
     "seconds_per_epoch",
     "peak_bytes",
+    "tensor_bytes",
     "speedup_vs_plain",
     "fraction_of_matmul_peak",
     "note",
