@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from losa.adapt.architecture import Architecture, Heads, Norm, Order, Pool, Rank, SideKind, Start
 from losa.cache_format.identity import STRICT
 from losa.cache_format.sealed_json import canonical
+from losa.cache_format.views import views_split
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -35,6 +36,7 @@ class AdaptConfig:
     label: str | Annotated[list[str], Field(min_length=1)] = "label"
     class_weights: Literal["none", "balanced"] = "none"
     train_split: str = "train800val200"
+    views: Annotated[int, Field(ge=1)] = 1
     eval_split: str | Annotated[list[str], Field(min_length=1)] = "test"
     val_split: str | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
@@ -77,6 +79,11 @@ class AdaptConfig:
         return (self.eval_split,) if isinstance(self.eval_split, str) else tuple(self.eval_split)
 
     @property
+    def training_split(self) -> str:
+        """The split that is read while training: the one to train on, or the one with its views."""
+        return self.train_split if self.views == 1 else views_split(self.train_split, self.views)
+
+    @property
     def architecture(self) -> Architecture:
         """The options that shape the side network."""
         return Architecture(**{name: getattr(self, name) for name in Architecture.options()})
@@ -92,6 +99,8 @@ class AdaptConfig:
             idle |= {"select_train_split", "select_split"}
         if self.optimizer != "sgd":
             idle.add("momentum")
+        if self.views == 1:  # an option that came later; members that were trained before it keep their id
+            idle.add("views")
         content = {name: value for name, value in asdict(self).items() if name not in idle}
         content |= self.architecture.relevant()
         content["cache"] = os.path.normpath(self.cache)

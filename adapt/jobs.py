@@ -24,6 +24,7 @@ from losa.cache_format.index import image_ids, read_index
 from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.sealed_json import canonical
 from losa.cache_format.sites import select_sites
+from losa.cache_format.views import parse_key
 
 _log = logging.getLogger(__name__)
 
@@ -52,12 +53,16 @@ class Job:
         return self.config.member_id, self.folder
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
     """The images of a split that could be read and have a label."""
 
     positions: Int64[np.ndarray, "images"]
     labels: Int64[np.ndarray, "images columns"]
+    views: int = 1
+    """Of each image, all readable."""
+    stride: int = 0
+    """From the position of an image to that of its next view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +131,13 @@ class JobOffice:
         scored = [name for name in (*config.eval_splits, config.val_split) if name is not None]
         # An architecture that does not fit is this job's own mistake, not that of those it would train with.
         make_side_network(config.architecture, features, 2, [config.seed])
-        splits = {name: self._labelled(cache, name, config.labels) for name in (config.train_split, *scored)}
-        self._refuse_one_class(cache, config, splits[config.train_split])
+        _refuse_missing_splits(cache, config)
+        training = self._labelled(cache, config.training_split, config.labels, config.views)
+        splits = {name: self._labelled(cache, name, config.labels, 1) for name in scored}
+        splits[config.training_split] = training
+        self._refuse_one_class(cache, config, training)
         for name in scored:
-            self._warned(cache, config.train_split, name, config.labels, self._labelled)
+            self._warned(cache, config.training_split, training, name, splits[name])
         prepared = PreparedJob(
             job=job,
             device=device,
@@ -142,8 +150,8 @@ class JobOffice:
         found = prepared.looked_up()
         # A split is opened only where it can be refused: that reads a record for each of its shards.
         if isinstance(found, PreparedJob) and config.residency in ("gpu", "ram"):
-            train = cache.split(config.train_split, features.sites)
-            images = len(splits[config.train_split].positions)
+            train = cache.split(config.training_split, features.sites)
+            images = len(training.positions) * config.views
             refuse_impossible(config.residency, train, images=images, device=device)
         return found
 
@@ -173,29 +181,43 @@ def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
     )
 
 
-def _labelled(cache: Cache, name: str, columns: tuple[str, ...]) -> LabelledImages:
+def _refuse_missing_splits(cache: Cache, config: AdaptConfig) -> None:
+    cache.manifest.split(config.train_split)  # raises if even that is missing
+    known = [split.name for split in cache.manifest.splits]
+    if config.training_split not in known:
+        raise LosaError(
+            f"views={config.views}: {cache.path} has no split {config.training_split!r}; it has: "
+            f"{', '.join(known)}. losa-extract splits=[{config.train_split}] views={config.views} adds it"
+        )
+
+
+def _labelled(cache: Cache, name: str, columns: tuple[str, ...], views: int) -> LabelledImages:
     split = cache.split(name)
-    labels = np.stack([split.labels(column) for column in columns], axis=1)
-    known = split.valid[:, None] & (labels != MISSING_LABEL)
+    images = len(split) // views
+    if views > 1:
+        photographs = [parse_key(key)[0] for key in split.keys]
+        if photographs != views * photographs[:images]:
+            raise LosaError(f"{cache.path}: split {name!r} does not hold {views} views of each of its images")
+    labels = np.stack([split.labels(column)[:images] for column in columns], axis=1)
+    valid = np.logical_and.reduce(split.valid.reshape(views, images))
+    known = valid[:, None] & (labels != MISSING_LABEL)
     for column, found in zip(columns, known.any(axis=0), strict=True):
         if not found:
             raise LosaError(
-                f"{cache.path}: none of the {len(split)} images of split {name!r} is readable and has a "
+                f"{cache.path}: none of the {images} images of split {name!r} is readable and has a "
                 f"label in column {column!r}"
             )
     positions = np.flatnonzero(known.any(axis=1))
-    return LabelledImages(positions, labels[positions])
+    return LabelledImages(positions, labels[positions], views, images)
 
 
 def _warn_of_shared_images(
-    cache: Cache, train_split: str, name: str, columns: tuple[str, ...], labelled: Any
+    cache: Cache, train_split: str, training: LabelledImages, name: str, scoring: LabelledImages
 ) -> None:
     """Say which scores are not those of unseen images."""
     trained, scored = (
-        image_ids(read_index(cache.path, cache.manifest, cache.manifest.split(split)))[
-            labelled(cache, split, columns).positions
-        ]
-        for split in (train_split, name)
+        image_ids(read_index(cache.path, cache.manifest, cache.manifest.split(split)))[images.positions]
+        for split, images in ((train_split, training), (name, scoring))
     )
     shared = int(np.isin(scored, trained).sum())
     if shared:

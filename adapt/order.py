@@ -18,6 +18,18 @@ def shuffled_batches(
     return _cut(generator.permutation(images), batch_size)
 
 
+def draw_views(images: int, views: int, data_seed: int, epoch: int) -> Int64[np.ndarray, "images"]:
+    """The view of each image that an epoch shows, from 0.
+
+    >>> draw_views(6, 4, data_seed=0, epoch=0).tolist()
+    [3, 3, 2, 2, 0, 3]
+    """
+    # The last number keeps the stream apart from those of order and mixup.
+    key = np.array([data_seed % 2**64, epoch], np.uint64)
+    generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, 2]))
+    return generator.integers(views, size=images)
+
+
 def ordered_batches(images: int, batch_size: int) -> list[Int64[np.ndarray, "_"]]:
     """Positions in order, cut into batches."""
     return _cut(np.arange(images), batch_size)

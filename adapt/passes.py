@@ -19,7 +19,7 @@ def pass_key(prepared: PreparedJob) -> Hashable:
         prepared.origin["labels_sha256"],
         config.labels,
         config.class_weights,
-        config.train_split,
+        config.training_split,
         config.eval_splits,
         config.val_split,
         config.epochs,

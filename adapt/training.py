@@ -1,7 +1,7 @@
 """The training loop: activations in, trained side networks out. The backbone is nowhere in sight."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from losa.adapt.config import AdaptConfig
 from losa.adapt.losses import Objective
 from losa.adapt.member_group import MemberGroup
 from losa.adapt.mixup import Mix, draw_mix
-from losa.adapt.order import batch_count, ordered_batches, shuffled_batches
+from losa.adapt.order import batch_count, draw_views, ordered_batches, shuffled_batches
 from losa.adapt.scores import ScoreKeeper, Scores
 from losa.adapt.streams import FrozenFeatures
 from losa.adapt.working_set import images_at_once
@@ -33,10 +33,26 @@ class LabelledActivations:
     """Names along the sites axis of what the source reads."""
     name: str = "the data"
     """What errors call them."""
+    views: int = 1
+    """Of each image, the image itself included."""
+    stride: int = 0
+    """From the position of an image to that of its next view."""
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.positions)
+
+    def drawn(self, data_seed: int, epoch: int) -> "LabelledActivations":
+        """The same images, each in the view that an epoch shows."""
+        if self.views == 1:
+            return self
+        views = draw_views(len(self), self.views, data_seed, epoch)
+        return replace(self, positions=self.positions + self.stride * views, views=1)
+
+    @property
+    def all_positions(self) -> Int64[np.ndarray, "positions"]:
+        """Of all views."""
+        return np.concatenate([self.positions + self.stride * view for view in range(self.views)])
 
     def read(self, batches: Sequence[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:
         """Batches of rows, read ahead of the consumer."""
@@ -114,10 +130,11 @@ class Trainer:
         """
         config = self._config
         batches = shuffled_batches(len(self._data), config.batch_size, config.data_seed, number)
+        data = self._data.drawn(config.data_seed, number)
         losses: list[Tensor] = []
         correct = torch.zeros(self._member_count, device=self._device)
         lr: list[float] = []
-        for index, (rows, batch) in enumerate(zip(batches, self._data.read(batches), strict=True)):
+        for index, (rows, batch) in enumerate(zip(batches, data.read(batches), strict=True)):
             step = number * self._steps_per_epoch + index
             labels = torch.from_numpy(self._data.labels[rows]).to(self._device)
             mix = draw_mix(len(rows), config.mixup, config.data_seed, step)

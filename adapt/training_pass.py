@@ -72,7 +72,7 @@ class TrainingPass:
         self._sites = tuple(site for site in self._cache.sites if site in read)
         self._objective = make_objective(
             [column.num_classes for column in first.columns],
-            first.splits[self._config.train_split].labels,
+            first.splits[self._config.training_split].labels,
             balanced=self._config.class_weights == "balanced",
             device=self._device,
         )
@@ -94,18 +94,18 @@ class TrainingPass:
         return [self._outcomes[number] for number in self._members]
 
     def _training_data(self) -> LabelledActivations:
-        data = self._labelled(self._config.train_split)
+        data = self._labelled(self._config.training_split)
         assert isinstance(data.source, CachedActivations), "what _labelled returns"
         self._residency = choose_residency(
             self._config.residency,
             data.source.split,
-            images=len(data),
+            images=len(data.all_positions),
             epochs=self._config.epochs,
             device=self._device,
         )
         if self._residency == "stream":
             return data
-        return replace(data, source=load_codes(data.source, data.positions, self._residency))
+        return replace(data, source=load_codes(data.source, data.all_positions, self._residency))
 
     def _labelled(self, split: str) -> LabelledActivations:
         images = self._splits[split]
@@ -115,6 +115,8 @@ class TrainingPass:
             labels=images.labels,
             sites=self._sites,
             name=f"split {split!r}",
+            views=images.views,
+            stride=images.stride,
         )
 
     def _train(self, trainer: Trainer) -> None:
@@ -229,7 +231,7 @@ class TrainingPass:
             member.prepared.files.save_checkpoint(checkpoint, member.prepared.origin)
 
     def _take_up_checkpoints(self, groups: Sequence[MemberGroup]) -> None:
-        images = len(self._splits[self._config.train_split].positions)
+        images = len(self._splits[self._config.training_split].positions)
         batches = batch_count(images, self._config.batch_size)
         for group in groups:
             for number in group.numbers:

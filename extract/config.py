@@ -42,6 +42,9 @@ class ExtractConfig:
     cache: str
     splits: list[Name] | None = None
     limit: Positive | None = None
+    views: Positive = 1
+    view_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
+    view_flip: bool = True
     sites: int | str | list[int | str] = "all"
     codec: CodecName = "int8"
     store: StoreName = "zarr"
@@ -53,3 +56,10 @@ class ExtractConfig:
     workers: Annotated[int, Field(ge=0)] | None = None
     on_error: Literal["fail", "skip"] = "fail"
     plan: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse options that do not go together."""
+        if self.views > 1 and self.splits is None:
+            raise ValueError(
+                f"views={self.views} is for splits that are trained on: name them, splits=[train800val200]"
+            )

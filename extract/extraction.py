@@ -35,6 +35,7 @@ from losa.cache_format.progress import progress_bar
 from losa.cache_format.remote import refuse_unreachable
 from losa.cache_format.stores import make_store
 from losa.cache_format.survey import CacheRequest, orphaned_records, survey
+from losa.cache_format.views import View
 from losa.cache_format.writer import missing_shards
 from losa.extract.backbone import FrozenBackbone, autocast, load_backbone
 from losa.extract.calibration import calibrate_from, sample_keys
@@ -46,6 +47,7 @@ from losa.extract.plan import Plan
 from losa.extract.preprocessing import make_transform
 from losa.extract.shard_thread import EncodedBatch, ShardThread
 from losa.extract.sources import ImageSource, UnreadableImage, open_source
+from losa.extract.views import ViewedSource, with_views
 
 _log = logging.getLogger(__name__)
 
@@ -79,8 +81,10 @@ class Extractor:
         self.config = config
         self.cache = cache_folder(config.cache)
         self.device = resolve_device(config.device)
-        self.source: ImageSource = open_source(config.dataset)
-        self.splits = [self._contents(name) for name in config.splits or self.source.splits]
+        self.source: ImageSource = ViewedSource(open_source(config.dataset))
+        self.splits = [
+            contents for name in config.splits or self.source.splits for contents in self._contents(name)
+        ]
         self.backbone: FrozenBackbone = load_backbone(config.backbone)
         self.group: SiteGroup = self.backbone.group(config.sites)
         self.transform = make_transform(self.backbone.preprocessing)
@@ -122,13 +126,17 @@ class Extractor:
             finished=not self.config.plan,
         )
 
-    def _contents(self, split: str) -> SplitContents:
+    def _contents(self, split: str) -> list[SplitContents]:
+        """A split, and the split of its views if there are to be any."""
+        config = self.config
         contents = self.source.contents(split)
-        limit = self.config.limit
-        if limit is None:
-            return contents
-        labels = {column: values[:limit] for column, values in contents.labels.items()}
-        return SplitContents(name=split, keys=contents.keys[:limit], labels=labels)
+        if config.limit is not None:
+            labels = {column: values[: config.limit] for column, values in contents.labels.items()}
+            contents = SplitContents(name=split, keys=contents.keys[: config.limit], labels=labels)
+        if config.views == 1:
+            return [contents]
+        views = [View(number, config.view_crop, config.view_flip) for number in range(1, config.views)]
+        return [contents, with_views(contents, views)]
 
     def _stored_calibration(self) -> dict[str, np.ndarray]:
         """The calibration of a cache that exists.

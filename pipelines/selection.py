@@ -46,7 +46,7 @@ def candidate_of(job: Job) -> Job:
     """
     if job.config.protocol == "select":
         cache = Cache(job.config.cache)
-        for name in (job.config.train_split, *job.config.eval_splits):
+        for name in (job.config.training_split, *job.config.eval_splits):
             cache.split(name)
     return replace(job, config=as_candidate(job.config))
 

@@ -43,6 +43,8 @@ from losa.cache_format.identity import (
 )
 from losa.cache_format.keys import read_keys
 from losa.cache_format.stores import StoreName
+from losa.cache_format.views import View, parse_key
+from losa.extract.views import with_views
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -191,6 +193,8 @@ class ToyCache:
     store: StoreName = "zarr"
     compressor: CompressorName | None = None
     unreadable: frozenset[str] = frozenset()
+    views: int = 1
+    """Of the images of ``train``, in a split of their own."""
     seed: int = 0
 
     columns = (
@@ -217,6 +221,12 @@ class ToyCache:
             },
         )
 
+    def views_of(self, split: str) -> SplitContents:
+        """A split's images and then their views."""
+        contents = self.contents(split)
+        views = [View(number, 0.5, flip=False) for number in range(1, self.views)]
+        return with_views(contents, views)
+
     def activations(self, split: str) -> np.ndarray:
         """(images, sites, tokens, width)."""
         shape = (len(self.sites), self.tokens.count, self.width)
@@ -225,12 +235,16 @@ class ToyCache:
 
     @cached_property
     def by_key(self) -> dict[str, np.ndarray]:
-        """Activations of every image."""
-        return {
+        """Activations of every image. Those of a view are its photograph's, the channels moved on."""
+        images = {
             key: image
             for split in self.splits
             for key, image in zip(self.contents(split).keys, self.activations(split), strict=True)
         }
+        for key in self.views_of("train").keys if self.views > 1 else ():
+            photograph, view = parse_key(key)
+            images[key] = np.roll(images[photograph], 0 if view is None else view.number, axis=-1)
+        return images
 
     @property
     def calibration(self) -> Calibration | None:
@@ -275,7 +289,10 @@ class ToyCache:
             dataset="toy",
             features=self.features,
             labels=self.columns,
-            splits=[self.contents(name) for name in self.splits],
+            splits=[
+                *(self.contents(name) for name in self.splits),
+                *([self.views_of("train")] if self.views > 1 else []),
+            ],
             rows_per_shard=5,
             provenance={},
             store=self.store,

@@ -21,6 +21,7 @@ OTHER: dict[str, Any] = {
     "label": "colour",
     "class_weights": "balanced",
     "train_split": "train800",
+    "views": 2,
     "eval_split": "val200",
     "val_split": "val200",
     "halve_at": [1],

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from losa.adapt.order import ordered_batches, shuffled_batches
+from losa.adapt.order import draw_views, ordered_batches, shuffled_batches
 
 
 def order(images: int = 103, batch_size: int = 10, data_seed: int = 0, epoch: int = 0) -> list[int]:
@@ -39,3 +39,17 @@ def test_the_order_stays_the_same_in_later_versions() -> None:
 
 def test_ordered_batches_are_in_order() -> None:
     assert [batch.tolist() for batch in ordered_batches(5, 2)] == [[0, 1], [2, 3], [4]]
+
+
+def test_views_are_drawn_evenly_and_anew_in_every_epoch() -> None:
+    epochs = np.stack([draw_views(1000, 4, data_seed=0, epoch=epoch) for epoch in range(8)])
+    assert np.unique(epochs).tolist() == [0, 1, 2, 3]
+    assert (np.abs(np.apply_along_axis(np.bincount, 1, epochs) - 250) < 60).all()
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 8
+
+
+def test_views_are_a_function_of_seed_and_epoch_alone() -> None:
+    expected = draw_views(50, 3, data_seed=3, epoch=5).tolist()
+    order(data_seed=3, epoch=5)
+    assert draw_views(50, 3, data_seed=3, epoch=5).tolist() == expected
+    assert draw_views(50, 3, data_seed=4, epoch=5).tolist() != expected

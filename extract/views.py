@@ -1,0 +1,90 @@
+"""Makes augmented views of photographs: a random crop, perhaps mirrored, of the photograph as it was decoded.
+
+What follows is the same for views and photographs: the backbone's evaluation transform.
+"""
+
+import hashlib
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+from timm.data.transforms import RandomResizedCropAndInterpolation
+
+from losa.cache_format.contents import SplitContents
+from losa.cache_format.errors import LosaError
+from losa.cache_format.manifest import LabelColumn
+from losa.cache_format.views import View, parse_key, views_split
+from losa.extract.sources import ImageSource, SourceImage
+
+ASPECT_RATIOS = (3 / 4, 4 / 3)
+"""Of the crops, width to height: what most training recipes for ImageNet draw from."""
+
+
+class ViewedSource:
+    """A source whose photographs also have views; see `ImageSource`."""
+
+    def __init__(self, source: ImageSource) -> None:
+        """Wrap a source of photographs."""
+        self._source = source
+
+    @property
+    def columns(self) -> tuple[LabelColumn, ...]:
+        """See `ImageSource`."""
+        return self._source.columns
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """See `ImageSource`."""
+        return self._source.splits
+
+    def contents(self, split: str) -> SplitContents:
+        """See `ImageSource`.
+
+        Raises:
+            LosaError: also if the name of a file reads as that of a view.
+        """
+        contents = self._source.contents(split)
+        for key in contents.keys:
+            if parse_key(key)[1] is not None:
+                raise LosaError(
+                    f"split {split!r}: {key!r} is what losa calls a view of an image; rename the file"
+                )
+        return contents
+
+    def load(self, key: str) -> SourceImage:
+        """See `ImageSource`. The hash of a view is that of its photograph's bytes."""
+        photograph, view = parse_key(key)
+        image, source_hash = self._source.load(photograph)
+        return SourceImage(image if view is None else make_view(image, view, key), source_hash)
+
+
+def with_views(contents: SplitContents, views: Sequence[View]) -> SplitContents:
+    """The split that holds a split's photographs and then all views of them, view after view."""
+    of_views = [[view.key(key) for key in contents.keys] for view in views]
+    return SplitContents(
+        name=views_split(contents.name, 1 + len(views)),
+        keys=[*contents.keys, *(key for keys in of_views for key in keys)],
+        labels={column: np.tile(labels, 1 + len(views)) for column, labels in contents.labels.items()},
+    )
+
+
+def make_view(image: Image.Image, view: View, key: str) -> Image.Image:
+    """A view: a function of the photograph and the view's key.
+
+    Args:
+        image: the photograph.
+        view: how to make it.
+        key: of the view, from which the random numbers follow.
+    """
+    before = random.getstate()
+    # A hash, not the text itself: what Python makes of a text as a seed is its own affair.
+    random.seed(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"))
+    try:
+        scale = (view.crop, 1.0)
+        top, left, height, width = RandomResizedCropAndInterpolation.get_params(image, scale, ASPECT_RATIOS)
+        mirrored = view.flip and random.random() < 0.5
+    finally:
+        random.setstate(before)
+    cropped = image.crop((left, top, left + width, top + height))
+    return ImageOps.mirror(cropped) if mirrored else cropped
