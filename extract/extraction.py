@@ -47,7 +47,7 @@ from losa.extract.plan import Plan
 from losa.extract.preprocessing import make_transform
 from losa.extract.shard_thread import EncodedBatch, ShardThread
 from losa.extract.sources import ImageSource, UnreadableImage, open_source
-from losa.extract.views import ViewedSource, with_views
+from losa.extract.views import ViewedSource, refuse_other_views, with_views
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class Extractor:
         Everything that can be refused is refused before the cache is made or changed.
         """
         start = time.perf_counter()
+        refuse_other_views(self.cache, self.splits)
         constants = dict(self.backbone.final_norm_constants) | self._stored_calibration()
         request = self._request(constants)
         surveyed = survey(self.cache, request)

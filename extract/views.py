@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image, ImageOps
 from timm.data.transforms import RandomResizedCropAndInterpolation
 
-from losa.cache_format.contents import SplitContents
-from losa.cache_format.errors import LosaError
-from losa.cache_format.manifest import LabelColumn
+from losa.cache_format import Cache, LosaError, Manifest, SplitContents
+from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn
+from losa.cache_format.paths import CachePath
+from losa.cache_format.remote import refuse_unreachable
 from losa.cache_format.views import View, parse_key, views_split
 from losa.extract.sources import ImageSource, SourceImage
 
@@ -67,6 +68,32 @@ def with_views(contents: SplitContents, views: Sequence[View]) -> SplitContents:
         keys=[*contents.keys, *(key for keys in of_views for key in keys)],
         labels={column: np.tile(labels, 1 + len(views)) for column, labels in contents.labels.items()},
     )
+
+
+def refuse_other_views(cache: CachePath, splits: Sequence[SplitContents]) -> None:
+    """Refuse a split of views that the cache has with views of another kind.
+
+    Raises:
+        LosaError: saying how they were made.
+    """
+    refuse_unreachable(cache)
+    if not (cache / MANIFEST_NAME).exists():
+        return
+    stored = {record.name: record.keys_sha256 for record in Manifest.read(cache).splits}
+    for split in splits:
+        asked = parse_key(split.keys[-1])[1]
+        if asked is None or stored.get(split.name, split.keys_sha256) == split.keys_sha256:
+            continue
+        found = parse_key(Cache(cache).keys(split.name)[-1])[1]
+        if found is not None and found != asked:
+            raise LosaError(
+                f"{cache}: the views in split {split.name!r} have {_options(found)}, asked for are "
+                f"{_options(asked)}: choose another number of views, or another cache=..."
+            )
+
+
+def _options(view: View) -> str:
+    return f"view_crop={view.crop:g} view_flip={str(view.flip).lower()}"
 
 
 def make_view(image: Image.Image, view: View, key: str) -> Image.Image:

@@ -206,7 +206,9 @@ def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
         paths = [".".join(place[:length]) for length in range(len(place), 0, -1)]
         # In a union pydantic puts the name of the member it tried behind the option's.
         name = next((path for path in paths if path in known), paths[0] if paths else "")
-        if problem["type"] == "unexpected_keyword_argument":
+        if not name:  # options that do not go together; the message names them
+            lines.append(str(problem["ctx"]["error"]))
+        elif problem["type"] == "unexpected_keyword_argument":
             lines.append(f"there is no option {name!r}{nearest(name, known)}")
         elif problem["type"] == "literal_error":
             choices = re.findall(r"'([^']+)'", problem["ctx"]["expected"])

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,8 +118,14 @@ class TestExtraction:
 
     def test_other_crops_are_other_views(self, config, lists):
         extract(config(dataset=lists, splits=["train800"], views=2))
-        with pytest.raises(LosaError, match="train800-views2"):
-            extract(config(dataset=lists, splits=["train800"], views=2, view_crop=0.5))
+        asked = config(dataset=lists, splits=["train800"], views=2, view_crop=0.5, view_flip=False)
+        stored = (
+            "'train800-views2' have view_crop=0.6 view_flip=true, asked for are view_crop=0.5 view_flip=false"
+        )
+        with pytest.raises(LosaError, match=stored):
+            extract(asked)
+        # Under another number they have their place.
+        assert extract(replace(asked, views=3)).images == 12
 
     def test_any_number_of_workers_gives_equal_bytes(self, config, lists, tmp_path, tree):
         for name, workers in (("a", 0), ("b", 2)):
