@@ -11,7 +11,7 @@ from losa.adapt.jobs import Job, JobOffice, PreparedJob
 from losa.adapt.passes import cut_to_memory, plan_passes
 from losa.adapt.training_pass import Outcome, TrainingPass
 from losa.cache_format import LosaError
-from losa.cache_format.lock import FileLock
+from losa.cache_format.lock import FileLock, allow_locks
 from losa.cache_format.publish import make_folder
 
 _log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     different = list(dict.fromkeys(jobs))
     outcomes: dict[Job, Outcome] = {}
     prepared: dict[Path, PreparedJob] = {}
+    allow_locks(len(different))
     with ExitStack() as locks:
         for job in different:
             folder = job.folder.absolute()

@@ -1,11 +1,13 @@
 """One writer per folder."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
 import platform
+import resource
 import threading
 import time
 import uuid
@@ -21,6 +23,8 @@ from losa.cache_format.paths import CachePath
 _log = logging.getLogger(__name__)
 
 LOCK_NAME = ".writer.lock"
+OTHER_FILES = 512
+"""That a process has open beside its locks."""
 LEASE_SECONDS = 300.0
 """A remote lock that was not renewed for so long belongs to a writer that has died."""
 
@@ -50,12 +54,31 @@ def writer_lock(folder: CachePath) -> WriterLock:
     return FileLock(folder) if isinstance(folder, Path) else Lease(folder)
 
 
+def allow_locks(count: int) -> None:
+    """Let this process hold so many locks of local folders, as far as the system lets it open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if resource.RLIM_INFINITY != soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class FileLock:
     """An advisory lock on a local folder. The kernel drops it when its process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
         """Take the lock; errors as of `writer_lock`."""
-        self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            raise CacheError(
+                f"{folder} cannot be locked: this process has as many open files as it may, {limit}. Raise "
+                "that limit (ulimit -n), or work on fewer folders at once"
+            ) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -175,3 +175,31 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     assert str(caught.value) == (
         f"{tmp_path} cannot be locked (No locks available): choose a file system that has locks"
     )
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from losa.cache_format import CacheError
+from losa.cache_format.lock import FileLock, allow_locks
+
+soft, hard = map(int, sys.argv[2:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+allow_locks(100)
+held = []
+try:
+    for number in range(100):
+        folder = Path(sys.argv[1]) / f"{soft}-{hard}-{number}"
+        folder.mkdir()
+        held.append(FileLock(folder))
+except CacheError as error:
+    print(error)
+print(len(held))
+"""
+
+
+def test_as_many_locks_as_the_system_allows(tmp_path, run_python):
+    assert run_python(LIMITED, tmp_path, 64, 4096).endswith("100\n")
+    refused, held = run_python(LIMITED, tmp_path, 64, 80).rsplit("\n", 2)[:2]
+    assert 50 < int(held) < 80
+    assert f"80-{held} cannot be locked: this process has as many open files as it may, 80. Raise" in refused
