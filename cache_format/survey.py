@@ -21,6 +21,7 @@ from losa.cache_format.remote import refuse_unreachable
 from losa.cache_format.sealed_json import unseal
 from losa.cache_format.small_files import damaged_files
 from losa.cache_format.stores import StoreName, make_store
+from losa.cache_format.views import parse_views_split
 
 _ADVICE = "Choose another cache=..., or remove this one if it is stale."
 
@@ -166,6 +167,8 @@ def _replay(
         "They can be written again from the data set: run the losa-extract command that made "
         f"the cache, with all its splits (splits=[{names}]). The shards are kept."
     )
+    if any(parse_views_split(record.name)[1] > 1 for record in manifest.splits):
+        advice += " Views need the view_crop and view_flip they were made with."
     if len(splits) == len(manifest.splits):
         advice = (
             "What was in them does not follow from the data set, because splits were dropped or merged, or "

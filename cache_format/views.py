@@ -8,7 +8,7 @@ first view of each, then the second of each.
 import re
 from dataclasses import dataclass
 
-_KEY = re.compile(r"(.+)\?view=([1-9][0-9]*)&crop=([0-9.e-]+)&flip=([01])", re.DOTALL)
+_KEY = re.compile(r"(.+)\?view=([1-9][0-9]*)&crop=([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?)&flip=([01])", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +53,13 @@ def views_split(split: str, views: int) -> str:
     'train800val200-views4'
     """
     return f"{split}-views{views}"
+
+
+def parse_views_split(name: str) -> tuple[str, int]:
+    """The split whose views it holds, and how many of each image; 1 for any other split.
+
+    >>> parse_views_split("train800val200-views4"), parse_views_split("test")
+    (('train800val200', 4), ('test', 1))
+    """
+    found = re.fullmatch(r"(.+)-views([1-9][0-9]*)", name)
+    return (name, 1) if found is None else (found[1], int(found[2]))

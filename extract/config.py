@@ -59,7 +59,7 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         """Refuse options that do not go together."""
-        if self.views > 1 and self.splits is None:
+        if self.views > 1 and not self.splits:
             raise ValueError(
                 f"views={self.views} is for splits that are trained on: name them, splits=[train800val200]"
             )

@@ -35,7 +35,7 @@ from losa.cache_format.progress import progress_bar
 from losa.cache_format.remote import refuse_unreachable
 from losa.cache_format.stores import make_store
 from losa.cache_format.survey import CacheRequest, orphaned_records, survey
-from losa.cache_format.views import View
+from losa.cache_format.views import View, parse_views_split, views_split
 from losa.cache_format.writer import missing_shards
 from losa.extract.backbone import FrozenBackbone, autocast, load_backbone
 from losa.extract.calibration import calibrate_from, sample_keys
@@ -82,9 +82,10 @@ class Extractor:
         self.cache = cache_folder(config.cache)
         self.device = resolve_device(config.device)
         self.source: ImageSource = ViewedSource(open_source(config.dataset))
-        self.splits = [
-            contents for name in config.splits or self.source.splits for contents in self._contents(name)
-        ]
+        names = list(config.splits or self.source.splits)
+        if config.views > 1:
+            names += [views_split(name, config.views) for name in names]
+        self.splits = [self._contents(name) for name in names]
         self.backbone: FrozenBackbone = load_backbone(config.backbone)
         self.group: SiteGroup = self.backbone.group(config.sites)
         self.transform = make_transform(self.backbone.preprocessing)
@@ -127,17 +128,18 @@ class Extractor:
             finished=not self.config.plan,
         )
 
-    def _contents(self, split: str) -> list[SplitContents]:
-        """A split, and the split of its views if there are to be any."""
+    def _contents(self, name: str) -> SplitContents:
+        """A split of the source, or one that holds the views of one."""
         config = self.config
+        split, views = (name, 1) if name in self.source.splits else parse_views_split(name)
         contents = self.source.contents(split)
         if config.limit is not None:
             labels = {column: values[: config.limit] for column, values in contents.labels.items()}
             contents = SplitContents(name=split, keys=contents.keys[: config.limit], labels=labels)
-        if config.views == 1:
-            return [contents]
-        views = [View(number, config.view_crop, config.view_flip) for number in range(1, config.views)]
-        return [contents, with_views(contents, views)]
+        if views == 1:
+            return contents
+        kinds = [View(number, config.view_crop, config.view_flip) for number in range(1, views)]
+        return with_views(contents, kinds)
 
     def _stored_calibration(self) -> dict[str, np.ndarray]:
         """The calibration of a cache that exists.

@@ -1,15 +1,19 @@
 """Makes augmented views of photographs: a random crop, perhaps mirrored, of the photograph as it was decoded.
 
 What follows is the same for views and photographs: the backbone's evaluation transform.
+
+The crops are drawn here and not by a library: what is usual there draws sizes until one fits and gives up
+after ten, so that all views of a wide photograph would be the same crop from its middle. And a cache has to
+be made again byte by byte by later versions.
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
-from timm.data.transforms import RandomResizedCropAndInterpolation
 
 from losa.cache_format import Cache, LosaError, Manifest, SplitContents
 from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn
@@ -19,7 +23,7 @@ from losa.cache_format.views import View, parse_key, views_split
 from losa.extract.sources import ImageSource, SourceImage
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
-"""Of the crops, width to height: what most training recipes for ImageNet draw from."""
+"""Of the crops, width to height, where they fit: what most training recipes for ImageNet draw from."""
 
 
 class ViewedSource:
@@ -104,14 +108,23 @@ def make_view(image: Image.Image, view: View, key: str) -> Image.Image:
         view: how to make it.
         key: of the view, from which the random numbers follow.
     """
-    before = random.getstate()
-    # A hash, not the text itself: what Python makes of a text as a seed is its own affair.
-    random.seed(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"))
-    try:
-        scale = (view.crop, 1.0)
-        top, left, height, width = RandomResizedCropAndInterpolation.get_params(image, scale, ASPECT_RATIOS)
-        mirrored = view.flip and random.random() < 0.5
-    finally:
-        random.setstate(before)
+    # A hash, not the text itself: what Python makes of a text as a seed is its own affair. And of all that
+    # its generators offer, only random() is promised to stay the same.
+    seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+    draw = random.Random(seed).random
+    area = view.crop + (1 - view.crop) * draw()
+    aspect = image.width / image.height
+    # Any ratio between these fits; as many of them are wanted as lie in the usual range, or the nearest one.
+    fitting = aspect * area, aspect / area
+    low, high = (min(max(ratio, fitting[0]), fitting[1]) for ratio in ASPECT_RATIOS)
+    ratio = low * (high / low) ** draw()
+    width, height = (
+        min(size, max(1, round(math.sqrt(area * image.width * image.height * shape))))
+        for size, shape in ((image.width, ratio), (image.height, 1 / ratio))
+    )
+    left, top = (
+        math.floor(draw() * (image.width - width + 1)),
+        math.floor(draw() * (image.height - height + 1)),
+    )
     cropped = image.crop((left, top, left + width, top + height))
-    return ImageOps.mirror(cropped) if mirrored else cropped
+    return ImageOps.mirror(cropped) if draw() < 0.5 and view.flip else cropped

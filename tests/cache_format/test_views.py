@@ -20,7 +20,16 @@ def test_a_view_made_from_its_key_has_that_key(crop: float) -> None:
     assert view.key(photograph) == key
 
 
-@pytest.mark.parametrize("key", ["a.jpg", "a.jpg?view=0&crop=1&flip=1", "a?view=1", "?view=1&crop=1&flip=1"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a.jpg",
+        "a.jpg?view=0&crop=1&flip=1",
+        "a?view=1",
+        "?view=1&crop=1&flip=1",
+        "a?view=1&crop=1.2.3&flip=1",
+    ],
+)
 def test_other_keys_are_photographs(key: str) -> None:
     assert parse_key(key) == (key, None)
 
