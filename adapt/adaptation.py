@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from losa.adapt.config import AdaptConfig
 from losa.adapt.jobs import Job, JobOffice, PreparedJob
 from losa.adapt.passes import cut_to_memory, plan_passes
@@ -66,6 +68,11 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
             except LosaError as error:
                 outcomes[job] = error
                 continue
+            except OSError as error:
+                outcomes[job] = LosaError(
+                    f"{error}: {job.folder} is the member's folder; choose another (out=...)"
+                )
+                continue
             if isinstance(ready, PreparedJob):
                 prepared[folder] = ready
             else:
@@ -94,5 +101,15 @@ def _run(members: Sequence[PreparedJob]) -> Sequence[Outcome]:
     try:
         return TrainingPass(members).run()
     except LosaError as error:
-        # What concerns the cache concerns all that read it; other passes may read another one.
-        return [error] * len(members)
+        found: LosaError = error
+    except torch.OutOfMemoryError as error:
+        found = LosaError(
+            f"{error}. The members of a pass do not fit with one image at a time: train fewer at once, with "
+            "smaller ranks, or with residency=stream. Checkpoints are kept"
+        )
+    except OSError as error:
+        found = LosaError(f"{error}. Checkpoints are kept: mend the cause and run the same command again")
+    # Its frames hold what the pass had in memory, which those that follow need.
+    found.__traceback__ = found.__cause__ = found.__context__ = None
+    # What concerns the cache concerns all that read it; other passes may read another one.
+    return [found] * len(members)

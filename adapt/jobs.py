@@ -74,7 +74,10 @@ class PreparedJob:
     cache: Cache
     features: FeatureSpec
     columns: tuple[LabelColumn, ...]
-    splits: Mapping[str, LabelledImages]
+    training: LabelledImages
+    """Of `AdaptConfig.training_split`."""
+    scored: Mapping[str, LabelledImages]
+    """By split: those to score in the end, and the one to watch."""
     origin: dict[str, Any]
     """The cache a member is trained from, for people and to know the member again."""
     checkpoint: Checkpoint | None = None
@@ -128,31 +131,34 @@ class JobOffice:
                     f"{cache.path}: label column {column.name!r} has {column.num_classes} classes; "
                     "training a classifier needs at least two"
                 )
-        scored = [name for name in (*config.eval_splits, config.val_split) if name is not None]
         # An architecture that does not fit is this job's own mistake, not that of those it would train with.
         make_side_network(config.architecture, features, 2, [config.seed])
-        _refuse_missing_splits(cache, config)
+        refuse_missing_splits(cache, config)
         training = self._labelled(cache, config.training_split, config.labels, config.views)
-        splits = {name: self._labelled(cache, name, config.labels, 1) for name in scored}
-        splits[config.training_split] = training
+        scored = {
+            name: self._labelled(cache, name, config.labels, 1)
+            for name in (*config.eval_splits, config.val_split)
+            if name is not None
+        }
         self._refuse_one_class(cache, config, training)
-        for name in scored:
-            self._warned(cache, config.training_split, training, name, splits[name])
+        for name, images in scored.items():
+            self._warned(cache, config.training_split, training, name, images)
         prepared = PreparedJob(
             job=job,
             device=device,
             cache=cache,
             features=features,
             columns=columns,
-            splits=splits,
-            origin=_origin(cache, columns, splits),
+            training=training,
+            scored=scored,
+            origin=_origin(cache, columns, scored | {config.training_split: training}),
         )
         found = prepared.looked_up()
         # A split is opened only where it can be refused: that reads a record for each of its shards.
         if isinstance(found, PreparedJob) and config.residency in ("gpu", "ram"):
             train = cache.split(config.training_split, features.sites)
-            images = len(training.positions) * config.views
-            refuse_impossible(config.residency, train, images=images, device=device)
+            codes = len(training.positions) * config.views
+            refuse_impossible(config.residency, train, images=codes, device=device)
         return found
 
     @staticmethod
@@ -181,7 +187,14 @@ def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
     )
 
 
-def _refuse_missing_splits(cache: Cache, config: AdaptConfig) -> None:
+def refuse_missing_splits(cache: Cache, config: AdaptConfig) -> None:
+    """Refuse splits to train on or to score that the cache does not have.
+
+    Raises:
+        LosaError: naming those it has, and how views are added.
+    """
+    for name in config.eval_splits:
+        cache.manifest.split(name)
     cache.manifest.split(config.train_split)  # raises if even that is missing
     known = [split.name for split in cache.manifest.splits]
     if config.training_split not in known:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -24,6 +24,8 @@ METRICS_NAME = "metrics.jsonl"
 SUMMARY_NAME = "summary.json"
 CONFUSION_NAME = "confusion.json"
 CHECKPOINT_NAME = "checkpoint.safetensors"
+CHECKPOINT_VERSION = 1
+"""To be raised when names or shapes of what a member's state holds change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +81,8 @@ class MemberFiles:
         except FileNotFoundError:
             return None
         try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata()
             state = load(data)
+            metadata = _metadata(data)
             told = json.loads(metadata["losa"])
             damaged = metadata["sha256"] != _digest(metadata["losa"], state)
         except (SafetensorError, KeyError, TypeError, ValueError):
@@ -89,7 +90,13 @@ class MemberFiles:
         if damaged:
             _log.warning("%s is damaged; the member is trained from the start", path)
             return None
-        if told["member"] != self.config.member_id or told["cache"] != dict(origin):
+        if told["member"] != self.config.member_id:
+            return None
+        if told.get("version") != CHECKPOINT_VERSION:
+            _log.warning("%s is of another version of losa; the member is trained from the start", path)
+            return None
+        if told["cache"] != dict(origin):
+            _log.warning("%s is of another state of the cache; the member is trained from the start", path)
             return None
         return Checkpoint(epoch=told["epoch"], progress=told["progress"], state=state)
 
@@ -98,6 +105,7 @@ class MemberFiles:
         state = {name: value.detach().cpu().contiguous() for name, value in checkpoint.state.items()}
         told = {
             "member": self.config.member_id,
+            "version": CHECKPOINT_VERSION,
             "cache": dict(origin),
             "epoch": checkpoint.epoch,
             "progress": checkpoint.progress,
@@ -121,7 +129,7 @@ class MemberFiles:
         publish(self.folder / CONFIG_NAME, _json(asdict(self.config)))
         metrics = self.folder / METRICS_NAME
         lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
-        metrics.write_text("".join(lines[:epoch]), encoding="utf-8")
+        publish(metrics, "".join(lines[:epoch]).encode())
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
         """One more line."""
@@ -133,6 +141,13 @@ class MemberFiles:
         publish(self.folder / CONFUSION_NAME, json.dumps(confusion).encode() + b"\n")
         publish(self.folder / SUMMARY_NAME, _json(summary))
         (self.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Of a safetensors file: a length, and so many bytes of JSON."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    found: dict[str, str] = json.loads(data[8:end])["__metadata__"]
+    return found
 
 
 def _digest(told: str, state: Mapping[str, Tensor]) -> str:

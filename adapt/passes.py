@@ -1,16 +1,28 @@
 """Which members can be trained in one pass over a cache, and which of them form one network."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from losa.adapt.jobs import PreparedJob
 from losa.adapt.member_group import MemberGroup, make_group
 from losa.adapt.side_networks import make_side_network
 from losa.adapt.working_set import members_at_once
 
+_log = logging.getLogger(__name__)
+
 
 def pass_key(prepared: PreparedJob) -> Hashable:
-    """Equal for members that may share a pass: they read the same images in the same order."""
+    """Equal for members that may share a pass: they read the same images in the same order, from now on."""
+    return _reading(prepared), _epoch(prepared)
+
+
+def _epoch(prepared: PreparedJob) -> int:
+    return 0 if prepared.checkpoint is None else prepared.checkpoint.epoch
+
+
+def _reading(prepared: PreparedJob) -> Hashable:
     config = prepared.config
     return (
         tuple(sorted(prepared.origin["splits"].items())),
@@ -30,7 +42,6 @@ def pass_key(prepared: PreparedJob) -> Hashable:
         tuple(config.halve_at),
         config.residency,
         prepared.device,
-        0 if prepared.checkpoint is None else prepared.checkpoint.epoch,
     )
 
 
@@ -42,10 +53,26 @@ def group_key(prepared: PreparedJob) -> Hashable:
 
 
 def plan_passes(prepared: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
-    """Members by the pass they belong to, in the order of their first."""
-    passes: dict[Hashable, list[PreparedJob]] = defaultdict(list)
+    """Members by the pass they belong to, in the order of their first.
+
+    Members of which the worse half is to be dropped are compared, so they go on together or not at all: a
+    kill between two checkpoints leaves them at different epochs, and then all begin again.
+    """
+    readings: dict[Hashable, list[PreparedJob]] = defaultdict(list)
     for member in prepared:
-        passes[pass_key(member)].append(member)
+        readings[_reading(member)].append(member)
+    passes: dict[Hashable, list[PreparedJob]] = defaultdict(list)
+    for members in readings.values():
+        if members[0].config.halve_at and len({_epoch(member) for member in members}) > 1:
+            _log.warning(
+                "%d members with halve_at=%s stood at different epochs when they were interrupted; they are "
+                "trained from the start, to be compared with each other",
+                len(members),
+                members[0].config.halve_at,
+            )
+            members = [replace(member, checkpoint=None) for member in members]
+        for member in members:
+            passes[pass_key(member)].append(member)
     return list(passes.values())
 
 
@@ -62,6 +89,10 @@ def cut_to_memory(members: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
         for member in kinds.values()
     ]
     most = members_at_once(networks, members[0].device) if len(members) > 1 else 1
+    if most < len(members) and members[0].config.halve_at:
+        _log.warning(
+            "memory holds %d of %d members at once: halve_at compares those of each pass", most, len(members)
+        )
     return [list(members[start : start + most]) for start in range(0, len(members), most)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from losa.adapt.activations import CachedActivations
-from losa.adapt.jobs import PreparedJob
+from losa.adapt.jobs import LabelledImages, PreparedJob
 from losa.adapt.losses import make_objective
 from losa.adapt.member_files import Checkpoint
 from losa.adapt.member_group import MemberGroup
@@ -72,11 +72,11 @@ class TrainingPass:
         self._sites = tuple(site for site in self._cache.sites if site in read)
         self._objective = make_objective(
             [column.num_classes for column in first.columns],
-            first.splits[self._config.training_split].labels,
+            first.training.labels,
             balanced=self._config.class_weights == "balanced",
             device=self._device,
         )
-        self._splits = first.splits
+        self._training, self._scored = first.training, first.scored
         self._residency: Residency = "stream"
         self._started = 0.0
 
@@ -94,7 +94,7 @@ class TrainingPass:
         return [self._outcomes[number] for number in self._members]
 
     def _training_data(self) -> LabelledActivations:
-        data = self._labelled(self._config.training_split)
+        data = self._labelled(self._config.training_split, self._training)
         assert isinstance(data.source, CachedActivations), "what _labelled returns"
         self._residency = choose_residency(
             self._config.residency,
@@ -107,8 +107,7 @@ class TrainingPass:
             return data
         return replace(data, source=load_codes(data.source, data.all_positions, self._residency))
 
-    def _labelled(self, split: str) -> LabelledActivations:
-        images = self._splits[split]
+    def _labelled(self, split: str, images: LabelledImages) -> LabelledActivations:
         return LabelledActivations(
             source=CachedActivations(self._cache.split(split, self._sites), self._device),
             positions=images.positions,
@@ -121,7 +120,8 @@ class TrainingPass:
 
     def _train(self, trainer: Trainer) -> None:
         config = self._config
-        validation = None if config.val_split is None else self._labelled(config.val_split)
+        watched = config.val_split
+        validation = None if watched is None else self._labelled(watched, self._scored[watched])
         saved = time.perf_counter()
         self._keep(trainer)
         names = [member.prepared.config.member_name for member in self._members.values()]
@@ -139,7 +139,8 @@ class TrainingPass:
                 if epoch + 1 in config.halve_at and epoch + 1 < config.epochs:
                     self._halve(trainer, epoch)
                 # The clock decides, not the epoch: small members train hundreds of epochs in a minute.
-                if epoch + 1 < config.epochs and time.perf_counter() - saved >= config.checkpoint_seconds:
+                # After the last one too: scoring reads what may turn out to be damaged.
+                if time.perf_counter() - saved >= config.checkpoint_seconds:
                     self._save_checkpoints(trainer, epoch + 1)
                     saved = time.perf_counter()
                 bar.set_postfix_str(_standing(results), refresh=False)
@@ -231,7 +232,7 @@ class TrainingPass:
             member.prepared.files.save_checkpoint(checkpoint, member.prepared.origin)
 
     def _take_up_checkpoints(self, groups: Sequence[MemberGroup]) -> None:
-        images = len(self._splits[self._config.training_split].positions)
+        images = len(self._training.positions)
         batches = batch_count(images, self._config.batch_size)
         for group in groups:
             for number in group.numbers:
@@ -260,7 +261,7 @@ class TrainingPass:
             trainer = self._with_best_states(trainer, scored)
         scores: dict[int, dict[str, list[Scores]]] = {number: {} for number in scored}
         for split in self._config.eval_splits:
-            data = self._labelled(split)
+            data = self._labelled(split, self._scored[split])
             for number, result in trainer.evaluate(data).items():
                 if result is None:
                     self._diverged(number, f"the scores of {data.name} are NaN or infinite")
@@ -336,7 +337,10 @@ class TrainingPass:
             "seconds": round(seconds / len(self._members), 3),
             "train_seconds": round(train_seconds / len(self._members), 3),
             "pass": {"members": len(self._members), "seconds": round(seconds, 3)},
-            "images": {name: len(images.positions) for name, images in self._splits.items()},
+            "images": {
+                split: len(images.positions)
+                for split, images in {config.training_split: self._training, **self._scored}.items()
+            },
             "sites": list(prepared.features.sites),
             "device": self._device,
             "residency": self._residency,

@@ -116,7 +116,11 @@ def images_at_once(step: Callable[[int], object], batch_size: int, device: str) 
     one = peak_bytes(lambda: step(1), device)
     if batch_size < 3:
         return batch_size
-    each = max(1, (peak_bytes(lambda: step(3), device) - one) // 2)
+    try:
+        three = peak_bytes(lambda: step(3), device)
+    except torch.OutOfMemoryError:
+        return 1
+    each = max(1, (three - one) // 2)
     images = 1 + (free_bytes(device) // SHARE - one) // each
     if not is_cuda(device):
         images = min(images, max(CPU_PART_IMAGES, 1 + (CPU_PART_BYTES - one) // each))

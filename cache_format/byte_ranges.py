@@ -50,7 +50,7 @@ class LocalRanges:
 
     def __init__(self) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most = max(16, min(1024, soft // 4))
+        self._most = max(16, min(1024, soft // 8))
         self._descriptors: dict[Path, int] = {}
 
     def fill(self, ranges: Sequence[Range]) -> None:

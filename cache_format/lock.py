@@ -1,7 +1,6 @@
 """One writer per folder."""
 
 import contextlib
-import errno
 import fcntl
 import json
 import logging
@@ -23,8 +22,8 @@ from losa.cache_format.paths import CachePath
 _log = logging.getLogger(__name__)
 
 LOCK_NAME = ".writer.lock"
-OTHER_FILES = 512
-"""That a process has open beside its locks."""
+OTHER_FILES = 128
+"""That a process opens beside its locks. Readers of caches take up to an eighth of all for each split."""
 LEASE_SECONDS = 300.0
 """A remote lock that was not renewed for so long belongs to a writer that has died."""
 
@@ -55,13 +54,22 @@ def writer_lock(folder: CachePath) -> WriterLock:
 
 
 def allow_locks(count: int) -> None:
-    """Let this process hold so many locks of local folders, as far as the system lets it open files."""
+    """Let this process hold so many locks of local folders, each of which is an open file.
+
+    Raises:
+        CacheError: the system does not let it open so many.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + OTHER_FILES
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if resource.RLIM_INFINITY != soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    wanted = 2 * count + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if resource.RLIM_INFINITY != hard < wanted:
+        raise CacheError(
+            f"{count} folders are to be locked, which takes {wanted} open files in all, and this process "
+            f"may have {hard}: raise that limit (ulimit -n), or do fewer at once "
+            "(hydra.sweeper.max_batch_size=...)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class FileLock:
@@ -69,16 +77,7 @@ class FileLock:
 
     def __init__(self, folder: Path) -> None:
         """Take the lock; errors as of `writer_lock`."""
-        try:
-            self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            if error.errno != errno.EMFILE:
-                raise
-            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            raise CacheError(
-                f"{folder} cannot be locked: this process has as many open files as it may, {limit}. Raise "
-                "that limit (ulimit -n), or work on fewer folders at once"
-            ) from None
+        self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from losa.adapt import AdaptConfig, Job, adapt_all
+from losa.adapt.jobs import refuse_missing_splits
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.publish import publish
 from losa.pipelines.outcomes import Outcome, summary_of
@@ -45,9 +46,7 @@ def candidate_of(job: Job) -> Job:
         LosaError: a split that is needed after the choice is missing.
     """
     if job.config.protocol == "select":
-        cache = Cache(job.config.cache)
-        for name in (job.config.training_split, *job.config.eval_splits):
-            cache.split(name)
+        refuse_missing_splits(Cache(job.config.cache), job.config)
     return replace(job, config=as_candidate(job.config))
 
 
@@ -138,7 +137,8 @@ def select(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
         For each task what stands in ``selected.json``.
 
     Raises:
-        LosaError: nothing to choose from, or the choice cannot be trained.
+        LosaError: of some task there is nothing to choose from, or the choice cannot be trained. The others
+            have their choice all the same.
     """
     outcomes = adapt_all([candidate_of(job) for job in jobs])
     found = [Candidate(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
@@ -151,27 +151,34 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
     for candidate in candidates:
         options = asdict(candidate.config)
         tasks.setdefault(json.dumps([options[name] for name in _TASK]), []).append(candidate)
-    chosen = [choose(task) for task in tasks.values()]
+    failures: list[str] = []
+    chosen: list[tuple[Configuration, list[Candidate]]] = []
+    for task in tasks.values():
+        try:
+            chosen.append((choose(task), task))
+        except LosaError as error:
+            failures.append(f"{task[0].config.cache}: {error}")
     jobs = []
-    for configuration in chosen:
+    for configuration, _ in chosen:
         finals = [as_final(candidate.config) for candidate in configuration.candidates]
         jobs += [Job(config, folder / SELECTED_FOLDER / config.member_name) for config in finals]
     outcomes = iter(adapt_all(jobs))
     records = []
-    for configuration, task in zip(chosen, tasks.values(), strict=True):
+    for configuration, task in chosen:
         seeds = [next(outcomes) for _ in configuration.candidates]
-        records.append(_record(configuration, [_finished(outcome) for outcome in seeds], task))
-    publish(folder / SELECTED_NAME, json.dumps(records, indent=2).encode() + b"\n")
-    for record, configuration, task in zip(records, chosen, tasks.values(), strict=True):
+        errors = [outcome for outcome in seeds if isinstance(outcome, Exception)]
+        if errors:
+            failures.append(f"{task[0].config.cache}: the choice could not be trained: {errors[0]}")
+            continue
+        record = _record(configuration, [seed for seed in seeds if isinstance(seed, dict)], task)
+        records.append(record)
         where = f"{record['cache']}: " if len(tasks) > 1 else ""
         print(f"{where}chosen: {_named(configuration, task)} ({_scores(record)}")
+    if records:
+        publish(folder / SELECTED_NAME, json.dumps(records, indent=2).encode() + b"\n")
+    if failures:
+        raise LosaError("\n".join(failures))
     return records
-
-
-def _finished(outcome: Outcome) -> dict[str, Any]:
-    if isinstance(outcome, Exception):
-        raise LosaError(f"the choice could not be trained: {outcome}") from outcome
-    return outcome
 
 
 def _record(

@@ -250,7 +250,8 @@ def render_fused(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         "ms/member-step: forward, backward and AdamW of one member for one batch, median of "
         f"{benchmark.steps * benchmark.rounds}. s/epoch: the same for {EPOCH_IMAGES} images.\n"
         "Peak memory is what the process takes beside the batch; of tensors: what those of a step hold at "
-        "once.\nThe rest is kept by allocators and libraries. plain and lora train one member at a time.\n"
+        "once.\nThe rest: parameters, optimiser, frozen weights, and what allocators and libraries keep.\n"
+        "plain and lora train one member at a time.\n"
         f"Matrix products reach {peaks}; of matmul peak: the products of each method's own algorithm.",
         table,
     )

@@ -29,7 +29,7 @@ def measure(setting: Setting) -> dict[str, Any]:
 
     The peak counts all that the process took after the batch stood: parameters, the optimiser's state, what
     the steps needed, and what allocators and libraries kept for themselves. It is None where the system does
-    not tell. The second is the most that the tensors of one step hold together.
+    not tell. The second is the most that the tensors which a later step makes hold together.
     """
     _warm_up(setting)
     inputs, labels = make_batch(setting)

@@ -401,7 +401,7 @@ def test_images_that_are_invalid_or_without_label_are_left_out(
 
     prepared = JobOffice().prepare(Job(replace(config, overwrite=True), tmp_path / "member"))
     assert isinstance(prepared, PreparedJob)
-    images = prepared.splits["train"]
+    images = prepared.training
     assert images.positions.tolist() == [0, 2, *range(6, 24, 2)]
     assert images.labels.tolist() == [[position % 3] for position in images.positions]
 

@@ -50,7 +50,7 @@ SHARED: dict[str, Any] = {
     "residency": "ram",
 }
 """Options that may not."""
-ELSEWHERE = {"cache", "heads", "device", "protocol", "select_train_split", "select_split"}
+ELSEWHERE = {"views", "cache", "heads", "device", "protocol", "select_train_split", "select_split"}
 """Tested apart, idle here, or not the pass's concern."""
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from losa.adapt import Trainer, load_side_network
-from losa.adapt.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME
+from losa.adapt.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME, MemberFiles
 from losa.cache_format.lock import LOCK_NAME
 
 EPOCHS = 5
@@ -167,6 +167,65 @@ def test_halving_goes_on_among_the_same(
     epochs.clear()
     exactly_the_same(sweep(*members), whole)
     assert epochs == [(number, [4, 4, 2, 1, 1][number]) for number in range(epoch, EPOCHS)]
+
+
+def test_members_that_are_halved_go_on_together_or_not_at_all(
+    sweep: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = [option(lr=lr, halve_at=[2]) for lr in (0.02, 0.01, 1e-6, 1e-5)]
+    whole = sweep(*members, folder="whole")
+    save, saved = MemberFiles.save_checkpoint, []
+
+    def dying(*arguments: Any) -> None:
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        saved.append(arguments)
+        save(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MemberFiles, "save_checkpoint", dying)
+        sweep(*members)
+    found = sweep(*members)
+    assert [summary["status"] for summary in found] == ["finished", "finished", "pruned", "pruned"]
+    exactly_the_same(found, whole)
+    assert "4 members with halve_at=[2] stood at different epochs" in caplog.text
+
+
+def test_an_interruption_while_scoring_costs_no_epoch(
+    sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: list[tuple[int, int]]
+) -> None:
+    whole = sweep(*MEMBERS, folder="whole")
+
+    def stopping(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "evaluate", stopping)
+        sweep(*MEMBERS)
+    epochs.clear()
+    exactly_the_same(sweep(*MEMBERS), whole)
+    assert not epochs
+
+
+@pytest.mark.parametrize(
+    ("told", "message"), [("version", "another version of losa"), ("cache", "another state")]
+)
+def test_a_checkpoint_that_does_not_fit_is_not_dropped_in_silence(
+    told: str, message: str, sweep: Any, interrupted: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    whole = sweep(MEMBERS[0], folder="whole")
+    with monkeypatch.context() as patch:
+        if told == "version":
+            patch.setattr("losa.adapt.member_files.CHECKPOINT_VERSION", 0)
+        else:
+            save = MemberFiles.save_checkpoint
+            patch.setattr(
+                MemberFiles, "save_checkpoint", lambda files, checkpoint, origin: save(files, checkpoint, {})
+            )
+        interrupted(2, MEMBERS[0])
+    exactly_the_same(sweep(MEMBERS[0]), whole)
+    assert f"is of {message}" in caplog.text
+    assert "trained from the start" in caplog.text
 
 
 @pytest.mark.parametrize("epoch", [1, 4, 7])

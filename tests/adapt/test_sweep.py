@@ -2,6 +2,7 @@
 
 import json
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -352,3 +353,38 @@ class TestOptions:
         plain, other = sweep({"lr": 0.05, "epochs": 4}, {"lr": 0.05, "epochs": 4} | option)
         assert abs(plain["train_loss"] - other["train_loss"]) > 1e-4
         assert all(line["train_accuracy"] is None for line in metrics(other)) == ("mixup" in option)
+
+
+def test_a_folder_that_cannot_be_used_costs_the_others_nothing(member: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    folders = [tmp_path / "one", tmp_path / "file", tmp_path / "three"]
+    jobs = [Job(member(side="linear", seed=seed), folder) for seed, folder in enumerate(folders)]
+    first, failed, third = adapt_all(jobs)
+    assert isinstance(first, dict)
+    assert isinstance(third, dict)
+    assert isinstance(failed, LosaError)
+    assert f"{tmp_path / 'file'} is the member's folder; choose another" in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [(torch.OutOfMemoryError, ["no memory"]), (OSError, [28, "No space left"]), (LosaError, ["no luck"])],
+)
+def test_a_pass_that_fails_costs_the_others_nothing_and_leaves_nothing_in_memory(
+    kind: type[Exception], told: list[Any], member: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch, kept = Trainer.epoch, []
+
+    def failing(trainer: Trainer, number: int) -> Any:
+        if trainer._config.data_seed == 0:
+            kept.append(weakref.ref(trainer))
+            raise kind(*told) from ValueError("the cause")
+        assert kept[0]() is None
+        return epoch(trainer, number)
+
+    monkeypatch.setattr(Trainer, "epoch", failing)
+    jobs = [Job(member(side="linear", data_seed=seed), tmp_path / str(seed)) for seed in range(2)]
+    failed, finished = adapt_all(jobs)
+    assert isinstance(failed, LosaError)
+    assert told[-1] in str(failed)
+    assert isinstance(finished, dict)

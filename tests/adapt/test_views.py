@@ -132,6 +132,11 @@ def test_scoring_what_was_trained_on_is_still_noticed(
     assert f"{IMAGES} of {IMAGES} images of train are also trained on" in caplog.text
 
 
+def test_the_views_may_be_scored_themselves(viewed: Any, tmp_path: Path) -> None:
+    found = adapt(viewed(eval_split=["test", f"train-views{VIEWS}"]), tmp_path / "run")
+    assert found["scores"][f"train-views{VIEWS}"]["label"]["images"] == IMAGES * VIEWS
+
+
 def test_a_cache_knows_its_views(toy_cache: Any, tmp_path: Path) -> None:
     cache = Cache(replace(toy_cache, views=VIEWS).write(tmp_path / "cache"))
     assert len(cache.split("train-views3")) == IMAGES * VIEWS

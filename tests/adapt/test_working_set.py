@@ -105,6 +105,14 @@ class TestImagesAtOnce:
         found = images_at_once(lambda count: torch.empty(count * 2**20, dtype=torch.uint8), 10**6, "cpu")
         assert found == CPU_PART_BYTES // 2**20
 
+    def test_three_that_do_not_fit_are_one(self, free: Callable[[int], None]) -> None:
+        def step(count: int) -> None:
+            if count > 1:
+                raise torch.OutOfMemoryError("no memory")
+
+        free(2**40)
+        assert images_at_once(step, 20, "cpu") == 1
+
     def test_steps_of_one_size_are_no_division_by_zero(self, free: Callable[[int], None]) -> None:
         free(2**40)
         assert images_at_once(lambda count: zeros(1), 8, "cpu") == 8

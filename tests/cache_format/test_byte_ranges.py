@@ -36,8 +36,8 @@ def check(ranges: LocalRanges, files: list[Path], seed: int) -> None:
         np.testing.assert_array_equal(buffer, expected)
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(8, 16), (128, 32), (100_000, 40)])
-def test_a_quarter_of_the_descriptors_is_kept_open(files, tmp_path, monkeypatch, limit, kept):
+@pytest.mark.parametrize(("limit", "kept"), [(8, 16), (256, 32), (100_000, 40)])
+def test_an_eighth_of_the_descriptors_is_kept_open(files, tmp_path, monkeypatch, limit, kept):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
     before = open_descriptors()
     ranges = byte_ranges(tmp_path)

@@ -140,6 +140,32 @@ def test_a_choice_that_cannot_be_trained(tmp_path: Path, extracted: Path, traini
     assert not (tmp_path / "selected.json").exists()
 
 
+@pytest.mark.parametrize("stage", ["candidates", "final"])
+def test_a_task_that_fails_does_not_take_the_others_choice(
+    stage: str, tmp_path: Path, extracted: Path, training: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = extracted / "cache"
+    bad = jobs(tmp_path / "b", cache, select_split="train800", eval_split="val200")
+    failing = (
+        [as_candidate(job.config) for job in bad] if stage == "candidates" else [as_final(bad[-1].config)]
+    )
+    training.errors = {config.member_name: LosaError("it diverged") for config in failing}
+    named = "nothing to choose from" if stage == "candidates" else "could not be trained: it diverged"
+    with pytest.raises(LosaError, match=f"{cache}: .*{named}"):
+        select([*bad, *jobs(tmp_path / "a", cache)], tmp_path)
+    (record,) = json.loads((tmp_path / "selected.json").read_text())
+    assert record["selected_on"]["split"] == "val200"
+    assert capsys.readouterr().out.startswith(f"{cache}: chosen: losa rank=4")
+
+
+def test_views_are_asked_for_before_anything_is_trained(
+    tmp_path: Path, extracted: Path, training: Any
+) -> None:
+    with pytest.raises(LosaError, match=r"losa-extract splits=\[train800\] views=2"):
+        select(jobs(tmp_path, extracted / "cache", views=2, train_split="train800"), tmp_path)
+    assert not training.trained
+
+
 def test_a_sweep_ends_with_its_choice(command: Command, extracted: Path, training: Any) -> None:
     sweep = ["-m", "cache=cache", "protocol=select", "rank=0,2,4", "seed=0,1", "out=runs/select"]
     finished = command(extracted, "losa-adapt", *sweep)
