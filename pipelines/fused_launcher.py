@@ -53,7 +53,8 @@ def launch(
     _set_output_folder(shared, sweep_folder)
     configure_log(shared.hydra.job_logging, shared.hydra.verbose)
     with env_override(shared.hydra.job.env_set):
-        outcomes = _train([job for job in map(_job, jobs) if job is not None])
+        members = [job for job in map(_job, jobs) if job is not None]
+        outcomes: dict[Job, Outcome] = dict(zip(members, adapt_all(members), strict=True))
     with trained(outcomes):
         return [
             run_job(
@@ -98,18 +99,3 @@ def _job(config: DictConfig) -> Job | None:
 def _set_output_folder(config: DictConfig, folder: Path) -> None:
     with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = str(folder.absolute())
-
-
-def _train(jobs: Sequence[Job]) -> dict[Job, Outcome]:
-    """Train every member once, however many jobs ask for it."""
-    outcomes: dict[Job, Outcome] = {}
-    members: dict[Path, Job] = {}
-    for job in jobs:
-        other = members.setdefault(job.folder, job)
-        if other != job:
-            outcomes[job] = LosaError(
-                f"{job.folder} is also the folder of {other.config.member_name} in this sweep; this one is "
-                f"{job.config.member_name}: hydra.sweep.subdir must tell them apart"
-            )
-    asked = list(members.values())
-    return outcomes | dict(zip(asked, adapt_all(asked), strict=True))

