@@ -105,8 +105,8 @@ def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
 def images_at_once(step: Callable[[int], object], batch_size: int, device: str) -> int:
     """How many images of a batch to compute at once; their gradients add up to the batch's.
 
-    A few less than would fit, if that cuts the batch into equal parts: libraries compile products anew for
-    every shape.
+    Fewer than would fit, down to half, if that cuts the batch into equal parts: libraries compile products
+    anew for every shape, which costs more than smaller parts.
 
     Args:
         step: computes gradients on so many images.
@@ -125,4 +125,4 @@ def images_at_once(step: Callable[[int], object], batch_size: int, device: str) 
     if not is_cuda(device):
         images = min(images, max(CPU_PART_IMAGES, 1 + (CPU_PART_BYTES - one) // each))
     most = int(min(batch_size, max(1, images)))
-    return next((size for size in range(most, most * 3 // 4, -1) if batch_size % size == 0), most)
+    return next((size for size in range(most, most // 2, -1) if batch_size % size == 0), most)
