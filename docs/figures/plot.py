@@ -17,6 +17,8 @@ from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
 TITLES = {"sign_digits": "sign digits", "dtd10": "ten DTD textures"}
+RANKS = {"losa": "8", "last": "16", "relay": "8"}
+"""With which the number of sites was varied."""
 COLOURS = {"losa": "tab:blue", "last": "tab:orange", "relay": "tab:green"}
 Row = dict[str, str]
 
@@ -24,12 +26,12 @@ Row = dict[str, str]
 def draw(rows: list[Row], name: str, axis: str, chosen: Callable[[Row], bool]) -> None:
     """One panel for each data set, one line for each side network: mean over seeds, and every seed."""
     rows = [row for row in rows if chosen(row) and row["side"] in COLOURS]
-    # A line needs more than one place.
+    # Two places are no curve.
     datasets = [
         dataset
         for dataset in TITLES
         if any(
-            len({row[axis] for row in rows if (row["dataset"], row["side"]) == (dataset, side)}) > 1
+            len({row[axis] for row in rows if (row["dataset"], row["side"]) == (dataset, side)}) > 2
             for side in COLOURS
         )
     ]
@@ -65,7 +67,7 @@ def main() -> None:
     with (HERE / "accuracy.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     draw(rows, "rank", "rank", lambda row: row["sites"] == "12")
-    draw(rows, "sites", "sites", lambda row: row["rank"] == "8")
+    draw(rows, "sites", "sites", lambda row: row["rank"] == RANKS.get(row["side"]))
 
 
 if __name__ == "__main__":
