@@ -168,7 +168,7 @@ def _replay(
         f"the cache, with all its splits (splits=[{names}]). The shards are kept."
     )
     if any(parse_views_split(record.name)[1] > 1 for record in manifest.splits):
-        advice += " Views need the view_crop and view_flip they were made with."
+        advice += " Views need the view_crop and view_flip they were made with, and no views=..."
     if len(splits) == len(manifest.splits):
         advice = (
             "What was in them does not follow from the data set, because splits were dropped or merged, or "

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.compressors import CompressorName
 from losa.cache_format.identity import STRICT, CodecName, ComputeDtype, Name
 from losa.cache_format.stores import StoreName
+from losa.cache_format.views import parse_views_split
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -63,3 +64,6 @@ class ExtractConfig:
             raise ValueError(
                 f"views={self.views} is for splits that are trained on: name them, splits=[train800val200]"
             )
+        named = [name for name in self.splits or () if parse_views_split(name)[1] > 1]
+        if self.views > 1 and named:
+            raise ValueError(f"{named[0]} in splits=[...] says how many views: leave out views={self.views}")

@@ -183,6 +183,8 @@ class TestExtraction:
             extract(config(dataset=lists, splits=["val200"], views=2))
 
     def test_views_of_every_split_have_to_be_meant(self, config):
+        with pytest.raises(ValidationError, match=r"a-views2 in splits=.* leave out views=2"):
+            config(splits=["a", "a-views2"], views=2)
         for splits in (None, []):
             with pytest.raises(ValidationError, match=r"name them, splits=\[train800val200\]"):
                 config(splits=splits, views=2)
