@@ -122,7 +122,7 @@ def members(side: str, cache: Cache) -> list[PreparedJob]:
 
 def losses(prepared: list[PreparedJob], source: ActivationSource) -> np.ndarray:
     """Of every step, one column for each member."""
-    config, images = prepared[0].config, prepared[0].splits[SPLIT]
+    config, images = prepared[0].config, prepared[0].training
     data = LabelledActivations(
         source=source,
         positions=images.positions,
