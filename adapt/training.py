@@ -114,6 +114,11 @@ class Trainer:
         self._part = part or self._find_part()
 
     @property
+    def numbers(self) -> list[int]:
+        """Of the members that are still trained, in the order of the groups."""
+        return [number for group in self.groups for number in group.numbers]
+
+    @property
     def steps(self) -> int:
         """Of the whole training."""
         return self._config.epochs * self._steps_per_epoch
@@ -149,7 +154,6 @@ class Trainer:
         known = (self._data.labels != MISSING_LABEL).sum()
         accuracy = (correct / known).tolist() if not config.mixup else [float("nan")] * self._member_count
         stacked = torch.stack(losses).cpu().numpy()
-        numbers = [number for group in self.groups for number in group.numbers]
         return {
             member: MemberEpoch(
                 epoch=number,
@@ -157,7 +161,7 @@ class Trainer:
                 step_losses=stacked[:, place],
                 train_accuracy=accuracy[place],
             )
-            for place, member in enumerate(numbers)
+            for place, member in enumerate(self.numbers)
         }
 
     def evaluate(self, data: LabelledActivations) -> dict[int, list[Scores] | None]:

@@ -96,16 +96,17 @@ class TrainingPass:
     def _training_data(self) -> LabelledActivations:
         data = self._labelled(self._config.training_split, self._training)
         assert isinstance(data.source, CachedActivations), "what _labelled returns"
+        positions = data.all_positions
         self._residency = choose_residency(
             self._config.residency,
             data.source.split,
-            images=len(data.all_positions),
+            images=len(positions),
             epochs=self._config.epochs,
             device=self._device,
         )
         if self._residency == "stream":
             return data
-        return replace(data, source=load_codes(data.source, data.all_positions, self._residency))
+        return replace(data, source=load_codes(data.source, positions, self._residency))
 
     def _labelled(self, split: str, images: LabelledImages) -> LabelledActivations:
         return LabelledActivations(
@@ -169,7 +170,7 @@ class TrainingPass:
         return accuracies
 
     def _stop_early(self, trainer: Trainer, epoch: int) -> None:
-        for number in _training(trainer):
+        for number in trainer.numbers:
             member = self._members[number]
             patience = member.prepared.config.patience
             best = member.best_epoch
@@ -178,7 +179,7 @@ class TrainingPass:
         self._keep(trainer)
 
     def _halve(self, trainer: Trainer, epoch: int) -> None:
-        numbers = _training(trainer)
+        numbers = trainer.numbers
         numbers.sort(key=lambda number: self._members[number].standing, reverse=True)
         for number in numbers[math.ceil(len(numbers) / 2) :]:
             member = self._members[number]
@@ -363,11 +364,6 @@ def _options(config: Any) -> dict[str, Any]:
     options = asdict(config)
     idle = set(config.architecture.options()) - set(config.architecture.relevant())
     return {name: value for name, value in options.items() if name not in idle}
-
-
-def _training(trainer: Trainer) -> list[int]:
-    """Numbers of the members that are still trained."""
-    return [number for group in trainer.groups for number in group.numbers]
 
 
 def _parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:
