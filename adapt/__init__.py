@@ -1,15 +1,15 @@
 """Stage 2: side networks are trained from a cache."""
 
-from losa.adapt.activations import ActivationSource, Batch, CachedActivations
 from losa.adapt.adaptation import adapt, adapt_all
 from losa.adapt.config import AdaptConfig
+from losa.adapt.data.activations import ActivationSource, Batch, CachedActivations
 from losa.adapt.features import FeatureSpec
-from losa.adapt.jobs import Job
-from losa.adapt.member_group import MemberGroup, make_group
-from losa.adapt.side_network_file import load_side_network, save_side_network
+from losa.adapt.members.jobs import Job
+from losa.adapt.members.side_network_file import load_side_network, save_side_network
 from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.adapt.streams import FrozenFeatures
-from losa.adapt.training import LabelledActivations, MemberEpoch, Trainer
+from losa.adapt.training.member_group import MemberGroup, make_group
+from losa.adapt.training.trainer import LabelledActivations, MemberEpoch, Trainer
 
 __all__ = [
     "ActivationSource",

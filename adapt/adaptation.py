@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from losa.adapt.config import AdaptConfig
-from losa.adapt.jobs import Job, JobOffice, PreparedJob
-from losa.adapt.passes import cut_to_memory, plan_passes
-from losa.adapt.training_pass import Outcome, TrainingPass
+from losa.adapt.members.jobs import Job, JobOffice, PreparedJob
+from losa.adapt.members.passes import cut_to_memory, plan_passes
+from losa.adapt.members.training_pass import Outcome, TrainingPass
 from losa.cache_format import LosaError
-from losa.cache_format.lock import FileLock, allow_locks
-from losa.cache_format.publish import make_folder
+from losa.cache_format.storage.lock import FileLock, allow_locks
+from losa.cache_format.storage.publish import make_folder
 
 _log = logging.getLogger(__name__)
 

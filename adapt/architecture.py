@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from losa.cache_format.common.fields import STRICT
 from losa.cache_format.errors import LosaError
-from losa.cache_format.identity import STRICT
 
 SideKind = Literal["losa", "last", "relay", "lst", "linear", "mlp", "attentive"]
 Norm = Literal["layer", "frozen", "none"]

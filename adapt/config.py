@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from losa.adapt.architecture import Architecture, Heads, Norm, Order, Pool, Rank, SideKind, Start
-from losa.cache_format.identity import STRICT
-from losa.cache_format.sealed_json import canonical
+from losa.cache_format.common.fields import STRICT
+from losa.cache_format.storage.sealed_json import canonical
 from losa.cache_format.views import views_split
 
 NotNegative = Annotated[float, Field(ge=0)]

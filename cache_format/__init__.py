@@ -15,8 +15,8 @@ from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.manifest import LabelColumn, Manifest, Segment
 from losa.cache_format.reader import Cache, Split
 from losa.cache_format.repairing import Repair, repair
+from losa.cache_format.shards.statistics import SiteStatistics
 from losa.cache_format.sites import backbone_sites, select_sites
-from losa.cache_format.statistics import SiteStatistics
 from losa.cache_format.survey import CacheRequest
 from losa.cache_format.verification import Verification, verify
 from losa.cache_format.writer import CacheWriter

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int64
 
+from losa.cache_format.common.fields import RESERVED_SUFFIXES, is_name
+from losa.cache_format.common.hashes import hash_array, hash_keys
 from losa.cache_format.errors import LosaError
-from losa.cache_format.identity import RESERVED_SUFFIXES, hash_array, hash_keys, is_name
-from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.manifest import LabelColumn, Segment
+from losa.cache_format.metadata.labels import MISSING_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from losa.cache_format.common.differences import differences
 from losa.cache_format.contents import Placement
 from losa.cache_format.errors import IdentityMismatch
-from losa.cache_format.identity import differences
-from losa.cache_format.index import read_index
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest
-from losa.cache_format.paths import CachePath
+from losa.cache_format.metadata.index import read_index
+from losa.cache_format.metadata_files import damaged_files
 from losa.cache_format.reader import Cache
-from losa.cache_format.small_files import damaged_files
+from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey, refuse_foreign, stored_segments
 
 _ADVICE = "Choose another destination, or remove this one."

@@ -5,46 +5,16 @@ Two caches with equal feature identities hold the same features for the same ima
 """
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, field
 from typing import Annotated, Literal
 
-import numpy as np
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from losa.cache_format.errors import Difference
-from losa.cache_format.sealed_json import canonical
+from losa.cache_format.codecs import CodecName
+from losa.cache_format.common.fields import STRICT, Name, Sha256, Size
+from losa.cache_format.storage.sealed_json import canonical
 
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-Count = Annotated[int, Field(ge=0, le=2**40)]
-Size = Annotated[int, Field(ge=1, le=2**24)]
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
-"""Of splits, segments, columns and constants, which are names of folders or files."""
-RESERVED_SUFFIXES = (".json", ".h5", ".tmp")
-"""Of files that a cache has of its own."""
-
-
-def is_name(text: str) -> bool:
-    """Whether a split, a segment, a column or a constant may be called so.
-
-    >>> is_name("train800"), is_name("zarr.json"), is_name("../x")
-    (True, False, False)
-    """
-    return bool(re.fullmatch(NAME_PATTERN, text)) and not text.endswith(RESERVED_SUFFIXES)
-
-
-def _refuse_reserved(text: str) -> str:
-    if not is_name(text):
-        raise ValueError(f"{text!r} is the name of a file of the cache's own")
-    return text
-
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN), AfterValidator(_refuse_reserved)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-CodecName = Literal["float32", "float16", "bfloat16", "int8", "int4"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -169,44 +139,3 @@ def _present(value: object) -> object:
         parts = {key: _present(item) for key, item in value.items()}
         return {key: item for key, item in parts.items() if item is not None and item != {}}
     return [_present(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def hash_keys(keys: Iterable[str]) -> str:
-    """sha256 over ordered keys; each is preceded by its length in bytes, so no two lists collide."""
-    digest = hashlib.sha256()
-    for key in keys:
-        encoded = key.encode()
-        digest.update(len(encoded).to_bytes(8, "little"))
-        digest.update(encoded)
-    return digest.hexdigest()
-
-
-def hash_array(array: np.ndarray) -> str:
-    """sha256 over dtype, shape and little-endian C-order bytes."""
-    digest = hashlib.sha256(f"{array.dtype.name}{list(array.shape)}".encode())
-    digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-    return digest.hexdigest()
-
-
-def differences(expected: object, found: object) -> list[Difference]:
-    """Every leaf in which two identities (dataclasses or JSON values) differ, in the order of fields."""
-    left, right = dict(_leaves("", expected)), dict(_leaves("", found))
-    absent = "nothing"
-    return [
-        Difference(field, left.get(field, absent), right.get(field, absent))
-        for field in dict.fromkeys([*left, *right])
-        if left.get(field, absent) != right.get(field, absent)
-    ]
-
-
-def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
-    if hasattr(value, "__dataclass_fields__"):
-        value = asdict(value)  # type: ignore[call-overload]  # checked the line above
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(f"{path}.{key}" if path else str(key), item)
-    elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-        for index, item in enumerate(value):
-            yield from _leaves(f"{path}[{index}]", item)
-    else:
-        yield path, value

@@ -7,31 +7,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from losa.cache_format.compressors import CompressorName
+from losa.cache_format.codecs.compressors import CompressorName
+from losa.cache_format.common.fields import STRICT, Count, Name, Sha256
 from losa.cache_format.errors import CacheError, CorruptCache
-from losa.cache_format.identity import STRICT, Count, FeatureIdentity, Name, Sha256
-from losa.cache_format.paths import CachePath, cannot_read
-from losa.cache_format.publish import publish
-from losa.cache_format.remote import refuse_unreachable
-from losa.cache_format.sealed_json import seal, unseal
+from losa.cache_format.identity import FeatureIdentity
+from losa.cache_format.storage.file_record import FileRecord
+from losa.cache_format.storage.paths import CachePath, cannot_read
+from losa.cache_format.storage.publish import publish
+from losa.cache_format.storage.remote import refuse_unreachable
+from losa.cache_format.storage.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.stores.base import FileName
 
 MANIFEST_NAME = "manifest.json"
 FORMAT: Literal["losa-cache"] = "losa-cache"
 VERSION: Literal[1] = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class FileRecord:
-    """What a file must be.
-
-    Its checksum is CRC-32, not CRC-32C: of bytes that end in their own CRC-32C, as zarr chunks do, the
-    CRC-32C is one and the same number whatever they are.
-    """
-
-    bytes: Count
-    crc32: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -9,22 +9,22 @@ from jaxtyping import Bool, Int64
 from numpy.typing import DTypeLike
 from upath import UPath
 
-from losa.cache_format.byte_ranges import byte_ranges
 from losa.cache_format.codecs import Calibration, Codec, CodeLayout, Codes, code_layout, make_codec
-from losa.cache_format.constants import calibration_of, read_constants
+from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.errors import CacheError, CorruptCache
-from losa.cache_format.identity import hash_keys
-from losa.cache_format.index import read_index
-from losa.cache_format.keys import read_keys
-from losa.cache_format.labels import read_labels
 from losa.cache_format.manifest import LabelColumn, Manifest
-from losa.cache_format.memory import empty_codes
-from losa.cache_format.paths import cache_folder
-from losa.cache_format.read_threads import ReadThreads, default_threads
-from losa.cache_format.segment_files import SegmentFiles
-from losa.cache_format.segment_reader import SegmentReader
+from losa.cache_format.metadata.constants import calibration_of, read_constants
+from losa.cache_format.metadata.index import read_index
+from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.metadata.labels import read_labels
+from losa.cache_format.shards.buffers import empty_codes
+from losa.cache_format.shards.read_threads import ReadThreads, default_threads
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.segment_reader import SegmentReader
+from losa.cache_format.shards.statistics import NO_VALUES, SiteStatistics
 from losa.cache_format.sites import SiteSelection, select_sites
-from losa.cache_format.statistics import NO_VALUES, SiteStatistics
+from losa.cache_format.storage.byte_ranges import byte_ranges
+from losa.cache_format.storage.paths import cache_folder
 
 
 class Cache:

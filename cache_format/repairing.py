@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from losa.cache_format.lock import writer_lock
 from losa.cache_format.manifest import Manifest
-from losa.cache_format.paths import CachePath, cache_folder
-from losa.cache_format.publish import TEMPORARY_SUFFIX, sync_folder
-from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.storage.lock import writer_lock
+from losa.cache_format.storage.paths import CachePath, cache_folder
+from losa.cache_format.storage.publish import TEMPORARY_SUFFIX, sync_folder
 from losa.cache_format.stores import make_store
 from losa.cache_format.verification import Progress, Verification, verify
 

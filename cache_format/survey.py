@@ -6,20 +6,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int64
 
-from losa.cache_format.compressors import CompressorName
+from losa.cache_format.codecs.compressors import CompressorName
+from losa.cache_format.common.differences import differences
+from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.contents import Placement, SplitContents, StoredSegment, place
 from losa.cache_format.errors import CacheError, CorruptCache, Difference, IdentityMismatch
-from losa.cache_format.identity import FeatureIdentity, differences, hash_array
-from losa.cache_format.index import read_index
-from losa.cache_format.keys import read_keys
-from losa.cache_format.labels import read_labels
-from losa.cache_format.lock import LOCK_NAME
+from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn, Manifest, Segment, SplitRecord
-from losa.cache_format.paths import CachePath
-from losa.cache_format.publish import TEMPORARY_SUFFIX
-from losa.cache_format.remote import refuse_unreachable
-from losa.cache_format.sealed_json import unseal
-from losa.cache_format.small_files import damaged_files
+from losa.cache_format.metadata.index import read_index
+from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.metadata.labels import read_labels
+from losa.cache_format.metadata_files import damaged_files
+from losa.cache_format.storage.lock import LOCK_NAME
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.publish import TEMPORARY_SUFFIX
+from losa.cache_format.storage.remote import refuse_unreachable
+from losa.cache_format.storage.sealed_json import unseal
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.views import parse_views_split
 

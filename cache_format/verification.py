@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from losa.cache_format.byte_ranges import byte_ranges
-from losa.cache_format.constants import check_constants, constant_file, read_constant
+from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.identity import hash_keys
-from losa.cache_format.index import index_name, read_index
-from losa.cache_format.keys import read_keys
-from losa.cache_format.labels import read_labels
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest, SplitRecord
-from losa.cache_format.paths import CachePath, cache_folder
-from losa.cache_format.publish import TEMPORARY_SUFFIX
-from losa.cache_format.remote import size_of, sizes_below
-from losa.cache_format.segment_files import SegmentFiles
-from losa.cache_format.shard_check import BadShard, ShardCheck
-from losa.cache_format.small_files import damaged_files
+from losa.cache_format.metadata.constants import check_constants, constant_file, read_constant
+from losa.cache_format.metadata.index import index_name, read_index
+from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.metadata.labels import read_labels
+from losa.cache_format.metadata_files import damaged_files
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.shard_check import BadShard, ShardCheck
+from losa.cache_format.storage.byte_ranges import byte_ranges
+from losa.cache_format.storage.paths import CachePath, cache_folder
+from losa.cache_format.storage.publish import TEMPORARY_SUFFIX
+from losa.cache_format.storage.remote import size_of, sizes_below
 from losa.cache_format.stores import make_store
 
 Progress = Callable[[int, int], None]

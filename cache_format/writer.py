@@ -10,19 +10,20 @@ from types import TracebackType
 
 import numpy as np
 
-from losa.cache_format.arrays import publish_files, record_of
-from losa.cache_format.commit import Commit
 from losa.cache_format.contents import Placement
 from losa.cache_format.copies import CacheContents
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.lock import writer_lock
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest, Segment
-from losa.cache_format.paths import CachePath
-from losa.cache_format.publish import make_folder
-from losa.cache_format.segment_files import SegmentFiles
-from losa.cache_format.shard_copy import copy_shard
-from losa.cache_format.shard_writer import ShardWriter, writing_shard
-from losa.cache_format.small_files import foundation_files, segment_files, split_files
+from losa.cache_format.metadata.arrays import publish_files
+from losa.cache_format.metadata_files import foundation_files, segment_files, split_files
+from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.shard_copy import copy_shard
+from losa.cache_format.shards.shard_writer import ShardWriter, writing_shard
+from losa.cache_format.storage.file_record import record_of
+from losa.cache_format.storage.lock import writer_lock
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.publish import make_folder
 from losa.cache_format.survey import CacheRequest, Survey, orphaned_records, survey
 
 _log = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
+from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.errors import LosaError
 from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup, TokenLayout
+from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.sites import EMBED, SiteSelection, backbone_sites, block_site, select_sites
-from losa.cache_format.suggestions import nearest
 from losa.extract.config import BackboneConfig
 from losa.extract.preprocessing import preprocessing_of
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losa.cache_format import Calibration, LosaError
-from losa.cache_format.codecs import refuse_non_finite
+from losa.extract.encoding import refuse_non_finite
 
 SAMPLE_IMAGES = 128
 SAMPLE_SEED = 0

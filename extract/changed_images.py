@@ -3,10 +3,10 @@
 from collections.abc import Container, Sequence
 
 from losa.cache_format import IdentityMismatch, Segment
-from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.errors import Difference
-from losa.cache_format.paths import CachePath
-from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey
 from losa.extract.sources import ImageSource, UnreadableImage
 

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from losa.cache_format.compressors import CompressorName
-from losa.cache_format.identity import STRICT, CodecName, ComputeDtype, Name
+from losa.cache_format.codecs import CodecName
+from losa.cache_format.codecs.compressors import CompressorName
+from losa.cache_format.common.fields import STRICT, Name
+from losa.cache_format.identity import ComputeDtype
 from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
 

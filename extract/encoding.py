@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from losa.cache_format.codecs import Codes, refuse_non_finite
-from losa.cache_format.device_codecs import DeviceCodec, DeviceCodes
-from losa.cache_format.statistics import SiteStatistics
+from losa.cache_format import NonFiniteActivations
+from losa.cache_format.codecs import CodecName, Codes
+from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
+from losa.cache_format.shards.statistics import SiteStatistics
 
 
 def encode(
@@ -57,6 +58,30 @@ def _encode(
     else:
         error = _sum_squares(codec.decode(codes).sub_(activations).flatten(2))
     return codes, torch.stack([rows.amin(-1).double(), rows.amax(-1).double(), energy, error])
+
+
+def refuse_non_finite(name: CodecName, site: str, activations: int, codes: int) -> None:
+    """Raise if a site has non-finite activations, or activations that the codec made non-finite.
+
+    Args:
+        name: the codec.
+        site: where the values come from.
+        activations: how many of the backbone's values are NaN or infinite.
+        codes: how many are so after encoding and decoding.
+
+    Raises:
+        NonFiniteActivations: a count is not zero; the message names the site and the way out.
+    """
+    if activations:
+        raise NonFiniteActivations(
+            f"the backbone produced {activations} NaN or infinite values at site {site!r}: "
+            "compute in a wider dtype (dtype=float32 or dtype=bfloat16), or check the weights"
+        )
+    if codes:
+        wider = [f"codec={other}" for other in ("bfloat16", "int8", "float32") if other != name]
+        raise NonFiniteActivations(
+            f"{codes} values at site {site!r} are too large for codec={name}: use {wider[0]} or {wider[1]}"
+        )
 
 
 def _refuse_non_finite(codec: DeviceCodec, activations: Tensor, sites: Sequence[str]) -> None:

@@ -24,15 +24,23 @@ from losa.cache_format import (
     SplitContents,
 )
 from losa.cache_format.codecs import needs_calibration
-from losa.cache_format.constants import CENTRE, SPREAD, calibration_of, orphaned_calibration, read_constant
-from losa.cache_format.device import resolve_device
-from losa.cache_format.device_codecs import DeviceCodec
-from losa.cache_format.identity import FeatureIdentity, SiteGroup, differences, hash_array
-from losa.cache_format.keys import read_keys
+from losa.cache_format.codecs.torch_codecs import DeviceCodec
+from losa.cache_format.common.device import resolve_device
+from losa.cache_format.common.differences import differences
+from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.identity import FeatureIdentity, SiteGroup
 from losa.cache_format.manifest import MANIFEST_NAME
-from losa.cache_format.paths import CachePath, cache_folder
-from losa.cache_format.progress import progress_bar
-from losa.cache_format.remote import refuse_unreachable
+from losa.cache_format.metadata.constants import (
+    CENTRE,
+    SPREAD,
+    calibration_of,
+    orphaned_calibration,
+    read_constant,
+)
+from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.storage.paths import CachePath, cache_folder
+from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.stores import make_store
 from losa.cache_format.survey import CacheRequest, orphaned_records, survey
 from losa.cache_format.views import View, parse_views_split, views_split

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from losa.cache_format import LosaError, Segment
-from losa.cache_format.free_space import free_bytes
-from losa.cache_format.paths import CachePath
-from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.common.units import readable
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.storage.free_space import free_bytes
+from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey
-from losa.cache_format.units import readable
 
 HEADROOM = 1.01
 """Free space asked for, relative to the bytes of the shards: records and metadata come on top."""

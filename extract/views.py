@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 
 from losa.cache_format import Cache, LosaError, Manifest, SplitContents
 from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn
-from losa.cache_format.paths import CachePath
-from losa.cache_format.remote import refuse_unreachable
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.views import View, parse_key, views_split
 from losa.extract.sources import ImageSource, SourceImage
 

@@ -22,7 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from losa.cache_format import LosaError
-from losa.cache_format.suggestions import nearest
+from losa.cache_format.common.suggestions import nearest
 from losa.pipelines.messages import for_people
 
 Config = TypeVar("Config")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from losa.adapt import AdaptConfig, Job, adapt_all
-from losa.adapt.jobs import refuse_missing_splits
+from losa.adapt.members.jobs import refuse_missing_splits
 from losa.cache_format import Cache, LosaError
-from losa.cache_format.publish import publish
+from losa.cache_format.storage.publish import publish
 from losa.pipelines.outcomes import Outcome, summary_of
 from losa.pipelines.results import shown, varying_options
 

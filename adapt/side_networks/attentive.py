@@ -19,8 +19,8 @@ from torch import Tensor
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
-from losa.adapt.parameters import member_normal
 from losa.adapt.side_networks.base import Drop, SideNetwork
+from losa.adapt.side_networks.parameters import member_normal
 from losa.adapt.streams import Stream, StreamCourse
 from losa.cache_format.errors import LosaError
 

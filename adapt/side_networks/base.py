@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losa.adapt.architecture import Architecture
-from losa.adapt.dropout import Dropout
 from losa.adapt.features import FeatureSpec
-from losa.adapt.head import Head
+from losa.adapt.side_networks.dropout import Dropout
+from losa.adapt.side_networks.head import Head
 from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamCourse
 
 Drop = Callable[[Tensor, str], Tensor]

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
-from losa.adapt.parameters import member_constant, member_normal
 from losa.adapt.side_networks.base import Drop, SideNetwork
+from losa.adapt.side_networks.parameters import member_constant, member_normal
 from losa.adapt.streams import Stream, StreamCourse
 
 

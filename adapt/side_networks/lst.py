@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
-from losa.adapt.parameters import member_constant, member_normal
 from losa.adapt.side_networks.base import Drop, SideNetwork
+from losa.adapt.side_networks.parameters import member_constant, member_normal
 from losa.adapt.streams import Stream, StreamCourse
 from losa.adapt.streams.bases import layer_norm
 from losa.adapt.streams.products import inner

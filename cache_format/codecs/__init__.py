@@ -1,24 +1,37 @@
 """How activations become stored numbers and back: the numpy reference.
 
-``losa.cache_format.device_codecs`` does the same on a torch device; a test holds the two equal.
+``losa.cache_format.codecs.torch_codecs`` does the same on a torch device; a test holds the two equal.
 Shape suffixes in this package: N images, S sites, T tokens, D width, G groups of channels.
 """
 
 from losa.cache_format.codecs.calibration import Calibration, calibrate
-from losa.cache_format.codecs.codec import Codec, Codes
+from losa.cache_format.codecs.cast import Bfloat16Codec, CastCodec
+from losa.cache_format.codecs.codec import Codec, CodecName, Codes
+from losa.cache_format.codecs.integer import INTEGER_FORMATS, IntegerCodec
 from losa.cache_format.codecs.layout import CodeLayout, StorageDtype, code_layout
-from losa.cache_format.codecs.make import make_codec, needs_calibration
-from losa.cache_format.codecs.refusal import refuse_non_finite
 
 __all__ = [
     "Calibration",
     "CodeLayout",
     "Codec",
+    "CodecName",
     "Codes",
     "StorageDtype",
     "calibrate",
     "code_layout",
     "make_codec",
     "needs_calibration",
-    "refuse_non_finite",
 ]
+
+
+def make_codec(name: CodecName, calibration: Calibration | None = None) -> Codec:
+    """The codec of a name; ``int8`` and ``int4`` need a calibration."""
+    if name == "int8" or name == "int4":
+        assert calibration is not None, f"codec {name} needs a calibration"
+        return IntegerCodec(calibration, name)
+    return Bfloat16Codec() if name == "bfloat16" else CastCodec(name)
+
+
+def needs_calibration(name: CodecName) -> bool:
+    """Whether a codec is calibrated on a sample before the first shard."""
+    return name in INTEGER_FORMATS

@@ -1,12 +1,12 @@
 """What a codec is: the contract that every one of them keeps."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
-from losa.cache_format.identity import CodecName
+CodecName = Literal["float32", "float16", "bfloat16", "int8", "int4"]
 
 
 @dataclass(frozen=True, slots=True)

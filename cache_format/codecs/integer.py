@@ -1,14 +1,83 @@
 """int8 and int4: integers after per-channel centre and spread, with a scale for every group of channels."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int8, UInt8
 
 from losa.cache_format.codecs.calibration import Calibration
 from losa.cache_format.codecs.codec import Codes
-from losa.cache_format.codecs.integer_format import INTEGER_FORMATS, IntegerFormat, IntegerName
-from losa.cache_format.codecs.nibbles import pack, unpack
+
+IntegerName = Literal["int8", "int4"]
+
+ZERO = 8
+"""The nibble of code 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerFormat:
+    """Codec version 1 of an integer codec. Nothing here can be configured: it is part of the format."""
+
+    levels: int
+    """Codes run from minus this to this: symmetric, so that negation is exact."""
+    group: int | None
+    """Channels that share a scale, the last ones of a token perhaps fewer; None: all of a token."""
+    scale_dtype: Literal["float32", "float16"]
+    scale_floor: float
+    """Least scale, a normal number of its dtype: a group that equals the centre would have none."""
+    packed: bool
+    """Two codes in a byte (see `pack`) instead of one."""
+
+    @property
+    def dtype(self) -> Literal["int8", "uint8"]:
+        """Dtype of the stored values."""
+        return "uint8" if self.packed else "int8"
+
+    def stored_width(self, width: int) -> int:
+        """Stored values of a token."""
+        return -(-width // 2) if self.packed else width
+
+    def group_size(self, width: int) -> int:
+        """Channels of a group, but for the last."""
+        return self.group or width
+
+    def groups(self, width: int) -> int:
+        """Scales of a token."""
+        return -(-width // self.group_size(width))
+
+
+INTEGER_FORMATS: dict[IntegerName, IntegerFormat] = {
+    "int8": IntegerFormat(levels=127, group=None, scale_dtype="float32", scale_floor=1e-30, packed=False),
+    "int4": IntegerFormat(levels=7, group=32, scale_dtype="float16", scale_floor=2.0**-14, packed=True),
+}
+
+
+def pack(codes: Int8[np.ndarray, "images sites tokens width"]) -> UInt8[np.ndarray, "images sites tokens _"]:
+    """Put two codes from -7 to 7 into one byte.
+
+    A code is stored as an unsigned nibble, 8 greater than it is: zero is 8, and 0 never occurs. The low
+    nibble has the even channel, the high nibble the odd one after it. Where the width is odd, the last high
+    nibble is 8.
+
+    >>> pack(np.array([[[[-7, 0, 7]]]], np.int8))
+    array([[[[129, 143]]]], dtype=uint8)
+    """
+    odd = codes.shape[-1] % 2
+    nibbles = (np.pad(codes, [(0, 0), (0, 0), (0, 0), (0, odd)]) + np.int8(ZERO)).view(np.uint8)
+    return nibbles[..., 0::2] | nibbles[..., 1::2] << np.uint8(4)
+
+
+def unpack(
+    packed: UInt8[np.ndarray, "images sites tokens _"], width: int
+) -> Int8[np.ndarray, "images sites tokens {width}"]:
+    """Bytes to the codes of ``width`` channels.
+
+    >>> unpack(np.array([[[[129, 143]]]], np.uint8), 3)
+    array([[[[-7,  0,  7]]]], dtype=int8)
+    """
+    nibbles = np.stack([packed & np.uint8(15), packed >> np.uint8(4)], axis=-1).view(np.int8)
+    return nibbles.reshape(*packed.shape[:-1], 2 * packed.shape[-1])[..., :width] - np.int8(ZERO)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from losa.cache_format.codecs.integer_format import INTEGER_FORMATS
-from losa.cache_format.identity import CodecName
+from losa.cache_format.codecs.codec import CodecName
+from losa.cache_format.codecs.integer import INTEGER_FORMATS
 
 StorageDtype = Literal["float32", "float16", "uint16", "int8", "uint8"]
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as record
 
 from losa.cache_format.codecs import CodeLayout
-from losa.cache_format.compressors import Compressor, CompressorName
-from losa.cache_format.identity import STRICT, Count
+from losa.cache_format.codecs.compressors import Compressor, CompressorName
+from losa.cache_format.common.fields import STRICT, Count
 
 StoreName = Literal["zarr", "hdf5"]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*(/[A-Za-z0-9][A-Za-z0-9_.\-]*)*$")]

@@ -17,7 +17,7 @@ import numpy as np
 from crc32c import crc32c
 from jaxtyping import Shaped
 
-from losa.cache_format.compressors import Compressor
+from losa.cache_format.codecs.compressors import Compressor
 from losa.cache_format.stores.base import (
     CHUNK_RECORD,
     ByteSink,

@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from PIL import Image, UnidentifiedImageError
 
-from losa.cache_format.commit import SOURCE_HASH_BYTES
 from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 
 
 class UnreadableImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise UnreadableImage"

@@ -8,8 +8,8 @@ from timm.data.readers.img_extensions import get_img_extensions
 
 from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
-from losa.cache_format.labels import MISSING_LABEL
 from losa.cache_format.manifest import LabelColumn
+from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.extract.sources.base import SourceImage, composed, load_file, spellings, unknown_split
 
 SPLIT_FOLDERS = ("train", "val", "validation", "test")

@@ -15,9 +15,8 @@ from numcodecs import Blosc, Zstd
 from rich.table import Table
 
 from losa.cache_format import Cache, Calibration, Codes, LosaError, calibrate, make_codec
-from losa.cache_format.codecs.integer_format import INTEGER_FORMATS, IntegerName
-from losa.cache_format.codecs.nibbles import unpack
-from losa.cache_format.identity import CodecName
+from losa.cache_format.codecs import CodecName
+from losa.cache_format.codecs.integer import INTEGER_FORMATS, IntegerName, unpack
 from losa.extract.calibration import SAMPLE_IMAGES, SAMPLE_SEED
 
 CODECS: tuple[CodecName, ...] = ("float32", "float16", "bfloat16", "int8", "int4")

@@ -40,7 +40,7 @@ def reads(
     the bytes that were written before it is timed.
     """
     from losa.pipelines.bench.machine import describe_machine
-    from losa.pipelines.bench.reads import ReadBenchmark, render_reads
+    from losa.pipelines.bench.reading.benchmark import ReadBenchmark, render_reads
 
     defaults = ReadBenchmark()
     benchmark = ReadBenchmark(
@@ -110,7 +110,7 @@ def fused(
     torch.func; lora trains through a live backbone and needs peft (pip install 'losa[bench]').
     Everything runs in a process of its own. What does not fit into memory says so.
     """
-    from losa.pipelines.bench.fused import FusedBenchmark, render_fused
+    from losa.pipelines.bench.fused.benchmark import FusedBenchmark, render_fused
     from losa.pipelines.bench.machine import describe_machine
 
     benchmark = FusedBenchmark(

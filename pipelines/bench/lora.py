@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from losa.adapt.head import HEAD_STD
-from losa.adapt.parameters import seeded_normal
+from losa.adapt.side_networks.head import HEAD_STD
+from losa.adapt.side_networks.parameters import seeded_normal
 from losa.cache_format import LosaError
 
 TARGETS = ("qkv",)

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW
 
-from losa.adapt.order import batch_count, ordered_batches, shuffled_batches
-from losa.adapt.schedule import warmup_cosine
+from losa.adapt.data.order import batch_count, ordered_batches, shuffled_batches
+from losa.adapt.training.schedule import warmup_cosine
 from losa.cache_format import LosaError
-from losa.cache_format.device import resolve_device
-from losa.cache_format.progress import progress_bar
-from losa.cache_format.units import readable
+from losa.cache_format.common.device import resolve_device
+from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.common.units import readable
 from losa.extract import BackboneConfig, DatasetConfig, ImageSource, load_backbone, open_source
 from losa.extract.backbone import autocast
 from losa.extract.preprocessing import Transform, make_transform

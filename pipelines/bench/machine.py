@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from losa.cache_format.read_threads import default_threads
+from losa.cache_format.shards.read_threads import default_threads
 
 PACKAGES = ("numpy", "crc32c", "torch", "timm", "peft", "zarr", "h5py", "tensorstore")
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from losa.cache_format import Cache, CacheError
 from losa.cache_format import repair as repair_cache
 from losa.cache_format import verify as verify_cache
-from losa.cache_format.compressors import CompressorName
-from losa.cache_format.identity import CodecName
-from losa.cache_format.paths import cache_folder
-from losa.cache_format.progress import progress_bar
+from losa.cache_format.codecs import CodecName
+from losa.cache_format.codecs.compressors import CompressorName
+from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.sites import SiteSelection
+from losa.cache_format.storage.paths import cache_folder
 from losa.cache_format.stores import StoreName
 from losa.pipelines.cache.drop import drop_cache, drop_splits, droppable
 from losa.pipelines.cache.info import describe, render

@@ -15,17 +15,17 @@ from losa.cache_format import (
     Segment,
     SiteStatistics,
 )
-from losa.cache_format.codecs import needs_calibration
-from losa.cache_format.commit import Commit
-from losa.cache_format.compressors import CompressorName
-from losa.cache_format.constants import CENTRE, SPREAD, calibration_of
+from losa.cache_format.codecs import CodecName, needs_calibration
+from losa.cache_format.codecs.compressors import CompressorName
+from losa.cache_format.codecs.torch_codecs import DeviceCodec
+from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.copies import CacheContents
-from losa.cache_format.device_codecs import DeviceCodec
-from losa.cache_format.identity import CodecName, hash_array
-from losa.cache_format.keys import read_keys
-from losa.cache_format.paths import CachePath
-from losa.cache_format.shard_writer import ShardWriter
+from losa.cache_format.metadata.constants import CENTRE, SPREAD, calibration_of
+from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.shard_writer import ShardWriter
 from losa.cache_format.sites import SiteSelection, select_sites
+from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.stores import StoreName
 from losa.extract.calibration import calibrate_from, sample_keys
 from losa.extract.encoding import encode

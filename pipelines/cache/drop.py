@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from losa.cache_format import CacheError, Manifest
-from losa.cache_format.index import read_index
-from losa.cache_format.lock import LOCK_NAME, writer_lock
 from losa.cache_format.manifest import MANIFEST_NAME
-from losa.cache_format.paths import CachePath
-from losa.cache_format.publish import remove
+from losa.cache_format.metadata.index import read_index
+from losa.cache_format.storage.lock import LOCK_NAME, writer_lock
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.publish import remove
 
 
 def droppable(path: CachePath, splits: Sequence[str]) -> tuple[Manifest, list[str]]:

@@ -7,10 +7,10 @@ from rich.console import Group
 from rich.table import Table
 
 from losa.cache_format import Cache, SiteStatistics
-from losa.cache_format.commit import Commit
-from losa.cache_format.index import read_index
-from losa.cache_format.statistics import NO_VALUES
-from losa.cache_format.units import readable
+from losa.cache_format.common.units import readable
+from losa.cache_format.metadata.index import read_index
+from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.statistics import NO_VALUES
 from losa.pipelines.cache.shards import committed
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from losa.cache_format import Cache, CacheError, CacheWriter, Segment
+from losa.cache_format.common.differences import differences
 from losa.cache_format.contents import Placement, SplitContents, StoredSegment, unused_name
 from losa.cache_format.copies import CacheContents
 from losa.cache_format.errors import IdentityMismatch
-from losa.cache_format.identity import differences
-from losa.cache_format.paths import CachePath
-from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import split_record
 from losa.pipelines.cache.shards import committed
 

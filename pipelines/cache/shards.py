@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from losa.cache_format import Cache, Codes, CorruptCache, Segment
-from losa.cache_format.byte_ranges import byte_ranges
 from losa.cache_format.codecs import code_layout
-from losa.cache_format.commit import SOURCE_HASH_BYTES, Commit
-from losa.cache_format.memory import empty_codes
-from losa.cache_format.segment_files import SegmentFiles
-from losa.cache_format.segment_reader import SegmentReader
+from losa.cache_format.shards.buffers import empty_codes
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.segment_reader import SegmentReader
+from losa.cache_format.storage.byte_ranges import byte_ranges
 
 BATCH = 16
 """Rows that are held in memory at a time."""

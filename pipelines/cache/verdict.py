@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from losa.cache_format import Repair, Verification
-from losa.cache_format.units import readable
+from losa.cache_format.common.units import readable
 
 
 def verification_json(found: Verification) -> dict[str, Any]:

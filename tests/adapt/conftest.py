@@ -28,20 +28,19 @@ from losa.cache_format import (
     SplitContents,
     make_codec,
 )
-from losa.cache_format.codecs import Calibration, calibrate, needs_calibration
-from losa.cache_format.compressors import CompressorName
-from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
+from losa.cache_format.codecs import Calibration, CodecName, calibrate, needs_calibration
+from losa.cache_format.codecs.compressors import CompressorName
+from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.identity import (
     BackboneIdentity,
-    CodecName,
     FeatureIdentity,
     FinalNorm,
     Preprocessing,
     SiteGroup,
     TokenLayout,
-    hash_array,
 )
-from losa.cache_format.keys import read_keys
+from losa.cache_format.metadata.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
+from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.stores import StoreName
 from losa.cache_format.views import View, parse_key
 from losa.extract.views import with_views
@@ -65,8 +64,10 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     # Measuring takes longer than what these tests train; test_working_set looks after it.
-    monkeypatch.setattr("losa.adapt.training.images_at_once", lambda step, images, device: -(-images // 2))
-    monkeypatch.setattr("losa.adapt.passes.members_at_once", lambda networks, device: 1000)
+    monkeypatch.setattr(
+        "losa.adapt.training.trainer.images_at_once", lambda step, images, device: -(-images // 2)
+    )
+    monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda networks, device: 1000)
 
 
 @pytest.fixture

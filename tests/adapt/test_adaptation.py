@@ -22,16 +22,16 @@ from losa.adapt import (
     load_side_network,
     make_group,
 )
-from losa.adapt.jobs import JobOffice, PreparedJob
-from losa.adapt.losses import make_objective
-from losa.adapt.member_files import CONFIG_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
-from losa.adapt.passes import make_groups
-from losa.adapt.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
+from losa.adapt.members.jobs import JobOffice, PreparedJob
+from losa.adapt.members.member_files import CONFIG_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
+from losa.adapt.members.passes import make_groups
+from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
+from losa.adapt.members.training_pass import TrainingPass
 from losa.adapt.side_networks import SIDE_NETWORKS
-from losa.adapt.training_pass import TrainingPass
+from losa.adapt.training.losses import make_objective
 from losa.cache_format import Cache, CacheInUse, LosaError
 from losa.cache_format.identity import TokenLayout
-from losa.cache_format.lock import LOCK_NAME, FileLock
+from losa.cache_format.storage.lock import LOCK_NAME, FileLock
 
 KINDS = tuple(SIDE_NETWORKS)
 RESULTS = {SUMMARY_NAME, CONFUSION_NAME, DESCRIPTION_NAME, TENSORS_NAME}
@@ -303,7 +303,7 @@ def test_the_clock_starts_behind_the_optimiser(run: Any, monkeypatch: pytest.Mon
         time.sleep(1.5)
         return make_groups(*arguments)
 
-    monkeypatch.setattr("losa.adapt.training_pass.make_groups", slow)
+    monkeypatch.setattr("losa.adapt.members.training_pass.make_groups", slow)
     assert run(epochs=1)["seconds"] < 1.5
 
 

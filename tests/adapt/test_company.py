@@ -24,12 +24,12 @@ from losa.adapt import (
     make_group,
     make_side_network,
 )
-from losa.adapt.losses import make_objective
-from losa.adapt.optimizers import OPTIMIZERS, make_optimizer
-from losa.adapt.order import shuffled_batches
-from losa.adapt.schedule import warmup_cosine
+from losa.adapt.data.order import shuffled_batches
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.adapt.streams import Materialised
+from losa.adapt.training.losses import make_objective
+from losa.adapt.training.optimizers import OPTIMIZERS, make_optimizer
+from losa.adapt.training.schedule import warmup_cosine
 
 EPOCHS, BATCH, IMAGES = 2, 8, 30
 SHARED = {"epochs": EPOCHS, "batch_size": BATCH, "data_seed": 5, "heads": 2}
@@ -156,7 +156,7 @@ def setting(make_features: Any, toy_data: Any, make_config: Any) -> Setting:
 @pytest.fixture
 def in_double(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """The same in float64."""
-    monkeypatch.setattr("losa.adapt.training._DTYPES", {"float32": torch.float64})
+    monkeypatch.setattr("losa.adapt.training.trainer._DTYPES", {"float32": torch.float64})
     source = type(setting.data.source)(setting.data.source.activations.double())  # type: ignore[attr-defined]
     return replace(setting, data=replace(setting.data, source=source))
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from losa.adapt import Trainer, load_side_network
-from losa.adapt.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME, MemberFiles
-from losa.cache_format.lock import LOCK_NAME
+from losa.adapt.members.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME, MemberFiles
+from losa.cache_format.storage.lock import LOCK_NAME
 
 EPOCHS = 5
 TIMES = {"seconds", "train_seconds", "pass", "folder", "options"}
@@ -216,7 +216,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_dropped_in_silence(
     whole = sweep(MEMBERS[0], folder="whole")
     with monkeypatch.context() as patch:
         if told == "version":
-            patch.setattr("losa.adapt.member_files.CHECKPOINT_VERSION", 0)
+            patch.setattr("losa.adapt.members.member_files.CHECKPOINT_VERSION", 0)
         else:
             save = MemberFiles.save_checkpoint
             patch.setattr(
@@ -246,7 +246,7 @@ import os, signal
 from pathlib import Path
 import torch
 from losa.adapt import AdaptConfig, Job, Trainer, adapt_all
-from losa.adapt.member_files import MemberFiles
+from losa.adapt.members.member_files import MemberFiles
 
 torch.set_num_threads(1)
 save, saved = MemberFiles.save_checkpoint, []

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from losa.adapt.architecture import Architecture, SideKind
-from losa.adapt.dropout import Dropout
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks import SIDE_NETWORKS, SideNetwork, make_side_network
+from losa.adapt.side_networks.dropout import Dropout
 from losa.adapt.streams import NORM_EPS, FrozenFeatures, Materialised, Stream
 from losa.cache_format import LosaError
-from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.identity import TokenLayout
+from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 
 KINDS = tuple(SIDE_NETWORKS)
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from losa.adapt import Job, Trainer, adapt, adapt_all, load_side_network
-from losa.adapt.member_files import CHECKPOINT_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
+from losa.adapt.members.member_files import CHECKPOINT_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
 from losa.cache_format import LosaError
-from losa.cache_format.lock import FileLock
+from losa.cache_format.storage.lock import FileLock
 
 DIVERGING = {"lr": 1e30, "norm": "none"}
 
@@ -146,7 +146,7 @@ class TestOutcomes:
         caplog.set_level(logging.INFO)
         options = [{"seed": seed} for seed in range(5)]
         whole = sweep(*options, folder="whole")
-        monkeypatch.setattr("losa.adapt.passes.members_at_once", lambda networks, device: 2)
+        monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda networks, device: 2)
         for mine, theirs in zip(sweep(*options), whole, strict=True):
             same(mine, theirs, 1e-4)
         assert passes == [5, 2, 2, 1]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from losa.adapt import Job, LabelledActivations, Trainer, adapt, adapt_all
-from losa.adapt.activations import CachedActivations
+from losa.adapt.data.activations import CachedActivations
 from losa.cache_format import Cache, LosaError
 
 IMAGES, VIEWS = 24, 3

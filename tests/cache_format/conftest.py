@@ -13,7 +13,7 @@ from typing import Any, get_args
 import jaxtyping
 import pytest
 
-from losa.cache_format.identity import CodecName
+from losa.cache_format.codecs import CodecName
 from losa.cache_format.stores import StoreName
 
 HERE = Path(__file__).parent

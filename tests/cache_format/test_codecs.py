@@ -9,13 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from losa.cache_format import Calibration, Codes, NonFiniteActivations, calibrate, make_codec
-from losa.cache_format.codecs import CodeLayout, code_layout, needs_calibration, refuse_non_finite
+from losa.cache_format import Calibration, Codes, calibrate, make_codec
+from losa.cache_format.codecs import CodecName, CodeLayout, code_layout, needs_calibration
 from losa.cache_format.codecs.calibration import SPREAD_FLOOR
-from losa.cache_format.codecs.integer_format import INTEGER_FORMATS
-from losa.cache_format.codecs.nibbles import pack, unpack
-from losa.cache_format.device_codecs import DeviceCodec
-from losa.cache_format.identity import CodecName
+from losa.cache_format.codecs.integer import INTEGER_FORMATS, pack, unpack
+from losa.cache_format.codecs.torch_codecs import DeviceCodec
 
 EPS = float(np.finfo(np.float32).eps)
 WIDTHS = st.integers(1, 6) | st.sampled_from([31, 32, 33, 64, 67])
@@ -444,25 +442,3 @@ def test_selected_sites_come_in_the_given_order():
     calibration = Calibration(normal(14, 3, 4), normal(15, 3, 4))
     np.testing.assert_array_equal(calibration.select([2, 0]).centre, calibration.centre[[2, 0]])
     np.testing.assert_array_equal(calibration.select([2, 0]).spread, calibration.spread[[2, 0]])
-
-
-def test_non_finite_values_are_refused_with_site_and_way_out():
-    refuse_non_finite("float16", "block.03", 0, 0)
-    with pytest.raises(NonFiniteActivations) as caught:
-        refuse_non_finite("float16", "block.03", 0, 12)
-    assert str(caught.value) == (
-        "12 values at site 'block.03' are too large for codec=float16: use codec=bfloat16 or codec=int8"
-    )
-    for codec, advice in (
-        ("bfloat16", "codec=int8 or codec=float32"),
-        ("int8", "codec=bfloat16 or codec=float32"),
-        ("int4", "codec=bfloat16 or codec=int8"),
-    ):
-        with pytest.raises(NonFiniteActivations, match=rf"too large for codec={codec}: use {advice}$"):
-            refuse_non_finite(codec, "block.03", 0, 1)
-    with pytest.raises(NonFiniteActivations) as caught:
-        refuse_non_finite("float16", "block.03", 5, 12)
-    assert str(caught.value) == (
-        "the backbone produced 5 NaN or infinite values at site 'block.03': compute in a wider dtype "
-        "(dtype=float32 or dtype=bfloat16), or check the weights"
-    )

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losa.cache_format import LabelColumn, LosaError, SplitContents
+from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.contents import StoredSegment, place
-from losa.cache_format.identity import hash_keys
 from losa.cache_format.manifest import Segment
 
 SPLITS = st.lists(

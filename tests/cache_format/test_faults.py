@@ -20,8 +20,8 @@ import pytest
 
 from losa.cache_format import Cache, CorruptCache, LosaError, Verification, repair, verify
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest
-from losa.cache_format.sealed_json import unseal
-from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.storage.sealed_json import unseal
 from losa.cache_format.stores.base import Strided
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")

@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from losa.cache_format import Cache, LosaError, verify
-from losa.cache_format.compressors import Compressor
+from losa.cache_format.codecs.compressors import Compressor
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest
-from losa.cache_format.sealed_json import seal, unseal
-from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.storage.sealed_json import seal, unseal
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 

@@ -16,8 +16,8 @@ import pytest
 import zarr
 
 from losa.cache_format import Cache, CacheWriter, CorruptCache, Manifest
-from losa.cache_format.lock import LOCK_NAME
-from losa.cache_format.sealed_json import unseal
+from losa.cache_format.storage.lock import LOCK_NAME
+from losa.cache_format.storage.sealed_json import unseal
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CACHES = sorted(path.parent for path in GOLDEN.glob("version-*/*/manifest.json"))

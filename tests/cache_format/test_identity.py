@@ -7,16 +7,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from losa.cache_format import IdentityMismatch, LabelColumn
+from losa.cache_format.common.differences import differences
+from losa.cache_format.common.hashes import hash_array, hash_keys
 from losa.cache_format.errors import Difference
-from losa.cache_format.identity import (
-    BackboneIdentity,
-    FinalNorm,
-    SiteGroup,
-    TokenLayout,
-    differences,
-    hash_array,
-    hash_keys,
-)
+from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup, TokenLayout
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from losa.cache_format import CacheError, CorruptCache, LabelColumn, Manifest, Segment
+from losa.cache_format.common.fields import is_name
 from losa.cache_format.identity import (
     BackboneIdentity,
     FeatureIdentity,
@@ -18,10 +19,10 @@ from losa.cache_format.identity import (
     Preprocessing,
     SiteGroup,
     TokenLayout,
-    is_name,
 )
-from losa.cache_format.manifest import FileRecord, SplitRecord
-from losa.cache_format.sealed_json import seal
+from losa.cache_format.manifest import SplitRecord
+from losa.cache_format.storage.file_record import FileRecord
+from losa.cache_format.storage.sealed_json import seal
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,9}", fullmatch=True).filter(is_name)

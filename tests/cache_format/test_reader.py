@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from losa.cache_format import Cache, CacheError, Codes, CorruptCache, IncompleteCache, LosaError, Manifest
-from losa.cache_format.byte_ranges import LocalRanges
-from losa.cache_format.identity import CodecName, hash_array
-from losa.cache_format.sealed_json import seal, unseal
+from losa.cache_format.codecs import CodecName
+from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.storage.byte_ranges import LocalRanges
+from losa.cache_format.storage.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName
 from losa.cache_format.stores.base import SmallArray
 

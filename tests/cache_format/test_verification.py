@@ -9,8 +9,8 @@ import pytest
 from upath import UPath
 
 from losa.cache_format import CacheError, CacheInUse, CorruptCache, repair, verify
-from losa.cache_format import byte_ranges as byte_ranges_module
 from losa.cache_format.manifest import MANIFEST_NAME, Manifest
+from losa.cache_format.storage import byte_ranges as byte_ranges_module
 
 TRAIN = "arrays.zarr/segments/train"
 

@@ -23,9 +23,9 @@ from losa.cache_format import (
     Manifest,
     SplitContents,
 )
-from losa.cache_format.arrays import record_of
-from losa.cache_format.identity import CodecName
-from losa.cache_format.lock import LOCK_NAME
+from losa.cache_format.codecs import CodecName
+from losa.cache_format.storage.file_record import record_of
+from losa.cache_format.storage.lock import LOCK_NAME
 from losa.cache_format.stores import StoreName
 
 
@@ -726,7 +726,7 @@ FORKS = """
 import os, signal, sys
 from pathlib import Path
 from losa.cache_format import CacheInUse
-from losa.cache_format.lock import FileLock
+from losa.cache_format.storage.lock import FileLock
 
 folder = Path(sys.argv[1])
 lock = FileLock(folder)

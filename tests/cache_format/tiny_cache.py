@@ -26,24 +26,18 @@ from losa.cache_format import (
     calibrate,
     make_codec,
 )
-from losa.cache_format.arrays import publish_files, record_of
-from losa.cache_format.codecs import code_layout, needs_calibration
-from losa.cache_format.commit import SOURCE_HASH_BYTES
-from losa.cache_format.compressors import CompressorName
-from losa.cache_format.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
-from losa.cache_format.identity import (
-    BackboneIdentity,
-    CodecName,
-    FinalNorm,
-    Preprocessing,
-    SiteGroup,
-    TokenLayout,
-    hash_array,
-)
-from losa.cache_format.keys import read_keys
-from losa.cache_format.paths import CachePath
-from losa.cache_format.segment_files import SegmentFiles
-from losa.cache_format.shard_writer import ShardWriter
+from losa.cache_format.codecs import CodecName, code_layout, needs_calibration
+from losa.cache_format.codecs.compressors import CompressorName
+from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.identity import BackboneIdentity, FinalNorm, Preprocessing, SiteGroup, TokenLayout
+from losa.cache_format.metadata.arrays import publish_files
+from losa.cache_format.metadata.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
+from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.shard_writer import ShardWriter
+from losa.cache_format.storage.file_record import record_of
+from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.stores.base import SmallArray
 

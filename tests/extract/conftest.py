@@ -14,14 +14,9 @@ from torch import nn
 
 from losa.cache_format import CacheRequest, CacheWriter, FeatureIdentity, LabelColumn, SplitContents
 from losa.cache_format.codecs import needs_calibration
-from losa.cache_format.constants import CENTRE, SPREAD
-from losa.cache_format.identity import (
-    BackboneIdentity,
-    Preprocessing,
-    SiteGroup,
-    TokenLayout,
-    hash_array,
-)
+from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.identity import BackboneIdentity, Preprocessing, SiteGroup, TokenLayout
+from losa.cache_format.metadata.constants import CENTRE, SPREAD
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
 
 

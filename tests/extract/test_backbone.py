@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 -- torch's own alias
 
 from losa.cache_format import LosaError
-from losa.cache_format.constants import NORM_BIAS, NORM_WEIGHT
+from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
 from losa.extract.backbone import autocast, hash_weights
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from losa.cache_format import Cache, IdentityMismatch, LosaError, Manifest, NonFiniteActivations
-from losa.cache_format.identity import CodecName
+from losa.cache_format.codecs import CodecName
 from losa.extract import backbone as backbone_module
 from losa.extract import extract, load_backbone, open_source
 from losa.extract import extraction as extraction_module

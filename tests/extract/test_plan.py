@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from losa.cache_format import LosaError
-from losa.cache_format.identity import CodecName
+from losa.cache_format.codecs import CodecName
 from losa.cache_format.stores import StoreName
 from losa.extract import extract
 from losa.extract.plan import HEADROOM, Plan

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from losa.cache_format import Cache
-from losa.cache_format.segment_files import SegmentFiles
+from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig, extract, load_backbone
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources.base import load_file

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from losa.cache_format import Cache, CacheError, Codes, SiteStatistics
-from losa.cache_format.publish import TEMPORARY_SUFFIX
-from losa.cache_format.shard_writer import ShardWriter
+from losa.cache_format.shards.shard_writer import ShardWriter
+from losa.cache_format.storage.publish import TEMPORARY_SUFFIX
 from losa.extract.shard_thread import EncodedBatch, ShardThread
 
 

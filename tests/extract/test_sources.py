@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from losa.cache_format import LosaError
-from losa.cache_format.commit import SOURCE_HASH_BYTES
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.extract import DatasetConfig, open_source
 from losa.extract.sources import ListsSource, UnreadableImage
 

@@ -15,8 +15,8 @@ import numpy as np
 from tiny_cache import TRAIN, VAL, Recipe
 
 from losa.cache_format import Manifest, SiteStatistics, make_codec
-from losa.cache_format.lock import LOCK_NAME
 from losa.cache_format.manifest import VERSION
+from losa.cache_format.storage.lock import LOCK_NAME
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / f"tests/golden/version-{VERSION}"

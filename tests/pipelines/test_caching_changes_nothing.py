@@ -16,10 +16,10 @@ from losa.adapt import (
     LabelledActivations,
     Trainer,
 )
-from losa.adapt.jobs import JobOffice, PreparedJob
-from losa.adapt.losses import make_objective
-from losa.adapt.passes import make_groups
+from losa.adapt.members.jobs import JobOffice, PreparedJob
+from losa.adapt.members.passes import make_groups
 from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.adapt.training.losses import make_objective
 from losa.cache_format import Cache
 from losa.extract import (
     BackboneConfig,

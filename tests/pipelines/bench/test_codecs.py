@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from losa.cache_format import Cache, LosaError, calibrate, make_codec
-from losa.cache_format.codecs.integer_format import INTEGER_FORMATS
+from losa.cache_format.codecs.integer import INTEGER_FORMATS
 from losa.pipelines.bench.codecs import _DeltaCodec, _entropy, codec_report, codec_table
 
 SPLIT, SAMPLE, IMAGES = "train800", 10, 20

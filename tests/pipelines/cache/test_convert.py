@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from losa.cache_format import Cache, CacheError, IdentityMismatch, LosaError
-from losa.cache_format.commit import Commit
+from losa.cache_format.shards.commit import Commit
 from losa.pipelines.cache.convert import Conversion
 
 

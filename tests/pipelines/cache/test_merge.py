@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from losa.cache_format import Cache, CacheError, CacheInUse, CorruptCache, IdentityMismatch, IncompleteCache
-from losa.cache_format.lock import FileLock
+from losa.cache_format.storage.lock import FileLock
 from losa.pipelines.cache.merge import merge
 
 

@@ -1,0 +1,1 @@
+"""Activations of images in the order in which training wants them."""

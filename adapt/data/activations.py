@@ -1,0 +1,83 @@
+"""Where the training loop gets its activations from."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from losa.cache_format import Split
+from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
+
+AHEAD = 2
+"""Batches that are read while one is computed."""
+
+
+@runtime_checkable  # so that beartype can check it while the tests run
+class Batch(Protocol):
+    """Some images, held in as little memory as they were stored in."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Float[Tensor, "images sites tokens width"]:
+        """Activations of some of them, on the compute device."""
+
+
+@runtime_checkable  # so that beartype can check it while the tests run
+class ActivationSource(Protocol):
+    """Activations of a split."""
+
+    def read(self, indices: Int64[np.ndarray, "images"]) -> Batch:
+        """Some images, in the given order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedBatch:
+    """Codes on the compute device; only what is asked for is decoded."""
+
+    codes: DeviceCodes
+    codec: DeviceCodec
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.codes.values)
+
+    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Float32[Tensor, "images sites tokens width"]:
+        """Activations of some of them, on the compute device."""
+        values, scales = self.codes.values, self.codes.scales
+        chosen = images if isinstance(images, slice) else torch.from_numpy(images).to(values.device)
+        return self.codec.decode(DeviceCodes(values[chosen], None if scales is None else scales[chosen]))
+
+
+class CachedActivations:
+    """Reads a cache anew every time."""
+
+    def __init__(self, split: Split, device: str) -> None:
+        calibration = split.cache.calibration(split.sites)
+        self.split = split
+        self.codec = DeviceCodec(split.cache.manifest.features.codec, calibration, device)
+
+    def read(self, indices: Int64[np.ndarray, "images"]) -> CodedBatch:
+        """Some images, in the given order."""
+        return CodedBatch(self.codec.to_device(self.split.read(indices)), self.codec)
+
+
+def read_ahead(source: ActivationSource, batches: Iterable[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:
+    """Batches, read by a thread a few ahead of the consumer."""
+    waiting: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="losa-read") as pool:
+        try:
+            for indices in batches:
+                waiting.append(pool.submit(source.read, indices))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,118 @@
+"""Activations of images whose codes were read once and stay in memory, here or on the GPU."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from losa.adapt.data.activations import CachedActivations, CodedBatch
+from losa.cache_format import Codes, Split
+from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
+from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.metadata.index import image_ids, read_index
+
+BATCH_BYTES = 2**27
+"""Of codes that are read at once while loading."""
+
+
+class ResidentActivations:
+    """Takes codes out of memory, here or on the compute device."""
+
+    def __init__(
+        self,
+        take: Callable[[np.ndarray], DeviceCodes],
+        rows: Int64[np.ndarray, "images"],
+        codec: DeviceCodec,
+    ) -> None:
+        """Wrap codes that were loaded; see `load_codes`.
+
+        Args:
+            take: rows of what was loaded, in the given order, on the compute device.
+            rows: for every position of the split the row that has its codes; -1 where there is none.
+            codec: on the compute device.
+        """
+        self._take = take
+        self._rows = rows
+        self._codec = codec
+
+    def read(self, indices: Int64[np.ndarray, "images"]) -> CodedBatch:
+        """Some images, in the given order.
+
+        Raises:
+            IndexError: a position is out of range or was not loaded.
+        """
+        if len(indices) and indices.min() < 0:
+            raise IndexError(f"index {indices.min()}: expected 0 to {len(self._rows) - 1}")
+        rows = self._rows[indices]
+        if (rows < 0).any():
+            raise IndexError(f"image {indices[rows < 0][0]} was not loaded")
+        return CodedBatch(self._take(rows), self._codec)
+
+
+def load_codes(
+    source: CachedActivations, positions: Int64[np.ndarray, "images"], place: Literal["gpu", "ram"]
+) -> ResidentActivations:
+    """Read images of a split once, checksums verified, and keep their codes.
+
+    Args:
+        source: streams the split to the compute device.
+        positions: of the images that will be asked for.
+        place: the compute device's memory, or this machine's.
+
+    Raises:
+        CorruptCache: bytes do not fit their checksum.
+    """
+    split, codec = source.split, source.codec
+    cache = split.cache
+    stored = image_ids(read_index(cache.path, cache.manifest, split.record))
+    ordered = positions[np.argsort(stored[positions])]
+    rows = np.full(len(split), -1)
+    rows[ordered] = np.arange(len(ordered))
+    take = (_load_on_device if place == "gpu" else _load_in_ram)(split, ordered, codec)
+    return ResidentActivations(take, rows, codec)
+
+
+def _load_in_ram(
+    split: Split, positions: Int64[np.ndarray, "images"], codec: DeviceCodec
+) -> Callable[[np.ndarray], DeviceCodes]:
+    none = split.read(positions[:0])
+    values = np.empty((len(positions), *none.values.shape[1:]), none.values.dtype)
+    scales = None
+    if none.scales is not None:
+        scales = np.empty((len(positions), *none.scales.shape[1:]), none.scales.dtype)
+    for part in _parts(split, len(positions)):
+        split.read(positions[part], Codes(values[part], None if scales is None else scales[part]))
+    # Rows are taken by numpy: torch takes thirty times longer for it on a CPU.
+    return lambda rows: codec.to_device(Codes(values[rows], None if scales is None else scales[rows]))
+
+
+def _load_on_device(
+    split: Split, positions: Int64[np.ndarray, "images"], codec: DeviceCodec
+) -> Callable[[np.ndarray], DeviceCodes]:
+    none = codec.to_device(split.read(positions[:0]))
+    values = none.values.new_empty((len(positions), *none.values.shape[1:]))
+    scales = None if none.scales is None else none.scales.new_empty((len(positions), *none.scales.shape[1:]))
+    for part in _parts(split, len(positions)):
+        codes = codec.to_device(split.read(positions[part]))
+        values[part] = codes.values
+        if scales is not None and codes.scales is not None:
+            scales[part] = codes.scales
+
+    def take(rows: np.ndarray) -> DeviceCodes:
+        chosen = torch.from_numpy(rows).to(values.device)
+        return DeviceCodes(
+            values.index_select(0, chosen), None if scales is None else scales.index_select(0, chosen)
+        )
+
+    return take
+
+
+def _parts(split: Split, images: int) -> Iterator[slice]:
+    step = max(1, BATCH_BYTES // split.image_bytes)
+    with progress_bar(images, f"load {split.record.name}", "image", leave=False) as bar:
+        for start in range(0, images, step):
+            part = slice(start, min(start + step, images))
+            yield part
+            bar.update(part.stop - part.start)

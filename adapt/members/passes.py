@@ -1,0 +1,117 @@
+"""Which members can be trained in one pass over a cache, and which of them form one network."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from losa.adapt.members.jobs import PreparedJob
+from losa.adapt.side_networks import make_side_network
+from losa.adapt.training.member_group import MemberGroup, make_group
+from losa.adapt.training.working_set import members_at_once
+
+_log = logging.getLogger(__name__)
+
+
+def pass_key(prepared: PreparedJob) -> Hashable:
+    """Equal for members that may share a pass: they read the same images in the same order, from now on."""
+    return _reading(prepared), _epoch(prepared)
+
+
+def _epoch(prepared: PreparedJob) -> int:
+    return 0 if prepared.checkpoint is None else prepared.checkpoint.epoch
+
+
+def _reading(prepared: PreparedJob) -> Hashable:
+    config = prepared.config
+    return (
+        tuple(sorted(prepared.origin["splits"].items())),
+        prepared.origin["path"],
+        prepared.origin["features_sha256"],
+        prepared.origin["labels_sha256"],
+        config.labels,
+        config.class_weights,
+        config.training_split,
+        config.eval_splits,
+        config.val_split,
+        config.epochs,
+        config.batch_size,
+        config.data_seed,
+        config.mixup,
+        config.dtype,
+        tuple(config.halve_at),
+        config.residency,
+        prepared.device,
+    )
+
+
+def group_key(prepared: PreparedJob) -> Hashable:
+    """Equal for members of a pass that may form one network with one optimiser."""
+    config = prepared.config
+    shape = tuple(sorted(config.architecture.relevant().items()))
+    return (shape, prepared.features.sites, config.optimizer)
+
+
+def plan_passes(prepared: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
+    """Members by the pass they belong to, in the order of their first.
+
+    Members of which the worse half is to be dropped are compared, so they go on together or not at all: a
+    kill between two checkpoints leaves them at different epochs, and then all begin again.
+    """
+    readings: dict[Hashable, list[PreparedJob]] = defaultdict(list)
+    for member in prepared:
+        readings[_reading(member)].append(member)
+    passes: dict[Hashable, list[PreparedJob]] = defaultdict(list)
+    for members in readings.values():
+        if members[0].config.halve_at and len({_epoch(member) for member in members}) > 1:
+            _log.warning(
+                "%d members with halve_at=%s stood at different epochs when they were interrupted; they are "
+                "trained from the start, to be compared with each other",
+                len(members),
+                members[0].config.halve_at,
+            )
+            members = [replace(member, checkpoint=None) for member in members]
+        for member in members:
+            passes[pass_key(member)].append(member)
+    return list(passes.values())
+
+
+def cut_to_memory(members: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
+    """A pass, or several smaller ones if memory does not hold all of its members at once."""
+    kinds = {group_key(member): member for member in members}
+    networks = [
+        make_side_network(
+            member.config.architecture,
+            member.features,
+            sum(column.num_classes for column in member.columns),
+            [0],
+        )
+        for member in kinds.values()
+    ]
+    most = members_at_once(networks, members[0].device) if len(members) > 1 else 1
+    if most < len(members) and members[0].config.halve_at:
+        _log.warning(
+            "memory holds %d of %d members at once: halve_at compares those of each pass", most, len(members)
+        )
+    return [list(members[start : start + most]) for start in range(0, len(members), most)]
+
+
+def make_groups(prepared: dict[int, PreparedJob]) -> list[MemberGroup]:
+    """The networks of a pass, freshly initialised.
+
+    Args:
+        prepared: members by their numbers in the pass.
+
+    Raises:
+        LosaError: an architecture does not fit its features.
+    """
+    by_key: dict[Hashable, list[int]] = defaultdict(list)
+    for number, member in prepared.items():
+        by_key[group_key(member)].append(number)
+    groups = []
+    for numbers in by_key.values():
+        first = prepared[numbers[0]]
+        num_classes = sum(column.num_classes for column in first.columns)
+        configs = [prepared[number].config for number in numbers]
+        groups.append(make_group(numbers, configs, first.features, num_classes, first.device))
+    return groups

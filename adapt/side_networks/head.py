@@ -1,0 +1,64 @@
+"""From the pooled stream to class scores: the backbone's own final norm, then a linear layer."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from losa.adapt.features import FeatureSpec
+from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
+
+FINAL_NORM_BUFFERS = {NORM_WEIGHT: "final_norm_weight", NORM_BIAS: "final_norm_bias"}
+"""Constants of a cache -> buffers of the head; one that the norm does not have is None."""
+HEAD_STD = 0.01
+"""Small, so that training starts near equal class probabilities."""
+
+
+class Head(nn.Module):
+    """The final norm is frozen: its weights come with the cache. Without one the pooled vector is used."""
+
+    def __init__(
+        self, features: FeatureSpec, num_classes: int, seeds: Sequence[int], inputs: int | None = None
+    ) -> None:
+        """Build both.
+
+        Args:
+            features: whose final norm it is.
+            num_classes: width of the scores.
+            seeds: of the initialisation, one for each member.
+            inputs: of the linear layer; None for the features' width.
+        """
+        super().__init__()
+        self._final_norm = features.final_norm
+        for constant, buffer in FINAL_NORM_BUFFERS.items():
+            array = features.constants.get(constant)
+            self.register_buffer(buffer, None if array is None else torch.from_numpy(array.copy()))
+        self.weight = member_normal(seeds, "head.weight", (inputs or features.width, num_classes), HEAD_STD)
+        self.bias = member_constant(seeds, (num_classes,), 0.0)
+
+    def forward(
+        self, pooled: Float[Tensor, "members images width"]
+    ) -> Float[Tensor, "members images classes"]:
+        """Class scores."""
+        return self.classify(self.normalise(pooled))
+
+    def classify(
+        self, hidden: Float[Tensor, "members images inputs"]
+    ) -> Float[Tensor, "members images classes"]:
+        """The linear layer alone."""
+        return hidden @ self.weight + self.bias[:, None]
+
+    def normalise(
+        self, pooled: Float[Tensor, "members images width"]
+    ) -> Float[Tensor, "members images width"]:
+        """The final norm alone."""
+        norm = self._final_norm
+        if norm is None:
+            return pooled
+        weight, bias = (getattr(self, buffer) for buffer in FINAL_NORM_BUFFERS.values())
+        if norm.kind == "layer_norm":
+            return functional.layer_norm(pooled, pooled.shape[-1:], weight, bias, norm.eps)
+        return functional.rms_norm(pooled, pooled.shape[-1:], weight, norm.eps)

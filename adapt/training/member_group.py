@@ -1,0 +1,87 @@
+"""Members of one pass that share an architecture: one network, one optimiser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from losa.adapt.config import AdaptConfig
+from losa.adapt.features import FeatureSpec
+from losa.adapt.side_networks import SideNetwork, make_side_network
+from losa.adapt.side_networks.dropout import Dropout
+from losa.adapt.training.optimizers import MemberOptimizer, make_optimizer
+from losa.adapt.training.schedule import warmup_cosine
+
+
+@dataclass
+class MemberGroup:
+    """What trains together. Members are known by the numbers that the pass gave them."""
+
+    numbers: list[int]
+    configs: list[AdaptConfig]
+    network: SideNetwork
+    optimizer: MemberOptimizer
+
+    @property
+    def smoothing(self) -> Tensor:
+        """Label smoothing of each member."""
+        device = next(self.network.parameters()).device
+        return torch.tensor([config.label_smoothing for config in self.configs], device=device)
+
+    def dropout(self, step: int, first_image: int) -> Dropout | None:
+        """Dropout of a step; None if no member has any."""
+        rates = [config.dropout for config in self.configs]
+        if not any(rates):
+            return None
+        seeds = [config.seed for config in self.configs]
+        return Dropout(rates=rates, seeds=seeds, step=step, first_image=first_image)
+
+    def lr(self, step: int, steps: int) -> list[float]:
+        """Learning rate of each member at a step."""
+        return [config.lr * warmup_cosine(step, steps, config.warmup) for config in self.configs]
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Go on with some of the members."""
+        places = [self.numbers.index(number) for number in numbers]
+        if len(places) == len(self.numbers):
+            return
+        self.numbers = list(numbers)
+        self.configs = [self.configs[place] for place in places]
+        self.network.keep(places)
+        self.optimizer.keep(places, dict(self.network.named_parameters()))
+
+    def member_state(self, number: int) -> dict[str, Tensor]:
+        """Parameters and what the optimiser remembers of one member; views, not copies."""
+        place = self.numbers.index(number)
+        state: dict[str, Tensor] = dict(self.optimizer.member_state())
+        state |= {f"parameter.{name}": value for name, value in self.network.named_parameters()}
+        return {name: value.detach()[place] for name, value in state.items()}
+
+    def load_member_state(self, number: int, state: dict[str, Tensor]) -> None:
+        """Take up what `member_state` gave.
+
+        Raises:
+            KeyError: something is missing.
+            RuntimeError: a shape does not fit.
+        """
+        for name, value in self.member_state(number).items():
+            value.copy_(state[name])
+
+
+def make_group(
+    numbers: Sequence[int],
+    configs: Sequence[AdaptConfig],
+    features: FeatureSpec,
+    num_classes: int,
+    device: str,
+) -> MemberGroup:
+    """A freshly initialised group; see `MemberGroup`.
+
+    Raises:
+        LosaError: the architecture does not fit the features.
+    """
+    seeds = [config.seed for config in configs]
+    network = make_side_network(configs[0].architecture, features, num_classes, seeds).to(device)
+    optimizer = make_optimizer(dict(network.named_parameters()), configs)
+    return MemberGroup(list(numbers), list(configs), network, optimizer)

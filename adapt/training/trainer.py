@@ -1,0 +1,280 @@
+"""The training loop: activations in, trained side networks out. The backbone is nowhere in sight."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from losa.adapt.config import AdaptConfig
+from losa.adapt.data.activations import ActivationSource, Batch, read_ahead
+from losa.adapt.data.mixup import Mix, draw_mix
+from losa.adapt.data.order import batch_count, draw_views, ordered_batches, shuffled_batches
+from losa.adapt.streams import FrozenFeatures
+from losa.adapt.training.losses import Objective
+from losa.adapt.training.member_group import MemberGroup
+from losa.adapt.training.scores import ScoreKeeper, Scores
+from losa.adapt.training.working_set import images_at_once
+from losa.cache_format.metadata.labels import MISSING_LABEL
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledActivations:
+    """The images to train on or to score: a source, their positions in it, and their labels."""
+
+    source: ActivationSource
+    positions: Int64[np.ndarray, "images"]
+    labels: Int64[np.ndarray, "images columns"]
+    sites: tuple[str, ...]
+    """Names along the sites axis of what the source reads."""
+    name: str = "the data"
+    """What errors call them."""
+    views: int = 1
+    """Of each image, the image itself included."""
+    stride: int = 0
+    """From the position of an image to that of its next view."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.positions)
+
+    def drawn(self, data_seed: int, epoch: int) -> "LabelledActivations":
+        """The same images, each in the view that an epoch shows."""
+        if self.views == 1:
+            return self
+        views = draw_views(len(self), self.views, data_seed, epoch)
+        return replace(self, positions=self.positions + self.stride * views, views=1)
+
+    @property
+    def all_positions(self) -> Int64[np.ndarray, "positions"]:
+        """Of all views."""
+        return np.concatenate([self.positions + self.stride * view for view in range(self.views)])
+
+    def read(self, batches: Sequence[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:
+        """Batches of rows, read ahead of the consumer."""
+        return read_ahead(self.source, [self.positions[rows] for rows in batches])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberEpoch:
+    """What an epoch gave for one member."""
+
+    epoch: int
+    lr: float
+    """At the last step."""
+    step_losses: Float[np.ndarray, "steps"]
+    train_accuracy: float
+    """Over the epoch's batches, while training, averaged over label columns; of mixed images the share of
+    the image that is the larger part is not known, so with mixup it is NaN."""
+
+    @property
+    def train_loss(self) -> float:
+        """Mean over the steps."""
+        return float(self.step_losses.mean())
+
+    @property
+    def finite(self) -> bool:
+        """Whether every loss was a number."""
+        return bool(np.isfinite(self.step_losses).all())
+
+
+class Trainer:
+    """Trains the members of one pass together, epoch by epoch, from one reading of the features.
+
+    Members share what `config` says of batches, epochs, order and mixup; each has the rest to itself.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[MemberGroup],
+        data: LabelledActivations,
+        objective: Objective,
+        config: AdaptConfig,
+        *,
+        part: int | None = None,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            groups: the members, on the compute device.
+            data: what to train on.
+            objective: what to make small.
+            config: of any member, for what they share.
+            part: images that are computed at once; None to find out.
+        """
+        self.groups = list(groups)
+        self._data = data
+        self._objective = objective
+        self._config = config
+        self._device = str(next(self.groups[0].network.parameters()).device)
+        self._part = part or self._find_part()
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of the members that are still trained, in the order of the groups."""
+        return [number for group in self.groups for number in group.numbers]
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        return self._config.epochs * self._steps_per_epoch
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return batch_count(len(self._data), self._config.batch_size)
+
+    def epoch(self, number: int) -> dict[int, MemberEpoch]:
+        """Train one epoch; what it gave each member, by its number.
+
+        Args:
+            number: from 0.
+        """
+        config = self._config
+        batches = shuffled_batches(len(self._data), config.batch_size, config.data_seed, number)
+        data = self._data.drawn(config.data_seed, number)
+        losses: list[Tensor] = []
+        correct = torch.zeros(self._member_count, device=self._device)
+        lr: list[float] = []
+        for index, (rows, batch) in enumerate(zip(batches, data.read(batches), strict=True)):
+            step = number * self._steps_per_epoch + index
+            labels = torch.from_numpy(self._data.labels[rows]).to(self._device)
+            mix = draw_mix(len(rows), config.mixup, config.data_seed, step)
+            step_losses, step_correct = self._gradients(batch, labels, mix, step)
+            lr = []
+            for group in self.groups:
+                rates = group.lr(step, self.steps)
+                group.optimizer.step(rates)
+                lr.extend(rates)
+            losses.append(step_losses)
+            correct += step_correct
+        known = (self._data.labels != MISSING_LABEL).sum()
+        accuracy = (correct / known).tolist() if not config.mixup else [float("nan")] * self._member_count
+        stacked = torch.stack(losses).cpu().numpy()
+        return {
+            member: MemberEpoch(
+                epoch=number,
+                lr=lr[place],
+                step_losses=stacked[:, place],
+                train_accuracy=accuracy[place],
+            )
+            for place, member in enumerate(self.numbers)
+        }
+
+    def evaluate(self, data: LabelledActivations) -> dict[int, list[Scores] | None]:
+        """Scores of each member in every label column, by its number; None if they are not finite."""
+        classes = self._objective.classes
+        keepers = [ScoreKeeper(len(group.numbers), classes, self._device) for group in self.groups]
+        # Without gradients a part takes less memory than in training.
+        batches = ordered_batches(len(data), self._config.batch_size)
+        with torch.inference_mode():
+            for rows, batch in zip(batches, data.read(batches), strict=True):
+                labels = torch.from_numpy(data.labels[rows]).to(self._device)
+                for start in range(0, len(rows), self._part):
+                    part = slice(start, start + self._part)
+                    features = self._features(batch.decode(part), data)
+                    for group, keeper in zip(self.groups, keepers, strict=True):
+                        keeper.add(self._objective.split(group.network(features)), labels[part])
+        return {
+            number: scores
+            for group, keeper in zip(self.groups, keepers, strict=True)
+            for number, scores in zip(group.numbers, keeper.result(), strict=True)
+        }
+
+    def with_groups(self, groups: Sequence[MemberGroup]) -> "Trainer":
+        """The same for other members."""
+        return Trainer(groups, self._data, self._objective, self._config, part=self._part)
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Go on with some of the members."""
+        wanted = set(numbers)
+        self.groups = [group for group in self.groups if not wanted.isdisjoint(group.numbers)]
+        for group in self.groups:
+            group.keep([number for number in group.numbers if number in wanted])
+
+    @property
+    def _member_count(self) -> int:
+        return sum(len(group.numbers) for group in self.groups)
+
+    def _gradients(self, batch: Batch, labels: Tensor, mix: Mix | None, step: int) -> tuple[Tensor, Tensor]:
+        """Gradients of one batch; losses and correct answers of all members."""
+        while True:
+            try:
+                return self._try_gradients(batch, labels, mix, step)
+            except torch.cuda.OutOfMemoryError:
+                # What stood on the GPU before has grown, or was shared with others from the start.
+                if self._part == 1:
+                    raise
+                self._part //= 2
+                torch.cuda.empty_cache()
+
+    def _try_gradients(
+        self, batch: Batch, labels: Tensor, mix: Mix | None, step: int
+    ) -> tuple[Tensor, Tensor]:
+        for group in self.groups:
+            group.optimizer.zero_grad()
+        objective = self._objective
+        weights = objective.weights(labels)
+        smoothing = [group.smoothing for group in self.groups]
+        losses = torch.zeros(self._member_count, device=self._device)
+        correct = torch.zeros(self._member_count, device=self._device)
+        partner = None if mix is None else torch.from_numpy(mix.partner).to(self._device)
+        mixed_weights = None if partner is None else objective.weights(labels[partner])
+        for start in range(0, len(batch), self._part):
+            part = slice(start, start + self._part)
+            activations = batch.decode(part)
+            if mix is not None:
+                # Not in place: float32 codes are their own activations.
+                activations = torch.lerp(batch.decode(mix.partner[part]), activations, mix.share)
+            features = self._features(activations, self._data)
+            place = 0
+            for group, spread in zip(self.groups, smoothing, strict=True):
+                members = slice(place, place + len(group.numbers))
+                place = members.stop
+                scores = group.network(features, group.dropout(step, start))
+                loss = objective.losses(scores, labels[part], weights[part], spread)
+                if mix is not None and partner is not None and mixed_weights is not None:
+                    other = objective.losses(scores, labels[partner[part]], mixed_weights[part], spread)
+                    loss = mix.share * loss + (1 - mix.share) * other
+                # The sum keeps members apart: no parameter of one appears in the loss of another.
+                loss.sum().backward()
+                losses[members] += loss.detach()
+                for column, predicted in zip(labels[part].T, objective.split(scores.detach()), strict=True):
+                    correct[members] += (predicted.argmax(dim=-1) == column).sum(dim=-1)
+        return losses, correct
+
+    def _features(self, activations: Tensor, data: LabelledActivations) -> FrozenFeatures:
+        return FrozenFeatures(activations, _DTYPES[self._config.dtype], data.sites)
+
+    def _find_part(self) -> int:
+        images = min(self._config.batch_size, len(self._data), 3)
+        batch = self._data.source.read(self._data.positions[:images])
+        labels = torch.from_numpy(self._data.labels[:images]).to(self._device)
+
+        def step(count: int) -> None:
+            self._part = count
+            mix = Mix(np.arange(count), 0.5) if self._config.mixup else None
+            self._try_gradients(_FirstImages(batch, count), labels[:count], mix, 0)
+            for group in self.groups:
+                group.optimizer.zero_grad()
+
+        return images_at_once(step, min(self._config.batch_size, len(self._data)), self._device)
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstImages:
+    """The first images of a batch."""
+
+    batch: Batch
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Tensor:
+        if isinstance(images, slice):
+            images = slice(images.start, min(images.stop, self.count))
+        return self.batch.decode(images)

@@ -1,0 +1,137 @@
+"""The codecs of ``losa.cache_format.codecs`` on a torch device. Importing this imports torch.
+
+Everything works in place where it can: a batch of float32 activations is large, and decoding one is
+what a training step begins with.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int8, Shaped, UInt8
+from torch import Tensor
+
+from losa.cache_format.codecs import Calibration, CodecName, Codes
+from losa.cache_format.codecs.integer import INTEGER_FORMATS, ZERO, IntegerFormat
+
+_CAST_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCodes:
+    """Codes on a device, as stored but for bfloat16, which has its own dtype here."""
+
+    values: Shaped[Tensor, "images sites tokens stored"]
+    scales: Float[Tensor, "images sites tokens groups"] | None = None
+
+    def to_host(self) -> Codes:
+        """The same codes as numpy arrays in the storage dtype."""
+        values = self.values.cpu()
+        if values.dtype == torch.bfloat16:
+            values = values.view(torch.uint16)
+        return Codes(values.numpy(), None if self.scales is None else self.scales.cpu().numpy())
+
+
+class DeviceCodec:
+    """Encodes and decodes on ``device``; equal to the numpy reference."""
+
+    def __init__(
+        self, name: CodecName, calibration: Calibration | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        self.name = name
+        self.device = torch.device(device)
+        self._integer: _IntegerCodec | None = None
+        if name == "int8" or name == "int4":
+            assert calibration is not None, f"codec {name} needs a calibration"
+            self._integer = _IntegerCodec(INTEGER_FORMATS[name], calibration, self.device)
+
+    def encode(self, activations: Float[Tensor, "images sites tokens width"]) -> DeviceCodes:
+        """Activations to codes, on the device they are on."""
+        if self._integer is None:
+            return DeviceCodes(activations.to(_CAST_DTYPES[self.name]))
+        return self._integer.encode(activations)
+
+    def decode(self, codes: DeviceCodes) -> Float32[Tensor, "images sites tokens width"]:
+        """Codes to float32, on the device they are on."""
+        return codes.values.float() if self._integer is None else self._integer.decode(codes)
+
+    def to_device(self, codes: Codes) -> DeviceCodes:
+        """Move stored codes to the device, still as codes."""
+        values = torch.from_numpy(codes.values)
+        if codes.values.dtype == np.uint16:
+            values = values.view(torch.bfloat16)
+        scales = None if codes.scales is None else torch.from_numpy(codes.scales).to(self.device)
+        return DeviceCodes(values.to(self.device), scales)
+
+
+class _IntegerCodec:
+    """`losa.cache_format.codecs.integer.IntegerCodec` on a device."""
+
+    def __init__(self, form: IntegerFormat, calibration: Calibration, device: torch.device) -> None:
+        self._form = form
+        # Copies: what was read from a cache is not writable, and torch warns of sharing it.
+        self._centre = torch.tensor(calibration.centre, device=device)[:, None]
+        self._spread = torch.tensor(calibration.spread, device=device)[:, None]
+        self._width = calibration.centre.shape[1]
+        # A tensor, because a GPU divides by a Python number through its rounded reciprocal.
+        self._levels = torch.tensor(float(form.levels), device=device)
+
+    def encode(self, activations: Float[Tensor, "images sites tokens width"]) -> DeviceCodes:
+        form = self._form
+        z = (activations.float() - self._centre).div_(self._spread)
+        largest = z.new_empty(*z.shape[:-1], form.groups(self._width))
+        for channels, of_group in self._groups(z, largest):
+            of_group.copy_(channels.abs().amax(dim=-1, keepdim=True))
+        scales = largest.div_(self._levels).clamp_(min=form.scale_floor).to(getattr(torch, form.scale_dtype))
+        for channels, of_group in self._groups(z, scales.float()):
+            channels.div_(of_group)
+        # The reference clips; here rounding cannot leave the range: |z| / scale <= levels (1 + 2**-11).
+        codes = z.round_().to(torch.int8, memory_format=torch.contiguous_format)
+        return DeviceCodes(_pack(codes) if form.packed else codes, scales)
+
+    def decode(self, codes: DeviceCodes) -> Float32[Tensor, "images sites tokens width"]:
+        assert codes.scales is not None, "integer codes carry scales"
+        decoded = torch.empty((*codes.values.shape[:-1], self._width), device=codes.values.device)
+        # On the CPU image by image: what is computed on one stays in the processor's caches.
+        step = 1 if decoded.device.type == "cpu" else max(1, len(decoded))
+        parts = zip(decoded.split(step), codes.values.split(step), codes.scales.split(step), strict=True)
+        for part, values, scales in parts:
+            part.copy_(_unpack(values, self._width) if self._form.packed else values)
+            for channels, of_group in self._groups(part, scales.float()):
+                channels.mul_(of_group)
+            part.mul_(self._spread).add_(self._centre)
+        return decoded
+
+    def _groups(
+        self,
+        values: Float32[Tensor, "images sites tokens width"],
+        scales: Float32[Tensor, "images sites tokens groups"],
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Views of channels and their scales, (..., groups, channels) and (..., groups, 1).
+
+        One pair for the groups of full size, one for a shorter last group.
+        """
+        size = self._form.group_size(self._width)
+        full = self._width // size
+        if full:
+            yield values[..., : full * size].unflatten(-1, (full, size)), scales[..., :full, None]
+        if full * size < self._width:
+            yield values[..., None, full * size :], scales[..., full:, None]
+
+
+def _pack(codes: Int8[Tensor, "images sites tokens width"]) -> UInt8[Tensor, "images sites tokens _"]:
+    nibbles = codes + ZERO
+    if nibbles.shape[-1] % 2:
+        nibbles = torch.nn.functional.pad(nibbles, (0, 1), value=ZERO)
+    # As 16-bit numbers 0x0H0L; this is many times faster than picking every second byte.
+    pairs = nibbles.view(torch.int16)
+    return pairs.bitwise_or_(pairs >> 4).to(torch.uint8)
+
+
+def _unpack(
+    packed: UInt8[Tensor, "images sites tokens _"], width: int
+) -> Int8[Tensor, "images sites tokens {width}"]:
+    pairs = packed.to(torch.int16, memory_format=torch.contiguous_format)
+    pairs.bitwise_or_(pairs << 4).bitwise_and_(0x0F0F)
+    return pairs.view(torch.int8).sub_(ZERO)[..., :width]

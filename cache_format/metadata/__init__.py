@@ -1,0 +1,1 @@
+"""The arrays beside the features, read whole: keys, labels, split indices, constants."""

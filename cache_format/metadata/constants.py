@@ -1,0 +1,112 @@
+"""Frozen arrays that stand in the cache beside the features: codec calibration, the final norm."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from losa.cache_format.codecs import Calibration, needs_calibration
+from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.identity import SiteGroup
+from losa.cache_format.manifest import Manifest
+from losa.cache_format.metadata.arrays import read_array
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.remote import size_of
+from losa.cache_format.stores import Store, make_store
+from losa.cache_format.stores.base import SmallArray
+
+CENTRE = "centre"
+SPREAD = "spread"
+NORM_WEIGHT = "final_norm.weight"
+NORM_BIAS = "final_norm.bias"
+
+_AXES = {
+    CENTRE: ("sites", "width"),
+    SPREAD: ("sites", "width"),
+    NORM_WEIGHT: ("width",),
+    NORM_BIAS: ("width",),
+}
+
+
+def constant_arrays(constants: Mapping[str, np.ndarray]) -> dict[str, SmallArray]:
+    """The constants as float32 arrays ``constants/<name>``."""
+    return {
+        f"constants/{name}": SmallArray(array.astype(np.float32), _AXES[name])
+        for name, array in constants.items()
+    }
+
+
+def read_constants(cache: CachePath, manifest: Manifest) -> dict[str, np.ndarray]:
+    """The constants named in the identity, as float32.
+
+    Raises:
+        CorruptCache: an unknown name, or an array whose hash is not the identity's.
+    """
+    check_constants(cache, manifest)
+    return {name: read_constant(cache, manifest, name) for name in manifest.features.constants}
+
+
+def read_constant(cache: CachePath, manifest: Manifest, name: str) -> np.ndarray:
+    """One of the constants.
+
+    Raises:
+        CorruptCache: an array whose hash is not the identity's.
+    """
+    group = manifest.features.group
+    lengths = {"sites": len(group.sites), "width": group.width}
+    shape = [lengths[axis] for axis in _AXES[name]]
+    array = read_array(cache, manifest, f"constants/{name}", "float32", shape)
+    if hash_array(array) != manifest.features.constants[name]:
+        raise CorruptCache(f"{cache}: constant {name!r} is not the array whose hash is in the manifest")
+    if not np.isfinite(array).all() or (name == SPREAD and array.min() <= 0):
+        raise CorruptCache(f"{cache}: constant {name!r} has values that no writer writes")
+    return array
+
+
+def constant_file(manifest: Manifest, name: str) -> str:
+    """The file with a constant's values, relative to the cache."""
+    store = make_store(manifest.store)
+    return f"{store.root}/{store.array_file(f'constants/{name}', len(_AXES[name]))}"
+
+
+def check_constants(cache: CachePath, manifest: Manifest) -> None:
+    """Make sure that the identity names known constants, and those that its codec needs.
+
+    Raises:
+        CorruptCache: it does not.
+    """
+    features = manifest.features
+    for name in features.constants:
+        if name not in _AXES:
+            raise CorruptCache(
+                f"{cache}: the manifest names a constant {name!r} that format version 1 does not have"
+            )
+    missing = {CENTRE, SPREAD} - features.constants.keys() if needs_calibration(features.codec) else set()
+    if missing:
+        raise CorruptCache(
+            f"{cache}: codec {features.codec} needs constants that the manifest does not name: "
+            f"{', '.join(sorted(missing))}"
+        )
+
+
+def orphaned_calibration(cache: CachePath, store: Store, group: SiteGroup) -> dict[str, np.ndarray]:
+    """Centre and spread of a cache that has lost its manifest, if they stand there.
+
+    Whether they are right is told by the identity that they give.
+    """
+    shape = (len(group.sites), group.width)
+    size = 4 * shape[0] * shape[1]
+    found = {}
+    for name in (CENTRE, SPREAD):
+        path = cache / store.root / store.array_file(f"constants/{name}", len(shape))
+        values = store.array_bytes(path.read_bytes(), size) if size_of(path) else b""
+        if len(values) == size:
+            found[name] = np.frombuffer(values, "<f4").reshape(shape)
+    return found
+
+
+def calibration_of(constants: Mapping[str, np.ndarray]) -> Calibration | None:
+    """The codec's calibration, if the cache has one."""
+    if CENTRE not in constants or SPREAD not in constants:
+        return None
+    return Calibration(constants[CENTRE], constants[SPREAD])

@@ -1,0 +1,51 @@
+"""The index of a split: for each of its images the number of a segment, and the row in it."""
+
+import numpy as np
+from jaxtyping import Int64
+
+from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.manifest import Manifest, SplitRecord
+from losa.cache_format.metadata.arrays import read_array
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.stores.base import SmallArray
+
+
+def index_array(index: Int64[np.ndarray, "images two"]) -> SmallArray:
+    """The index of a split as an array."""
+    return SmallArray(index, ("images", "place"))
+
+
+def index_name(split: str) -> str:
+    """Name of the array."""
+    return f"splits/{split}/index"
+
+
+def read_index(cache: CachePath, manifest: Manifest, record: SplitRecord) -> Int64[np.ndarray, "images two"]:
+    """Read the index of a split.
+
+    Raises:
+        CorruptCache: it is missing, not the one whose hash stands in the manifest, or points to an image
+            that the manifest does not have.
+    """
+    index = read_array(cache, manifest, index_name(record.name), "int64", [record.images, 2])
+    if hash_array(index) != record.index_sha256:
+        raise CorruptCache(
+            f"{cache}: the index of split {record.name!r} is not the one whose hash stands in the manifest"
+        )
+    images = {segment.number: segment.images for segment in manifest.segments}
+    for number in np.unique(index[:, 0]).tolist():
+        rows = index[index[:, 0] == number, 1]
+        if number not in images or rows.min() < 0 or rows.max() >= images[number]:
+            raise CorruptCache(
+                f"{cache}: the index of split {record.name!r} points outside the stored images"
+            )
+        if len(np.unique(rows)) != len(rows):
+            raise CorruptCache(f"{cache}: the index of split {record.name!r} points to an image twice")
+    return index
+
+
+def image_ids(index: Int64[np.ndarray, "images two"]) -> Int64[np.ndarray, "images"]:
+    """A number for every image, the same in all splits of the cache that hold it."""
+    ids: np.ndarray = (index[:, 0] << np.int64(40)) + index[:, 1]
+    return ids

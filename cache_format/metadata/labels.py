@@ -1,0 +1,38 @@
+"""Label columns of a segment: int64, -1 where an image has no label."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Int64
+
+from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.manifest import Manifest, Segment
+from losa.cache_format.metadata.arrays import read_array
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.stores.base import SmallArray
+
+MISSING_LABEL = -1
+
+
+def label_arrays(labels: Mapping[str, Int64[np.ndarray, "images"]]) -> dict[str, SmallArray]:
+    """The label columns of a segment as arrays ``labels/<column>``."""
+    return {f"labels/{column}": SmallArray(values, ("images",)) for column, values in labels.items()}
+
+
+def read_labels(
+    cache: CachePath, manifest: Manifest, segment: Segment, column: str
+) -> Int64[np.ndarray, "images"]:
+    """One label column of a segment.
+
+    Raises:
+        CorruptCache: it is missing, or not the one whose hash stands in the manifest.
+    """
+    name = f"segments/{segment.name}/labels/{column}"
+    labels = read_array(cache, manifest, name, "int64", [segment.images])
+    if hash_array(labels) != segment.labels_sha256.get(column):
+        raise CorruptCache(
+            f"{cache}: labels {column!r} of segment {segment.name!r} are not those whose hash stands in "
+            "the manifest"
+        )
+    return labels

@@ -1,0 +1,1 @@
+"""Shards and their commit records: written, read, checked, copied."""

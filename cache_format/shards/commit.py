@@ -1,0 +1,102 @@
+"""Commit records: a shard counts once its record stands."""
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import numpy as np
+from jaxtyping import UInt32
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from losa.cache_format.common.fields import STRICT, Count, Name, Sha256
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.manifest import refuse_other_version
+from losa.cache_format.shards.statistics import SiteStatistics
+from losa.cache_format.storage.file_record import FileRecord
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.publish import publish
+from losa.cache_format.storage.sealed_json import canonical, seal, unseal
+from losa.cache_format.stores.base import CHUNK_RECORD, Extent, FileName, Hex, Strided
+
+SOURCE_HASH_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Commit:
+    """What is known of a finished shard."""
+
+    version: Literal[1] = 1
+    features_sha256: Sha256
+    """Identity of the features."""
+    segment: Name
+    segment_keys_sha256: Sha256
+    shard: Count
+    rows: Annotated[Count, Field(ge=1)]
+    files: Annotated[dict[FileName, FileRecord], Field(min_length=1, max_length=2)]
+    """Files of the shard, relative to the segment."""
+    codes: Extent
+    """Where the codes of every row stand."""
+    scales: Strided | None
+    """Where its scales stand, if the codec has them."""
+    site_crc32c: Hex
+    """For every row and site, little-endian: crc32c of the site's codes followed by its scales."""
+    source_blake2b: Hex
+    """For every row: blake2b-128 of the image's bytes as they were read; zeros for an invalid row."""
+    invalid: dict[str, str]
+    """Row in the shard -> why its image could not be read. The codes of such a row are zeros."""
+    statistics: tuple[SiteStatistics, ...]
+    """Of each site, over the valid rows."""
+
+    def __post_init__(self) -> None:
+        """Refuse vectors whose lengths do not fit the number of rows and sites, and places outside files."""
+        if len(self.site_crc32c) != self.rows * len(self.statistics) * 8:
+            raise ValueError(f"site_crc32c: {len(self.site_crc32c)} digits for {self.rows} rows")
+        if len(self.source_blake2b) != self.rows * SOURCE_HASH_BYTES * 2:
+            raise ValueError(f"source_blake2b: {len(self.source_blake2b)} digits for {self.rows} rows")
+        for row in self.invalid:
+            if not (row.isascii() and row.isdigit() and row == str(int(row)) and int(row) < self.rows):
+                raise ValueError(f"invalid: there is no row {row}")
+        for name, extent in (("codes", self.codes), ("scales", self.scales)):
+            if extent is not None and _end(name, extent, self.rows) > self._size_of(extent.file):
+                raise ValueError(f"{name}: rows stand beyond the end of their file")
+
+    def _size_of(self, file: str) -> int:
+        if file not in self.files:
+            raise ValueError(f"there is no record of file {file}")
+        return self.files[file].bytes
+
+    @property
+    def checksums(self) -> UInt32[np.ndarray, "rows sites"]:
+        """The checksums as an array."""
+        return np.frombuffer(bytes.fromhex(self.site_crc32c), "<u4").reshape(self.rows, -1)
+
+    def write(self, path: CachePath) -> None:
+        """Publish the record."""
+        publish(path, seal(asdict(self)))
+
+    @classmethod
+    def parse(cls, data: bytes, path: CachePath) -> "Commit":
+        """Validate a record; ``path`` is named in errors.
+
+        Raises:
+            CorruptCache: the record is damaged.
+            CacheError: it has a version this losa does not know.
+        """
+        content = unseal(data, path)
+        refuse_other_version(content, path)
+        try:
+            return _ADAPTER.validate_json(canonical(content))
+        except ValidationError as error:
+            raise CorruptCache(f"{path} is not a valid commit record: {error.errors()[0]['msg']}") from None
+
+
+def _end(name: str, extent: Extent, rows: int) -> int:
+    """One past the last byte of the rows, in exact arithmetic."""
+    if isinstance(extent, Strided):
+        return extent.offset + rows * extent.stride
+    if len(extent.chunks) != rows * CHUNK_RECORD.itemsize * 2:
+        raise ValueError(f"{name}: {len(extent.chunks)} digits for {rows} rows")
+    return max(int(chunk["offset"]) + int(chunk["bytes"]) for chunk in extent.table)
+
+
+_ADAPTER = TypeAdapter(Commit)

@@ -1,0 +1,199 @@
+"""Where the files of a segment stand, and what is known of its shards."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from losa.cache_format.codecs import code_layout
+from losa.cache_format.common.differences import differences
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.identity import SiteGroup
+from losa.cache_format.manifest import Manifest, Segment
+from losa.cache_format.shards.commit import Commit
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.remote import names_in, read_existing, size_of, sizes_below
+from losa.cache_format.stores import Store, make_store
+from losa.cache_format.stores.base import Chunked, ShardGeometry, Strided
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFiles:
+    """Names, shapes and commit records of one segment of a cache."""
+
+    cache: CachePath
+    store: Store
+    segment: Segment
+    group: SiteGroup
+    geometry: ShardGeometry
+    features_sha256: str
+
+    @classmethod
+    def of(cls, cache: CachePath, manifest: Manifest, segment: Segment) -> "SegmentFiles":
+        """The files of a segment of a cache."""
+        features = manifest.features
+        geometry = ShardGeometry(
+            images=segment.images,
+            rows_per_shard=segment.rows_per_shard,
+            sites=len(features.group.sites),
+            tokens=features.group.tokens.count,
+            layout=code_layout(features.codec, features.group.width),
+            compressor=manifest.compressor,
+        )
+        return cls(cache, make_store(manifest.store), segment, features.group, geometry, features.sha256)
+
+    @property
+    def name(self) -> str:
+        """The segment's folder, relative to the cache."""
+        return f"{self.store.root}/segments/{self.segment.name}"
+
+    @property
+    def folder(self) -> CachePath:
+        """The segment's folder."""
+        return self.cache / self.name
+
+    def record_name(self, shard: int) -> str:
+        """The commit record of a shard, relative to the cache."""
+        return f"{self.name}/{self.store.commit_file(shard)}"
+
+    def shard_paths(self, shard: int) -> list[CachePath]:
+        """The files of a shard; the first is the one with the codes."""
+        return [self.folder / name for name in self.store.shard_files(self.geometry, shard)]
+
+    def commit_path(self, shard: int) -> CachePath:
+        """The commit record of a shard."""
+        return self.folder / self.store.commit_file(shard)
+
+    def commit(self, shard: int) -> Commit:
+        """The commit record of a shard, after its files were found to have the right sizes.
+
+        Raises:
+            FileNotFoundError: the shard was not committed.
+            CorruptCache: the record is damaged or belongs elsewhere, or a file has another size.
+        """
+        (found,) = self.commits([shard])
+        if found is None:
+            raise FileNotFoundError(self.commit_path(shard))
+        if isinstance(found, CorruptCache):
+            raise found
+        return found
+
+    def commits(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
+        """The records of some shards, in order: None where there is none, an error where one is wrong.
+
+        Wrong is also a record whose files have other sizes.
+        """
+        listed = None if isinstance(self.folder, Path) else sizes_below(self.folder)
+        for commit in self.records(shards):
+            if isinstance(commit, Commit):
+                try:
+                    self._refuse_other_sizes(commit, listed)
+                except CorruptCache as error:
+                    yield error
+                    continue
+            yield commit
+
+    def records(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
+        """As `commits`, but without a look at the files of the shards."""
+        found = read_existing([self.commit_path(shard) for shard in shards])
+        for shard, data in zip(shards, found, strict=True):
+            if data is None or isinstance(data, CorruptCache):
+                yield data
+                continue
+            try:
+                commit = Commit.parse(data, self.commit_path(shard))
+                self._refuse_other(commit, shard)
+            except CorruptCache as error:
+                yield error
+            else:
+                yield commit
+
+    def recorded(self) -> list[int]:
+        """Numbers of the shards that have a record, in order.
+
+        From a listing: the number of shards comes from a file and may be beyond counting.
+        """
+        folder = self.commit_path(0).parent
+        prefix = self.store.commit_file(0).rpartition("/")[0]
+        numbers = [
+            self._shard_of(f"{prefix}/{name}" if prefix else name, self._record_names)
+            for name in names_in(folder)
+        ]
+        return sorted(number for number in numbers if number is not None)
+
+    def accounts_for(self, name: str) -> bool:
+        """Whether a file, named relative to the cache, is of a shard of this segment or its record."""
+        start = f"{self.name}/"
+        return name.startswith(start) and self._shard_of(name.removeprefix(start), self._names) is not None
+
+    def sizes(self, commit: Commit) -> dict[str, int | None]:
+        """Bytes of the files that a record names; None where there is no file."""
+        return {name: size_of(self.folder / name) for name in commit.files}
+
+    def _names(self, shard: int) -> list[str]:
+        return [*self.store.shard_files(self.geometry, shard), *self._record_names(shard)]
+
+    def _record_names(self, shard: int) -> list[str]:
+        return [self.store.commit_file(shard)]
+
+    def _shard_of(self, name: str, names_of: Callable[[int], Sequence[str]]) -> int | None:
+        """The shard among whose names one is."""
+        for digits in re.findall("[0-9]{1,13}", name.rpartition("/")[2]):
+            if int(digits) < self.segment.shards and name in names_of(int(digits)):
+                return int(digits)
+        return None
+
+    def _refuse_other(self, commit: Commit, shard: int) -> None:
+        geometry = self.geometry
+        belongs = {
+            "features": self.features_sha256,
+            "segment": self.segment.name,
+            "keys": self.segment.keys_sha256,
+            "shard": shard,
+            "rows": len(self.segment.rows(shard)),
+            "sites": len(self.group.sites),
+            "files": sorted(self.store.shard_files(geometry, shard)),
+            "codes": (Strided if geometry.compressor is None else Chunked).__name__,
+            "scales": (Strided if geometry.site_scale_bytes else type(None)).__name__,
+        }
+        found = {
+            "features": commit.features_sha256,
+            "segment": commit.segment,
+            "keys": commit.segment_keys_sha256,
+            "shard": commit.shard,
+            "rows": commit.rows,
+            "sites": len(commit.statistics),
+            "files": sorted(commit.files),
+            "codes": type(commit.codes).__name__,
+            "scales": type(commit.scales).__name__,
+        }
+        wrong = differences(belongs, found)
+        if wrong:
+            listed = ", ".join(f"{field} {expected!r}, found {other!r}" for field, expected, other in wrong)
+            raise CorruptCache(f"{self.commit_path(shard)} is the record of another shard: expected {listed}")
+        for extent, least in (
+            (commit.codes, geometry.image_bytes),
+            (commit.scales, geometry.sites * geometry.site_scale_bytes),
+        ):
+            if isinstance(extent, Strided) and extent.stride < least:
+                raise CorruptCache(
+                    f"{self.commit_path(shard)}: rows of {least} bytes cannot stand {extent.stride} apart"
+                )
+
+        compressor = geometry.compression
+        if isinstance(commit.codes, Chunked) and compressor is not None:
+            packed = min(commit.codes.table["bytes"].tolist())
+            if compressor.most(packed) < geometry.image_bytes:
+                raise CorruptCache(
+                    f"{self.commit_path(shard)}: images of {geometry.image_bytes} bytes cannot be compressed "
+                    f"to {packed}"
+                )
+
+    def _refuse_other_sizes(self, commit: Commit, listed: dict[str, int] | None) -> None:
+        for name, record in commit.files.items():
+            found = size_of(self.folder / name) if listed is None else listed.get(name)
+            if found != record.bytes:
+                raise CorruptCache(
+                    f"{self.folder / name}: expected {record.bytes} bytes, "
+                    f"found {'no file' if found is None else found}"
+                )

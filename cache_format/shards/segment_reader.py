@@ -1,0 +1,221 @@
+"""Reads rows of one segment into the caller's buffers, and checks them when they are first read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, repeat
+
+import numpy as np
+from crc32c import crc32c
+from jaxtyping import Bool, Int64, Shaped, UInt32
+
+from losa.cache_format.errors import CorruptCache, IncompleteCache
+from losa.cache_format.manifest import Manifest
+from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.storage.byte_ranges import ByteRanges, Range
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.stores.base import Chunked, Extent, Strided
+
+
+class SegmentReader:
+    """Knows from the commit records where every image stands, in whichever store."""
+
+    def __init__(
+        self,
+        files: SegmentFiles,
+        manifest: Manifest,
+        rows: Int64[np.ndarray, "rows"],
+        positions: Sequence[int],
+        ranges: ByteRanges,
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            files: of the segment.
+            manifest: of the cache.
+            rows: those that will be asked for; their shards must be committed.
+            positions: of the wanted sites on the stored site axis, rising.
+            ranges: reads the cache's files.
+
+        Raises:
+            IncompleteCache: shards are not committed.
+            CorruptCache: a commit record is damaged, or a file has another size than it says.
+        """
+        self.files = files
+        self._manifest = manifest
+        self._ranges = ranges
+        shards = np.unique(rows // files.segment.rows_per_shard).tolist()
+        self._commits: dict[int, Commit] = {}
+        missing = []
+        for shard, commit in zip(shards, files.commits(shards), strict=True):
+            if isinstance(commit, CorruptCache):
+                raise commit
+            if commit is None:
+                missing.append(shard)
+            else:
+                self._commits[shard] = commit
+        if missing:
+            raise IncompleteCache(
+                f"{files.cache}: {len(missing)} of {len(shards)} shards of segment {files.segment.name!r} "
+                f"are missing (the first is {missing[0]}): "
+                "run the same losa-extract command again to finish it"
+            )
+        self._positions = list(positions)
+        self._shards = {
+            shard: _Shard.of(commit, files.folder, self._positions) for shard, commit in self._commits.items()
+        }
+        self._runs = _runs(self._positions)
+
+    def valid(self, rows: Int64[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
+        """False where an image could not be read at extraction."""
+        invalid = [
+            self.files.segment.rows(shard).start + int(row)
+            for shard, commit in self._commits.items()
+            for row in commit.invalid
+        ]
+        return ~np.isin(rows, np.array(invalid, np.int64))
+
+    def read(
+        self,
+        rows: Sequence[int],
+        values: Sequence[Shaped[np.ndarray, "sites tokens width"]],
+        scales: Sequence[Shaped[np.ndarray, "sites tokens groups"]] | None,
+    ) -> None:
+        """Read rows into C-contiguous buffers, one for each row.
+
+        Raises:
+            CorruptCache: a file is too short, or bytes do not fit their checksum on first touch.
+        """
+        images = list(zip(rows, values, repeat(None) if scales is None else scales, strict=False))
+        # One by one what is to be checked or unpacked: it is still in the processor's caches then. All in
+        # one go where that saves requests, or where reading is all there is to do.
+        step = len(images) if self._ranges.together or self._plain(rows) else 1
+        for start in range(0, len(images), max(1, step)):
+            part = images[start : start + step]
+            wanted = [self._wanted(*image) for image in part]
+            self._ranges.fill([one for of_image in wanted for one in of_image])
+            for image, ranges in zip(part, wanted, strict=True):
+                self._finish(*image, ranges)
+
+    def _plain(self, rows: Sequence[int]) -> bool:
+        """Whether rows are neither compressed nor still to be checked."""
+        places = (self._place(row) for row in rows)
+        return all(shard.chunks is None and shard.verified[slot] for shard, slot in places)
+
+    def _wanted(self, row: int, values: np.ndarray, scales: np.ndarray | None) -> list[Range]:
+        geometry = self.files.geometry
+        shard, slot = self._place(row)
+        if shard.chunks is None:
+            base = shard.codes.start + slot * shard.codes.stride
+            wanted = self._site_ranges(shard.codes.path, base, geometry.site_bytes, values)
+        else:
+            chunk = shard.chunks[slot]
+            wanted = [Range(shard.codes.path, int(chunk["offset"]), np.empty(int(chunk["bytes"]), np.uint8))]
+        if scales is not None and shard.scales is not None:
+            base = shard.scales.start + slot * shard.scales.stride
+            wanted += self._site_ranges(shard.scales.path, base, geometry.site_scale_bytes, scales)
+        return wanted
+
+    def _finish(
+        self, row: int, values: np.ndarray, scales: np.ndarray | None, ranges: Sequence[Range]
+    ) -> None:
+        shard, slot = self._place(row)
+        if shard.chunks is not None:
+            self._unpack(row, ranges[0].buffer, values)
+        if not shard.verified[slot]:
+            self._verify(row, values, scales)
+            shard.verified[slot] = 1
+
+    def _place(self, row: int) -> tuple["_Shard", int]:
+        shard, slot = divmod(row, self.files.segment.rows_per_shard)
+        return self._shards[shard], slot
+
+    def _site_ranges(self, path: CachePath, base: int, site_bytes: int, buffer: np.ndarray) -> list[Range]:
+        if self._runs[0][2] == len(buffer):
+            return [Range(path, base + self._runs[0][1] * site_bytes, buffer)]
+        return [
+            Range(path, base + start * site_bytes, buffer[first : first + length])
+            for first, start, length in self._runs
+        ]
+
+    def _unpack(self, row: int, packed: np.ndarray, values: np.ndarray) -> None:
+        geometry = self.files.geometry
+        shard, slot = self._place(row)
+        assert shard.chunks is not None, "packed rows stand in chunks"
+        expected = int(shard.chunks[slot]["crc32c"])
+        found = crc32c(packed.data)
+        if found != expected:
+            raise CorruptCache(self._message(row, "compressed codes", expected, found))
+        compressor = geometry.compression
+        assert compressor is not None, "chunks are compressed"
+        whole = np.empty(geometry.codes_shape[1:], geometry.layout.dtype)
+        compressor.decode(packed, whole, str(shard.codes.path))
+        values[:] = whole[self._positions]
+
+    def _verify(self, row: int, values: np.ndarray, scales: np.ndarray | None) -> None:
+        shard, slot = self._place(row)
+        for index, expected in enumerate(shard.checksums[slot].tolist()):
+            found = crc32c(values[index])
+            if scales is not None:
+                found = crc32c(scales[index], found)
+            if found != expected:
+                site = self.files.group.sites[self._positions[index]]
+                raise CorruptCache(self._message(row, f"site {site!r}", expected, found))
+
+    def _message(self, row: int, what: str, expected: int, found: int) -> str:
+        files = self.files
+        key = read_keys(files.cache, self._manifest, files.segment)[row]
+        # The checksum is of codes and scales together: either file may be the damaged one.
+        paths = " or ".join(str(path) for path in files.shard_paths(row // files.segment.rows_per_shard))
+        return (
+            f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), {what}: expected crc32c "
+            f"{expected:08x}, found {found:08x}. Run losa-cache repair {files.cache}, then the losa-extract "
+            "command that made the cache: it makes the damaged shards anew"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where rows of equal size stand, or, if they are compressed, only in which file."""
+
+    path: CachePath
+    start: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """What reading needs of a commit record, laid out so that a row costs no more than a few lookups."""
+
+    codes: _Rows
+    chunks: np.ndarray | None
+    """Places of compressed rows."""
+    scales: _Rows | None
+    checksums: UInt32[np.ndarray, "rows sites"]
+    """Of the wanted sites."""
+    verified: bytearray
+    """For every row, 1 once it was found to be right."""
+
+    @classmethod
+    def of(cls, commit: Commit, folder: CachePath, positions: Sequence[int]) -> "_Shard":
+        def rows(extent: Extent) -> _Rows:
+            offset, stride = (extent.offset, extent.stride) if isinstance(extent, Strided) else (0, 0)
+            return _Rows(folder / extent.file, offset, stride)
+
+        return cls(
+            codes=rows(commit.codes),
+            chunks=commit.codes.table if isinstance(commit.codes, Chunked) else None,
+            scales=None if commit.scales is None else rows(commit.scales),
+            checksums=commit.checksums[:, positions],
+            verified=bytearray(commit.rows),
+        )
+
+
+def _runs(positions: list[int]) -> list[tuple[int, int, int]]:
+    """Neighbouring positions joined: (index in the buffer, first position, length)."""
+    runs = []
+    for _, group in groupby(enumerate(positions), lambda pair: pair[1] - pair[0]):
+        members = list(group)
+        runs.append((members[0][0], members[0][1], len(members)))
+    return runs

@@ -1,0 +1,187 @@
+"""Writes one shard, batch after batch, and publishes it whole."""
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+from zlib import crc32
+
+import numpy as np
+from crc32c import crc32c
+
+from losa.cache_format.codecs import Codes
+from losa.cache_format.errors import CacheError
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
+from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.statistics import NO_VALUES, SiteStatistics
+from losa.cache_format.storage.file_record import FileRecord, record_of
+from losa.cache_format.storage.publish import publish, publishing, remove
+
+
+class ShardWriter:
+    """Takes the rows of one shard in order. Holds no more than a batch, the scales and the checksums."""
+
+    def __init__(self, file: BinaryIO, files: SegmentFiles, shard: int) -> None:
+        self._file = _Checksummed(file)
+        self._files = files
+        self._shard = shard
+        self._stream = files.store.stream(self._file, files.geometry, shard)
+        self._expected = len(files.segment.rows(shard))
+        self._checksums: list[int] = []
+        self._scales: list[np.ndarray] = []
+        self._sources: list[bytes] = []
+        self._invalid: dict[str, str] = {}
+        self._statistics: list[SiteStatistics] = []
+
+    @property
+    def rows(self) -> int:
+        """Rows appended so far."""
+        return len(self._sources)
+
+    def append(
+        self, codes: Codes, outcomes: Sequence[bytes | str], statistics: Sequence[SiteStatistics]
+    ) -> None:
+        """Append rows.
+
+        Args:
+            codes: of the readable images among them.
+            outcomes: of every row: the hash of the image's bytes, or why it could not be read.
+            statistics: of each site over the readable images.
+        """
+        position = 0
+        for outcome in outcomes:
+            if isinstance(outcome, str):
+                self._invalid[str(self.rows)] = outcome
+                self._write_row(None, None)
+                self._sources.append(bytes(SOURCE_HASH_BYTES))
+            else:
+                scales = None if codes.scales is None else codes.scales[position]
+                self._write_row(codes.values[position], scales)
+                self._sources.append(outcome)
+                position += 1
+        assert position == len(codes.values), "codes and outcomes differ in number"
+        if self._statistics and statistics:
+            self._statistics = [a + b for a, b in zip(self._statistics, statistics, strict=True)]
+        else:
+            self._statistics = list(statistics) or self._statistics
+
+    def finish(self) -> tuple[Commit, dict[str, bytes]]:
+        """Write what follows the rows.
+
+        Returns:
+            The commit record, and the other files of the shard: the caller publishes the streamed file,
+            these, and the record, in this order.
+        """
+        assert self.rows == self._expected, f"shard {self._shard}: {self.rows} of {self._expected} rows"
+        files = self._files
+        scales = np.stack(self._scales) if files.geometry.site_scale_bytes else None
+        finished = self._stream.finish(scales)
+        commit = Commit(
+            features_sha256=files.features_sha256,
+            segment=files.segment.name,
+            segment_keys_sha256=files.segment.keys_sha256,
+            shard=self._shard,
+            rows=self.rows,
+            files={
+                finished.codes.file: self._file.record,
+                **{name: record_of(content) for name, content in finished.others.items()},
+            },
+            codes=finished.codes,
+            scales=finished.scales,
+            site_crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
+            source_blake2b=b"".join(self._sources).hex(),
+            invalid=self._invalid,
+            statistics=tuple(self._statistics) or (NO_VALUES,) * len(files.group.sites),
+        )
+        return commit, finished.others
+
+    def _write_row(self, values: np.ndarray | None, scales: np.ndarray | None) -> None:
+        geometry = self._files.geometry
+        layout = geometry.layout
+        if values is None:
+            values = np.zeros(geometry.codes_shape[1:], layout.dtype)
+        if scales is None and layout.scale_dtype is not None:
+            scales = np.zeros(geometry.scales_shape[1:], layout.scale_dtype)
+        elif scales is not None:
+            # A copy, because scales wait for the end of the shard and the caller may use its buffers again.
+            scales = np.array(scales, layout.scale_dtype, order="C")
+        expected = (geometry.codes_shape[1:], np.dtype(layout.dtype))
+        assert (values.shape, values.dtype) == expected, f"{values.dtype}{values.shape}, not {expected}"
+        values = np.ascontiguousarray(values)
+        for site in range(geometry.sites):
+            crc = crc32c(values[site])
+            self._checksums.append(crc if scales is None else crc32c(scales[site], crc))
+        if scales is not None:
+            self._scales.append(scales)
+        self._stream.append(values)
+
+
+@contextmanager
+def writing_shard(
+    files: SegmentFiles, shard: int, still_ours: Callable[[], None] = lambda: None
+) -> Iterator[ShardWriter]:
+    """Write a shard; it counts once the block has ended without an error.
+
+    Args:
+        files: of the segment.
+        shard: its number.
+        still_ours: called before anything is published; raises if another writer has taken over.
+
+    Raises:
+        CacheError: the disk is full. What is committed stays, and the same command resumes.
+    """
+
+    def make_room() -> None:
+        still_ours()
+        # Only now, when the shard is whole on the disk: one that is made again keeps its record until then.
+        remove(files.commit_path(shard))
+
+    with on_full_disk(files, shard):
+        with publishing(files.shard_paths(shard)[0], make_room) as file:
+            writer = ShardWriter(file, files, shard)
+            yield writer
+            commit, others = writer.finish()
+        for name, content in others.items():
+            publish(files.folder / name, content)
+        still_ours()
+        commit.write(files.commit_path(shard))
+
+
+@contextmanager
+def on_full_disk(files: SegmentFiles, shard: int) -> Iterator[None]:
+    """Say what a full disk means for a shard that is being written.
+
+    Raises:
+        CacheError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise CacheError(
+            f"no space left for shard {shard} of {files.folder} "
+            f"({files.store.shard_bytes(files.geometry, shard):,} bytes): free some and run the "
+            "same command again; it resumes after the shards that are committed"
+        ) from error
+
+
+class _Checksummed:
+    """Passes bytes on to a file and knows size and checksum of all of them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._bytes = 0
+        self._crc = 0
+
+    def write(self, data: Any) -> int:
+        """Write a buffer."""
+        view = memoryview(data)
+        self._crc = crc32(view, self._crc)
+        self._bytes += view.nbytes
+        return self._file.write(view)
+
+    @property
+    def record(self) -> FileRecord:
+        """Of everything that was written."""
+        return FileRecord(bytes=self._bytes, crc32=f"{self._crc:08x}")

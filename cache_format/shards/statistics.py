@@ -1,0 +1,56 @@
+"""What is measured of every site while a shard is written."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from losa.cache_format.common.fields import STRICT
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Sum = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteStatistics:
+    """Sums over the values of one site; those of several shards add up."""
+
+    # Bounds are checked when a commit record is read, not when statistics are made.
+    __pydantic_config__ = STRICT
+
+    count: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    minimum: _Finite
+    maximum: _Finite
+    sum_squares: _Sum
+    error_sum_squares: _Sum
+    """Of the decoded codes against the activations."""
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the activations."""
+        return math.sqrt(self.sum_squares / self.count) if self.count else 0.0
+
+    @property
+    def snr_db(self) -> float:
+        """Signal-to-noise ratio of the codec in dB; infinite where it loses nothing."""
+        if not self.error_sum_squares:
+            return math.inf
+        ratio = self.sum_squares / self.error_sum_squares
+        return 10 * math.log10(ratio) if ratio else -math.inf
+
+    def __add__(self, other: "SiteStatistics") -> "SiteStatistics":
+        """Statistics of the values of both; a shard without a readable image adds nothing."""
+        if not (self.count and other.count):
+            return self if self.count else other
+        return SiteStatistics(
+            count=self.count + other.count,
+            minimum=min(self.minimum, other.minimum),
+            maximum=max(self.maximum, other.maximum),
+            sum_squares=self.sum_squares + other.sum_squares,
+            error_sum_squares=self.error_sum_squares + other.error_sum_squares,
+        )
+
+
+NO_VALUES = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
+"""Of a site of which nothing was measured."""

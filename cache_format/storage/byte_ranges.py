@@ -1,0 +1,139 @@
+"""Reads byte ranges of many files into the caller's buffers: positioned reads here, one request elsewhere."""
+
+import os
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import fsspec
+import numpy as np
+from upath import UPath
+
+from losa.cache_format.errors import CacheError, CorruptCache
+from losa.cache_format.storage.paths import CachePath, cannot_read
+
+
+class Range(NamedTuple):
+    """Bytes that are wanted, and where to put them."""
+
+    path: CachePath
+    offset: int
+    buffer: np.ndarray
+    """C-contiguous; its size is the number of bytes."""
+
+
+@runtime_checkable  # so that beartype can check it while the tests run
+class ByteRanges(Protocol):
+    """Reads ranges. Safe in threads, in forked children and when sent to spawned ones."""
+
+    together: bool
+    """Whether many ranges in one request are faster than one by one."""
+
+    def fill(self, ranges: Sequence[Range]) -> None:
+        """Fill the buffers.
+
+        Raises:
+            CorruptCache: a file has vanished or is too short.
+        """
+
+
+def byte_ranges(cache: CachePath) -> ByteRanges:
+    """The reader for a cache's place."""
+    return LocalRanges() if isinstance(cache, Path) else RemoteRanges(cache)
+
+
+class LocalRanges:
+    """Positioned reads leave no shared file position, so threads and forked workers may read at once."""
+
+    together = False
+
+    def __init__(self) -> None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = max(16, min(1024, soft // 8))
+        self._descriptors: dict[Path, int] = {}
+
+    def fill(self, ranges: Sequence[Range]) -> None:
+        """Fill the buffers."""
+        for path, offset, buffer in ranges:
+            assert isinstance(path, Path), "ranges of this machine's files"
+            descriptor = self._descriptors.get(path)
+            passing = None
+            if descriptor is None:
+                descriptor, passing = self._open(path)
+            try:
+                done = os.preadv(descriptor, [buffer.data], offset)
+                if done != buffer.nbytes:
+                    _read_rest(descriptor, path, offset, buffer, done)
+            except OSError as error:
+                raise cannot_read(path, error) from error
+            finally:
+                if passing is not None:
+                    os.close(passing)
+
+    def _open(self, path: Path) -> tuple[int, int | None]:
+        """A descriptor, and the same again if the caller is to close it."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise CorruptCache(f"{path} has vanished since the cache was opened") from None
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        # No lock, which a forked child could inherit closed: setdefault is one step.
+        if (
+            len(self._descriptors) < self._most
+            and self._descriptors.setdefault(path, descriptor) == descriptor
+        ):
+            return descriptor, None
+        return descriptor, descriptor
+
+    def __reduce__(self) -> Any:
+        """For spawned workers: descriptors stay behind."""
+        return (LocalRanges, ())
+
+    def __del__(self) -> None:
+        for descriptor in getattr(self, "_descriptors", {}).values():
+            os.close(descriptor)
+
+
+def _read_rest(descriptor: int, path: Path, offset: int, buffer: np.ndarray, done: int) -> None:
+    """Go on after ``done`` bytes: Linux reads at most 2 GiB at once."""
+    view = buffer.reshape(-1).view(np.uint8).data
+    while done < len(view):
+        more = os.preadv(descriptor, [view[done:]], offset + done)
+        if not more:
+            raise CorruptCache(f"{path}: cannot read {len(view)} bytes at {offset}")
+        done += more
+
+
+class RemoteRanges:
+    """Ranges through fsspec; asynchronous file systems fetch those of one call at the same time."""
+
+    together = True
+
+    def __init__(self, cache: UPath) -> None:
+        self._protocol = cache.protocol
+        self._options = dict(cache.storage_options)
+
+    def fill(self, ranges: Sequence[Range]) -> None:
+        """Fill the buffers."""
+        # Asked for every time: in a forked child the instance of the parent cannot be used, and fsspec
+        # keeps instances by process.
+        files: Any = fsspec.filesystem(self._protocol, **self._options)
+        starts = [wanted.offset for wanted in ranges]
+        ends = [wanted.offset + wanted.buffer.nbytes for wanted in ranges]
+        names = [wanted.path.path for wanted in ranges]  # type: ignore[union-attr]  # of a UPath
+        try:
+            found = files.cat_ranges(names, starts, ends, on_error="return")
+        except OSError as error:
+            raise CacheError(f"{ranges[0].path}: {error}") from error
+        for wanted, data in zip(ranges, found, strict=True):
+            if isinstance(data, FileNotFoundError):
+                raise CorruptCache(f"{wanted.path} has vanished since the cache was opened")
+            if isinstance(data, Exception):
+                raise CacheError(f"{wanted.path}: {type(data).__name__}: {data}") from data
+            if len(data) != wanted.buffer.nbytes:
+                raise CorruptCache(
+                    f"{wanted.path}: cannot read {wanted.buffer.nbytes} bytes at {wanted.offset}"
+                )
+            wanted.buffer.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)

@@ -1,0 +1,97 @@
+"""What is asked of an fsspec file system as one request, because one by one would take a round trip each."""
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from upath import UPath
+
+from losa.cache_format.errors import CacheError, CorruptCache
+from losa.cache_format.storage.paths import CachePath, cannot_read
+
+
+def read_existing(paths: Sequence[CachePath]) -> list[bytes | CorruptCache | None]:
+    """Contents of small files of one folder, in the given order.
+
+    None where there is no file, an error where there is something else.
+
+    Raises:
+        CacheError: the files cannot be reached.
+    """
+    if not paths or isinstance(paths[0], Path):
+        return [_read(path) for path in paths]
+    names = [cast(UPath, path).path for path in paths]
+    found = paths[0].fs.cat(names, on_error="return")
+    return [_outcome(path, found.get(name)) for path, name in zip(paths, names, strict=True)]
+
+
+def refuse_unreachable(folder: CachePath) -> None:
+    """Make sure that a folder's place can be asked at all, whether the folder exists or not.
+
+    Raises:
+        CacheError: the bucket does not exist, the credentials are missing or wrong, nobody answers.
+    """
+    if isinstance(folder, Path):
+        return
+    try:
+        folder.fs.find(f"{folder.path}/nothing")  # listing the folder itself could be long
+    except Exception as error:  # file systems have errors of their own
+        raise CacheError(
+            f"{folder} cannot be reached: {type(error).__name__}: {error}. Check the bucket's name, the "
+            "credentials and the endpoint"
+        ) from error
+
+
+def sizes_below(folder: CachePath) -> dict[str, int]:
+    """Every file below a folder, with its size in bytes, by path relative to it."""
+    if isinstance(folder, Path):
+        # Sizes one by one, because a writer may rename files while they are listed.
+        found = {path.relative_to(folder).as_posix(): size_of(path) for path in folder.rglob("*")}
+        return {name: size for name, size in found.items() if size is not None}
+    folder.fs.invalidate_cache()  # another process may have written since it was listed
+    root = folder.path.rstrip("/")
+    listed = folder.fs.find(root, detail=True)
+    return {name[len(root) + 1 :]: int(entry["size"]) for name, entry in listed.items()}
+
+
+def names_in(folder: CachePath) -> list[str]:
+    """Names of what stands in a folder; none if there is no folder."""
+    if not isinstance(folder, Path):
+        return [name for name in sizes_below(folder) if "/" not in name]
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def size_of(path: CachePath) -> int | None:
+    """Bytes of a file; None if there is none."""
+    try:
+        if not isinstance(path, Path):
+            entry = path.fs.info(path.path)
+            return int(entry["size"]) if entry["type"] == "file" else None
+        found = path.stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _read(path: CachePath) -> bytes | CorruptCache | None:
+    try:
+        return _outcome(path, path.read_bytes())
+    except OSError as error:
+        return _outcome(path, error)
+
+
+def _outcome(path: CachePath, found: bytes | Exception | None) -> bytes | CorruptCache | None:
+    if found is None or isinstance(found, FileNotFoundError | NotADirectoryError):
+        return None
+    if isinstance(found, OSError):
+        error = cannot_read(path, found)
+        if not isinstance(error, CorruptCache):
+            raise error from found
+        return error
+    if isinstance(found, Exception):
+        raise CacheError(f"{path}: {type(found).__name__}: {found}") from found
+    return found

@@ -1,0 +1,43 @@
+"""JSON records that carry a checksum of themselves."""
+
+import json
+from typing import Any
+
+from crc32c import crc32c
+
+from losa.cache_format.errors import CorruptCache
+from losa.cache_format.storage.paths import CachePath
+
+_CHECKSUM = "record_crc32c"
+
+
+def canonical(content: object) -> bytes:
+    """The one encoding of a JSON value that is hashed: sorted keys, no white space, UTF-8."""
+    return json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def seal(content: dict[str, Any]) -> bytes:
+    """Readable JSON with the crc32c of its canonical encoding as the last field."""
+    sealed = {**content, _CHECKSUM: f"{crc32c(canonical(content)):08x}"}
+    return json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def unseal(data: bytes, path: CachePath) -> dict[str, Any]:
+    """The content of a sealed record.
+
+    Raises:
+        CorruptCache: not JSON, or the checksum does not fit; ``path`` is named.
+    """
+    try:
+        content = json.loads(data)
+        found = content.pop(_CHECKSUM)
+        expected = f"{crc32c(canonical(content)):08x}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptCache(f"{path}: not a sealed JSON record ({error})") from None
+    if found != expected:
+        raise CorruptCache(
+            f"{path}: damaged or edited by hand: its checksum is {found!r}, that of its content {expected!r}"
+        )
+    return dict(content)

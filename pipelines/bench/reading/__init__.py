@@ -1,0 +1,1 @@
+"""losa-bench reads: how fast a cache is read and decoded."""

@@ -1,0 +1,141 @@
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from losa.adapt.members.member_files import (
+    CHECKPOINT_NAME,
+    CONFIG_NAME,
+    METRICS_NAME,
+    Checkpoint,
+    MemberFiles,
+)
+
+ORIGIN = {"path": "cache", "features_sha256": "00", "splits": {"train": "11"}}
+
+
+@pytest.fixture
+def make_files(make_config: Any, tmp_path: Path) -> Callable[..., MemberFiles]:
+    """``make_files(**options)``: of a member in one and the same folder."""
+    return lambda **options: MemberFiles(tmp_path, make_config(**options))
+
+
+@pytest.fixture
+def files(make_files: Callable[..., MemberFiles]) -> MemberFiles:
+    """Those of the plainest member."""
+    return make_files()
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    """After two epochs."""
+    rows = torch.arange(12, dtype=torch.float32).view(3, 4)
+    state = {"parameter.a": rows[1], "mean.a": rows.mT[2], "best.parameter.a": rows.clone().requires_grad_()}
+    return Checkpoint(epoch=2, progress={"train_loss": 0.1, "best_epoch": None, "pruned": False}, state=state)
+
+
+class TestCheckpoint:
+    def test_round_trip(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
+        assert files.checkpoint(ORIGIN) is None
+        files.save_checkpoint(checkpoint, ORIGIN)
+        found = files.checkpoint(ORIGIN)
+        assert found is not None
+        assert (found.epoch, found.progress) == (checkpoint.epoch, checkpoint.progress)
+        assert found.state.keys() == checkpoint.state.keys()
+        for name, value in checkpoint.state.items():
+            assert torch.equal(found.state[name], value), name
+
+    def test_the_last_one_counts(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
+        for epoch in (1, 2, 3):
+            files.save_checkpoint(Checkpoint(epoch=epoch, progress={}, state=checkpoint.state), ORIGIN)
+        found = files.checkpoint(ORIGIN)
+        assert found is not None
+        assert found.epoch == 3
+        assert [path.name for path in files.folder.iterdir()] == [CHECKPOINT_NAME]
+
+    def test_of_another_member(self, make_files: Any, checkpoint: Checkpoint) -> None:
+        make_files(seed=1).save_checkpoint(checkpoint, ORIGIN)
+        assert make_files(seed=2).checkpoint(ORIGIN) is None
+        assert make_files(seed=1, checkpoint_seconds=1).checkpoint(ORIGIN) is not None
+
+    @pytest.mark.parametrize("change", [{"features_sha256": "22"}, {"splits": {}}, {"more": 1}])
+    def test_of_another_state_of_the_cache(
+        self, change: dict[str, Any], files: MemberFiles, checkpoint: Checkpoint
+    ) -> None:
+        files.save_checkpoint(checkpoint, ORIGIN)
+        assert files.checkpoint(ORIGIN | change) is None
+
+    def test_damage_anywhere(
+        self, files: MemberFiles, checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        files.save_checkpoint(checkpoint, ORIGIN)
+        path = files.folder / CHECKPOINT_NAME
+        data = path.read_bytes()
+        for place in range(len(data)):
+            if data[place : place + 1] == b" ":
+                continue  # the header is padded with spaces
+            for bit in (1, 64):
+                path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
+                assert files.checkpoint(ORIGIN) is None, (place, data[max(0, place - 20) : place + 20])
+        path.write_bytes(data)
+        assert files.checkpoint(ORIGIN) is not None
+        assert set(caplog.messages) == {f"{path} is damaged; the member is trained from the start"}
+
+    @pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.99])
+    def test_cut_short(self, part: float, files: MemberFiles, checkpoint: Checkpoint) -> None:
+        files.save_checkpoint(checkpoint, ORIGIN)
+        path = files.folder / CHECKPOINT_NAME
+        path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+        assert files.checkpoint(ORIGIN) is None
+
+
+class TestStart:
+    def test_results_of_before_are_forgotten(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
+        files.save_checkpoint(checkpoint, ORIGIN)
+        files.add_metrics({"epoch": 0})
+        files.finish({"member": files.config.member_id}, {})
+        files.save_checkpoint(checkpoint, ORIGIN)
+        files.start(0)
+        assert {path.name for path in files.folder.iterdir()} == {CONFIG_NAME, METRICS_NAME}
+        assert (files.folder / METRICS_NAME).read_text() == ""
+        assert json.loads((files.folder / CONFIG_NAME).read_text()) == asdict(files.config)
+
+    def test_metrics_before_the_checkpoint_stay(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
+        files.save_checkpoint(checkpoint, ORIGIN)
+        for epoch in range(4):
+            files.add_metrics({"epoch": epoch})
+        with (files.folder / METRICS_NAME).open("a") as file:
+            file.write('{"epoch": 4, "los')  # the process died here
+        files.start(2)
+        files.add_metrics({"epoch": 2})
+        lines = (files.folder / METRICS_NAME).read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
+        assert files.checkpoint(ORIGIN) is not None
+
+    def test_metrics_that_someone_removed_are_no_obstacle(self, files: MemberFiles) -> None:
+        files.start(2)
+        assert (files.folder / METRICS_NAME).read_text() == ""
+
+
+class TestFinished:
+    def test_finishing_ends_the_checkpoint(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
+        files.save_checkpoint(checkpoint, ORIGIN)
+        summary = {"member": files.config.member_id, "cache": ORIGIN}
+        files.finish(summary, {"test": {"label": [[1]]}})
+        assert files.checkpoint(ORIGIN) is None
+        assert files.finished(ORIGIN) == summary
+
+    def test_another_state_of_the_cache_is_told(
+        self, files: MemberFiles, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        files.finish({"member": files.config.member_id, "cache": ORIGIN}, {})
+        assert files.finished(ORIGIN | {"path": "elsewhere"}) is None
+        assert caplog.messages == [
+            f"{files.folder} was trained from another state of the cache; it is trained again"
+        ]

@@ -1,0 +1,215 @@
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from losa.adapt import (
+    FeatureSpec,
+    FrozenFeatures,
+    SideNetwork,
+    load_side_network,
+    make_side_network,
+    save_side_network,
+)
+from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME, VERSION
+from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.cache_format import LosaError
+from losa.cache_format.identity import FinalNorm
+from losa.cache_format.metadata.constants import NORM_BIAS
+from losa.cache_format.storage.sealed_json import seal, unseal
+
+KINDS = tuple(SIDE_NETWORKS)
+NORMS = {
+    "layer_norm": FinalNorm(kind="layer_norm", eps=1e-5),
+    "rms_norm": FinalNorm(kind="rms_norm", eps=1e-5),
+    "no_norm": None,
+}
+
+
+@pytest.fixture
+def make_float32(make_config: Any, make_features: Any, randomise: Any) -> Callable[..., SideNetwork]:
+    def make(side: str, seeds: tuple[int, ...] = (3,), features: FeatureSpec | None = None) -> SideNetwork:
+        config = make_config(side=side, rank=4, heads=2, seed=seeds[0], bias=True, sites=["block.01", 2])
+        return randomise(make_side_network(config.architecture, features or make_features(), 3, seeds))
+
+    return make
+
+
+@pytest.fixture
+def saved(make_float32: Any, toy_cache: Any, tmp_path: Path) -> Path:
+    """A folder with one LoSA."""
+    save_side_network(tmp_path, make_float32("losa"), 0, toy_cache.features, toy_cache.columns[:1])
+    return tmp_path
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Write another description, sealed, that has the hash of the tensors as they are."""
+    path = folder / DESCRIPTION_NAME
+    tensors = hashlib.sha256((folder / TENSORS_NAME).read_bytes()).hexdigest()
+    path.write_bytes(seal(unseal(path.read_bytes(), path) | {"tensors_sha256": tensors} | changes))
+
+
+@pytest.mark.parametrize("side", KINDS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_round_trip(
+    side: str,
+    norm: str,
+    make_float32: Any,
+    make_features: Any,
+    activations_of: Any,
+    toy_cache: Any,
+    tmp_path: Path,
+) -> None:
+    features = make_features(norm=NORMS[norm], frames=2)
+    if norm == "rms_norm":
+        del features.constants[NORM_BIAS]
+    network = make_float32(side, features=features)
+    save_side_network(tmp_path, network, 0, toy_cache.features, toy_cache.columns[:1])
+    loaded = load_side_network(tmp_path)
+    activations = activations_of(features).float()
+    read = FrozenFeatures(activations)
+    assert torch.equal(loaded(read), network(read))
+    assert loaded.architecture == network.architecture
+    assert (loaded.members, loaded.num_classes, loaded.training) == (1, 3, False)
+    assert (loaded.features.sites, loaded.features.tokens) == (features.sites, features.tokens)
+
+
+@pytest.mark.parametrize("side", KINDS)
+@pytest.mark.parametrize("member", [0, 2])
+def test_one_of_several_members(
+    side: str, member: int, make_float32: Any, activations_of: Any, toy_cache: Any, tmp_path: Path
+) -> None:
+    network = make_float32(side, (3, 4, 5))
+    save_side_network(tmp_path, network, member, toy_cache.features, toy_cache.columns[:1])
+    read = FrozenFeatures(activations_of(network.features).float())
+    loaded = load_side_network(tmp_path)(read)
+    torch.testing.assert_close(loaded[0], network(read)[member], rtol=1e-5, atol=1e-5)
+
+
+def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any) -> None:
+    description = json.loads((saved / DESCRIPTION_NAME).read_text())
+    features = toy_cache.features
+    assert description["format"] == "losa-side-network"
+    assert description["version"] == VERSION
+    assert description["features_sha256"] == features.sha256
+    assert description["backbone"] == {
+        "name": "vit_nano.toy",
+        "weights_sha256": features.backbone.weights_sha256,
+        "depth": 3,
+    }
+    assert description["preprocessing"]["input_size"] == [3, 32, 32]
+    outputs = [{"name": "label", "kind": "class", "num_classes": 3, "classes": ["ant", "bee", "cat"]}]
+    assert description["outputs"] == outputs
+    assert description["architecture"]["rank"] == 4
+
+
+def test_tensors_have_no_members_axis(saved: Path) -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in load_file(saved / TENSORS_NAME).items()}
+    assert shapes["channel_down"] == (3, 4, 8)
+    assert shapes["head.weight"] == (8, 3)
+    assert shapes["head.final_norm_weight"] == (8,)
+
+
+@pytest.mark.parametrize("name", [DESCRIPTION_NAME, TENSORS_NAME])
+def test_a_missing_file_is_named(name: str, saved: Path) -> None:
+    (saved / name).unlink()
+    with pytest.raises(LosaError, match="holds no side network") as error:
+        load_side_network(saved)
+    assert str(error.value) == f"{saved} holds no side network: {saved / name} is missing"
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(LosaError, match=f"nowhere holds no side network: .*{DESCRIPTION_NAME} is missing"):
+        load_side_network(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [DESCRIPTION_NAME, TENSORS_NAME])
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.99])
+def test_a_file_cut_short_is_damaged(name: str, part: float, saved: Path) -> None:
+    data = (saved / name).read_bytes()
+    (saved / name).write_bytes(data[: int(part * len(data))])
+    with pytest.raises(LosaError, match=rf"{name}(: not a sealed JSON record| is damaged: its sha256)"):
+        load_side_network(saved)
+
+
+@pytest.mark.parametrize("name", [DESCRIPTION_NAME, TENSORS_NAME])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_flipped_bit_is_found(name: str, place: float, saved: Path) -> None:
+    data = bytearray((saved / name).read_bytes())
+    data[int(place * len(data))] ^= 1
+    (saved / name).write_bytes(data)
+    with pytest.raises(LosaError, match=name):
+        load_side_network(saved)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"{]", b"", b"[]", b"3", b"null", b"{}"])
+def test_no_sealed_json(content: bytes, saved: Path) -> None:
+    (saved / DESCRIPTION_NAME).write_bytes(content)
+    with pytest.raises(LosaError, match="not a sealed JSON record"):
+        load_side_network(saved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": "wide"},
+        {"width": -8},
+        {"num_classes": None},
+        {"num_classes": -3},
+        {"sites": 3},
+        {"tokens": {"cls": 1}},
+        {"tokens": None},
+        {"final_norm": {"kind": "batch_norm", "eps": 1e-6}},
+        {"architecture": {"side": "lasagne"}},
+        {"architecture": {"side": "losa"}},
+        {"architecture": None},
+    ],
+    ids=str,
+)
+def test_a_description_that_makes_no_sense(changes: dict[str, Any], saved: Path) -> None:
+    edit(saved, **changes)
+    with pytest.raises(LosaError, match=f"^{saved / DESCRIPTION_NAME} is not a valid description: "):
+        load_side_network(saved)
+
+
+def test_another_version_is_refused(saved: Path) -> None:
+    edit(saved, version=VERSION + 1)
+    with pytest.raises(LosaError, match=rf"version {VERSION + 1}; this losa reads version {VERSION}"):
+        load_side_network(saved)
+
+
+def test_description_and_tensors_of_different_networks(
+    saved: Path, make_float32: Any, toy_cache: Any, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    save_side_network(other, make_float32("last"), 0, toy_cache.features, toy_cache.columns[:1])
+    shutil.copy(other / TENSORS_NAME, saved / TENSORS_NAME)
+    with pytest.raises(LosaError, match=rf"{TENSORS_NAME} is damaged"):
+        load_side_network(saved)
+    edit(saved)
+    with pytest.raises(LosaError, match=r"expected tensors .*'channel_down'.*, found .*'query_key_value'"):
+        load_side_network(saved)
+
+
+@pytest.mark.parametrize("name", ["channel_down", "head.bias", "head.final_norm_bias"])
+def test_a_tensor_of_another_shape(name: str, saved: Path) -> None:
+    tensors = load_file(saved / TENSORS_NAME)
+    tensors[name] = tensors[name][..., :-1].clone()
+    save_file(tensors, saved / TENSORS_NAME)
+    edit(saved)
+    with pytest.raises(LosaError, match=rf"{TENSORS_NAME}: expected tensors .*'{name}'.*, found "):
+        load_side_network(saved)
+
+
+def test_saving_again_replaces_both_files(saved: Path, make_float32: Any, toy_cache: Any) -> None:
+    network = make_float32("last")
+    save_side_network(saved, network, 0, toy_cache.features, toy_cache.columns[:1])
+    assert load_side_network(saved).architecture == network.architecture
+    assert sorted(path.name for path in saved.iterdir()) == [DESCRIPTION_NAME, TENSORS_NAME]

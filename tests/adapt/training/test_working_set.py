@@ -1,0 +1,147 @@
+import gc
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from losa.adapt import SideNetwork
+from losa.adapt.training.working_set import (
+    CPU_PART_BYTES,
+    SHARE,
+    STATES,
+    images_at_once,
+    members_at_once,
+    peak_bytes,
+)
+
+KIB = 1024
+
+
+def zeros(kib: int) -> torch.Tensor:
+    return torch.zeros(kib * KIB // 4)
+
+
+class TestPeakBytes:
+    def test_of_what_is_held_at_once(self) -> None:
+        def step() -> None:
+            first, second = zeros(3), zeros(5)
+            del first
+            third = zeros(1)
+            del second, third
+
+        assert peak_bytes(step, "cpu") == 8 * KIB
+
+    def test_of_what_is_held_one_after_the_other(self) -> None:
+        def step() -> None:
+            for kib in (2, 7, 4):
+                kept = zeros(kib)
+                del kept
+
+        assert peak_bytes(step, "cpu") == 7 * KIB
+
+    def test_what_stood_before_does_not_count(self) -> None:
+        before = zeros(64)
+
+        def step() -> torch.Tensor:
+            before.view(-1, 4).mul_(2)
+            return before[: KIB // 4] + 1
+
+        assert peak_bytes(step, "cpu") == KIB
+
+    def test_a_view_is_no_copy(self) -> None:
+        assert peak_bytes(lambda: zeros(4).view(2, -1)[0].reshape(-1, 2).mT, "cpu") == 4 * KIB
+
+    def test_of_what_autograd_keeps(self) -> None:
+        x = zeros(8).requires_grad_()
+        with torch.no_grad():
+            assert peak_bytes(lambda: x.exp().mul(2).cos(), "cpu") == 16 * KIB
+        # Results of exp and mul are kept for the backward pass, where gradients come on top.
+        assert peak_bytes(lambda: x.exp().mul(2).cos(), "cpu") == 24 * KIB
+        assert peak_bytes(lambda: x.exp().mul(2).cos().sum().backward(), "cpu") > 24 * KIB
+
+    def test_the_same_twice(self) -> None:
+        def step() -> None:
+            (zeros(8).requires_grad_().exp() * 2).sum().backward()
+
+        first = peak_bytes(step, "cpu")
+        gc.collect()
+        assert peak_bytes(step, "cpu") == first
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_on_a_gpu(self) -> None:
+        before = torch.zeros(KIB, device="cuda")
+        found = peak_bytes(lambda: before.repeat(KIB) + 1, "cuda")
+        assert 8 * KIB * KIB <= found < 10 * KIB * KIB
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """``free(number)``: so many bytes are."""
+    return lambda number: monkeypatch.setattr("losa.adapt.training.working_set.free_in_ram", lambda: number)
+
+
+class TestImagesAtOnce:
+    @staticmethod
+    def step(count: int) -> None:
+        """Ten KiB whatever comes, and four for every image."""
+        kept = zeros(10 + 4 * count)
+        del kept
+
+    @pytest.mark.parametrize(
+        ("room", "expected"), [(14, 1), (17, 1), (18, 2), (22, 2), (50, 10), (10**6, 20), (0, 1)]
+    )
+    def test_what_memory_holds(self, room: int, expected: int, free: Callable[[int], None]) -> None:
+        free(SHARE * room * KIB)
+        assert images_at_once(self.step, 20, "cpu") == expected
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 3, 50])
+    def test_never_more_than_the_batch(self, batch_size: int, free: Callable[[int], None]) -> None:
+        free(2**40)
+        assert images_at_once(self.step, batch_size, "cpu") == batch_size
+
+    @pytest.mark.parametrize(("batch_size", "expected"), [(50, 10), (48, 12), (53, 12), (36, 12), (64, 8)])
+    def test_parts_are_equal_if_that_is_not_less_than_half(
+        self, batch_size: int, expected: int, free: Callable[[int], None]
+    ) -> None:
+        free(SHARE * (10 + 4 * 12) * KIB)
+        assert images_at_once(self.step, batch_size, "cpu") == expected
+
+    def test_a_cpu_takes_no_more_than_its_part(self, free: Callable[[int], None]) -> None:
+        free(2**50)
+        found = images_at_once(lambda count: torch.empty(count * 2**20, dtype=torch.uint8), 10**6, "cpu")
+        assert found == CPU_PART_BYTES // 2**20
+
+    def test_three_that_do_not_fit_are_one(self, free: Callable[[int], None]) -> None:
+        def step(count: int) -> None:
+            if count > 1:
+                raise torch.OutOfMemoryError("no memory")
+
+        free(2**40)
+        assert images_at_once(step, 20, "cpu") == 1
+
+    def test_steps_of_one_size_are_no_division_by_zero(self, free: Callable[[int], None]) -> None:
+        free(2**40)
+        assert images_at_once(lambda count: zeros(1), 8, "cpu") == 8
+
+
+class TestMembersAtOnce:
+    def test_follows_from_memory(
+        self, make_network: Callable[..., SideNetwork], free: Callable[[int], None]
+    ) -> None:
+        free(2**30)
+
+        def networks(*ranks: int) -> list[SideNetwork]:
+            return [make_network("losa", rank=rank).float() for rank in ranks]
+
+        fewer = members_at_once(networks(64), "cpu")
+        assert members_at_once(networks(1), "cpu") > fewer > 1
+        assert members_at_once(networks(1, 64), "cpu") == fewer
+        parameters = sum(value.nbytes for value in networks(64)[0].parameters())
+        assert fewer < 2**30 // SHARE // (STATES * parameters)
+
+    def test_one_is_always_tried(
+        self, make_network: Callable[..., SideNetwork], free: Callable[[int], None]
+    ) -> None:
+        free(0)
+        assert members_at_once([make_network("linear").float()], "cpu") == 1

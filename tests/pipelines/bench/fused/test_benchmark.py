@@ -1,0 +1,248 @@
+"""losa-bench fused in tiny shapes: what it says and that methods compute the same, not how fast they are."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from losa.adapt import make_group
+from losa.adapt.streams import FrozenFeatures
+from losa.cache_format import LosaError
+from losa.pipelines.bench.fused import benchmark, worker
+from losa.pipelines.bench.fused.benchmark import FusedBenchmark
+from losa.pipelines.bench.fused.flops import useful_flops
+from losa.pipelines.bench.fused.methods import METHODS, make_batch, make_plain, make_trainer
+from losa.pipelines.bench.fused.setting import Setting, needed_bytes
+
+TINY = Setting(
+    method="factored",
+    dtype="float32",
+    members=2,
+    rank=4,
+    heads=2,
+    sites=3,
+    tokens=5,
+    width=8,
+    depth=1,
+    batch=7,
+    images_at_once=3,
+    steps=1,
+)
+OPTIONS = "--rank 4 --heads 2 --sites 2 --tokens 5 --width 8 --depth 1 --batch 3 --steps 2 --threads 1"
+KEYS = {
+    "method",
+    "dtype",
+    "members",
+    "seconds_per_member_step",
+    "least_seconds_per_member_step",
+    "seconds_per_epoch",
+    "peak_bytes",
+    "tensor_bytes",
+    "speedup_vs_plain",
+    "fraction_of_matmul_peak",
+    "note",
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(benchmark, "_ask", worker._answer)
+
+
+def filled(setting):
+    """Our network of one member and the plain one, with the same parameters, none of them zero."""
+    (group,) = make_trainer(setting, *make_batch(setting)).groups
+    ours, plain = group.network.double(), make_plain(setting).double()
+    plain._dtype = torch.float64
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    with torch.no_grad():
+        for name, part in ours.named_parameters():
+            part.copy_(torch.randn(part.shape, generator=generator, dtype=part.dtype) * 0.3)
+            state |= of_plain(name, part[0])
+    assert set(state) == {name for name, _ in plain.named_parameters()}
+    plain.load_state_dict(state)
+    return ours, plain
+
+
+def of_plain(name, part):
+    """The plain network's parameters in one of our member's."""
+    if name.startswith("head."):
+        return {name: part.T if part.ndim == 2 else part}
+    return {f"layers.{layer}.{name}": each for layer, each in enumerate(part)}
+
+
+@pytest.mark.parametrize("norm", ["frozen", "none", "layer"])
+@pytest.mark.parametrize("side", ["losa", "last"])
+def test_plain_is_a_side_network_of_one_member(side, norm):
+    setting = replace(TINY, side=side, norm=norm, members=1)
+    ours, plain = filled(setting)
+    activations, labels = make_batch(setting)
+    activations = activations.double()
+    scores = ours(FrozenFeatures(activations, torch.float64))
+    functional.cross_entropy(scores[0], labels).backward()
+    functional.cross_entropy(found := plain(activations), labels).backward()
+    torch.testing.assert_close(found, scores[0])
+    gradients = {name: part.grad for name, part in plain.named_parameters()}
+    for name, part in ours.named_parameters():
+        for of_plain_name, expected in of_plain(name, part.grad[0]).items():
+            torch.testing.assert_close(gradients[of_plain_name], expected, msg=of_plain_name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("side", ["losa", "last"])
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch loops over vmap's attention
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_trains(method, side, dtype, monkeypatch):
+    if method == "lora":
+        pytest.importorskip("peft")
+    trained = []
+    adamw = torch.optim.AdamW
+
+    def spy(parameters, **options):
+        trained.extend(parameters := list(parameters))
+        return adamw(parameters, **options)
+
+    def spy_on_group(*arguments):
+        group = make_group(*arguments)
+        trained.extend(group.network.parameters())
+        return group
+
+    monkeypatch.setattr("losa.pipelines.bench.fused.methods.AdamW", spy)
+    monkeypatch.setattr("losa.pipelines.bench.fused.methods.make_group", spy_on_group)
+    setting = replace(TINY, method=method, side=side, dtype=dtype)
+    step = METHODS[method](setting, *make_batch(setting))
+    before = [part.detach().clone() for part in trained]
+    for _ in range(2):  # the down-projections of zero ups have no gradient in the first
+        step()
+    assert before
+    assert all(not torch.equal(part, old) for part, old in zip(trained, before, strict=True))
+
+
+def test_the_command_says_what_it_measured(command, tmp_path, in_this_process):
+    pytest.importorskip("peft")
+    options = [*OPTIONS.split(), "--members", "1", "--members", "2", "--json"]
+    done = command(tmp_path, "losa-bench", "fused", *options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(row["dtype"], row["method"], row["members"]) for row in found["rows"]] == [
+        (dtype, method, members)
+        for dtype in ("float32", "bfloat16")
+        for method, members in (
+            ("factored", 1),
+            ("factored", 2),
+            ("plain", 1),
+            ("vmap", 1),
+            ("vmap", 2),
+            ("lora", 1),
+        )
+    ]
+    for row in found["rows"]:
+        assert set(row) == KEYS
+        assert row["note"] is None
+        assert all(row[key] > 0 for key in KEYS if "second" in key or key.endswith(("plain", "peak")))
+        assert row["speedup_vs_plain"] == 1 or row["method"] != "plain"
+        assert row["seconds_per_epoch"] == pytest.approx(row["seconds_per_member_step"] * 1000 / 3)
+    assert set(found["machine"]["matmul_flops_per_second"]) == {"float32", "bfloat16"}
+
+
+def test_each_measurement_has_a_process_of_its_own(command, tmp_path):
+    done = command(
+        tmp_path, "losa-bench", "fused", *OPTIONS.split(), "--method", "plain", "--dtype", "float32", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["peak_bytes"] is None or row["peak_bytes"] >= 0
+    assert row["seconds_per_member_step"] > 0
+
+
+def test_what_does_not_fit_says_so(command, tmp_path, monkeypatch, in_this_process):
+    monkeypatch.setattr(benchmark, "free_in_ram", lambda: 3_000_000)
+    options = [
+        *OPTIONS.split(),
+        "--method",
+        "plain",
+        "--method",
+        "vmap",
+        "--dtype",
+        "float32",
+        "--members",
+        "9999",
+    ]
+    done = command(tmp_path, "losa-bench", "fused", *options)
+    assert done.returncode == 0, done.stderr
+    assert "does not fit (" in done.stdout
+    row = json.loads(command(tmp_path, "losa-bench", "fused", *options, "--json").stdout)["rows"][1]
+    assert row["note"].startswith("does not fit (")
+    assert all(row[key] is None for key in KEYS if "second" in key)
+
+
+@pytest.mark.parametrize("answer", [MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory")])
+def test_running_out_of_memory_is_an_answer(monkeypatch, in_this_process, answer):
+    def fail(setting):
+        raise answer
+
+    monkeypatch.setattr(worker, "measure", fail)
+    assert benchmark._measure(TINY)["note"].startswith("does not fit (")
+
+
+def test_a_killed_process_had_no_memory(monkeypatch):
+    class Killed:
+        returncode = -9
+
+    monkeypatch.setattr(benchmark.subprocess, "run", lambda *arguments, **options: Killed())
+    assert benchmark._measure(TINY)["note"].startswith("does not fit (")
+
+
+def test_a_row_tells_that_peft_is_missing(monkeypatch):
+    monkeypatch.setattr(benchmark, "peft_is_installed", lambda: False)
+    assert benchmark._measure(replace(TINY, method="lora")) == {"note": benchmark.NO_PEFT}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": ["vmpa"]}, r"--method vmpa: expected one of factored, plain, vmap, lora"),
+        ({"tokens": 12}, "--tokens 12: expected a square"),
+        ({"steps": 0}, "--steps 0: expected 1 or more"),
+        ({"members": [4, 0]}, "--members 0: expected 1 or more"),
+        ({"norm": "layer"}, "--norm layer does not factor"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(LosaError, match=message):
+        FusedBenchmark(**options)
+
+
+def test_an_error_of_the_options_reaches_the_user(command, tmp_path, in_this_process):
+    options = ["--side", "last", "--rank", "3", "--method", "factored"]
+    done = command(tmp_path, "losa-bench", "fused", *OPTIONS.split(), *options)
+    assert done.returncode == 1
+    assert "rank=3: side=last needs a multiple of heads=2" in done.stderr
+
+
+def test_operations_are_those_of_the_design():
+    losa = Setting(method="factored", dtype="float32", members=1)
+    base = 4 * 2 * 12 * 50 * 197 * 768 * 8
+    assert useful_flops(losa) == pytest.approx(base + 3.9e9, rel=0.01)
+    assert useful_flops(replace(losa, method="plain")) == 3 * base
+    assert useful_flops(replace(losa, side="last")) < useful_flops(replace(losa, side="last", method="plain"))
+    # A ViT-B has 17 GFLOP of multiplications and additions... times two, and the backward pass as many.
+    assert useful_flops(replace(losa, method="lora")) == pytest.approx(50 * 4 * 17.5e9, rel=0.05)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_more_members_or_images_need_more_memory(method):
+    setting = replace(TINY, method=method, images_at_once=None, batch=50)
+    assert needed_bytes(replace(setting, batch=500)) > needed_bytes(setting) or method == "factored"
+    assert needed_bytes(replace(setting, members=200)) > needed_bytes(setting) or method == "lora"
