@@ -44,6 +44,11 @@ class Architecture:
         """The options that concern this kind: a linear probe has no rank."""
         return {"side": self.side} | {name: getattr(self, name) for name in _RELEVANT[self.side]}
 
+    @property
+    def idle_options(self) -> frozenset[str]:
+        """Names of the options that have no effect on this kind."""
+        return self.options().difference(self.relevant())
+
     def refuse_uneven_heads(self) -> None:
         """Refuse a rank that cannot be divided among the heads."""
         if self.rank % self.heads:

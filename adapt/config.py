@@ -89,20 +89,30 @@ class AdaptConfig:
         return Architecture(**{name: getattr(self, name) for name in Architecture.options()})
 
     @property
-    def member_id(self) -> str:
-        """Hash of all that determines the result, so that the same member is found again.
-
-        Options that have no effect here are left out: the rank of a linear probe, the momentum of AdamW.
-        """
-        idle = {*_WHEREABOUTS, *Architecture.options()}
+    def idle_options(self) -> frozenset[str]:
+        """Names of the options that have no effect on this member, like the rank of a linear probe."""
+        idle = set(self.architecture.idle_options)
         if self.protocol == "direct":
             idle |= {"select_train_split", "select_split"}
         if self.optimizer != "sgd":
             idle.add("momentum")
-        if self.views == 1:  # an option that came later; members that were trained before it keep their id
-            idle.add("views")
-        content = {name: value for name, value in asdict(self).items() if name not in idle}
-        content |= self.architecture.relevant()
+        return frozenset(idle)
+
+    @property
+    def effective_rank(self) -> int | None:
+        """The rank; None for a side network that has none."""
+        return None if "rank" in self.idle_options else self.rank
+
+    @property
+    def member_id(self) -> str:
+        """Hash of all options that determine the result, by which a trained member is recognised.
+
+        Idle options and the options that say where and how to train are left out.
+        """
+        left_out = {*_WHEREABOUTS, *self.idle_options}
+        if self.views == 1:  # this option was added later: members trained before it keep their id
+            left_out.add("views")
+        content = {name: value for name, value in asdict(self).items() if name not in left_out}
         content["cache"] = os.path.normpath(self.cache)
         content["eval_split"] = list(self.eval_splits)
         content["label"] = list(self.labels)
@@ -110,7 +120,7 @@ class AdaptConfig:
 
     @property
     def member_name(self) -> str:
-        """Name of the output folder: what is usually swept, for people, and the id."""
-        rank = self.architecture.relevant().get("rank")
-        ranked = self.side if rank is None else f"{self.side}-r{rank}"
-        return f"{ranked}-lr{self.lr:g}-seed{self.seed}-{self.member_id}"
+        """Name of the member's folder: the options that are swept most often, then the id."""
+        rank = self.effective_rank
+        side = self.side if rank is None else f"{self.side}-r{rank}"
+        return f"{side}-lr{self.lr:g}-seed{self.seed}-{self.member_id}"

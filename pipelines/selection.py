@@ -216,7 +216,8 @@ def _named(configuration: Configuration, task: Sequence[Candidate]) -> str:
     """The side network and the options that people look for, or that were chosen among."""
     config = configuration.candidates[0].config
     compared = varying_options([asdict(candidate.config) for candidate in task])
-    names = dict.fromkeys([*(["rank"] if "rank" in config.architecture.relevant() else []), "lr", *compared])
+    rank = [] if config.effective_rank is None else ["rank"]
+    names = dict.fromkeys([*rank, "lr", *compared])
     return " ".join([config.side, *(f"{name}={shown(getattr(config, name))}" for name in names)])
 
 

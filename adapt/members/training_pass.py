@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from losa.adapt.config import AdaptConfig
 from losa.adapt.data.activations import CachedActivations
 from losa.adapt.data.order import batch_count
 from losa.adapt.data.residency import Residency, choose_residency
@@ -312,7 +313,7 @@ class TrainingPass:
             "name": config.member_name,
             "status": "pruned" if member.pruned else "finished",
             "side": config.side,
-            "rank": config.architecture.relevant().get("rank"),
+            "rank": config.effective_rank,
             "lr": config.lr,
             "seed": config.seed,
             "accuracy": {split: mean_accuracy(columns) for split, columns in scores.items()},
@@ -345,7 +346,7 @@ class TrainingPass:
             "sites": list(prepared.features.sites),
             "device": self._device,
             "residency": self._residency,
-            "options": _options(config),
+            "options": _relevant_options(config),
             "cache": prepared.origin,
             "folder": str(folder),
         }
@@ -360,10 +361,9 @@ class TrainingPass:
         return summary
 
 
-def _options(config: Any) -> dict[str, Any]:
-    options = asdict(config)
-    idle = set(config.architecture.options()) - set(config.architecture.relevant())
-    return {name: value for name, value in options.items() if name not in idle}
+def _relevant_options(config: AdaptConfig) -> dict[str, Any]:
+    idle = config.architecture.idle_options
+    return {name: value for name, value in asdict(config).items() if name not in idle}
 
 
 def _parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:
