@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import wraps
-from importlib.resources import files
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
@@ -23,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from losa.cache_format import LosaError
 from losa.cache_format.common.suggestions import nearest
+from losa.pipelines.command_help import group_choices
 from losa.pipelines.messages import for_people
 
 Config = TypeVar("Config")
@@ -48,9 +48,6 @@ def run_command(
         task: gets the composed configuration.
         conclude: called once, after the last job, unless all failed.
     """
-    if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
-        print(help_text(config_name))
-        return
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ
     os.environ[_FULL_ERROR] = "1"
@@ -140,26 +137,6 @@ def option_names(schema: type[Any], prefix: str = "") -> list[str]:
     return names
 
 
-def help_text(config_name: str) -> str:
-    """The options with their comments, as they stand in the configuration, and the choices."""
-    root = files("losa.conf")
-    text = root.joinpath(f"{config_name}.yaml").read_text(encoding="utf-8")
-    options = text[: text.index("\nhydra:")]
-    title, _, rest = options.partition("\n")
-    defaults, _, options = rest.partition("\n\n")
-    lines = [title.removeprefix("# "), "", "Options, with their defaults:", ""]
-    lines += [f"  {line}" if line else "" for line in options.splitlines()]
-    for group in re.findall(r"^  - (\w+): ", defaults, re.MULTILINE):
-        choices = sorted(_choices(root.joinpath(group)))
-        lines += ["", f"{group}=... chooses one of: {', '.join(choices)}"]
-    lines += [
-        "",
-        "Options are given as name=value; -m or --multirun with name=value,value runs every combination.",
-        "--cfg job prints the composed configuration; --hydra-help explains what Hydra adds.",
-    ]
-    return "\n".join(lines)
-
-
 def explain(error: Exception, known: list[str]) -> str:
     """An error in one paragraph; a misspelt option comes with the nearest right one."""
     cause: BaseException | None = error
@@ -178,24 +155,11 @@ def explain(error: Exception, known: list[str]) -> str:
     unknown = re.match(r"(?:In '[^']+': )?Could not find '([^']+)/([^'/]+)'", text)
     if unknown and unknown[1].split("/")[0] in _GROUPS:
         group, name = unknown.groups()
-        choices = _choices(files("losa.conf").joinpath(group.split("/")[0]))
-        inner = name if "/" not in group else f"{group.split('/', 1)[1]}/{name}"
-        listed = ", ".join(sorted(choices)) or "none"
-        group = group.split("/")[0]
-        return f"{group}={inner}: expected one of {listed}{nearest(inner, choices)}"
+        group, _, folder = group.partition("/")
+        inner = f"{folder}/{name}" if folder else name
+        choices = group_choices(group)
+        return f"{group}={inner}: expected one of {', '.join(choices) or 'none'}{nearest(inner, choices)}"
     return text
-
-
-def _choices(folder: Any, prefix: str = "") -> list[str]:
-    if not folder.is_dir():
-        return []
-    names = []
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            names.extend(_choices(entry, f"{prefix}{entry.name}/"))
-        elif entry.name.endswith(".yaml"):
-            names.append(prefix + entry.name.removesuffix(".yaml"))
-    return names
 
 
 def _problems(error: ValidationError, schema: type[Any]) -> list[str]:

@@ -1,32 +1,13 @@
-"""losa-extract: the command of the first stage."""
+"""losa-extract: the command of the first stage. What a job needs is imported for a job only, not for help."""
 
-import logging
-
-from omegaconf import DictConfig
-
-from losa.extract import ExtractConfig, extract
-from losa.pipelines.command_line import run_command, to_config
-
-_log = logging.getLogger(__name__)
-
-
-def task(composed: DictConfig) -> None:
-    """Run one extraction and say what to do next."""
-    config = to_config(ExtractConfig, composed)
-    if not config.backbone.pretrained and config.backbone.checkpoint is None:
-        _log.warning(
-            "The backbone is untrained: its weights are random (backbone.seed=%d). Features of such a "
-            "network are good for trying things out, not for results.",
-            config.backbone.seed,
-        )
-    done = extract(config)
-    if not done.finished:
-        return
-    skipped = f", {done.invalid} of them unreadable and recorded as invalid" if done.invalid else ""
-    _log.info("%s: %d images extracted%s, %.0f s", done.cache, done.images, skipped, done.seconds)
-    _log.info("next: losa-adapt cache=%s side=losa rank=8", done.cache)
+from losa.pipelines.command_help import help_text, is_help_requested
 
 
 def main() -> None:
     """Entry point."""
-    run_command("extract", ExtractConfig, task)
+    if is_help_requested():
+        print(help_text("extract"))
+        return
+    from losa.pipelines.extract_job import run
+
+    run()

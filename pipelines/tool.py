@@ -7,8 +7,6 @@ from typing import NoReturn
 
 import typer
 
-from losa.pipelines.messages import for_people
-
 TRACEBACK = "LOSA_TRACEBACK"
 """Environment variable: with it, errors keep their traceback."""
 
@@ -34,6 +32,8 @@ def run_tool(tool: typer.Typer) -> NoReturn:
     try:
         tool()
     except Exception as error:
+        from losa.pipelines.messages import for_people  # slow to import, and help has no need of it
+
         message = for_people(error)
         if message is None or TRACEBACK in os.environ:
             raise

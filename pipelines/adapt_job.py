@@ -1,0 +1,84 @@
+"""One job of losa-adapt: a member is trained, or found trained."""
+
+import logging
+from functools import wraps
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from losa.adapt import AdaptConfig, Job
+from losa.cache_format import LosaError
+from losa.pipelines.command_line import run_command, to_config
+from losa.pipelines.results import Summary
+from losa.pipelines.selection import Candidates, as_candidate
+
+_log = logging.getLogger(__name__)
+
+
+def task(composed: DictConfig, candidates: Candidates) -> Summary:
+    """Train one member, or find that the launcher has; the summary goes to the table of a multirun."""
+    folder = _from_here(HydraConfig.get().runtime.output_dir)
+    try:
+        summary = candidates.summary_of(job_of(composed), _from_here(HydraConfig.get().sweep.dir))
+    except Exception:
+        _remove_if_empty(folder, folder.parent)
+        raise
+    scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary["accuracy"].items())
+    _log.info("%s: %s, %s parameters", folder, scores, f"{summary['parameters']:,}")
+    return Summary(summary)
+
+
+def job_of(composed: DictConfig) -> Job:
+    """What a composed configuration asks for, in the output folder that Hydra has for it.
+
+    Raises:
+        LosaError: options that are missing or invalid.
+    """
+    return Job(to_config(AdaptConfig, composed), _from_here(HydraConfig.get().runtime.output_dir))
+
+
+def _from_here(folder: str) -> Path:
+    """Relative to the current folder where it lies below it."""
+    path = Path(folder)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _remove_if_empty(*folders: Path) -> None:
+    """Hydra makes the folders before the options are looked at."""
+    for folder in folders:
+        if Path.cwd().is_relative_to(folder.absolute()):
+            return
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def member_name(_root_: DictConfig) -> str:
+    """Name of the output folder of the composed configuration, for Hydra.
+
+    Raises:
+        LosaError: options that are missing or invalid. Not in a multirun, which an error would end here:
+            the job gets the sweep's own folder, and fails for the same reason when it starts.
+    """
+    options = OmegaConf.masked_copy(_root_, [str(name) for name in _root_ if name != "hydra"])
+    try:
+        return as_candidate(to_config(AdaptConfig, options)).member_name
+    except LosaError:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            return "."
+        raise
+
+
+def run() -> None:
+    """Run the command: compose the configuration of every job, train, and choose where that is requested."""
+    candidates = Candidates()
+
+    @wraps(task)
+    def task_with_candidates(composed: DictConfig) -> Summary:
+        return task(composed, candidates)
+
+    OmegaConf.register_new_resolver("member_name", member_name, replace=True)
+    run_command("adapt", AdaptConfig, task_with_candidates, candidates.conclude)

@@ -1,0 +1,32 @@
+"""One job of losa-extract: an extraction."""
+
+import logging
+
+from omegaconf import DictConfig
+
+from losa.extract import ExtractConfig, extract
+from losa.pipelines.command_line import run_command, to_config
+
+_log = logging.getLogger(__name__)
+
+
+def task(composed: DictConfig) -> None:
+    """Run one extraction and say what to do next."""
+    config = to_config(ExtractConfig, composed)
+    if not config.backbone.pretrained and config.backbone.checkpoint is None:
+        _log.warning(
+            "The backbone is untrained: its weights are random (backbone.seed=%d). Features of such a "
+            "network are good for trying things out, not for results.",
+            config.backbone.seed,
+        )
+    done = extract(config)
+    if not done.finished:
+        return
+    skipped = f", {done.invalid} of them unreadable and recorded as invalid" if done.invalid else ""
+    _log.info("%s: %d images extracted%s, %.0f s", done.cache, done.images, skipped, done.seconds)
+    _log.info("next: losa-adapt cache=%s side=losa rank=8", done.cache)
+
+
+def run() -> None:
+    """Run the command: compose the configuration and extract."""
+    run_command("extract", ExtractConfig, task)

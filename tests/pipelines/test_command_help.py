@@ -1,0 +1,38 @@
+"""Help answers at once: what only a job needs is not imported for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from importlib.metadata import entry_points
+(entry,) = entry_points(group="console_scripts", name=sys.argv.pop(1))
+try:
+    entry.load()()
+finally:
+    print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown", "spared"),
+    [
+        (["losa-extract", "--help"], "rows_per_shard: 64 ", {"numpy", "pydantic", "rich"}),
+        (["losa-adapt", "--help"], "rank: 8 ", {"numpy", "pydantic", "rich"}),
+        (["losa-adapt", "rank=4", "-h"], "rank: 8 ", {"numpy", "pydantic", "rich"}),
+        (["losa-bench", "--help"], "fused", {"numpy"}),
+        # typer itself imports pydantic, if it is there, to show the options of a subcommand.
+        (["losa-bench", "fused", "-h"], "--members", {"numpy"}),
+        (["losa-cache", "--help"], "convert", set()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_help_imports_nothing_heavy(arguments: list[str], shown: str, spared: set[str]) -> None:
+    finished = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert shown in finished.stdout
+    loaded = set(finished.stderr.split())
+    assert "losa" in loaded
+    assert not loaded & ({"torch", "timm", "hydra", "omegaconf", "zarr"} | spared)
