@@ -148,7 +148,7 @@ def missing_shards(
         cache: its folder, which need not exist.
         manifest: of the cache.
         segments: names of those to look at.
-        remake_invalid: count shards that hold unreadable images as missing too.
+        remake_invalid: count shards that hold invalid images as missing too.
     """
     missing = []
     for segment in manifest.segments:

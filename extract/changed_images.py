@@ -8,7 +8,7 @@ from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey
-from losa.extract.sources import ImageSource, UnreadableImage
+from losa.extract.sources import ImageSource, InvalidImage
 
 RECHECKED_IMAGES = 8
 """Stored images of each segment that are compared with their files when a cache is opened again."""
@@ -37,7 +37,7 @@ def refuse_changed_images(
             stored = commit.source_blake2b[row * digits : (row + 1) * digits]
             try:
                 found = source.load(key).source_hash.hex()
-            except UnreadableImage as error:
+            except InvalidImage as error:
                 found = str(error)
             if stored != found:
                 raise IdentityMismatch(

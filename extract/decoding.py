@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from losa.cache_format.errors import LosaError
 from losa.extract.preprocessing import Transform
-from losa.extract.sources import ImageSource, UnreadableImage
+from losa.extract.sources import ImageSource, InvalidImage
 from losa.extract.sources.base import not_now
 
 
@@ -41,7 +41,7 @@ class _Decoding(Dataset[Decoded]):
         try:
             image, source_hash = self.source.load(key)
             return self.transform(image), source_hash
-        except UnreadableImage as error:
+        except InvalidImage as error:
             return None, f"{key}: {error}"
         except LosaError as error:
             return LosaError(str(error))

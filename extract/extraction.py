@@ -54,7 +54,7 @@ from losa.extract.encoding import encode
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import make_transform
 from losa.extract.shard_thread import EncodedBatch, ShardThread
-from losa.extract.sources import ImageSource, UnreadableImage, open_source
+from losa.extract.sources import ImageSource, InvalidImage, open_source
 from losa.extract.views import ViewedSource, refuse_other_views, with_views
 
 _log = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ class Extractor:
             progress_bar(len(sample), "calibrating", "img", leave=False) as bar,
         ):
             for decoded in batches_decoded:
-                self._refuse_unreadable(decoded)
+                self._refuse_invalid(decoded)
                 yield self._activations(decoded)
                 bar.update(len(decoded.outcomes))
 
@@ -276,7 +276,7 @@ class Extractor:
             for segment, shard, _ in jobs:
                 batch = next(decoded)
                 clock = _lap(waits, "decoding", clock)
-                invalid += self._refuse_unreadable(batch)
+                invalid += self._refuse_invalid(batch)
                 codes, statistics = encode(codec, self._activations(batch), self.group.sites)
                 clock = _lap(waits, "backbone", clock)
                 shards.put(EncodedBatch(segment, shard, codes, batch.outcomes, statistics))
@@ -318,11 +318,11 @@ class Extractor:
         with autocast(self.device, self.config.dtype):
             return self.backbone.activations(images, self.group.sites)
 
-    def _refuse_unreadable(self, decoded: DecodedBatch) -> int:
+    def _refuse_invalid(self, decoded: DecodedBatch) -> int:
         reasons = [outcome for outcome in decoded.outcomes if isinstance(outcome, str)]
         for reason in reasons:
             if self.config.on_error == "fail":
-                raise UnreadableImage(
+                raise InvalidImage(
                     f"cannot read an image: {reason}\n"
                     "on_error=skip records such images as invalid and goes on"
                 )

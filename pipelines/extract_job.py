@@ -22,7 +22,7 @@ def task(composed: DictConfig) -> None:
     done = extract(config)
     if not done.finished:
         return
-    skipped = f", {done.invalid} of them unreadable and recorded as invalid" if done.invalid else ""
+    skipped = f", {done.invalid} of them recorded as invalid" if done.invalid else ""
     _log.info("%s: %d images extracted%s, %.0f s", done.cache, done.images, skipped, done.seconds)
     _log.info("next: losa-adapt cache=%s side=losa rank=8", done.cache)
 

@@ -15,7 +15,7 @@ from losa.cache_format.manifest import LabelColumn
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 
 
-class UnreadableImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise UnreadableImage"
+class InvalidImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise InvalidImage"
     """An image that cannot be read or decoded. The text is the reason; it goes into the cache.
 
     So it must be the same on every machine: it names no folder, and the reader adds the key.
@@ -56,7 +56,7 @@ class ImageSource(Protocol):
         """Decode an image to RGB.
 
         Raises:
-            UnreadableImage: giving the reason; it is a property of the image.
+            InvalidImage: giving the reason; it is a property of the image.
             LosaError: the image cannot be read now, for a reason that may pass.
         """
 
@@ -70,7 +70,7 @@ def load_file(path: Path) -> SourceImage:
     """Read and decode an image file to RGB.
 
     Raises:
-        UnreadableImage: the file is gone, or its content cannot be decoded; that would be so again.
+        InvalidImage: the file is gone, or its content cannot be decoded; that would be so again.
         LosaError: the machine could not read or decode it now (storage, permissions, memory).
     """
     try:
@@ -78,10 +78,10 @@ def load_file(path: Path) -> SourceImage:
         with Image.open(io.BytesIO(data)) as image:
             rgb = image.convert("RGB")
     except UnidentifiedImageError:
-        raise UnreadableImage("not an image in a format that Pillow knows") from None
+        raise InvalidImage("not an image in a format that Pillow knows") from None
     except (FileNotFoundError, NotADirectoryError) as error:
         # Its own text would name the folder.
-        raise UnreadableImage(error.strerror or "No such file or directory") from None
+        raise InvalidImage(error.strerror or "No such file or directory") from None
     except MemoryError:
         raise not_now(path, "not enough memory") from None
     except OSError as error:
@@ -90,17 +90,17 @@ def load_file(path: Path) -> SourceImage:
             raise not_now(path, error.strerror) from None
         if "out of memory" in str(error):
             raise not_now(path, "not enough memory") from None
-        raise UnreadableImage(str(error)) from None
+        raise InvalidImage(str(error)) from None
     # Pillow's decoders raise many types on damaged files, SyntaxError and struct.error among them.
     except Exception as error:
-        raise UnreadableImage(f"{type(error).__name__}: {error}") from None
+        raise InvalidImage(f"{type(error).__name__}: {error}") from None
     return SourceImage(rgb, hash_source(data))
 
 
 def not_now(image: Path | str, reason: str | None) -> LosaError:
     """The error for an image that the machine could not read or decode, which says nothing of the image."""
     return LosaError(
-        f"{image}: {reason or 'cannot be read'}. The image may be whole, so it is not marked unreadable: "
+        f"{image}: {reason or 'cannot be read'}. The image may be whole, so it is not marked invalid: "
         "mend the cause and run the same command again; finished shards are kept"
     )
 

@@ -193,7 +193,7 @@ class ToyCache:
     codec: CodecName = "float32"
     store: StoreName = "zarr"
     compressor: CompressorName | None = None
-    unreadable: frozenset[str] = frozenset()
+    invalid: frozenset[str] = frozenset()
     views: int = 1
     """Of the images of ``train``, in a split of their own."""
     seed: int = 0
@@ -303,8 +303,8 @@ class ToyCache:
             for segment, shard in writer.missing()[:shards]:
                 rows = segment.rows(shard)
                 keys = read_keys(writer.path, writer.manifest, segment)[rows.start : rows.stop]
-                readable = [self.by_key[key] for key in keys if key not in self.unreadable]
-                outcomes = ["broken" if key in self.unreadable else bytes(16) for key in keys]
+                readable = [self.by_key[key] for key in keys if key not in self.invalid]
+                outcomes = ["broken" if key in self.invalid else bytes(16) for key in keys]
                 with writer.shard(segment, shard) as out:
                     out.append(codec.encode(np.stack(readable)), outcomes, self._statistics())
         return path

@@ -393,7 +393,7 @@ def test_images_that_are_invalid_or_without_label_are_left_out(
     member: Any, toy_cache: Any, tmp_path: Path
 ) -> None:
     bad = frozenset({"train/004.png", "train/005.png", "test/000.png"})
-    cache = replace(toy_cache, unreadable=bad).write(tmp_path / "gaps")
+    cache = replace(toy_cache, invalid=bad).write(tmp_path / "gaps")
     config = member(cache=str(cache), label="some")
     summary = adapt(config, tmp_path / "member")
     # Every second image has a label: 12 of 24 and 6 of 12; number 5 would have had none.

@@ -101,7 +101,7 @@ def test_an_image_without_all_its_views_is_left_out(
     toy_cache: Any, viewed: Any, read: list[np.ndarray], tmp_path: Path
 ) -> None:
     broken = replace(
-        toy_cache, views=VIEWS, unreadable=frozenset({"train/003.png?view=2&crop=0.5&flip=0"})
+        toy_cache, views=VIEWS, invalid=frozenset({"train/003.png?view=2&crop=0.5&flip=0"})
     ).write(tmp_path / "broken")
     adapt(viewed(cache=str(broken), epochs=2, residency="stream"), tmp_path / "run")
     assert set(np.concatenate(read) % IMAGES) == set(range(IMAGES)) - {3}

@@ -100,7 +100,7 @@ class Bench:
             codec=codec,
             compressor=compressor,
             splits=(("train", tiny.TRAIN[:5]), ("mixed", (tiny.VAL[0], tiny.TRAIN[2], tiny.VAL[1]))),
-            unreadable=frozenset({tiny.TRAIN[1]}),
+            invalid=frozenset({tiny.TRAIN[1]}),
         )
         self.path = self.recipe.write(folder / "cache")
         self.whole = tiny.tree(self.path)
@@ -108,12 +108,12 @@ class Bench:
         stranger = replace(
             self.recipe,
             splits=(("train", tiny.TRAIN[2:7]), ("mixed", (tiny.TRAIN[4], tiny.VAL[2], tiny.VAL[3]))),
-            unreadable=frozenset(),
+            invalid=frozenset(),
             seed=1,
         )
         self.stranger = tiny.tree(stranger.write(folder / "stranger"))
         # The same identity, written at a time when other images could not be read.
-        twin = replace(self.recipe, unreadable=frozenset({tiny.TRAIN[0], tiny.TRAIN[4], tiny.VAL[0]}))
+        twin = replace(self.recipe, invalid=frozenset({tiny.TRAIN[0], tiny.TRAIN[4], tiny.VAL[0]}))
         self.twin = tiny.tree(twin.write(folder / "twin"))
         younger = replace(self.recipe, splits=self.recipe.splits[:1])
         self.younger = tiny.tree(younger.write(folder / "younger"))
@@ -370,7 +370,7 @@ class Bench:
         yield "statistics", _frozen(Cache(self.path).statistics())
         for name, keys in recipe.splits:
             yield f"keys {name}", _frozen(list(keys))
-            yield f"valid {name}", _frozen(np.array([key not in recipe.unreadable for key in keys]))
+            yield f"valid {name}", _frozen(np.array([key not in recipe.invalid for key in keys]))
             for column, labels in recipe.labels(keys).items():
                 yield f"labels {name} {column}", _frozen(labels)
             yield f"codes {name}", _frozen(recipe.stored(keys[::-1]))

@@ -23,7 +23,7 @@ def store(request):
 def shared(recipe, tiny):
     """With a split whose images the others hold, and an image that could not be read."""
     splits = (*recipe.splits, ("trainval", tiny.TRAINVAL))
-    return replace(recipe, splits=splits, unreadable=frozenset({tiny.TRAIN[4]}))
+    return replace(recipe, splits=splits, invalid=frozenset({tiny.TRAIN[4]}))
 
 
 def is_shard(path: Path) -> bool:

@@ -255,14 +255,14 @@ def test_a_split_without_labels_has_minus_one_and_hinders_nobody(recipe, tmp_pat
 # --- Shards -------------------------------------------------------------------------------------------
 
 
-def test_unreadable_images_are_zeros_with_a_reason(recipe, finished, tiny):
-    unreadable = frozenset({tiny.TRAIN[1], *tiny.TRAIN[3:6], tiny.VAL[0]})
-    recipe = replace(recipe, unreadable=unreadable)
+def test_invalid_images_are_zeros_with_a_reason(recipe, finished, tiny):
+    invalid = frozenset({tiny.TRAIN[1], *tiny.TRAIN[3:6], tiny.VAL[0]})
+    recipe = replace(recipe, invalid=invalid)
     path = finished(recipe)
     cache = Cache(path)
     for name, keys in recipe.splits:
         split = cache.split(name)
-        assert split.valid.tolist() == [key not in unreadable for key in keys]
+        assert split.valid.tolist() == [key not in invalid for key in keys]
         codes = split.read(np.arange(len(keys)))
         tiny.assert_same_codes(codes, recipe.stored(keys))
         assert not codes.values[~split.valid].any()
@@ -274,9 +274,9 @@ def test_unreadable_images_are_zeros_with_a_reason(recipe, finished, tiny):
         {"0": reason(3), "1": reason(4), "2": reason(5)},
         {},
     ]
-    sources = [bytes(16) if key in unreadable else tiny.source_hash(key) for key in tiny.TRAIN]
+    sources = [bytes(16) if key in invalid else tiny.source_hash(key) for key in tiny.TRAIN]
     assert b"".join(sources).hex() == "".join(commit.source_blake2b for commit in commits)
-    readable = [key for key in tiny.TRAIN if key not in unreadable]
+    readable = [key for key in tiny.TRAIN if key not in invalid]
     for site, expected in enumerate(recipe.statistics(readable)):
         found = reduce(add, (commit.statistics[site] for commit in commits))
         assert (found.count, found.minimum, found.maximum) == (
@@ -365,7 +365,7 @@ STORED = [
 def test_resumed_after_an_exception_is_byte_identical(
     codec, compressor, recipe, tmp_path, finished, tiny, stop
 ):
-    recipe = replace(recipe, codec=codec, compressor=compressor, unreadable=frozenset(tiny.TRAIN[2:4]))
+    recipe = replace(recipe, codec=codec, compressor=compressor, invalid=frozenset(tiny.TRAIN[2:4]))
     path = tmp_path / "interrupted"
 
     def extract_until_interrupted():

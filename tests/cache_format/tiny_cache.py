@@ -57,7 +57,7 @@ class Recipe:
     sites: tuple[str, ...] = ("block.00", "block.02", "block.05")
     width: int = 6
     rows_per_shard: int = 3
-    unreadable: frozenset[str] = frozenset()
+    invalid: frozenset[str] = frozenset()
     seed: int = 0
 
     tokens = TokenLayout(cls=1, registers=1, grid=(2, 1))
@@ -174,9 +174,9 @@ class Recipe:
 
     def append(self, out: ShardWriter, keys: Sequence[str]) -> None:
         """Append some images to a shard."""
-        readable = [key for key in keys if key not in self.unreadable]
+        readable = [key for key in keys if key not in self.invalid]
         codes = self.encode(readable)
-        outcomes = [f"cannot decode {key}" if key in self.unreadable else source_hash(key) for key in keys]
+        outcomes = [f"cannot decode {key}" if key in self.invalid else source_hash(key) for key in keys]
         out.append(codes, outcomes, self.statistics(readable) if readable else [])
 
     def encode(self, keys: Sequence[str]) -> Codes:
@@ -184,9 +184,9 @@ class Recipe:
         return make_codec(self.codec, self.calibration).encode(self.activations(keys))
 
     def stored(self, keys: Sequence[str]) -> Codes:
-        """Codes as the cache must give them: zeros for unreadable images."""
+        """Codes as the cache must give them: zeros for invalid images."""
         codes = self.encode(keys)
-        rows = [row for row, key in enumerate(keys) if key in self.unreadable]
+        rows = [row for row, key in enumerate(keys) if key in self.invalid]
         codes.values[rows] = 0
         if codes.scales is not None:
             codes.scales[rows] = 0

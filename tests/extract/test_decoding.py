@@ -41,7 +41,7 @@ def test_batches_come_in_order_and_uncut(source, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_unreadable_image_leaves_the_others_in_place(source, photos, workers):
+def test_an_invalid_image_leaves_the_others_in_place(source, photos, workers):
     (photos / "train/ant/2.png").write_bytes(b"no image")
     (photos / "train/ant/6.png").write_bytes(b"")
     three, none, two = _decode(source, BATCHES, workers)
@@ -59,7 +59,7 @@ def test_no_batches_decode_to_none(source):
     assert _decode(source, []) == []
 
 
-def test_an_error_of_ours_is_not_taken_for_an_unreadable_image(source):
+def test_an_error_of_ours_is_not_taken_for_an_invalid_image(source):
     def broken(image):
         raise ZeroDivisionError
 

@@ -20,7 +20,7 @@ from losa.extract import backbone as backbone_module
 from losa.extract import extract, load_backbone, open_source
 from losa.extract import extraction as extraction_module
 from losa.extract.preprocessing import make_transform
-from losa.extract.sources import UnreadableImage
+from losa.extract.sources import InvalidImage
 
 SITES = ("embed", "block.02", "block.05")
 
@@ -222,7 +222,7 @@ class TestPlan:
         assert tree(tmp_path / "cache") == tree(tmp_path / "straight")
 
 
-class TestUnreadable:
+class TestInvalid:
     @pytest.fixture(params=[0, 2], ids=["in-process", "workers"])
     def workers(self, request):
         return request.param
@@ -232,7 +232,7 @@ class TestUnreadable:
         self, config, folder, photos, tmp_path, workers, codec
     ):
         (photos / "train/cat/3.png").write_bytes(b"no image")
-        with pytest.raises(UnreadableImage) as caught:
+        with pytest.raises(InvalidImage) as caught:
             extract(config(dataset=folder, codec=codec, workers=workers))
         assert str(caught.value) == (
             "cannot read an image: train/cat/3.png: not an image in a format that Pillow knows\n"
@@ -484,7 +484,7 @@ class TestSecondThoughts:
         whole = broken.read_bytes()
         broken.write_bytes(b"no image")
         assert extract(config(dataset=folder, on_error="skip")).invalid == 1
-        with pytest.raises(UnreadableImage):
+        with pytest.raises(InvalidImage):
             extract(config(dataset=folder))
         # The refusal has cost nothing: what on_error=skip had recorded still stands.
         assert not Cache(tmp_path / "cache").split("train").valid.all()

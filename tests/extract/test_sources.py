@@ -15,7 +15,7 @@ from PIL import Image
 from losa.cache_format import LosaError
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.extract import DatasetConfig, open_source
-from losa.extract.sources import ListsSource, UnreadableImage
+from losa.extract.sources import InvalidImage, ListsSource
 
 VTAB_CLASSES = {
     "caltech101": 102,
@@ -196,11 +196,11 @@ def test_why_a_file_cannot_be_read_is_said_without_naming_a_folder(kind, photos,
     broken = whole[:60] + bytes(len(whole) - 60)
     for content in (b"", b"no image", whole[:40], whole[:60], whole[:-30], broken):
         path.write_bytes(content)
-        with pytest.raises(UnreadableImage, match=r".") as caught:
+        with pytest.raises(InvalidImage, match=r".") as caught:
             source.load(key)
         assert str(root) not in str(caught.value)
     path.unlink()
-    with pytest.raises(UnreadableImage, match=r"^No such file or directory$"):
+    with pytest.raises(InvalidImage, match=r"^No such file or directory$"):
         source.load(key)
 
 
@@ -221,18 +221,18 @@ def test_an_error_of_the_machine_is_not_one_of_the_image(photos, folder, monkeyp
     monkeypatch.setattr(*place, _raising(error))
     with pytest.raises(LosaError) as caught:
         source.load("val/cat/0.png")
-    assert not isinstance(caught.value, UnreadableImage)
+    assert not isinstance(caught.value, InvalidImage)
     assert str(caught.value) == (
-        f"{photos}/val/cat/0.png: {reason}. The image may be whole, so it is not marked unreadable: "
+        f"{photos}/val/cat/0.png: {reason}. The image may be whole, so it is not marked invalid: "
         "mend the cause and run the same command again; finished shards are kept"
     )
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SyntaxError("broken PNG file"), struct.error("unpack")])
-def test_what_a_decoder_says_of_damaged_data_makes_an_image_unreadable(photos, folder, monkeypatch, error):
+def test_what_a_decoder_says_of_damaged_data_makes_an_image_invalid(photos, folder, monkeypatch, error):
     source = folder(photos)
     monkeypatch.setattr(Image.Image, "convert", _raising(error))
-    with pytest.raises(UnreadableImage, match=str(error)):
+    with pytest.raises(InvalidImage, match=str(error)):
         source.load("val/cat/0.png")
 
 
@@ -242,13 +242,13 @@ def test_pillows_own_word_for_too_little_memory_is_no_property_of_the_image(phot
     monkeypatch.setattr(Image.Image, "convert", _raising(OSError(word)))
     with pytest.raises(LosaError, match="not enough memory") as caught:
         source.load("val/cat/0.png")
-    assert not isinstance(caught.value, UnreadableImage)
+    assert not isinstance(caught.value, InvalidImage)
 
 
-def test_a_decompression_bomb_is_unreadable(photos, folder, monkeypatch):
+def test_a_decompression_bomb_is_invalid(photos, folder, monkeypatch):
     source = folder(photos)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UnreadableImage, match="DecompressionBombError"):
+    with pytest.raises(InvalidImage, match="DecompressionBombError"):
         source.load("val/cat/0.png")
 
 
@@ -256,7 +256,7 @@ def test_a_file_whose_folder_became_a_file_is_gone(photos, folder):
     source = folder(photos)
     shutil.rmtree(photos / "val/cat")
     (photos / "val/cat").write_text("x")
-    with pytest.raises(UnreadableImage, match=r"^Not a directory$"):
+    with pytest.raises(InvalidImage, match=r"^Not a directory$"):
         source.load("val/cat/0.png")
 
 
@@ -313,7 +313,7 @@ class TestFolder:
         (photos / "val/cat/gone.png").symlink_to(photos / "nowhere.png")
         source = folder(photos)
         assert "val/cat/gone.png" in source.contents("val").keys
-        with pytest.raises(UnreadableImage, match="No such file"):
+        with pytest.raises(InvalidImage, match="No such file"):
             source.load("val/cat/gone.png")
 
     def test_a_folder_that_cannot_be_listed_is_named(self, photos, folder, monkeypatch):

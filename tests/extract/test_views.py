@@ -166,7 +166,7 @@ class TestExtraction:
             )
         assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
-    def test_a_view_of_an_unreadable_image_is_none(self, config, lists, vtab):
+    def test_a_view_of_an_invalid_image_is_none(self, config, lists, vtab):
         (vtab / "images/val200/1.png").write_bytes(b"nothing")
         done = extract(config(dataset=lists, splits=["val200"], views=2, on_error="skip"))
         assert done.invalid == 2

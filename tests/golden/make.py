@@ -33,7 +33,7 @@ class Golden(Recipe):
     """A recipe whose every number is exact, so that it is the same on every machine."""
 
     splits: tuple[tuple[str, tuple[str, ...]], ...] = SPLITS
-    unreadable: frozenset[str] = frozenset({TRAIN[1]})
+    invalid: frozenset[str] = frozenset({TRAIN[1]})
 
     def activations(self, keys: Sequence[str]) -> np.ndarray:
         """Sixteenths: their sums have no rounding errors, in whichever order."""
@@ -71,7 +71,7 @@ class Golden(Recipe):
             seen.update(new)
             for start in range(0, len(new), self.rows_per_shard):
                 readable = [
-                    key for key in new[start : start + self.rows_per_shard] if key not in self.unreadable
+                    key for key in new[start : start + self.rows_per_shard] if key not in self.invalid
                 ]
                 statistics = self.statistics(readable)
                 total = [a + b for a, b in zip(total, statistics, strict=True)] if total else statistics
@@ -119,7 +119,7 @@ def main() -> None:
     splits = {
         name: {
             "keys": list(keys),
-            "valid": [key not in recipe.unreadable for key in keys],
+            "valid": [key not in recipe.invalid for key in keys],
             "labels": {column: labels.tolist() for column, labels in recipe.labels(keys).items()},
         }
         for name, keys in recipe.splits

@@ -226,7 +226,7 @@ class TestAdapt:
     def run(self, toy_cache: Any, make_config: Any, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         """``run(residency, **options)``: the summary of a member in a folder of its own."""
         bad = frozenset({"train/004.png", "test/000.png"})
-        cache = replace(toy_cache, codec="int8", unreadable=bad).write(tmp_path / "cache")
+        cache = replace(toy_cache, codec="int8", invalid=bad).write(tmp_path / "cache")
 
         def adapted(residency: str, **options: Any) -> dict[str, Any]:
             config = make_config(

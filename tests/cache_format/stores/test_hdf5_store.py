@@ -175,7 +175,7 @@ def test_a_part_of_a_file_has_no_values():
 def test_h5py_opens_every_file_and_reads_what_our_reader_reads(recipe, codec, compressor, finished, tiny):
     splits = (("train", tiny.TRAIN), ("val", tiny.VAL), ("trainval", tiny.TRAINVAL))
     recipe = replace(
-        recipe, codec=codec, compressor=compressor, splits=splits, unreadable=frozenset({tiny.TRAIN[4]})
+        recipe, codec=codec, compressor=compressor, splits=splits, invalid=frozenset({tiny.TRAIN[4]})
     )
     path = finished(recipe)
     opened = {}

@@ -129,9 +129,9 @@ def test_an_empty_array_has_no_chunk():
 
 @pytest.fixture
 def shared(tiny, codec, finished):
-    """A recipe whose splits share images, with unreadable ones, and its finished cache."""
+    """A recipe whose splits share images, with invalid ones, and its finished cache."""
     splits = (("train", tiny.TRAIN), ("val", tiny.VAL), ("trainval", tiny.TRAINVAL))
-    recipe = tiny.Recipe(codec=codec, splits=splits, unreadable=frozenset({tiny.TRAIN[4], tiny.VAL[3]}))
+    recipe = tiny.Recipe(codec=codec, splits=splits, invalid=frozenset({tiny.TRAIN[4], tiny.VAL[3]}))
     return recipe, finished(recipe)
 
 

@@ -20,7 +20,7 @@ def codes(cache: Cache, split: str, sites=None):
 @pytest.mark.parametrize("compressor", [None, "zstd", "lz4"])
 @pytest.mark.parametrize("store", ["zarr", "hdf5"])
 def test_another_store_holds_the_same_codes(tiny, tmp_path, store, compressor):
-    recipe = tiny.Recipe(unreadable=frozenset(["train/01.jpg"]))
+    recipe = tiny.Recipe(invalid=frozenset(["train/01.jpg"]))
     source = Cache(recipe.write(tmp_path / "a"))
     conversion = Conversion(store=store, compressor=compressor)
     done = conversion.run(source, tmp_path / "b", quiet)
@@ -39,7 +39,7 @@ def test_another_store_holds_the_same_codes(tiny, tmp_path, store, compressor):
 
 
 def test_back_again_it_is_the_same_to_the_byte(tiny, tmp_path):
-    recipe = tiny.Recipe(unreadable=frozenset(["val/größe 2.jpg"]))
+    recipe = tiny.Recipe(invalid=frozenset(["val/größe 2.jpg"]))
     source = Cache(recipe.write(tmp_path / "a"))
     Conversion(store="hdf5", compressor="blosc").run(source, tmp_path / "b", quiet)
     Conversion(store="zarr", uncompressed=True).run(Cache(tmp_path / "b"), tmp_path / "c", quiet)

@@ -7,7 +7,7 @@ from losa.pipelines.cache.info import describe
 
 
 def test_for_people_and_as_json(tiny, command, tmp_path):
-    tiny.Recipe(unreadable=frozenset(["train/01.jpg"])).write(tmp_path / "zoo")
+    tiny.Recipe(invalid=frozenset(["train/01.jpg"])).write(tmp_path / "zoo")
     told = command(tmp_path, "losa-cache", "info", "zoo")
     assert (told.returncode, told.stderr) == (0, "")
     for words in (
