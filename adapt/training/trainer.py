@@ -16,7 +16,7 @@ from losa.adapt.streams import FrozenFeatures
 from losa.adapt.training.losses import Objective
 from losa.adapt.training.member_group import MemberGroup
 from losa.adapt.training.scores import ScoreKeeper, Scores
-from losa.adapt.training.working_set import images_at_once
+from losa.adapt.training.working_set import choose_micro_batch_size
 from losa.cache_format.metadata.labels import MISSING_LABEL
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -95,7 +95,7 @@ class Trainer:
         objective: Objective,
         config: AdaptConfig,
         *,
-        part: int | None = None,
+        micro_batch_size: int | None = None,
     ) -> None:
         """Get ready.
 
@@ -104,14 +104,14 @@ class Trainer:
             data: what to train on.
             objective: what to make small.
             config: of any member, for what they share.
-            part: images that are computed at once; None to find out.
+            micro_batch_size: images that are computed at once; None to choose by memory.
         """
         self.groups = list(groups)
         self._data = data
         self._objective = objective
         self._config = config
         self._device = str(next(self.groups[0].network.parameters()).device)
-        self._part = part or self._find_part()
+        self._micro_batch_size = micro_batch_size or self._choose_micro_batch_size()
 
     @property
     def numbers(self) -> list[int]:
@@ -168,16 +168,16 @@ class Trainer:
         """Scores of each member in every label column, by its number; None if they are not finite."""
         classes = self._objective.classes
         keepers = [ScoreKeeper(len(group.numbers), classes, self._device) for group in self.groups]
-        # Without gradients a part takes less memory than in training.
+        # Without gradients a micro-batch takes less memory than in training.
         batches = ordered_batches(len(data), self._config.batch_size)
         with torch.inference_mode():
             for rows, batch in zip(batches, data.read(batches), strict=True):
                 labels = torch.from_numpy(data.labels[rows]).to(self._device)
-                for start in range(0, len(rows), self._part):
-                    part = slice(start, start + self._part)
-                    features = self._features(batch.decode(part), data)
+                for start in range(0, len(rows), self._micro_batch_size):
+                    images = slice(start, start + self._micro_batch_size)
+                    features = self._features(batch.decode(images), data)
                     for group, keeper in zip(self.groups, keepers, strict=True):
-                        keeper.add(self._objective.split(group.network(features)), labels[part])
+                        keeper.add(self._objective.split(group.network(features)), labels[images])
         return {
             number: scores
             for group, keeper in zip(self.groups, keepers, strict=True)
@@ -186,7 +186,9 @@ class Trainer:
 
     def with_groups(self, groups: Sequence[MemberGroup]) -> "Trainer":
         """The same for other members."""
-        return Trainer(groups, self._data, self._objective, self._config, part=self._part)
+        return Trainer(
+            groups, self._data, self._objective, self._config, micro_batch_size=self._micro_batch_size
+        )
 
     def keep(self, numbers: Sequence[int]) -> None:
         """Go on with some of the members."""
@@ -206,9 +208,9 @@ class Trainer:
                 return self._try_gradients(batch, labels, mix, step)
             except torch.cuda.OutOfMemoryError:
                 # What stood on the GPU before has grown, or was shared with others from the start.
-                if self._part == 1:
+                if self._micro_batch_size == 1:
                     raise
-                self._part //= 2
+                self._micro_batch_size //= 2
                 torch.cuda.empty_cache()
 
     def _try_gradients(
@@ -223,45 +225,45 @@ class Trainer:
         correct = torch.zeros(self._member_count, device=self._device)
         partner = None if mix is None else torch.from_numpy(mix.partner).to(self._device)
         mixed_weights = None if partner is None else objective.weights(labels[partner])
-        for start in range(0, len(batch), self._part):
-            part = slice(start, start + self._part)
-            activations = batch.decode(part)
+        for start in range(0, len(batch), self._micro_batch_size):
+            images = slice(start, start + self._micro_batch_size)
+            activations = batch.decode(images)
             if mix is not None:
                 # Not in place: float32 codes are their own activations.
-                activations = torch.lerp(batch.decode(mix.partner[part]), activations, mix.share)
+                activations = torch.lerp(batch.decode(mix.partner[images]), activations, mix.share)
             features = self._features(activations, self._data)
             place = 0
             for group, spread in zip(self.groups, smoothing, strict=True):
                 members = slice(place, place + len(group.numbers))
                 place = members.stop
                 scores = group.network(features, group.dropout(step, start))
-                loss = objective.losses(scores, labels[part], weights[part], spread)
+                loss = objective.losses(scores, labels[images], weights[images], spread)
                 if mix is not None and partner is not None and mixed_weights is not None:
-                    other = objective.losses(scores, labels[partner[part]], mixed_weights[part], spread)
+                    other = objective.losses(scores, labels[partner[images]], mixed_weights[images], spread)
                     loss = mix.share * loss + (1 - mix.share) * other
                 # The sum keeps members apart: no parameter of one appears in the loss of another.
                 loss.sum().backward()
                 losses[members] += loss.detach()
-                for column, predicted in zip(labels[part].T, objective.split(scores.detach()), strict=True):
+                for column, predicted in zip(labels[images].T, objective.split(scores.detach()), strict=True):
                     correct[members] += (predicted.argmax(dim=-1) == column).sum(dim=-1)
         return losses, correct
 
     def _features(self, activations: Tensor, data: LabelledActivations) -> FrozenFeatures:
         return FrozenFeatures(activations, _DTYPES[self._config.dtype], data.sites)
 
-    def _find_part(self) -> int:
+    def _choose_micro_batch_size(self) -> int:
         images = min(self._config.batch_size, len(self._data), 3)
         batch = self._data.source.read(self._data.positions[:images])
         labels = torch.from_numpy(self._data.labels[:images]).to(self._device)
 
         def step(count: int) -> None:
-            self._part = count
+            self._micro_batch_size = count
             mix = Mix(np.arange(count), 0.5) if self._config.mixup else None
             self._try_gradients(_FirstImages(batch, count), labels[:count], mix, 0)
             for group in self.groups:
                 group.optimizer.zero_grad()
 
-        return images_at_once(step, min(self._config.batch_size, len(self._data)), self._device)
+        return choose_micro_batch_size(step, min(self._config.batch_size, len(self._data)), self._device)
 
 
 @dataclass(frozen=True, slots=True)

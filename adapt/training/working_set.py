@@ -13,11 +13,12 @@ from losa.adapt.memory import free_in_ram, free_on_gpu, is_cuda
 from losa.adapt.side_networks import SideNetwork
 from losa.adapt.streams import FrozenFeatures
 
-CPU_PART_BYTES = 2**26
-"""Of one part of a batch on a CPU: larger ones leave its caches."""
-CPU_PART_IMAGES = 10
-"""Of a part, if memory holds them: smaller ones pay too much for each operation. Both measured with
-`losa-bench fused --images-at-once`."""
+CPU_MICRO_BATCH_BYTES = 2**26
+"""Bytes that a micro-batch may take on a CPU: larger ones leave its caches."""
+CPU_MICRO_BATCH_IMAGES = 10
+"""Images that a micro-batch has on a CPU even if they take more bytes than that, as long as they fit into
+memory: with fewer, the overhead of each operation is too large. Both were measured with
+`losa-bench fused --micro-batch-size`."""
 STATES = 6
 """Copies of a member's parameters: values, gradients, two of the optimiser, the best epoch's, one spare."""
 SHARE = 4
@@ -102,7 +103,7 @@ def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
     return max(1, free_bytes(device) // SHARE // need)
 
 
-def images_at_once(step: Callable[[int], object], batch_size: int, device: str) -> int:
+def choose_micro_batch_size(step: Callable[[int], object], batch_size: int, device: str) -> int:
     """How many images of a batch to compute at once; their gradients add up to the batch's.
 
     Fewer than would fit, down to half, if that cuts the batch into equal parts: libraries compile products
@@ -123,6 +124,6 @@ def images_at_once(step: Callable[[int], object], batch_size: int, device: str) 
     each = max(1, (three - one) // 2)
     images = 1 + (free_bytes(device) // SHARE - one) // each
     if not is_cuda(device):
-        images = min(images, max(CPU_PART_IMAGES, 1 + (CPU_PART_BYTES - one) // each))
+        images = min(images, max(CPU_MICRO_BATCH_IMAGES, 1 + (CPU_MICRO_BATCH_BYTES - one) // each))
     most = int(min(batch_size, max(1, images)))
     return next((size for size in range(most, most // 2, -1) if batch_size % size == 0), most)

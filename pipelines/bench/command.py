@@ -95,8 +95,8 @@ def fused(
     method: Annotated[
         list[str] | None, typer.Option(help="once for each [default: factored, plain, vmap, lora]")
     ] = None,
-    images_at_once: Annotated[
-        int | None, typer.Option(help="parts of the batch that factored takes [default: by memory]")
+    micro_batch_size: Annotated[
+        int | None, typer.Option(help="images that factored computes at once [default: by memory]")
     ] = None,
     steps: Annotated[int, typer.Option(help="steps that are timed, after a first one")] = 3,
     rounds: Annotated[int, typer.Option(help="times that everything is measured, in turn")] = 1,
@@ -126,7 +126,7 @@ def fused(
         width=width,
         depth=depth,
         batch=batch,
-        images_at_once=images_at_once,
+        micro_batch_size=micro_batch_size,
         steps=steps,
         rounds=rounds,
         device=device,

@@ -65,7 +65,7 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 def _sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     # Measuring takes longer than what these tests train; test_working_set looks after it.
     monkeypatch.setattr(
-        "losa.adapt.training.trainer.images_at_once", lambda step, images, device: -(-images // 2)
+        "losa.adapt.training.trainer.choose_micro_batch_size", lambda step, images, device: -(-images // 2)
     )
     monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda networks, device: 1000)
 

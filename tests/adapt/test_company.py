@@ -69,7 +69,7 @@ class Setting:
             self.features, sites=sites[-1:] if SIDE_NETWORKS[config.side].reads_last_site_only else sites
         )
 
-    def trainer(self, configs: list[AdaptConfig], double: bool = False, part: int = 5) -> Trainer:
+    def trainer(self, configs: list[AdaptConfig], double: bool = False, micro_batch_size: int = 5) -> Trainer:
         """All of them in one pass; members that may share a network do."""
         kinds: dict[Any, list[int]] = {}
         for number, config in enumerate(configs):
@@ -87,7 +87,7 @@ class Setting:
         if double:
             weights = tuple(weight.double() for weight in objective.class_weights)
             objective = replace(objective, class_weights=weights)
-        return Trainer(groups, self.data, objective, configs[0], part=part)
+        return Trainer(groups, self.data, objective, configs[0], micro_batch_size=micro_batch_size)
 
     def alone(self, config: AdaptConfig, network: SideNetwork) -> "Alone":
         places = [self.features.sites.index(site) for site in network.features.sites]
@@ -203,7 +203,7 @@ def differences(alone: Alone, group: MemberGroup, number: int, of: str) -> Itera
 
 
 def test_gradients(members: list[dict[str, Any]], in_double: Setting, randomise: Any) -> None:
-    """In float64, of a batch that is computed in parts: within 1e-9."""
+    """In float64, of a batch that is computed in micro-batches: within 1e-9."""
     looked_at = [in_double.member(**options) for options in members]
     configs = [replace(config, batch_size=IMAGES) for config in with_company(in_double, looked_at)]
     trainer = in_double.trainer(configs, double=True)
@@ -241,12 +241,12 @@ def test_training(members: list[dict[str, Any]], setting: Setting) -> None:
 
 
 def test_training_with_dropout(members: list[dict[str, Any]], setting: Setting) -> None:
-    """Masks are a member's own: alone in a pass against in company, whole batches against parts."""
+    """Masks are a member's own: alone in a pass against in company, whole batches against micro-batches."""
     looked_at = [setting.member(**options, dropout=0.3) for options in members]
     company = setting.trainer(with_company(setting, looked_at))
     together = [company.epoch(epoch) for epoch in range(EPOCHS)]
     for number, config in enumerate(looked_at):
-        alone = setting.trainer([config], part=BATCH)
+        alone = setting.trainer([config], micro_batch_size=BATCH)
         for epoch in range(EPOCHS):
             mine, theirs = alone.epoch(epoch)[0], together[epoch][number]
             np.testing.assert_allclose(mine.step_losses, theirs.step_losses, rtol=0, atol=1e-4)

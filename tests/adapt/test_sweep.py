@@ -26,10 +26,10 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     init = Trainer.__init__
 
-    def counting(trainer: Trainer, groups: Any, *arguments: Any, part: int | None = None) -> None:
-        if part is None:
+    def counting(trainer: Trainer, groups: Any, *arguments: Any, micro_batch_size: int | None = None) -> None:
+        if micro_batch_size is None:
             found.append(sum(len(group.numbers) for group in groups))
-        init(trainer, groups, *arguments, part=part)
+        init(trainer, groups, *arguments, micro_batch_size=micro_batch_size)
 
     monkeypatch.setattr(Trainer, "__init__", counting)
     return found

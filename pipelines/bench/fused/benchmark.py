@@ -46,7 +46,7 @@ class FusedBenchmark:
     width: int = Setting.width
     depth: int = Setting.depth
     batch: int = Setting.batch
-    images_at_once: int | None = None
+    micro_batch_size: int | None = None
     steps: int = Setting.steps
     rounds: int = 1
     device: str = "cpu"
@@ -66,7 +66,7 @@ class FusedBenchmark:
                     raise LosaError(f"{option} {value}: expected one of {choices}{nearest(value, known)}")
         numbers = {
             "members": min(self.members),
-            "images-at-once": self.images_at_once,
+            "micro-batch-size": self.micro_batch_size,
             "threads": self.threads,
         }
         for name in ("rank", "heads", "sites", "width", "depth", "batch", "steps", "rounds"):
@@ -95,7 +95,7 @@ class FusedBenchmark:
                 width=self.width,
                 depth=self.depth,
                 batch=self.batch,
-                images_at_once=self.images_at_once,
+                micro_batch_size=self.micro_batch_size,
                 steps=self.steps,
                 device=resolve_device(self.device),
                 threads=self.threads,

@@ -58,7 +58,7 @@ def make_trainer(setting: Setting, activations: Tensor, labels: Tensor) -> Train
         source=_InMemory(activations), positions=np.arange(setting.batch), labels=targets, sites=sites
     )
     objective = make_objective([NUM_CLASSES], targets, balanced=False, device=setting.device)
-    return Trainer([group], data, objective, config, part=setting.images_at_once)
+    return Trainer([group], data, objective, config, micro_batch_size=setting.micro_batch_size)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def make_plain(setting: Setting) -> PlainSideNetwork:
 
 
 def factored(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
-    """Our network, all members at once, the batch in parts whose gradients are added up."""
+    """Our network, all members at once, the batch in micro-batches whose gradients are added up."""
     trainer = make_trainer(setting, activations, labels)
     epochs = itertools.count()
     return lambda: trainer.epoch(next(epochs))

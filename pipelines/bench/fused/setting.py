@@ -14,8 +14,8 @@ Side = Literal["losa", "last"]
 NUM_CLASSES = 10
 PATCH = 16
 """Pixels along an edge of what becomes a token."""
-USUAL_PART = 10
-"""Images that a step takes at once, to guess by."""
+USUAL_MICRO_BATCH = 10
+"""Images of a usual micro-batch, for estimates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class Setting:
     depth: int = 12
     """Blocks of the backbone that LoRA is trained through."""
     batch: int = 50
-    images_at_once: int | None = None
-    """Images of the batch that the factored network takes at once; None to find out from memory."""
+    micro_batch_size: int | None = None
+    """Images that the factored network computes at once; None to choose by memory."""
     steps: int = 3
     device: str = "cpu"
     threads: int | None = None
@@ -75,11 +75,11 @@ def needed_bytes(setting: Setting) -> int:
     trained = setting.sites * (2 * thin if mixes == 2 else 4 * setting.rank * setting.width)
     states = setting.members * trained * 4 * 4
     if setting.method == "factored":
-        part = setting.images_at_once or min(setting.batch, USUAL_PART)
-        bases = part * setting.sites * one * (4 + setting.itemsize)
-        kept = setting.members * part * setting.sites * thin * 8 * setting.itemsize
+        images = setting.micro_batch_size or min(setting.batch, USUAL_MICRO_BATCH)
+        bases = images * setting.sites * one * (4 + setting.itemsize)
+        kept = setting.members * images * setting.sites * thin * 8 * setting.itemsize
         if setting.side == "last":  # three of (tokens x tokens) for each head, in float32
-            kept += setting.members * part * setting.sites * setting.heads * setting.tokens**2 * 12
+            kept += setting.members * images * setting.sites * setting.heads * setting.tokens**2 * 12
         return states + bases + kept
     x = setting.batch * one * setting.itemsize
     kept = (3 * mixes * setting.sites + 6) * x * setting.members

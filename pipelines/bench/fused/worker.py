@@ -54,7 +54,7 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 def _warm_up(setting: Setting) -> None:
     """Modules, libraries and threads take memory once; a small step of the same method brings them all in."""
-    small = replace(setting, sites=2, depth=2, tokens=17, width=64, batch=4, members=1, images_at_once=None)
+    small = replace(setting, sites=2, depth=2, tokens=17, width=64, batch=4, members=1, micro_batch_size=None)
     step = METHODS[small.method](small, *make_batch(small))
     step()
     step()

@@ -1,4 +1,4 @@
-"""The trainer of a pass: epochs, scores, parts of batches. That company changes nothing: `test_company`."""
+"""The trainer of a pass: epochs, scores, micro-batches. That company changes nothing: `test_company`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,13 +20,13 @@ KINDS = tuple(SIDE_NETWORKS)
 
 @pytest.fixture
 def make_trainer(make_config: Any, make_features: Any, toy_data: Any) -> Callable[..., Trainer]:
-    """``make_trainer(side, seeds, data, part, **options)``: members of one group, on toy data."""
+    """``make_trainer(side, seeds, data, micro_batch_size, **options)``: members of one group, on toy data."""
 
     def make(
         side: str,
         seeds: tuple[int, ...] = (0,),
         data: LabelledActivations | None = None,
-        part: int | None = None,
+        micro_batch_size: int | None = None,
         **options: Any,
     ) -> Trainer:
         defaults = {"side": side, "rank": 4, "heads": 2, "epochs": 4, "batch_size": 8, "lr": 0.02}
@@ -36,7 +36,7 @@ def make_trainer(make_config: Any, make_features: Any, toy_data: Any) -> Callabl
         classes = [3] * data.labels.shape[1]
         objective = make_objective(classes, data.labels, balanced=False, device="cpu")
         group = make_group(range(len(seeds)), configs, features, sum(classes), "cpu")
-        return Trainer([group], data, objective, configs[0], part=part)
+        return Trainer([group], data, objective, configs[0], micro_batch_size=micro_batch_size)
 
     return make
 
@@ -126,13 +126,13 @@ def test_both_seeds_matter(option: str, make_trainer: Any) -> None:
 
 
 @pytest.mark.parametrize("side", KINDS)
-def test_parts_of_a_batch_give_the_gradients_of_the_whole(side: str, make_trainer: Any) -> None:
+def test_micro_batches_give_the_gradients_of_the_whole(side: str, make_trainer: Any) -> None:
     options = {"norm": "frozen", "batch_size": 30, "epochs": 1, "dropout": 0.3, "mixup": 0.4}
     # Not AdamW, which makes a large step of a tiny gradient.
     options |= {"label_smoothing": 0.1, "bias": True, "optimizer": "sgd"}
     losses, gradients = [], []
-    for part in (30, 1, 7):
-        trainer = make_trainer(side, (0, 1), part=part, **options)
+    for micro_batch_size in (30, 1, 7):
+        trainer = make_trainer(side, (0, 1), micro_batch_size=micro_batch_size, **options)
         train(trainer, 1)  # one step; updates start at zero
         found = trainer.epoch(0)
         losses.append([found[number].step_losses for number in (0, 1)])
@@ -145,9 +145,11 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(side: str, make_traine
             torch.testing.assert_close(gradients[other][name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_memory_that_runs_out_halves_the_part(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = train(make_trainer("losa", part=8), 1)[0][0].step_losses
-    trainer = make_trainer("losa", part=8)
+def test_memory_that_runs_out_halves_the_micro_batch(
+    make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = train(make_trainer("losa", micro_batch_size=8), 1)[0][0].step_losses
+    trainer = make_trainer("losa", micro_batch_size=8)
     forward, seen = trainer.groups[0].network.forward, []
 
     def small(features: FrozenFeatures, dropout: Any = None) -> torch.Tensor:
@@ -164,7 +166,7 @@ def test_memory_that_runs_out_halves_the_part(make_trainer: Any, monkeypatch: py
 
 
 def test_an_image_that_does_not_fit_is_an_error(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = make_trainer("losa", part=8)
+    trainer = make_trainer("losa", micro_batch_size=8)
 
     def never(*arguments: object) -> None:
         raise torch.cuda.OutOfMemoryError("an image does not fit")
@@ -186,7 +188,7 @@ def test_positions_choose_images_of_the_source(make_features: Any, toy_data: Any
 
 @pytest.mark.parametrize("size", [1, 3, 10, 50])
 def test_every_image_is_scored_once(size: int, make_trainer: Any, make_features: Any, toy_data: Any) -> None:
-    trainer = make_trainer("linear", (0, 1), batch_size=size, part=2)
+    trainer = make_trainer("linear", (0, 1), batch_size=size, micro_batch_size=2)
     network = trainer.groups[0].network
     with torch.no_grad():
         network.head.weight.zero_()
@@ -236,7 +238,7 @@ def test_labels_that_are_missing(make_trainer: Any, make_features: Any, toy_data
 
 class TestMixup:
     def test_losses_are_those_of_mixed_images(self, make_trainer: Any) -> None:
-        trainer = make_trainer("linear", mixup=0.4, lr=1e-30, part=3)
+        trainer = make_trainer("linear", mixup=0.4, lr=1e-30, micro_batch_size=3)
         network, data = trainer.groups[0].network, trainer._data
         found = trainer.epoch(1)[0]
         batches = shuffled_batches(30, 8, 0, 1)
@@ -276,10 +278,12 @@ def test_parameters_stay_in_float32(make_trainer: Any) -> None:
     assert {value.dtype for value in trainer.groups[0].member_state(0).values()} == {torch.float32}
 
 
-def test_the_part_is_found_without_a_trace(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("losa.adapt.training.working_set.CPU_PART_BYTES", 20_000)
-    found, given = make_trainer("losa", dropout=0.3), make_trainer("losa", dropout=0.3, part=8)
-    assert 1 <= found._part < 8
+def test_the_micro_batch_size_is_found_without_a_trace(
+    make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("losa.adapt.training.working_set.CPU_MICRO_BATCH_BYTES", 20_000)
+    found, given = make_trainer("losa", dropout=0.3), make_trainer("losa", dropout=0.3, micro_batch_size=8)
+    assert 1 <= found._micro_batch_size < 8
     assert all(value.grad is None for value in found.groups[0].network.parameters())
     np.testing.assert_allclose(
         found.epoch(0)[0].step_losses, given.epoch(0)[0].step_losses, rtol=1e-5, atol=1e-6

@@ -6,10 +6,10 @@ import torch
 
 from losa.adapt import SideNetwork
 from losa.adapt.training.working_set import (
-    CPU_PART_BYTES,
+    CPU_MICRO_BATCH_BYTES,
     SHARE,
     STATES,
-    images_at_once,
+    choose_micro_batch_size,
     members_at_once,
     peak_bytes,
 )
@@ -81,7 +81,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda number: monkeypatch.setattr("losa.adapt.training.working_set.free_in_ram", lambda: number)
 
 
-class TestImagesAtOnce:
+class TestMicroBatchSize:
     @staticmethod
     def step(count: int) -> None:
         """Ten KiB whatever comes, and four for every image."""
@@ -93,24 +93,26 @@ class TestImagesAtOnce:
     )
     def test_what_memory_holds(self, room: int, expected: int, free: Callable[[int], None]) -> None:
         free(SHARE * room * KIB)
-        assert images_at_once(self.step, 20, "cpu") == expected
+        assert choose_micro_batch_size(self.step, 20, "cpu") == expected
 
     @pytest.mark.parametrize("batch_size", [1, 2, 3, 50])
     def test_never_more_than_the_batch(self, batch_size: int, free: Callable[[int], None]) -> None:
         free(2**40)
-        assert images_at_once(self.step, batch_size, "cpu") == batch_size
+        assert choose_micro_batch_size(self.step, batch_size, "cpu") == batch_size
 
     @pytest.mark.parametrize(("batch_size", "expected"), [(50, 10), (48, 12), (53, 12), (36, 12), (64, 8)])
-    def test_parts_are_equal_if_that_is_not_less_than_half(
+    def test_micro_batches_are_equal_if_that_is_not_less_than_half(
         self, batch_size: int, expected: int, free: Callable[[int], None]
     ) -> None:
         free(SHARE * (10 + 4 * 12) * KIB)
-        assert images_at_once(self.step, batch_size, "cpu") == expected
+        assert choose_micro_batch_size(self.step, batch_size, "cpu") == expected
 
-    def test_a_cpu_takes_no_more_than_its_part(self, free: Callable[[int], None]) -> None:
+    def test_a_cpu_takes_no_more_than_its_caches(self, free: Callable[[int], None]) -> None:
         free(2**50)
-        found = images_at_once(lambda count: torch.empty(count * 2**20, dtype=torch.uint8), 10**6, "cpu")
-        assert found == CPU_PART_BYTES // 2**20
+        found = choose_micro_batch_size(
+            lambda count: torch.empty(count * 2**20, dtype=torch.uint8), 10**6, "cpu"
+        )
+        assert found == CPU_MICRO_BATCH_BYTES // 2**20
 
     def test_three_that_do_not_fit_are_one(self, free: Callable[[int], None]) -> None:
         def step(count: int) -> None:
@@ -118,11 +120,11 @@ class TestImagesAtOnce:
                 raise torch.OutOfMemoryError("no memory")
 
         free(2**40)
-        assert images_at_once(step, 20, "cpu") == 1
+        assert choose_micro_batch_size(step, 20, "cpu") == 1
 
     def test_steps_of_one_size_are_no_division_by_zero(self, free: Callable[[int], None]) -> None:
         free(2**40)
-        assert images_at_once(lambda count: zeros(1), 8, "cpu") == 8
+        assert choose_micro_batch_size(lambda count: zeros(1), 8, "cpu") == 8
 
 
 class TestMembersAtOnce:

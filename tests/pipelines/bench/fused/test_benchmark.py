@@ -27,7 +27,7 @@ TINY = Setting(
     width=8,
     depth=1,
     batch=7,
-    images_at_once=3,
+    micro_batch_size=3,
     steps=1,
 )
 OPTIONS = "--rank 4 --heads 2 --sites 2 --tokens 5 --width 8 --depth 1 --batch 3 --steps 2 --threads 1"
@@ -243,6 +243,6 @@ def test_operations_are_those_of_the_design():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_more_members_or_images_need_more_memory(method):
-    setting = replace(TINY, method=method, images_at_once=None, batch=50)
+    setting = replace(TINY, method=method, micro_batch_size=None, batch=50)
     assert needed_bytes(replace(setting, batch=500)) > needed_bytes(setting) or method == "factored"
     assert needed_bytes(replace(setting, members=200)) > needed_bytes(setting) or method == "lora"
