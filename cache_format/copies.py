@@ -8,9 +8,9 @@ import numpy as np
 from losa.cache_format.common.differences import differences
 from losa.cache_format.contents import Placement
 from losa.cache_format.errors import IdentityMismatch
-from losa.cache_format.manifest import MANIFEST_NAME, Manifest
+from losa.cache_format.manifest import Manifest, has_manifest
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.index import read_index
-from losa.cache_format.metadata_files import damaged_files
 from losa.cache_format.reader import Cache
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey, refuse_foreign, stored_segments
@@ -35,12 +35,11 @@ class CacheContents:
         Raises:
             CorruptCache: keys, labels or an index are damaged.
         """
-        manifest = cache.manifest
         return cls(
-            manifest=manifest,
+            manifest=cache.manifest,
             placement=Placement(
-                segments=tuple(stored_segments(cache.path, manifest)),
-                indices={record.name: read_index(cache.path, manifest, record) for record in manifest.splits},
+                segments=tuple(stored_segments(cache.metadata)),
+                indices={record.name: read_index(cache.metadata, record) for record in cache.manifest.splits},
             ),
             constants=cache.constants,
         )
@@ -55,25 +54,25 @@ class CacheContents:
         wanted = self.manifest
         refuse_foreign(path, wanted.store, wanted.features)
         names = frozenset(segment.name for segment in wanted.segments)
-        if not (path / MANIFEST_NAME).exists():
+        if not has_manifest(path):
             return Survey(
-                manifest=_without_files(wanted),
+                metadata=CacheMetadata(path, _without_files(wanted)),
                 exists=False,
                 placement=self.placement,
                 restored=_NOTHING,
                 damaged={},
                 segments=names,
             )
-        existing = Manifest.read(path)
-        found = differences(_comparable(wanted), _comparable(existing))
+        existing = CacheMetadata.read(path)
+        found = differences(_comparable(wanted), _comparable(existing.manifest))
         if found:
             raise IdentityMismatch(path, found, _ADVICE)
         return Survey(
-            manifest=existing,
+            metadata=existing,
             exists=True,
             placement=_NOTHING,
             restored=self.placement,
-            damaged=damaged_files(path, existing),
+            damaged=existing.damaged_files(),
             segments=names,
         )
 

@@ -177,6 +177,11 @@ class Manifest:
             raise CorruptCache("\n".join([f"{path} is not a valid manifest:", *problems])) from None
 
 
+def has_manifest(cache: CachePath) -> bool:
+    """Whether there is a manifest in a folder, valid or not."""
+    return (cache / MANIFEST_NAME).exists()
+
+
 _ADVICE = (
     "Move it away and run the losa-extract command that made the cache, with all its splits: it writes a new "
     "manifest and keeps the shards that fit"

@@ -13,6 +13,7 @@ from losa.cache_format.codecs import Calibration, Codec, CodeLayout, Codes, code
 from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.manifest import LabelColumn, Manifest
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.constants import calibration_of, read_constants
 from losa.cache_format.metadata.index import read_index
 from losa.cache_format.metadata.keys import read_keys
@@ -24,7 +25,7 @@ from losa.cache_format.shards.segment_reader import SegmentReader
 from losa.cache_format.shards.statistics import NO_VALUES, SiteStatistics
 from losa.cache_format.sites import SiteSelection, select_sites
 from losa.cache_format.storage.byte_ranges import byte_ranges
-from losa.cache_format.storage.paths import cache_folder
+from losa.cache_format.storage.paths import CachePath, cache_folder
 
 
 class Cache:
@@ -37,9 +38,18 @@ class Cache:
             CacheError: there is no cache there.
             CorruptCache: its manifest or constants are damaged.
         """
-        self.path = cache_folder(path)
-        self.manifest = Manifest.read(self.path)
-        self.constants = read_constants(self.path, self.manifest)
+        self.metadata = CacheMetadata.read(cache_folder(path))
+        self.constants = read_constants(self.metadata)
+
+    @property
+    def path(self) -> CachePath:
+        """Folder of the cache."""
+        return self.metadata.path
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the cache is and what it holds."""
+        return self.metadata.manifest
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -63,7 +73,7 @@ class Cache:
         """
         total = [NO_VALUES] * len(self.sites)
         for segment in self.manifest.segments:
-            files = SegmentFiles.of(self.path, self.manifest, segment)
+            files = SegmentFiles.of(self.metadata, segment)
             for commit in files.commits(files.recorded()):
                 if isinstance(commit, CorruptCache):
                     raise commit
@@ -77,16 +87,16 @@ class Cache:
         Raises:
             CorruptCache: keys or index are damaged.
         """
-        index = read_index(self.path, self.manifest, self.manifest.split(split))
+        index = read_index(self.metadata, self.manifest.split(split))
         stored = {
-            segment.number: read_keys(self.path, self.manifest, segment)
+            segment.number: read_keys(self.metadata, segment)
             for segment in self.manifest.segments
             if (index[:, 0] == segment.number).any()
         }
         keys = [stored[number][row] for number, row in index.tolist()]
         if hash_keys(keys) != self.manifest.split(split).keys_sha256:
             raise CorruptCache(
-                f"{self.path}: the keys of split {split!r} are not those whose hash stands in the manifest"
+                f"{self.path}: the keys of split {split!r} are not those whose hash is in the manifest"
             )
         return keys
 
@@ -125,14 +135,13 @@ class Split:
         self.cache = cache
         self.record = cache.manifest.split(name)
         self.sites = sites
-        index = read_index(cache.path, cache.manifest, self.record)
+        index = read_index(cache.metadata, self.record)
         self._segment_of, self._rows = index[:, 0], index[:, 1]
         positions = [cache.sites.index(site) for site in sites]
         ranges = byte_ranges(cache.path)
         self._readers = {
             segment.number: SegmentReader(
-                SegmentFiles.of(cache.path, cache.manifest, segment),
-                cache.manifest,
+                SegmentFiles.of(cache.metadata, segment),
                 self._rows[self._segment_of == segment.number],
                 positions,
                 ranges,
@@ -173,7 +182,7 @@ class Split:
         num_classes = self.cache.label_column(column).num_classes
 
         def of_rows(reader: SegmentReader, rows: np.ndarray) -> np.ndarray:
-            labels = read_labels(self.cache.path, self.cache.manifest, reader.files.segment, column)
+            labels = read_labels(self.cache.metadata, reader.files.segment, column)
             if labels.max() >= num_classes:
                 raise CorruptCache(
                     f"{self.cache.path}: label {labels.max()} in column {column!r} of {num_classes} classes"

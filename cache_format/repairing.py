@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from losa.cache_format.manifest import Manifest
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.storage.publish import TEMPORARY_SUFFIX, sync_folder
-from losa.cache_format.stores import make_store
 from losa.cache_format.verification import Progress, Verification, verify
 
 
@@ -72,14 +71,14 @@ def repair(path: str | CachePath, progress: Progress | None = None, *, prune: bo
             cache: with the same settings it takes over the shards that stand.
     """
     cache = cache_folder(path)
-    Manifest.read(cache)  # where there is no cache, no lock file is left behind
+    CacheMetadata.read(cache)  # where there is no cache, no lock file is left behind
     lock = writer_lock(cache)
     try:
         found = verify(cache, progress)
-        manifest = Manifest.read(cache)
+        metadata = CacheMetadata.read(cache)
         lock.check()
-        _drop_shards(cache, manifest, found)
-        obstacles = sorted({*_leftovers(manifest, found, prune), *_obstacles(cache, manifest, found)})
+        _drop_shards(metadata, found)
+        obstacles = sorted({*_leftovers(metadata, found, prune), *_obstacles(metadata, found)})
         _remove(cache / name for name in obstacles)
     finally:
         lock.release()
@@ -88,19 +87,19 @@ def repair(path: str | CachePath, progress: Progress | None = None, *, prune: bo
         dropped_shards=tuple((bad.segment, bad.shard) for bad in found.bad_shards),
         removed=tuple(obstacles),
         not_mended=tuple(bad.name for bad in found.bad_files),
-        splits=tuple(record.name for record in manifest.splits),
+        splits=tuple(record.name for record in metadata.manifest.splits),
     )
 
 
-def _drop_shards(cache: CachePath, manifest: Manifest, found: Verification) -> None:
-    files = {segment.name: SegmentFiles.of(cache, manifest, segment) for segment in manifest.segments}
+def _drop_shards(metadata: CacheMetadata, found: Verification) -> None:
+    files = {segment.name: SegmentFiles.of(metadata, segment) for segment in metadata.manifest.segments}
     _remove(files[bad.segment].commit_path(bad.shard) for bad in found.bad_shards)
     _remove(path for bad in found.bad_shards for path in files[bad.segment].shard_paths(bad.shard))
 
 
-def _leftovers(manifest: Manifest, found: Verification, prune: bool) -> Iterator[str]:
+def _leftovers(metadata: CacheMetadata, found: Verification, prune: bool) -> Iterator[str]:
     """Strays that losa itself has left: temporary files; to prune, segments and splits that are gone."""
-    root = make_store(manifest.store).root
+    manifest, root = metadata.manifest, metadata.store.root
     known = {
         *(f"{root}/segments/{segment.name}" for segment in manifest.segments),
         *(f"{root}/splits/{record.name}" for record in manifest.splits),
@@ -114,11 +113,12 @@ def _leftovers(manifest: Manifest, found: Verification, prune: bool) -> Iterator
             yield name
 
 
-def _obstacles(cache: CachePath, manifest: Manifest, found: Verification) -> Iterator[str]:
+def _obstacles(metadata: CacheMetadata, found: Verification) -> Iterator[str]:
     """Files where the cache has folders, folders where it has files: nothing could be written there."""
+    cache, manifest = metadata.path, metadata.manifest
     if not isinstance(cache, Path):
         return  # a bucket has no folders
-    segments = [SegmentFiles.of(cache, manifest, segment) for segment in manifest.segments]
+    segments = [SegmentFiles.of(metadata, segment) for segment in manifest.segments]
     folders = {
         folder
         for name in (*manifest.files, *(files.record_name(0) for files in segments))

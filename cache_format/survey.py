@@ -12,11 +12,18 @@ from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.contents import Placement, SplitContents, StoredSegment, place
 from losa.cache_format.errors import CacheError, CorruptCache, Difference, IdentityMismatch
 from losa.cache_format.identity import FeatureIdentity
-from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn, Manifest, Segment, SplitRecord
+from losa.cache_format.manifest import (
+    MANIFEST_NAME,
+    LabelColumn,
+    Manifest,
+    Segment,
+    SplitRecord,
+    has_manifest,
+)
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.index import read_index
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.labels import read_labels
-from losa.cache_format.metadata_files import damaged_files
 from losa.cache_format.storage.lock import LOCK_NAME
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.publish import TEMPORARY_SUFFIX
@@ -46,8 +53,8 @@ class CacheRequest:
 class Survey:
     """A cache as it will be once the request is met."""
 
-    manifest: Manifest
-    """With the records of the small files that stand already."""
+    metadata: CacheMetadata
+    """The manifest has records only of the metadata files that exist already."""
     exists: bool
     """Whether there is a manifest already."""
     placement: Placement
@@ -59,16 +66,16 @@ class Survey:
     segments: frozenset[str]
     """Names of the segments in which the requested splits have images."""
 
-    def keys(self, path: CachePath, segment: Segment) -> Sequence[str]:
+    def keys(self, segment: Segment) -> Sequence[str]:
         """Keys of a segment, also if their file is damaged or not written yet."""
         for entry in (*self.placement.segments, *self.restored.segments):
             if entry.segment.name == segment.name:
                 return entry.keys
-        return read_keys(path, self.manifest, segment)
+        return read_keys(self.metadata, segment)
 
 
-def survey(path: CachePath, request: CacheRequest) -> Survey:
-    """Look at the cache at ``path``, or at the empty place where one is to be.
+def survey_cache(path: CachePath, request: CacheRequest) -> Survey:
+    """Compare a request with the cache at ``path``, which need not exist.
 
     Raises:
         IdentityMismatch: the cache is of other features, labels or images.
@@ -77,11 +84,11 @@ def survey(path: CachePath, request: CacheRequest) -> Survey:
         LosaError: two splits contradict each other about a label.
     """
     refuse_foreign(path, request.store, request.features)
-    exists = (path / MANIFEST_NAME).exists()
+    exists = has_manifest(path)
     if exists:
-        manifest = Manifest.read(path)
-        damaged = damaged_files(path, manifest)
-        _refuse_other(path, manifest, request)
+        metadata = CacheMetadata.read(path)
+        damaged = metadata.damaged_files()
+        _refuse_other(metadata, request)
     else:
         manifest = Manifest(
             store=request.store,
@@ -94,19 +101,21 @@ def survey(path: CachePath, request: CacheRequest) -> Survey:
             files={},
             provenance=request.provenance,
         )
+        metadata = CacheMetadata(path, manifest)
         damaged = {}
+    manifest = metadata.manifest
     known = {record.name for record in manifest.splits}
     new = [split for split in request.splits if split.name not in known]
     again = [split for split in request.splits if split.name in known]
     if damaged:
-        restored = _replay(path, manifest, request, damaged)
+        restored = _replay(metadata, request, damaged)
         stored: Sequence[StoredSegment] = restored.segments
         indices = dict(restored.indices)
     else:
         restored = Placement(segments=(), indices={})
-        indices = {split.name: read_index(path, manifest, manifest.split(split.name)) for split in again}
-        stored = stored_segments(path, manifest) if new else []
-        _refuse_other_labels(path, manifest, again, indices)
+        indices = {split.name: read_index(metadata, manifest.split(split.name)) for split in again}
+        stored = stored_segments(metadata) if new else []
+        _refuse_other_labels(metadata, again, indices)
     placement = place(new, columns=manifest.labels, stored=stored, rows_per_shard=request.rows_per_shard)
     indices |= placement.indices
     extended = replace(
@@ -116,7 +125,7 @@ def survey(path: CachePath, request: CacheRequest) -> Survey:
     )
     numbers = np.unique(np.concatenate([indices[split.name][:, 0] for split in request.splits]))
     return Survey(
-        manifest=extended,
+        metadata=CacheMetadata(path, extended),
         exists=exists,
         placement=placement,
         restored=restored,
@@ -125,7 +134,7 @@ def survey(path: CachePath, request: CacheRequest) -> Survey:
     )
 
 
-def stored_segments(path: CachePath, manifest: Manifest) -> list[StoredSegment]:
+def stored_segments(metadata: CacheMetadata) -> list[StoredSegment]:
     """Keys and labels of every segment of a cache.
 
     Raises:
@@ -134,12 +143,13 @@ def stored_segments(path: CachePath, manifest: Manifest) -> list[StoredSegment]:
     return [
         StoredSegment(
             segment=segment,
-            keys=read_keys(path, manifest, segment),
+            keys=read_keys(metadata, segment),
             labels={
-                column.name: read_labels(path, manifest, segment, column.name) for column in manifest.labels
+                column.name: read_labels(metadata, segment, column.name)
+                for column in metadata.manifest.labels
             },
         )
-        for segment in manifest.segments
+        for segment in metadata.manifest.segments
     ]
 
 
@@ -153,10 +163,9 @@ def split_record(split: SplitContents, index: Int64[np.ndarray, "images two"]) -
     )
 
 
-def _replay(
-    path: CachePath, manifest: Manifest, request: CacheRequest, damaged: Mapping[str, CorruptCache]
-) -> Placement:
+def _replay(metadata: CacheMetadata, request: CacheRequest, damaged: Mapping[str, CorruptCache]) -> Placement:
     """The cache's segments and splits as they follow from the request, if they do."""
+    manifest = metadata.manifest
     asked = {split.name: split for split in request.splits}
     splits = [asked[record.name] for record in manifest.splits if record.name in asked]
     replayed = place(splits, columns=manifest.labels, stored=[], rows_per_shard=request.rows_per_shard)
@@ -179,7 +188,7 @@ def _replay(
     raise CorruptCache(
         "\n".join(
             [
-                f"{path}: {len(damaged)} files are damaged:",
+                f"{metadata.path}: {len(damaged)} files are damaged:",
                 *(f"  {error}" for error in damaged.values()),
                 advice,
             ]
@@ -194,7 +203,7 @@ def refuse_foreign(path: CachePath, store: StoreName, features: FeatureIdentity)
         CacheError: the folder holds something else than a cache, or shards of other features.
     """
     refuse_unreachable(path)
-    if not path.exists() or (path / MANIFEST_NAME).exists():
+    if not path.exists() or has_manifest(path):
         return
     if not path.is_dir():
         raise CacheError(f"{path} is a file, not the folder of a cache. {_ADVICE}")
@@ -223,7 +232,8 @@ def orphaned_records(path: CachePath, store: StoreName) -> list[CachePath]:
     return sorted(segments.glob("**/commit.*.json"), key=str)
 
 
-def _refuse_other(path: CachePath, existing: Manifest, request: CacheRequest) -> None:
+def _refuse_other(metadata: CacheMetadata, request: CacheRequest) -> None:
+    existing = metadata.manifest
     found = differences(request.features, existing.features)
     found += differences(
         {"dataset": request.dataset, "store": request.store, "compressor": request.compressor},
@@ -246,26 +256,25 @@ def _refuse_other(path: CachePath, existing: Manifest, request: CacheRequest) ->
         if segment.rows_per_shard != wanted:
             found.append(Difference(f"{segment.name}.rows_per_shard", wanted, segment.rows_per_shard))
     if found:
-        raise IdentityMismatch(path, found, _ADVICE)
+        raise IdentityMismatch(metadata.path, found, _ADVICE)
 
 
 def _refuse_other_labels(
-    path: CachePath,
-    existing: Manifest,
+    metadata: CacheMetadata,
     splits: Sequence[SplitContents],
     indices: Mapping[str, Int64[np.ndarray, "images two"]],
 ) -> None:
-    by_number = {segment.number: segment for segment in existing.segments}
+    by_number = {segment.number: segment for segment in metadata.manifest.segments}
     found = []
     for split in splits:
         index = indices[split.name]
         for column, values in split.labels.items():
             for number in np.unique(index[:, 0]).tolist():
                 mine = index[:, 0] == number
-                stored = read_labels(path, existing, by_number[number], column)
+                stored = read_labels(metadata, by_number[number], column)
                 if not np.array_equal(values[mine], stored[index[mine, 1]]):
                     name = f"splits.{split.name}.labels.{column}"
                     found.append(Difference(name, "the labels of the data set", "other labels"))
                     break
     if found:
-        raise IdentityMismatch(path, found, _ADVICE)
+        raise IdentityMismatch(metadata.path, found, _ADVICE)

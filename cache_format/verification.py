@@ -7,19 +7,18 @@ from typing import TypeVar
 
 from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.manifest import MANIFEST_NAME, Manifest, SplitRecord
+from losa.cache_format.manifest import MANIFEST_NAME, SplitRecord
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.constants import check_constants, constant_file, read_constant
 from losa.cache_format.metadata.index import index_name, read_index
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.labels import read_labels
-from losa.cache_format.metadata_files import damaged_files
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_check import BadShard, ShardCheck
 from losa.cache_format.storage.byte_ranges import byte_ranges
 from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.storage.publish import TEMPORARY_SUFFIX
 from losa.cache_format.storage.remote import size_of, sizes_below
-from losa.cache_format.stores import make_store
 
 Progress = Callable[[int, int], None]
 """Called with the number of bytes read so far, and of all there are to read."""
@@ -76,19 +75,18 @@ def verify(path: str | CachePath, progress: Progress | None = None) -> Verificat
         CacheError: there is no cache, or its files cannot be read for another reason than damage.
         CorruptCache: the manifest is damaged, so that nothing is known of the rest.
     """
-    cache = cache_folder(path)
-    manifest = Manifest.read(cache)
-    root = make_store(manifest.store).root
+    metadata = CacheMetadata.read(cache_folder(path))
+    cache, manifest, root = metadata.path, metadata.manifest, metadata.store.root
     sizes = {f"{root}/{name}": size for name, size in sizes_below(cache / root).items()}
     own = size_of(cache / MANIFEST_NAME) or 0
     tally = _Tally(own + sum(sizes.values()), progress)
-    bad_files, keys = _bad_files(cache, manifest)
+    bad_files, keys = _bad_files(metadata)
     tally.add(own + sum(sizes.get(name, 0) for name in manifest.files))
     ranges = byte_ranges(cache)
     bad_shards: list[BadShard] = []
     missing: dict[str, int] = {}
     files, images = 1 + len(manifest.files), 0
-    segments = [SegmentFiles.of(cache, manifest, segment) for segment in manifest.segments]
+    segments = [SegmentFiles.of(metadata, segment) for segment in manifest.segments]
     for of_segment in segments:
         segment = of_segment.segment
         recorded = of_segment.recorded()
@@ -107,7 +105,7 @@ def verify(path: str | CachePath, progress: Progress | None = None) -> Verificat
         bad_files=tuple(bad_files),
         bad_shards=tuple(bad_shards),
         missing_shards=missing,
-        strays=tuple(_strays(cache, manifest, segments, sizes)),
+        strays=tuple(_strays(metadata, segments, sizes)),
     )
 
 
@@ -125,17 +123,14 @@ class _Tally:
             self._progress(self.done, max(self.done, self._total))
 
 
-def _bad_files(cache: CachePath, manifest: Manifest) -> tuple[list[BadFile], dict[int, list[str] | None]]:
+def _bad_files(metadata: CacheMetadata) -> tuple[list[BadFile], dict[int, list[str] | None]]:
     """Files with wrong bytes, then arrays that are not those the manifest speaks of.
 
     Returns:
         What was found, and the keys of every segment by its number; None where they are damaged.
     """
-    store = make_store(manifest.store)
-    found = {name: str(error) for name, error in damaged_files(cache, manifest).items()}
-
-    def file_of(array: str, axes: int) -> str:
-        return f"{store.root}/{store.array_file(array, axes)}"
+    manifest = metadata.manifest
+    found = {name: str(error) for name, error in metadata.damaged_files().items()}
 
     def whole(name: str, read: Callable[[], Read]) -> Read | None:
         if name in found:
@@ -146,49 +141,49 @@ def _bad_files(cache: CachePath, manifest: Manifest) -> tuple[list[BadFile], dic
             found[name] = str(error)
             return None
 
-    check_constants(cache, manifest)
+    check_constants(metadata)
     for name in manifest.features.constants:
-        whole(constant_file(manifest, name), partial(read_constant, cache, manifest, name))
+        whole(constant_file(metadata, name), partial(read_constant, metadata, name))
     keys: dict[int, list[str] | None] = {}
     for segment in manifest.segments:
         folder = f"segments/{segment.name}"
-        offsets = file_of(f"{folder}/keys/offsets", 1)
-        read = partial(read_keys, cache, manifest, segment)
-        keys[segment.number] = None if offsets in found else whole(file_of(f"{folder}/keys/bytes", 1), read)
+        offsets = metadata.array_file(f"{folder}/keys/offsets", 1)
+        texts = metadata.array_file(f"{folder}/keys/bytes", 1)
+        keys[segment.number] = (
+            None if offsets in found else whole(texts, partial(read_keys, metadata, segment))
+        )
         for column in manifest.labels:
-            name = file_of(f"{folder}/labels/{column.name}", 1)
-            whole(name, partial(read_labels, cache, manifest, segment, column.name))
+            name = metadata.array_file(f"{folder}/labels/{column.name}", 1)
+            whole(name, partial(read_labels, metadata, segment, column.name))
     for record in manifest.splits:
-        name = file_of(index_name(record.name), 2)
-        whole(name, partial(_check_split, cache, manifest, record, keys))
+        name = metadata.array_file(index_name(record.name), 2)
+        whole(name, partial(_check_split, metadata, record, keys))
     return [BadFile(name=name, problem=problem) for name, problem in found.items()], keys
 
 
-def _check_split(
-    cache: CachePath, manifest: Manifest, record: SplitRecord, keys: Mapping[int, list[str] | None]
-) -> None:
+def _check_split(metadata: CacheMetadata, record: SplitRecord, keys: Mapping[int, list[str] | None]) -> None:
     """Make sure that the index of a split leads to its keys.
 
     Raises:
         CorruptCache: it does not.
     """
-    index = read_index(cache, manifest, record).tolist()
+    index = read_index(metadata, record).tolist()
     needed = {number: keys[number] for number in {number for number, _ in index}}
     known = {number: stored for number, stored in needed.items() if stored is not None}
     if len(known) == len(needed) and hash_keys(known[n][row] for n, row in index) != record.keys_sha256:
         raise CorruptCache(
-            f"{cache}: the index of split {record.name!r} does not lead to the keys whose hash stands in "
+            f"{metadata.path}: the index of split {record.name!r} does not lead to the keys whose hash is in "
             "the manifest"
         )
 
 
 def _strays(
-    cache: CachePath, manifest: Manifest, segments: Sequence[SegmentFiles], sizes: Mapping[str, int]
+    metadata: CacheMetadata, segments: Sequence[SegmentFiles], sizes: Mapping[str, int]
 ) -> Iterator[str]:
     """Files that nothing accounts for, in order."""
     temporary = MANIFEST_NAME + TEMPORARY_SUFFIX
-    if (cache / temporary).exists():
+    if (metadata.path / temporary).exists():
         yield temporary
     for name in sorted(sizes):
-        if name not in manifest.files and not any(files.accounts_for(name) for files in segments):
+        if name not in metadata.manifest.files and not any(files.accounts_for(name) for files in segments):
             yield name

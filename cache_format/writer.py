@@ -13,9 +13,9 @@ import numpy as np
 from losa.cache_format.contents import Placement
 from losa.cache_format.copies import CacheContents
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.manifest import MANIFEST_NAME, Manifest, Segment
-from losa.cache_format.metadata.arrays import publish_files
-from losa.cache_format.metadata_files import foundation_files, segment_files, split_files
+from losa.cache_format.manifest import Manifest, Segment, has_manifest
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
+from losa.cache_format.metadata_files import foundation_metadata, segment_metadata, split_metadata
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_copy import copy_shard
@@ -23,8 +23,8 @@ from losa.cache_format.shards.shard_writer import ShardWriter, writing_shard
 from losa.cache_format.storage.file_record import record_of
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.storage.publish import make_folder
-from losa.cache_format.survey import CacheRequest, Survey, orphaned_records, survey
+from losa.cache_format.storage.publish import make_folder, publish_files
+from losa.cache_format.survey import CacheRequest, Survey, orphaned_records, survey_cache
 
 _log = logging.getLogger(__name__)
 
@@ -52,24 +52,33 @@ class CacheWriter:
             CacheInUse: another process is writing to it.
             CacheError: the folder holds something else.
         """
-        self.path = path
 
         def look() -> Survey:
-            return survey(path, request) if isinstance(request, CacheRequest) else request.survey(path)
+            return survey_cache(path, request) if isinstance(request, CacheRequest) else request.survey(path)
 
         if isinstance(request, CacheContents):
             constants = request.constants
-        if not (path / MANIFEST_NAME).exists():
+        if not has_manifest(path):
             look()  # before anything is made: a refused folder stays as it is
         make_folder(path)
         self._lock = writer_lock(path)
         try:
             surveyed = look()
             self._requested = surveyed.segments
-            self.manifest = self._write_small_files(surveyed, constants or {})
+            self.metadata = self._write_metadata(surveyed, constants or {})
         except BaseException:
             self._lock.release()
             raise
+
+    @property
+    def path(self) -> CachePath:
+        """Folder of the cache."""
+        return self.metadata.path
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as it is on disk now."""
+        return self.metadata.manifest
 
     def __enter__(self) -> "CacheWriter":
         return self
@@ -81,11 +90,11 @@ class CacheWriter:
 
     def files(self, segment: Segment) -> SegmentFiles:
         """The files of one segment."""
-        return SegmentFiles.of(self.path, self.manifest, segment)
+        return SegmentFiles.of(self.metadata, segment)
 
     def missing(self, *, remake_invalid: bool = False) -> list[tuple[Segment, int]]:
         """Shards of the requested splits that are not committed; see `missing_shards`."""
-        return missing_shards(self.path, self.manifest, self._requested, remake_invalid=remake_invalid)
+        return missing_shards(self.metadata, self._requested, remake_invalid=remake_invalid)
 
     def shard(self, segment: Segment, shard: int) -> AbstractContextManager[ShardWriter]:
         """Write one shard; see `writing_shard`."""
@@ -95,26 +104,23 @@ class CacheWriter:
         """Copy a committed shard of another cache; see `copy_shard`."""
         copy_shard(source, self.files(segment), commit, self._lock.check)
 
-    def _write_small_files(self, surveyed: Survey, constants: Mapping[str, np.ndarray]) -> Manifest:
-        """Write what the survey found wanting; with the manifest, written last, it counts."""
-        manifest = surveyed.manifest
-        files = self._placed(manifest, surveyed.placement)
+    def _write_metadata(self, surveyed: Survey, constants: Mapping[str, np.ndarray]) -> CacheMetadata:
+        """Write the metadata files that are missing or damaged, and the manifest after them."""
+        metadata = surveyed.metadata
+        path, manifest, store = metadata.path, metadata.manifest, metadata.store
+        files = _placed(metadata, surveyed.placement)
         if not surveyed.exists:
             # Left by a run that died before there was a manifest. Shards that survived their manifest stay.
-            arrays = self.path / manifest.arrays
-            if (
-                isinstance(arrays, Path)
-                and arrays.exists()
-                and not orphaned_records(self.path, manifest.store)
-            ):
+            arrays = path / store.root
+            if isinstance(arrays, Path) and arrays.exists() and not orphaned_records(path, store.name):
                 shutil.rmtree(arrays)
-            files = foundation_files(manifest, constants) | files
+            files = foundation_metadata(store, constants) | files
         extended = replace(
             manifest,
             files=manifest.files | {name: record_of(content) for name, content in files.items()},
         )
         if surveyed.damaged:
-            whole = foundation_files(manifest, constants) | self._placed(manifest, surveyed.restored)
+            whole = foundation_metadata(store, constants) | _placed(metadata, surveyed.restored)
             for name, error in surveyed.damaged.items():
                 if name not in whole or record_of(whole[name]) != manifest.files[name]:
                     raise CorruptCache(
@@ -124,38 +130,39 @@ class CacheWriter:
                 _log.warning("%s. It is written again.", error)
             files |= {name: whole[name] for name in surveyed.damaged}
         self._lock.check()
-        publish_files(self.path, files)
+        publish_files(path, files)
         self._lock.check()
         if extended != manifest or not surveyed.exists:
-            extended.write(self.path)
-        return extended
+            extended.write(path)
+        return replace(metadata, manifest=extended)
 
-    def _placed(self, manifest: Manifest, placement: Placement) -> dict[str, bytes]:
-        files: dict[str, bytes] = {}
-        for entry in placement.segments:
-            files |= segment_files(self.path, manifest, entry)
-        for name, index in placement.indices.items():
-            files |= split_files(manifest, name, index)
-        return files
+
+def _placed(metadata: CacheMetadata, placement: Placement) -> dict[str, bytes]:
+    """Metadata files of the segments and splits of a placement."""
+    files: dict[str, bytes] = {}
+    for entry in placement.segments:
+        files |= segment_metadata(metadata, entry)
+    for name, index in placement.indices.items():
+        files |= split_metadata(metadata.store, name, index)
+    return files
 
 
 def missing_shards(
-    cache: CachePath, manifest: Manifest, segments: frozenset[str], *, remake_invalid: bool = False
+    metadata: CacheMetadata, segments: frozenset[str], *, remake_invalid: bool = False
 ) -> list[tuple[Segment, int]]:
     """Shards that are not committed, in order. A damaged one is logged and counts as missing.
 
     Args:
-        cache: its folder, which need not exist.
-        manifest: of the cache.
+        metadata: of the cache, which need not exist yet.
         segments: names of those to look at.
         remake_invalid: count shards that hold invalid images as missing too.
     """
     missing = []
-    for segment in manifest.segments:
+    for segment in metadata.manifest.segments:
         if segment.name not in segments:
             continue
         shards = range(segment.shards)
-        commits = SegmentFiles.of(cache, manifest, segment).commits(shards)
+        commits = SegmentFiles.of(metadata, segment).commits(shards)
         for shard, commit in zip(shards, commits, strict=True):
             if isinstance(commit, CorruptCache):
                 _log.warning("%s. This shard is made again.", commit)

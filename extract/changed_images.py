@@ -6,7 +6,6 @@ from losa.cache_format import IdentityMismatch, Segment
 from losa.cache_format.errors import Difference
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
-from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey
 from losa.extract.sources import ImageSource, InvalidImage
 
@@ -14,14 +13,11 @@ RECHECKED_IMAGES = 8
 """Stored images of each segment that are compared with their files when a cache is opened again."""
 
 
-def refuse_changed_images(
-    cache: CachePath, surveyed: Survey, source: ImageSource, known: Container[str]
-) -> None:
+def refuse_changed_images(surveyed: Survey, source: ImageSource, known: Container[str]) -> None:
     """Compare a few images of each segment, taken evenly from what is committed, with their files.
 
     Args:
-        cache: the folder of the cache.
-        surveyed: what stands there; segments need not exist yet.
+        surveyed: the cache; segments need not exist yet.
         source: where the images are now.
         known: keys that the source lists now; others are left out.
 
@@ -29,10 +25,11 @@ def refuse_changed_images(
         IdentityMismatch: the bytes of an image are not those it was extracted from.
     """
     digits = 2 * SOURCE_HASH_BYTES
-    for segment in surveyed.manifest.segments:
-        files = SegmentFiles.of(cache, surveyed.manifest, segment)
+    metadata = surveyed.metadata
+    for segment in metadata.manifest.segments:
+        files = SegmentFiles.of(metadata, segment)
         commits = [commit for commit in files.commits(range(segment.shards)) if isinstance(commit, Commit)]
-        keys = surveyed.keys(cache, segment) if commits else []
+        keys = surveyed.keys(segment) if commits else []
         for key, row, commit in _sample(segment, keys, commits, known):
             stored = commit.source_blake2b[row * digits : (row + 1) * digits]
             try:
@@ -41,7 +38,7 @@ def refuse_changed_images(
                 found = str(error)
             if stored != found:
                 raise IdentityMismatch(
-                    cache,
+                    metadata.path,
                     [Difference(f"blake2b of image {key}", found, stored)],
                     "The image has changed since it was extracted: choose another cache=...",
                 )

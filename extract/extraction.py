@@ -30,7 +30,8 @@ from losa.cache_format.common.differences import differences
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.identity import FeatureIdentity, SiteGroup
-from losa.cache_format.manifest import MANIFEST_NAME
+from losa.cache_format.manifest import has_manifest
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.constants import (
     CENTRE,
     SPREAD,
@@ -42,7 +43,7 @@ from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.stores import make_store
-from losa.cache_format.survey import CacheRequest, orphaned_records, survey
+from losa.cache_format.survey import CacheRequest, orphaned_records, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
 from losa.cache_format.writer import missing_shards
 from losa.extract.backbone import FrozenBackbone, autocast, load_backbone
@@ -110,13 +111,13 @@ class Extractor:
         refuse_other_views(self.cache, self.splits)
         constants = dict(self.backbone.final_norm_constants) | self._stored_calibration()
         request = self._request(constants)
-        surveyed = survey(self.cache, request)
-        self._warn_of_other_machine(request.provenance, surveyed.manifest.provenance)
+        surveyed = survey_cache(self.cache, request)
+        self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
         known = {key for split in self.splits for key in split.keys}
-        refuse_changed_images(self.cache, surveyed, self.source, known)
+        refuse_changed_images(surveyed, self.source, known)
         remake = self.config.on_error == "fail"
-        missing = missing_shards(self.cache, surveyed.manifest, surveyed.segments, remake_invalid=remake)
-        plan = Plan.of(self.cache, surveyed, missing)
+        missing = missing_shards(surveyed.metadata, surveyed.segments, remake_invalid=remake)
+        plan = Plan.of(surveyed, missing)
         _log.info("%s", plan)
         plan.refuse_if_too_large()
         invalid = 0
@@ -158,12 +159,13 @@ class Extractor:
         if not needs_calibration(self.config.codec):
             return {}
         refuse_unreachable(self.cache)
-        if (self.cache / MANIFEST_NAME).exists():
-            manifest = Manifest.read(self.cache)
+        if has_manifest(self.cache):
+            metadata = CacheMetadata.read(self.cache)
+            manifest = metadata.manifest
             if CENTRE not in manifest.features.constants:
                 return {}  # another codec, which is refused
             try:
-                return {name: read_constant(self.cache, manifest, name) for name in (CENTRE, SPREAD)}
+                return {name: read_constant(metadata, name) for name in (CENTRE, SPREAD)}
             except CorruptCache as error:
                 return self._calibrate_again(manifest, error)
         if orphaned_records(self.cache, self.config.store):
@@ -257,7 +259,7 @@ class Extractor:
         calibration: Calibration | None,
     ) -> int:
         codec = DeviceCodec(self.config.codec, calibration, self.device)
-        keys = {segment.name: read_keys(writer.path, writer.manifest, segment) for segment, _ in missing}
+        keys = {segment.name: read_keys(writer.metadata, segment) for segment, _ in missing}
         jobs = [
             (segment, shard, batch)
             for segment, shard in missing

@@ -29,18 +29,18 @@ class Plan:
     """At the cache's place; None where nobody can tell, as in a bucket."""
 
     @classmethod
-    def of(cls, cache: CachePath, surveyed: Survey, missing: Sequence[tuple[Segment, int]]) -> "Plan":
+    def of(cls, surveyed: Survey, missing: Sequence[tuple[Segment, int]]) -> "Plan":
         """Count what is missing from a cache, which need not exist yet."""
-        manifest = surveyed.manifest
+        metadata = surveyed.metadata
         files = {
-            segment.name: SegmentFiles.of(cache, manifest, segment)
-            for segment in manifest.segments
+            segment.name: SegmentFiles.of(metadata, segment)
+            for segment in metadata.manifest.segments
             if segment.name in surveyed.segments
         }
         example = next(iter(files.values()))
         return cls(
-            cache=cache,
-            sites=manifest.features.group.sites,
+            cache=metadata.path,
+            sites=metadata.manifest.features.group.sites,
             image_bytes=example.geometry.image_bytes
             + example.geometry.sites * example.geometry.site_scale_bytes,
             images=sum(len(segment.rows(shard)) for segment, shard in missing),
@@ -50,7 +50,7 @@ class Plan:
                 for segment, shard in missing
             ),
             finished_shards=sum(one.segment.shards for one in files.values()) - len(missing),
-            free_bytes=free_bytes(cache),
+            free_bytes=free_bytes(metadata.path),
         )
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from losa.cache_format import Cache, LosaError, Manifest, SplitContents
-from losa.cache_format.manifest import MANIFEST_NAME, LabelColumn
+from losa.cache_format.manifest import LabelColumn, has_manifest
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.views import View, parse_key, views_split
@@ -81,7 +81,7 @@ def refuse_other_views(cache: CachePath, splits: Sequence[SplitContents]) -> Non
         LosaError: saying how they were made.
     """
     refuse_unreachable(cache)
-    if not (cache / MANIFEST_NAME).exists():
+    if not has_manifest(cache):
         return
     stored = {record.name: record.keys_sha256 for record in Manifest.read(cache).splits}
     for split in splits:

@@ -66,7 +66,7 @@ def load_codes(
     """
     split, codec = source.split, source.codec
     cache = split.cache
-    stored = image_ids(read_index(cache.path, cache.manifest, split.record))
+    stored = image_ids(read_index(cache.metadata, split.record))
     ordered = positions[np.argsort(stored[positions])]
     rows = np.full(len(split), -1)
     rows[ordered] = np.arange(len(ordered))

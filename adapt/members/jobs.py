@@ -229,7 +229,7 @@ def _warn_of_shared_images(
 ) -> None:
     """Say which scores are not those of unseen images."""
     trained, scored = (
-        image_ids(read_index(cache.path, cache.manifest, cache.manifest.split(split)))[images.positions]
+        image_ids(read_index(cache.metadata, cache.manifest.split(split)))[images.positions]
         for split, images in ((train_split, training), (name, scoring))
     )
     shared = int(np.isin(scored, trained).sum())

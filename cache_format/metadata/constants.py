@@ -8,11 +8,10 @@ from losa.cache_format.codecs import Calibration, needs_calibration
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.identity import SiteGroup
-from losa.cache_format.manifest import Manifest
-from losa.cache_format.metadata.arrays import read_array
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import size_of
-from losa.cache_format.stores import Store, make_store
+from losa.cache_format.stores import Store
 from losa.cache_format.stores.base import SmallArray
 
 CENTRE = "centre"
@@ -36,55 +35,57 @@ def constant_arrays(constants: Mapping[str, np.ndarray]) -> dict[str, SmallArray
     }
 
 
-def read_constants(cache: CachePath, manifest: Manifest) -> dict[str, np.ndarray]:
+def read_constants(metadata: CacheMetadata) -> dict[str, np.ndarray]:
     """The constants named in the identity, as float32.
 
     Raises:
         CorruptCache: an unknown name, or an array whose hash is not the identity's.
     """
-    check_constants(cache, manifest)
-    return {name: read_constant(cache, manifest, name) for name in manifest.features.constants}
+    check_constants(metadata)
+    return {name: read_constant(metadata, name) for name in metadata.manifest.features.constants}
 
 
-def read_constant(cache: CachePath, manifest: Manifest, name: str) -> np.ndarray:
+def read_constant(metadata: CacheMetadata, name: str) -> np.ndarray:
     """One of the constants.
 
     Raises:
         CorruptCache: an array whose hash is not the identity's.
     """
-    group = manifest.features.group
+    features = metadata.manifest.features
+    group = features.group
     lengths = {"sites": len(group.sites), "width": group.width}
     shape = [lengths[axis] for axis in _AXES[name]]
-    array = read_array(cache, manifest, f"constants/{name}", "float32", shape)
-    if hash_array(array) != manifest.features.constants[name]:
-        raise CorruptCache(f"{cache}: constant {name!r} is not the array whose hash is in the manifest")
+    array = metadata.read_array(f"constants/{name}", "float32", shape)
+    if hash_array(array) != features.constants[name]:
+        raise CorruptCache(
+            f"{metadata.path}: constant {name!r} is not the array whose hash is in the manifest"
+        )
     if not np.isfinite(array).all() or (name == SPREAD and array.min() <= 0):
-        raise CorruptCache(f"{cache}: constant {name!r} has values that no writer writes")
+        raise CorruptCache(f"{metadata.path}: constant {name!r} has values that no writer writes")
     return array
 
 
-def constant_file(manifest: Manifest, name: str) -> str:
+def constant_file(metadata: CacheMetadata, name: str) -> str:
     """The file with a constant's values, relative to the cache."""
-    store = make_store(manifest.store)
-    return f"{store.root}/{store.array_file(f'constants/{name}', len(_AXES[name]))}"
+    return metadata.array_file(f"constants/{name}", len(_AXES[name]))
 
 
-def check_constants(cache: CachePath, manifest: Manifest) -> None:
+def check_constants(metadata: CacheMetadata) -> None:
     """Make sure that the identity names known constants, and those that its codec needs.
 
     Raises:
         CorruptCache: it does not.
     """
-    features = manifest.features
+    features = metadata.manifest.features
     for name in features.constants:
         if name not in _AXES:
             raise CorruptCache(
-                f"{cache}: the manifest names a constant {name!r} that format version 1 does not have"
+                f"{metadata.path}: the manifest names a constant {name!r} that format version 1 does not have"
             )
     missing = {CENTRE, SPREAD} - features.constants.keys() if needs_calibration(features.codec) else set()
     if missing:
         raise CorruptCache(
-            f"{cache}: codec {features.codec} needs constants that the manifest does not name: "
+            f"{metadata.path}: codec {features.codec} needs constants that the manifest does not name: "
             f"{', '.join(sorted(missing))}"
         )
 

@@ -5,9 +5,8 @@ from jaxtyping import Int64
 
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.manifest import Manifest, SplitRecord
-from losa.cache_format.metadata.arrays import read_array
-from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.manifest import SplitRecord
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.stores.base import SmallArray
 
 
@@ -21,27 +20,30 @@ def index_name(split: str) -> str:
     return f"splits/{split}/index"
 
 
-def read_index(cache: CachePath, manifest: Manifest, record: SplitRecord) -> Int64[np.ndarray, "images two"]:
+def read_index(metadata: CacheMetadata, record: SplitRecord) -> Int64[np.ndarray, "images two"]:
     """Read the index of a split.
 
     Raises:
-        CorruptCache: it is missing, not the one whose hash stands in the manifest, or points to an image
+        CorruptCache: it is missing, not the one whose hash is in the manifest, or points to an image
             that the manifest does not have.
     """
-    index = read_array(cache, manifest, index_name(record.name), "int64", [record.images, 2])
+    index = metadata.read_array(index_name(record.name), "int64", [record.images, 2])
     if hash_array(index) != record.index_sha256:
         raise CorruptCache(
-            f"{cache}: the index of split {record.name!r} is not the one whose hash stands in the manifest"
+            f"{metadata.path}: the index of split {record.name!r} is not the one whose hash is in "
+            "the manifest"
         )
-    images = {segment.number: segment.images for segment in manifest.segments}
+    images = {segment.number: segment.images for segment in metadata.manifest.segments}
     for number in np.unique(index[:, 0]).tolist():
         rows = index[index[:, 0] == number, 1]
         if number not in images or rows.min() < 0 or rows.max() >= images[number]:
             raise CorruptCache(
-                f"{cache}: the index of split {record.name!r} points outside the stored images"
+                f"{metadata.path}: the index of split {record.name!r} points outside the stored images"
             )
         if len(np.unique(rows)) != len(rows):
-            raise CorruptCache(f"{cache}: the index of split {record.name!r} points to an image twice")
+            raise CorruptCache(
+                f"{metadata.path}: the index of split {record.name!r} points to an image twice"
+            )
     return index
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.manifest import Manifest, Segment
-from losa.cache_format.metadata.arrays import read_array
-from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.manifest import Segment
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.stores.base import SmallArray
 
 
@@ -26,23 +25,23 @@ def key_arrays(keys: Sequence[str]) -> dict[str, SmallArray]:
     }
 
 
-def read_keys(cache: CachePath, manifest: Manifest, segment: Segment) -> list[str]:
+def read_keys(metadata: CacheMetadata, segment: Segment) -> list[str]:
     """The keys of a segment.
 
     Raises:
         CorruptCache: they are not the keys whose hash the manifest has.
     """
-    where = f"{cache}: keys of segment {segment.name!r}"
+    where = f"{metadata.path}: keys of segment {segment.name!r}"
     folder = f"segments/{segment.name}/keys"
-    offsets = read_array(cache, manifest, f"{folder}/offsets", "int64", [segment.images + 1])
+    offsets = metadata.read_array(f"{folder}/offsets", "int64", [segment.images + 1])
     total = int(offsets[-1])
     if not 0 <= total <= 2**40 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise CorruptCache(f"{where}: offsets are not a rising list")
-    data = read_array(cache, manifest, f"{folder}/bytes", "uint8", [total]).tobytes()
+    data = metadata.read_array(f"{folder}/bytes", "uint8", [total]).tobytes()
     try:
         keys = [data[start:end].decode() for start, end in pairwise(offsets.tolist())]
     except UnicodeDecodeError as error:
         raise CorruptCache(f"{where}: {error}") from None
     if hash_keys(keys) != segment.keys_sha256:
-        raise CorruptCache(f"{where}: not the keys whose hash stands in the manifest")
+        raise CorruptCache(f"{where}: not the keys whose hash is in the manifest")
     return keys

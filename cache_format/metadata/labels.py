@@ -7,9 +7,8 @@ from jaxtyping import Int64
 
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.manifest import Manifest, Segment
-from losa.cache_format.metadata.arrays import read_array
-from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.manifest import Segment
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.stores.base import SmallArray
 
 MISSING_LABEL = -1
@@ -20,19 +19,17 @@ def label_arrays(labels: Mapping[str, Int64[np.ndarray, "images"]]) -> dict[str,
     return {f"labels/{column}": SmallArray(values, ("images",)) for column, values in labels.items()}
 
 
-def read_labels(
-    cache: CachePath, manifest: Manifest, segment: Segment, column: str
-) -> Int64[np.ndarray, "images"]:
+def read_labels(metadata: CacheMetadata, segment: Segment, column: str) -> Int64[np.ndarray, "images"]:
     """One label column of a segment.
 
     Raises:
-        CorruptCache: it is missing, or not the one whose hash stands in the manifest.
+        CorruptCache: it is missing, or not the one whose hash is in the manifest.
     """
     name = f"segments/{segment.name}/labels/{column}"
-    labels = read_array(cache, manifest, name, "int64", [segment.images])
+    labels = metadata.read_array(name, "int64", [segment.images])
     if hash_array(labels) != segment.labels_sha256.get(column):
         raise CorruptCache(
-            f"{cache}: labels {column!r} of segment {segment.name!r} are not those whose hash stands in "
+            f"{metadata.path}: labels {column!r} of segment {segment.name!r} are not those whose hash is in "
             "the manifest"
         )
     return labels

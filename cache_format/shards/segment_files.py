@@ -8,12 +8,12 @@ from pathlib import Path
 from losa.cache_format.codecs import code_layout
 from losa.cache_format.common.differences import differences
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.identity import SiteGroup
-from losa.cache_format.manifest import Manifest, Segment
+from losa.cache_format.manifest import Segment
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import names_in, read_existing, size_of, sizes_below
-from losa.cache_format.stores import Store, make_store
+from losa.cache_format.stores import Store
 from losa.cache_format.stores.base import Chunked, ShardGeometry, Strided
 
 
@@ -21,26 +21,34 @@ from losa.cache_format.stores.base import Chunked, ShardGeometry, Strided
 class SegmentFiles:
     """Names, shapes and commit records of one segment of a cache."""
 
-    cache: CachePath
-    store: Store
+    metadata: CacheMetadata
     segment: Segment
-    group: SiteGroup
     geometry: ShardGeometry
     features_sha256: str
 
     @classmethod
-    def of(cls, cache: CachePath, manifest: Manifest, segment: Segment) -> "SegmentFiles":
+    def of(cls, metadata: CacheMetadata, segment: Segment) -> "SegmentFiles":
         """The files of a segment of a cache."""
-        features = manifest.features
+        features = metadata.manifest.features
         geometry = ShardGeometry(
             images=segment.images,
             rows_per_shard=segment.rows_per_shard,
             sites=len(features.group.sites),
             tokens=features.group.tokens.count,
             layout=code_layout(features.codec, features.group.width),
-            compressor=manifest.compressor,
+            compressor=metadata.manifest.compressor,
         )
-        return cls(cache, make_store(manifest.store), segment, features.group, geometry, features.sha256)
+        return cls(metadata, segment, geometry, features.sha256)
+
+    @property
+    def store(self) -> Store:
+        """The store that lays out the segment's arrays."""
+        return self.metadata.store
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the stored sites, in order."""
+        return self.metadata.manifest.features.group.sites
 
     @property
     def name(self) -> str:
@@ -50,7 +58,7 @@ class SegmentFiles:
     @property
     def folder(self) -> CachePath:
         """The segment's folder."""
-        return self.cache / self.name
+        return self.metadata.path / self.name
 
     def record_name(self, shard: int) -> str:
         """The commit record of a shard, relative to the cache."""
@@ -151,7 +159,7 @@ class SegmentFiles:
             "keys": self.segment.keys_sha256,
             "shard": shard,
             "rows": len(self.segment.rows(shard)),
-            "sites": len(self.group.sites),
+            "sites": len(self.sites),
             "files": sorted(self.store.shard_files(geometry, shard)),
             "codes": (Strided if geometry.compressor is None else Chunked).__name__,
             "scales": (Strided if geometry.site_scale_bytes else type(None)).__name__,

@@ -9,7 +9,6 @@ from crc32c import crc32c
 from jaxtyping import Bool, Int64, Shaped, UInt32
 
 from losa.cache_format.errors import CorruptCache, IncompleteCache
-from losa.cache_format.manifest import Manifest
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
@@ -24,7 +23,6 @@ class SegmentReader:
     def __init__(
         self,
         files: SegmentFiles,
-        manifest: Manifest,
         rows: Int64[np.ndarray, "rows"],
         positions: Sequence[int],
         ranges: ByteRanges,
@@ -33,7 +31,6 @@ class SegmentReader:
 
         Args:
             files: of the segment.
-            manifest: of the cache.
             rows: those that will be asked for; their shards must be committed.
             positions: of the wanted sites on the stored site axis, rising.
             ranges: reads the cache's files.
@@ -43,7 +40,6 @@ class SegmentReader:
             CorruptCache: a commit record is damaged, or a file has another size than it says.
         """
         self.files = files
-        self._manifest = manifest
         self._ranges = ranges
         shards = np.unique(rows // files.segment.rows_per_shard).tolist()
         self._commits: dict[int, Commit] = {}
@@ -57,8 +53,8 @@ class SegmentReader:
                 self._commits[shard] = commit
         if missing:
             raise IncompleteCache(
-                f"{files.cache}: {len(missing)} of {len(shards)} shards of segment {files.segment.name!r} "
-                f"are missing (the first is {missing[0]}): "
+                f"{files.metadata.path}: {len(missing)} of {len(shards)} shards of segment "
+                f"{files.segment.name!r} are missing (the first is {missing[0]}): "
                 "run the same losa-extract command again to finish it"
             )
         self._positions = list(positions)
@@ -160,18 +156,18 @@ class SegmentReader:
             if scales is not None:
                 found = crc32c(scales[index], found)
             if found != expected:
-                site = self.files.group.sites[self._positions[index]]
+                site = self.files.sites[self._positions[index]]
                 raise CorruptCache(self._message(row, f"site {site!r}", expected, found))
 
     def _message(self, row: int, what: str, expected: int, found: int) -> str:
         files = self.files
-        key = read_keys(files.cache, self._manifest, files.segment)[row]
+        key = read_keys(files.metadata, files.segment)[row]
         # The checksum is of codes and scales together: either file may be the damaged one.
         paths = " or ".join(str(path) for path in files.shard_paths(row // files.segment.rows_per_shard))
         return (
             f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), {what}: expected crc32c "
-            f"{expected:08x}, found {found:08x}. Run losa-cache repair {files.cache}, then the losa-extract "
-            "command that made the cache: it makes the damaged shards anew"
+            f"{expected:08x}, found {found:08x}. Run losa-cache repair {files.metadata.path}, then the "
+            "losa-extract command that made the cache: it makes the damaged shards anew"
         )
 
 

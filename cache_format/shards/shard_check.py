@@ -170,7 +170,7 @@ class ShardCheck:
         for site, expected in enumerate(checksums):
             found = crc32c(scales[site], crc32c(codes[site]))
             if found != expected:
-                yield self._files.group.sites[site], f"expected crc32c {expected:08x}, found {found:08x}"
+                yield self._files.sites[site], f"expected crc32c {expected:08x}, found {found:08x}"
 
     def _codes(
         self,

@@ -91,7 +91,7 @@ class ShardWriter:
             site_crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
             source_blake2b=b"".join(self._sources).hex(),
             invalid=self._invalid,
-            statistics=tuple(self._statistics) or (NO_VALUES,) * len(files.group.sites),
+            statistics=tuple(self._statistics) or (NO_VALUES,) * len(files.sites),
         )
         return commit, finished.others
 

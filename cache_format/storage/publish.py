@@ -7,7 +7,7 @@ file is written on this machine first and then uploaded, which object stores do 
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -57,9 +57,21 @@ def publishing(path: CachePath, before: Callable[[], None] = _nothing) -> Iterat
 
 
 def publish(path: CachePath, content: bytes) -> None:
-    """Write one small file whole or not at all."""
+    """Write one file whole or not at all."""
     with publishing(path) as file:
         file.write(content)
+
+
+def publish_files(folder: CachePath, files: Mapping[str, bytes]) -> None:
+    """Publish files one after another, each in a folder that is made if it is missing.
+
+    Args:
+        folder: the names of the files are relative to it.
+        files: name -> content.
+    """
+    for name, content in files.items():
+        make_folder((folder / name).parent)
+        publish(folder / name, content)
 
 
 def remove(path: CachePath) -> None:

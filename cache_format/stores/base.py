@@ -158,7 +158,7 @@ class Store(Protocol):
     def array_bytes(self, data: bytes, size: int) -> bytes:
         """The ``size`` bytes of values in that file's content, which has passed its checksum."""
 
-    def segment_files(self, geometry: ShardGeometry) -> dict[str, bytes]:
+    def shard_descriptions(self, geometry: ShardGeometry) -> dict[str, bytes]:
         """Files that describe the arrays whose rows stand in shards."""
 
     def shard_files(self, geometry: ShardGeometry, shard: int) -> tuple[str, ...]:

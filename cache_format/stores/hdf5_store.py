@@ -63,7 +63,7 @@ class Hdf5Store:
         """The end of the file: the one contiguous data set."""
         return data[len(data) - size :] if len(data) >= size else b""
 
-    def segment_files(self, geometry: ShardGeometry) -> dict[str, bytes]:
+    def shard_descriptions(self, geometry: ShardGeometry) -> dict[str, bytes]:
         """Nothing: each shard describes itself."""
         return {}
 

@@ -79,7 +79,7 @@ class ZarrStore:
         """All but the checksum."""
         return data[:size] if len(data) == size + CHECKSUM_BYTES else b""
 
-    def segment_files(self, geometry: ShardGeometry) -> dict[str, bytes]:
+    def shard_descriptions(self, geometry: ShardGeometry) -> dict[str, bytes]:
         """Metadata of ``codes`` and, if the codec has them, ``scales``."""
         rows, layout = geometry.rows_per_shard, geometry.layout
         compressor = geometry.compression

@@ -174,7 +174,7 @@ def _calibrate(source: Cache, sites: tuple[str, ...]) -> Calibration:
     places = {
         key: (segment, row)
         for segment in source.manifest.segments
-        for row, key in enumerate(read_keys(source.path, source.manifest, segment))
+        for row, key in enumerate(read_keys(source.metadata, segment))
     }
     keys = [key for record in source.manifest.splits for key in source.keys(record.name)]
     sample = sample_keys(keys)

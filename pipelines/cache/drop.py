@@ -10,6 +10,7 @@ import numpy as np
 
 from losa.cache_format import CacheError, Manifest
 from losa.cache_format.manifest import MANIFEST_NAME
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.index import read_index
 from losa.cache_format.storage.lock import LOCK_NAME, writer_lock
 from losa.cache_format.storage.paths import CachePath
@@ -25,15 +26,14 @@ def droppable(path: CachePath, splits: Sequence[str]) -> tuple[Manifest, list[st
     Raises:
         CacheError: there is no such split, or none would be left.
     """
-    manifest = Manifest.read(path)
+    metadata = CacheMetadata.read(path)
+    manifest = metadata.manifest
     for name in splits:
         manifest.split(name)
     kept = tuple(record for record in manifest.splits if record.name not in splits)
     if not kept:
         raise CacheError(f"{path}: no split would be left; losa-cache drop --all removes the whole cache")
-    needed = {
-        int(number) for record in kept for number in np.unique(read_index(path, manifest, record)[:, 0])
-    }
+    needed = {int(number) for record in kept for number in np.unique(read_index(metadata, record)[:, 0])}
     segments = tuple(segment for segment in manifest.segments if segment.number in needed)
     gone = [segment.name for segment in manifest.segments if segment.number not in needed]
     folders = tuple(f"{folder}/" for folder in _folders(manifest, splits, gone))

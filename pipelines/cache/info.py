@@ -69,7 +69,7 @@ def _image_bytes(commits: list[Commit]) -> float | None:
 
 def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> dict[str, Any]:
     manifest = cache.manifest
-    index = read_index(cache.path, manifest, manifest.split(name))
+    index = read_index(cache.metadata, manifest.split(name))
     per_shard = {segment.number: segment.rows_per_shard for segment in manifest.segments}
     there = unreadable = 0
     size = 0.0

@@ -50,7 +50,7 @@ def merge(sources: Sequence[Cache], destination: CachePath, progress: Callable[[
             progress(done, len(missing))
             for cache, original, commits in records[segment.name]:
                 if shard in commits:
-                    source = SegmentFiles.of(cache.path, cache.manifest, original)
+                    source = SegmentFiles.of(cache.metadata, original)
                     writer.copy(source, segment, commits[shard])
                     copied += 1
                     break

@@ -23,7 +23,7 @@ def committed(cache: Cache, segment: Segment) -> dict[int, Commit]:
         CorruptCache: a commit record is damaged, or a file has another size than it says.
     """
     found = {}
-    files = SegmentFiles.of(cache.path, cache.manifest, segment)
+    files = SegmentFiles.of(cache.metadata, segment)
     shards = files.recorded()
     for shard, commit in zip(shards, files.commits(shards), strict=True):
         if isinstance(commit, CorruptCache):
@@ -40,8 +40,7 @@ def row_reader(
     features = cache.manifest.features
     layout = code_layout(features.codec, features.group.width)
     reader = SegmentReader(
-        SegmentFiles.of(cache.path, cache.manifest, segment),
-        cache.manifest,
+        SegmentFiles.of(cache.metadata, segment),
         np.array(rows, np.int64),
         [cache.sites.index(site) for site in sites],
         byte_ranges(cache.path),

@@ -302,7 +302,7 @@ class ToyCache:
         with CacheWriter(path, request, self.constants) as writer:
             for segment, shard in writer.missing()[:shards]:
                 rows = segment.rows(shard)
-                keys = read_keys(writer.path, writer.manifest, segment)[rows.start : rows.stop]
+                keys = read_keys(writer.metadata, segment)[rows.start : rows.stop]
                 readable = [self.by_key[key] for key in keys if key not in self.invalid]
                 outcomes = ["broken" if key in self.invalid else bytes(16) for key in keys]
                 with writer.shard(segment, shard) as out:

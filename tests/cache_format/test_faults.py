@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from losa.cache_format import Cache, CorruptCache, LosaError, Verification, repair, verify
-from losa.cache_format.manifest import MANIFEST_NAME, Manifest
+from losa.cache_format.manifest import MANIFEST_NAME
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.sealed_json import unseal
 from losa.cache_format.stores.base import Strided
@@ -118,9 +119,10 @@ class Bench:
         younger = replace(self.recipe, splits=self.recipe.splits[:1])
         self.younger = tiny.tree(younger.write(folder / "younger"))
         self.rng = np.random.default_rng([seed, zlib.crc32(repr(case).encode())])
-        self.manifest = Manifest.read(self.path)
+        metadata = CacheMetadata.read(self.path)
+        self.manifest = metadata.manifest
         self.shards = {
-            (segment.name, shard): SegmentFiles.of(self.path, self.manifest, segment)
+            (segment.name, shard): SegmentFiles.of(metadata, segment)
             for segment in self.manifest.segments
             for shard in range(segment.shards)
         }

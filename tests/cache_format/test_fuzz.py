@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from losa.cache_format import Cache, LosaError, verify
 from losa.cache_format.codecs.compressors import Compressor
-from losa.cache_format.manifest import MANIFEST_NAME, Manifest
+from losa.cache_format.manifest import MANIFEST_NAME
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.sealed_json import seal, unseal
 
@@ -140,9 +141,10 @@ class Target:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.manifest = Manifest.read(path)
+        metadata = CacheMetadata.read(path)
+        self.manifest = metadata.manifest
         (self.segment, *_) = self.manifest.segments
-        self.record = SegmentFiles.of(path, self.manifest, self.segment).commit_path(0)
+        self.record = SegmentFiles.of(metadata, self.segment).commit_path(0)
         self.files = {name: (path / name) for name in (MANIFEST_NAME, str(self.record.relative_to(path)))}
         self.whole = {name: place.read_bytes() for name, place in self.files.items()}
         self.content = {name: unseal(data, path) for name, data in self.whole.items()}
@@ -271,13 +273,13 @@ def test_a_lie_that_all_records_agree_on_allocates_nothing(tiny, tmp_path, chang
             group[field] = group[field] | value if isinstance(value, dict) else value
         features["constants"] = {}
         target.files[MANIFEST_NAME].write_bytes(seal(content))
-        manifest = Manifest.read(target.path)
-        for segment in manifest.segments:
-            files = SegmentFiles.of(target.path, manifest, segment)
+        metadata = CacheMetadata.read(target.path)
+        for segment in metadata.manifest.segments:
+            files = SegmentFiles.of(metadata, segment)
             for shard in files.recorded():
                 path = files.commit_path(shard)
                 record = unseal(path.read_bytes(), path)
-                path.write_bytes(seal(record | {"features_sha256": manifest.features.sha256}))
+                path.write_bytes(seal(record | {"features_sha256": files.features_sha256}))
         with modest(traced=True):
             read_all(target.path)
         with pytest.raises(LosaError, match="compressed"):

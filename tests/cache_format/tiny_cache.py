@@ -30,7 +30,7 @@ from losa.cache_format.codecs import CodecName, code_layout, needs_calibration
 from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.identity import BackboneIdentity, FinalNorm, Preprocessing, SiteGroup, TokenLayout
-from losa.cache_format.metadata.arrays import publish_files
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
@@ -38,6 +38,7 @@ from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_writer import ShardWriter
 from losa.cache_format.storage.file_record import record_of
 from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.publish import publish_files
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.stores.base import SmallArray
 
@@ -133,9 +134,9 @@ class Recipe:
 
     def files(self, path: CachePath, segment: str) -> SegmentFiles:
         """Where the shards of a segment stand."""
-        manifest = Manifest.read(path)
-        (found,) = [one for one in manifest.segments if one.name == segment]
-        return SegmentFiles.of(path, manifest, found)
+        metadata = CacheMetadata.read(path)
+        (found,) = [one for one in metadata.manifest.segments if one.name == segment]
+        return SegmentFiles.of(metadata, found)
 
     def array_file(self, name: str, axes: int = 1) -> str:
         """The file with the values of a small array, relative to the cache."""
@@ -166,7 +167,7 @@ class Recipe:
 
     def write_shard(self, writer: CacheWriter, segment: Segment, shard: int, batch: int = 2) -> None:
         """Write one shard in batches."""
-        keys = read_keys(writer.path, writer.manifest, segment)
+        keys = read_keys(writer.metadata, segment)
         rows = segment.rows(shard)
         with writer.shard(segment, shard) as out:
             for start in rows[::batch]:
@@ -209,15 +210,15 @@ class Recipe:
         ]
 
 
-def write_arrays(path: Path, store: StoreName, arrays: Mapping[str, SmallArray]) -> Manifest:
-    """Publish small arrays, without a cache around them; the manifest knows their files, no more."""
+def write_arrays(path: Path, store: StoreName, arrays: Mapping[str, SmallArray]) -> CacheMetadata:
+    """Publish metadata arrays without a cache around them; the manifest records their files and no more."""
     files = {
         f"{make_store(store).root}/{file}": content
         for name, array in arrays.items()
         for file, content in make_store(store).array_files(name, array).items()
     }
     publish_files(path, files)
-    return Manifest(
+    manifest = Manifest(
         store=store,
         dataset="zoo",
         features=Recipe().features,
@@ -227,6 +228,7 @@ def write_arrays(path: Path, store: StoreName, arrays: Mapping[str, SmallArray])
         files={name: record_of(content) for name, content in files.items()},
         provenance={},
     )
+    return CacheMetadata(path, manifest)
 
 
 def forge(path: Path, name: str, array: SmallArray) -> None:

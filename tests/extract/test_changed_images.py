@@ -26,14 +26,14 @@ def opened(config, tmp_path, paint):
         keys = source.contents("all").keys
         nothing = Placement(segments=(), indices={})
         surveyed = Survey(
-            manifest=Cache(settings.cache).manifest,
+            metadata=Cache(settings.cache).metadata,
             exists=True,
             placement=nothing,
             restored=nothing,
             damaged={},
             segments=frozenset(),
         )
-        refuse_changed_images(tmp_path / "cache", surveyed, source, set(keys if known is None else known))
+        refuse_changed_images(surveyed, source, set(keys if known is None else known))
         return [int(key.removeprefix("cat/").removesuffix(".png")) for key in loaded]
 
     return opened

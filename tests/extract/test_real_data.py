@@ -79,5 +79,5 @@ def test_int8_keeps_forty_decibels_at_every_site(backbone, tmp_path):
     assert min(snr.values()) >= 40, snr
     # And that is what the cache says of itself.
     (segment,) = cache.manifest.segments
-    record = SegmentFiles.of(cache.path, cache.manifest, segment).commit(0)
+    record = SegmentFiles.of(cache.metadata, segment).commit(0)
     np.testing.assert_allclose([site.snr_db for site in record.statistics], list(snr.values()), atol=0.1)

@@ -140,7 +140,7 @@ class Places:
 
     def __init__(self, cache: Cache) -> None:
         (segment,) = cache.manifest.segments
-        self.files = SegmentFiles.of(cache.path, cache.manifest, segment)
+        self.files = SegmentFiles.of(cache.metadata, segment)
         self.geometry = self.files.geometry
         self.images = segment.images
         self.rows_per_shard = segment.rows_per_shard

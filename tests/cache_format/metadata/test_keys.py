@@ -32,7 +32,7 @@ def segment_of(keys: list[str]) -> Segment:
 
 @pytest.fixture
 def write_keys(tiny, store):
-    """``write_keys(path, keys, **arrays)``: the manifest of a cache with keys; arrays replace theirs."""
+    """``write_keys(path, keys, **arrays)``: the metadata of a cache with keys; arrays replace theirs."""
 
     def write(path, keys, **arrays):
         named = key_arrays(keys) | {f"keys/{name}": array for name, array in arrays.items()}
@@ -45,8 +45,8 @@ def write_keys(tiny, store):
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_keys_of_any_unicode_come_back(write_keys, keys):
     with tempfile.TemporaryDirectory() as folder:
-        manifest = write_keys(Path(folder), keys)
-        assert read_keys(Path(folder), manifest, segment_of(keys)) == keys
+        metadata = write_keys(Path(folder), keys)
+        assert read_keys(metadata, segment_of(keys)) == keys
 
 
 def test_plain_readers_see_bytes_and_offsets(write_keys, store, tmp_path):
@@ -63,24 +63,24 @@ def test_plain_readers_see_bytes_and_offsets(write_keys, store, tmp_path):
 
 @pytest.mark.parametrize("array", ["bytes", "offsets"])
 def test_every_single_bit_flip_is_detected(write_keys, store, tmp_path, tiny, array):
-    manifest = write_keys(tmp_path, KEYS)
+    metadata = write_keys(tmp_path, KEYS)
     file = tmp_path / tiny.Recipe(store=store).array_file(f"segments/s/keys/{array}")
     size = file.stat().st_size
     for place in range(0, size, 1 if store == "zarr" else 97):
         for bit in range(8):
             tiny.flip(file, place, bit)
             with pytest.raises(CorruptCache, match=f"keys/{array}"):
-                read_keys(tmp_path, manifest, segment_of(KEYS))
+                read_keys(metadata, segment_of(KEYS))
             tiny.flip(file, place, bit)
-    assert read_keys(tmp_path, manifest, segment_of(KEYS)) == KEYS
+    assert read_keys(metadata, segment_of(KEYS)) == KEYS
 
 
 def test_the_keys_of_another_segment_are_refused(write_keys, tmp_path):
-    manifest = write_keys(tmp_path, KEYS)
-    with pytest.raises(CorruptCache, match="not the keys whose hash stands in the manifest"):
-        read_keys(tmp_path, manifest, segment_of(KEYS[::-1]))
+    metadata = write_keys(tmp_path, KEYS)
+    with pytest.raises(CorruptCache, match="not the keys whose hash is in the manifest"):
+        read_keys(metadata, segment_of(KEYS[::-1]))
     with pytest.raises(CorruptCache):
-        read_keys(tmp_path, manifest, segment_of(KEYS[:-1]))
+        read_keys(metadata, segment_of(KEYS[:-1]))
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_the_keys_of_another_segment_are_refused(write_keys, tmp_path):
         ([0, 0, -5], "offsets are not a rising list"),
         ([0, 5, 2**62], "offsets are not a rising list"),
         ([0, 1, 4], "'utf-8' codec can't decode"),
-        ([0, 2, 4], "not the keys whose hash stands in the manifest"),
+        ([0, 2, 4], "not the keys whose hash is in the manifest"),
         ([0, 2, 9999], "expected 9999 bytes of values, found a file of another size"),
     ],
     ids=str,
 )
 def test_nonsense_with_a_right_checksum_is_refused(write_keys, tmp_path, offsets, message):
     wrong = SmallArray(np.array(offsets, np.int64), ("offsets",))
-    manifest = write_keys(tmp_path, ["äb", "c"], offsets=wrong)
+    metadata = write_keys(tmp_path, ["äb", "c"], offsets=wrong)
     with pytest.raises(CorruptCache, match=message):
-        read_keys(tmp_path, manifest, segment_of(["äb", "c"]))
+        read_keys(metadata, segment_of(["äb", "c"]))

@@ -7,7 +7,6 @@ import pytest
 import zarr
 
 from losa.cache_format import CorruptCache
-from losa.cache_format.metadata.arrays import read_array
 from losa.cache_format.stores import StoreName
 from losa.cache_format.stores.base import SmallArray
 
@@ -30,8 +29,8 @@ def store(request):
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype.str}{list(array.shape)}")
 def test_a_small_array_is_read_by_us_and_by_the_stores_own_library(tmp_path, tiny, store, array):
-    manifest = tiny.write_arrays(tmp_path, store, {"some/a": SmallArray(array, AXES[: array.ndim])})
-    read = read_array(tmp_path, manifest, "some/a", array.dtype.name, array.shape)
+    metadata = tiny.write_arrays(tmp_path, store, {"some/a": SmallArray(array, AXES[: array.ndim])})
+    read = metadata.read_array("some/a", array.dtype.name, array.shape)
     np.testing.assert_array_equal(read, array)
     if store == "zarr":
         opened = zarr.open_array(tmp_path / "arrays.zarr/some/a", mode="r")
@@ -48,13 +47,13 @@ def test_a_small_array_is_read_by_us_and_by_the_stores_own_library(tmp_path, tin
 
 def test_every_damage_to_a_small_array_is_detected(tmp_path, tiny, store):
     array = np.arange(6, dtype=np.int64).reshape(2, 3)
-    manifest = tiny.write_arrays(tmp_path, store, {"a": SmallArray(array, AXES)})
+    metadata = tiny.write_arrays(tmp_path, store, {"a": SmallArray(array, AXES)})
     file = tmp_path / tiny.Recipe(store=store).array_file("a", 2)
     size = file.stat().st_size
 
     def refused(message: str) -> None:
         with pytest.raises(CorruptCache) as caught:
-            read_array(tmp_path, manifest, "a", "int64", (2, 3))
+            metadata.read_array("a", "int64", (2, 3))
         assert str(caught.value) == f"{file}: {message}"
 
     for place in range(size) if store == "zarr" else (0, 50, 2047, *range(2048, size)):
@@ -69,27 +68,27 @@ def test_every_damage_to_a_small_array_is_detected(tmp_path, tiny, store):
     refused(f"expected {size} bytes, found no file")
     file.mkdir()
     with pytest.raises(CorruptCache, match=f"expected (a file of )?{size} bytes, found"):
-        read_array(tmp_path, manifest, "a", "int64", (2, 3))
+        metadata.read_array("a", "int64", (2, 3))
 
 
 def test_a_file_in_the_place_of_a_folder_is_corrupt(tmp_path, tiny, store):
-    manifest = tiny.write_arrays(tmp_path, store, {"some/a/b": SmallArray(np.arange(3), ("images",))})
+    metadata = tiny.write_arrays(tmp_path, store, {"some/a/b": SmallArray(np.arange(3), ("images",))})
     folder = tmp_path / f"arrays.{store}/some"
     folder.rename(tmp_path / "elsewhere")
     folder.write_bytes(b"")
     with pytest.raises(CorruptCache, match=r"expected \d+ bytes, found no file"):
-        read_array(tmp_path, manifest, "some/a/b", "int64", (3,))
+        metadata.read_array("some/a/b", "int64", (3,))
 
 
 def test_a_file_without_a_record_is_not_read(tmp_path, tiny, store):
-    manifest = tiny.write_arrays(tmp_path, store, {"a": SmallArray(np.arange(3), ("images",))})
+    metadata = tiny.write_arrays(tmp_path, store, {"a": SmallArray(np.arange(3), ("images",))})
     with pytest.raises(CorruptCache, match="the manifest has no record of this file"):
-        read_array(tmp_path, replace(manifest, files={}), "a", "int64", (3,))
+        replace(metadata, manifest=replace(metadata.manifest, files={})).read_array("a", "int64", (3,))
 
 
 @pytest.mark.parametrize(("dtype", "shape"), [("int64", (999,)), ("float32", (999, 2)), ("uint8", (9999,))])
 def test_another_shape_than_the_file_can_hold_is_refused(tmp_path, tiny, store, dtype, shape):
     arrays = {"a": SmallArray(np.arange(3), ("images",)), "b": SmallArray(np.zeros((1, 1)), AXES)}
-    manifest = tiny.write_arrays(tmp_path, store, arrays)
+    metadata = tiny.write_arrays(tmp_path, store, arrays)
     with pytest.raises(CorruptCache, match="bytes of values, found a file of another size"):
-        read_array(tmp_path, manifest, "ab"[len(shape) - 1], dtype, shape)
+        metadata.read_array("ab"[len(shape) - 1], dtype, shape)
