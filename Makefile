@@ -1,41 +1,52 @@
-# The verbs of this project. Each one sets up what it needs; CI calls only these.
+# The verbs of this project. Each one installs what it needs; CI calls only these.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Without --no-compile pip compiles every module of torch and its libraries, most of which are never imported.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: setup demo test test-all lint types bench build clean
 
-setup: $(VENV)/.installed
+setup: $(VENV)/.dev
 
-$(VENV)/.installed: pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "losa needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(INSTALL) --upgrade pip
+
+# What a user needs.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[demo]'
 	touch $@
 
-demo: setup
+# The same, and what developers need.
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[dev]'
+	touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
 	$(BIN)/losa-demo
 
-test: setup
-	$(BIN)/python -m pytest -q -m 'not slow'
+# One worker for each core, at most eight; tests/conftest.py gives each of them one thread.
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m 'not slow' -n logical --maxprocesses 8 --dist worksteal
 
-test-all: setup
+test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -q
 
-lint: setup
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: $(VENV)/.dev
 	$(BIN)/mypy
 
-bench: setup
+bench: $(VENV)/.dev
 	$(BIN)/losa-bench reads --gigabytes 0.25 --rounds 3
 	$(BIN)/losa-bench fused --members 4 --batch 8 --width 192
 	$(BIN)/python -m pytest -q -o addopts=--import-mode=importlib tests/benchmarks --benchmark-columns=min,median,max,rounds
 
-build: setup
+build: $(VENV)/.dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
