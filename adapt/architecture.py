@@ -1,6 +1,6 @@
-"""What shapes a side network, apart from how it is trained."""
+"""The options that determine the shape of a side network, as opposed to those of its training."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -8,46 +8,27 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.errors import LosaError
 
-SideKind = Literal["losa", "last", "relay", "lst", "linear", "mlp", "attentive"]
 Norm = Literal["layer", "frozen", "none"]
 Pool = Literal["cls", "mean"]
 Start = Literal["last", "first"]
-Order = Literal["channel_token", "token_channel"]
+MixerOrder = Literal["channel_token", "token_channel"]
 Rank = Annotated[int, Field(ge=1, le=4096)]
 Heads = Annotated[int, Field(ge=1, le=4096)]
-
-_RELEVANT = {
-    "losa": ("rank", "order", "norm", "bias", "start", "pool"),
-    "last": ("rank", "heads", "norm", "pool"),
-    "relay": ("rank", "norm", "pool"),
-    "lst": ("rank", "heads", "norm", "pool"),
-    "linear": ("pool",),
-    "mlp": ("rank", "pool"),
-    "attentive": ("heads", "norm"),
-}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Architecture:
-    """A kind of side network and the options that shape it."""
+    """A kind of side network and the options that determine its shape, the idle ones included."""
 
-    side: SideKind
+    side: str
+    """A key of `losa.adapt.side_networks.SIDE_NETWORKS`."""
     rank: Rank
     heads: Heads
-    order: Order
+    order: MixerOrder
     norm: Norm
     pool: Pool
     bias: bool
     start: Start
-
-    def relevant(self) -> dict[str, Any]:
-        """The options that concern this kind: a linear probe has no rank."""
-        return {"side": self.side} | {name: getattr(self, name) for name in _RELEVANT[self.side]}
-
-    @property
-    def idle_options(self) -> frozenset[str]:
-        """Names of the options that have no effect on this kind."""
-        return self.options().difference(self.relevant())
 
     def refuse_uneven_heads(self) -> None:
         """Refuse a rank that cannot be divided among the heads."""
@@ -56,5 +37,5 @@ class Architecture:
 
     @classmethod
     def options(cls) -> frozenset[str]:
-        """Names of all of them."""
+        """Names of all fields."""
         return frozenset(cls.__dataclass_fields__)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from losa.adapt.architecture import Architecture, Heads, Norm, Order, Pool, Rank, SideKind, Start
+from losa.adapt.architecture import Architecture, Heads, MixerOrder, Norm, Pool, Rank, Start
+from losa.adapt.side_networks import SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.storage.sealed_json import canonical
 from losa.cache_format.views import views_split
@@ -27,7 +28,7 @@ class AdaptConfig:
     side: SideKind = "losa"
     rank: Rank = 8
     heads: Heads = 4
-    order: Order = "channel_token"
+    order: MixerOrder = "channel_token"
     norm: Norm = "frozen"
     pool: Pool = "cls"
     bias: bool = False
@@ -91,7 +92,7 @@ class AdaptConfig:
     @property
     def idle_options(self) -> frozenset[str]:
         """Names of the options that have no effect on this member, like the rank of a linear probe."""
-        idle = set(self.architecture.idle_options)
+        idle = set(idle_options(self.architecture))
         if self.protocol == "direct":
             idle |= {"select_train_split", "select_split"}
         if self.optimizer != "sgd":

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from losa.adapt.members.jobs import PreparedJob
-from losa.adapt.side_networks import make_side_network
+from losa.adapt.side_networks import effective_options, make_side_network
 from losa.adapt.training.member_group import MemberGroup, make_group
 from losa.adapt.training.working_set import members_at_once
 
@@ -48,7 +48,7 @@ def _reading(prepared: PreparedJob) -> Hashable:
 def group_key(prepared: PreparedJob) -> Hashable:
     """Equal for members of a pass that may form one network with one optimiser."""
     config = prepared.config
-    shape = tuple(sorted(config.architecture.relevant().items()))
+    shape = tuple(sorted(effective_options(config.architecture).items()))
     return (shape, prepared.features.sites, config.optimizer)
 
 

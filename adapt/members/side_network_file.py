@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
-from losa.adapt.side_networks import SideNetwork, make_side_network
+from losa.adapt.side_networks import SideKind, SideNetwork, make_side_network
 from losa.adapt.side_networks.head import FINAL_NORM_BUFFERS
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.identity import FeatureIdentity, FinalNorm, TokenLayout
@@ -120,5 +120,6 @@ def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> S
             if f"head.{buffer}" in tensors
         },
     )
+    parse(SideKind, description["architecture"]["side"])
     architecture: Architecture = parse(Architecture, description["architecture"])
     return make_side_network(architecture, features, description["num_classes"], [0])

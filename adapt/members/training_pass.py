@@ -18,6 +18,7 @@ from losa.adapt.members.jobs import LabelledImages, PreparedJob
 from losa.adapt.members.member_files import Checkpoint
 from losa.adapt.members.passes import make_groups
 from losa.adapt.members.side_network_file import save_side_network
+from losa.adapt.side_networks import idle_options
 from losa.adapt.training.losses import make_objective
 from losa.adapt.training.member_group import MemberGroup
 from losa.adapt.training.scores import Scores, mean_accuracy
@@ -362,7 +363,7 @@ class TrainingPass:
 
 
 def _relevant_options(config: AdaptConfig) -> dict[str, Any]:
-    idle = config.architecture.idle_options
+    idle = idle_options(config.architecture)
     return {name: value for name, value in asdict(config).items() if name not in idle}
 
 

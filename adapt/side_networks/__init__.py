@@ -1,8 +1,12 @@
 """Side networks, one file each, and the one place that maps their names to code."""
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
-from losa.adapt.architecture import Architecture, SideKind
+from pydantic import BeforeValidator
+from pydantic_core import PydanticKnownError
+
+from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.attentive import AttentiveProbe
 from losa.adapt.side_networks.base import SideNetwork
@@ -22,11 +26,14 @@ __all__ = [
     "LoSA",
     "MLPProbe",
     "Relay",
+    "SideKind",
     "SideNetwork",
+    "effective_options",
+    "idle_options",
     "make_side_network",
 ]
 
-SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {
+SIDE_NETWORKS: dict[str, type[SideNetwork]] = {
     "losa": LoSA,
     "last": LAST,
     "relay": Relay,
@@ -37,8 +44,31 @@ SIDE_NETWORKS: dict[SideKind, type[SideNetwork]] = {
 }
 
 
+def _refuse_unknown(side: object) -> object:
+    if isinstance(side, str) and side in SIDE_NETWORKS:
+        return side
+    # The error of a Literal of these names, so that both are reported in the same way.
+    *names, last = map(repr, SIDE_NETWORKS)
+    raise PydanticKnownError("literal_error", {"expected": f"{', '.join(names)} or {last}"})
+
+
+SideKind = Annotated[str, BeforeValidator(_refuse_unknown)]
+"""A key of `SIDE_NETWORKS`; pydantic refuses any other value."""
+
+
+def effective_options(architecture: Architecture) -> dict[str, Any]:
+    """The kind of a side network, and the options that have an effect on that kind."""
+    options = SIDE_NETWORKS[architecture.side].options
+    return {"side": architecture.side} | {name: getattr(architecture, name) for name in options}
+
+
+def idle_options(architecture: Architecture) -> frozenset[str]:
+    """Names of the options that have no effect on this kind of side network."""
+    return Architecture.options().difference(effective_options(architecture))
+
+
 def make_side_network(
     architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
 ) -> SideNetwork:
-    """The side network that an architecture describes, freshly initialised; see `SideNetwork`."""
+    """A freshly initialised side network of this architecture; see `SideNetwork` for the arguments."""
     return SIDE_NETWORKS[architecture.side](architecture, features, num_classes, seeds)

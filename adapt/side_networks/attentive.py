@@ -30,6 +30,7 @@ QUERY_STD = 0.02
 class AttentiveProbe(SideNetwork):
     """Learned queries over the tokens of the last site: ``heads * width`` parameters."""
 
+    options: ClassVar[tuple[str, ...]] = ("heads", "norm")
     reads_last_site_only: ClassVar[bool] = True
     sees_updates: ClassVar[bool] = False
 

@@ -28,6 +28,8 @@ class SideNetwork(nn.Module, ABC):
     its layers see and what a layer does to the stream; it never meets the activations themselves.
     """
 
+    options: ClassVar[tuple[str, ...]]
+    """Names of the options of `Architecture` that have an effect on this kind of side network."""
     reads_last_site_only: ClassVar[bool] = False
     """Whether it needs no other site than the last, whatever it is given."""
     sees_updates: ClassVar[bool] = True
@@ -48,7 +50,7 @@ class SideNetwork(nn.Module, ABC):
             LosaError: the architecture does not fit the features.
         """
         super().__init__()
-        if architecture.relevant().get("pool") == "cls":
+        if "pool" in self.options and architecture.pool == "cls":
             features.refuse_cls_pool()
         self.architecture = architecture
         self.features = features

@@ -9,6 +9,7 @@ no biases. The representation used is corrected for the features that the stream
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +24,8 @@ from losa.adapt.streams import Stream, StreamCourse
 
 class LAST(SideNetwork):
     """One attention for every site: ``4 * width * rank + 2 * width`` parameters."""
+
+    options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool")
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

@@ -9,6 +9,7 @@ from losa.adapt.streams import StreamCourse
 class LinearProbe(SideNetwork):
     """Pooled output of the last site, final norm, linear head: a stream without layers."""
 
+    options: ClassVar[tuple[str, ...]] = ("pool",)
     reads_last_site_only: ClassVar[bool] = True
     sees_updates: ClassVar[bool] = False
 

@@ -9,6 +9,7 @@ can start at zero and the network starts as the identity; the rest are options.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch.nn import functional
@@ -22,6 +23,8 @@ from losa.adapt.streams import Stream, StreamCourse
 
 class LoSA(SideNetwork):
     """One mixer for every site: ``2 * width * rank + 2 * tokens * rank`` parameters without biases."""
+
+    options: ClassVar[tuple[str, ...]] = ("rank", "order", "norm", "bias", "start", "pool")
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

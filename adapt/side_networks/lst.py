@@ -44,6 +44,7 @@ class LST(SideNetwork):
     ``(sites + 1) * width * rank + (sites - 1) * (12 * rank^2 + 4 * rank + 1) + 2 * rank`` parameters.
     """
 
+    options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool")
     sees_updates: ClassVar[bool] = False
 
     def __init__(

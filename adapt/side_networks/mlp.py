@@ -6,6 +6,7 @@ deviation 1/sqrt(width), biases zero.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +21,8 @@ from losa.adapt.side_networks.parameters import member_constant, member_normal
 
 class MLPProbe(LinearProbe):
     """Last site, pooled, final norm, hidden layer, head: ``(width + 1) * rank`` parameters and the head's."""
+
+    options: ClassVar[tuple[str, ...]] = ("rank", "pool")
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

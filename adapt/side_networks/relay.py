@@ -12,6 +12,7 @@ is the last site plus all updates. Measured against LoSA and LAST in docs/method
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch.nn import functional
@@ -25,6 +26,8 @@ from losa.adapt.streams import Stream, StreamCourse
 
 class Relay(SideNetwork):
     """``rank`` relays for every site: ``3 * width * rank + rank`` parameters."""
+
+    options: ClassVar[tuple[str, ...]] = ("rank", "norm", "pool")
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

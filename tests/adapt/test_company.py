@@ -25,7 +25,7 @@ from losa.adapt import (
     make_side_network,
 )
 from losa.adapt.data.order import shuffled_batches
-from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.adapt.side_networks import SIDE_NETWORKS, effective_options
 from losa.adapt.streams import Materialised
 from losa.adapt.training.losses import make_objective
 from losa.adapt.training.optimizers import OPTIMIZERS, make_optimizer
@@ -73,7 +73,7 @@ class Setting:
         """All of them in one pass; members that may share a network do."""
         kinds: dict[Any, list[int]] = {}
         for number, config in enumerate(configs):
-            key = (tuple(config.architecture.relevant().items()), config.sites, config.optimizer)
+            key = (tuple(effective_options(config.architecture).items()), config.sites, config.optimizer)
             kinds.setdefault(str(key), []).append(number)
         groups = []
         for numbers in kinds.values():
