@@ -18,7 +18,7 @@ CPU_MICRO_BATCH_BYTES = 2**26
 CPU_MICRO_BATCH_IMAGES = 10
 """Images that a micro-batch has on a CPU even if they take more bytes than that, as long as they fit into
 memory: with fewer, the overhead of each operation is too large. Both were measured with
-`losa-bench fused --micro-batch-size`."""
+`losa-bench fused --micro-batch`."""
 STATES = 6
 """Copies of a member's parameters: values, gradients, two of the optimiser, the best epoch's, one spare."""
 SHARE = 4

@@ -1,1 +1,1 @@
-"""What losa-bench measures."""
+"""The measurements of losa-bench, one folder or file for each command."""

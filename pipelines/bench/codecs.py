@@ -1,7 +1,7 @@
-"""What each codec costs and what it loses, on the activations of a float32 cache.
+"""Size and loss of each codec on the activations of a float32 cache.
 
-Beside the codecs of the cache format it measures a candidate, delta along sites: every site as the
-integer-coded difference from the decoded site before it, so that errors do not add up.
+Beside the codecs of the cache format, a candidate is measured: delta along sites. It encodes the difference
+of every site from the decoded site before it as integers, so that errors do not add up.
 """
 
 from collections.abc import Sequence
@@ -29,20 +29,20 @@ class _Coder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _DeltaCodec:
-    """Encodes in a closed loop: what the decoder has of one site is the prediction of the next."""
+    """Encodes in a closed loop: the decoded values of a site predict the next site."""
 
     name: IntegerName
     calibration: Calibration
-    """Of the differences; the first site differs from zero."""
+    """Calibration of the differences. That of the first site is its difference from zero."""
 
     def encode(self, activations: Float32[np.ndarray, "images sites tokens width"]) -> Codes:
-        parts, previous = [], np.zeros_like(activations[:, :1])
+        encoded, previous = [], np.zeros_like(activations[:, :1])
         for site in range(activations.shape[1]):
             codec = make_codec(self.name, self.calibration.select([site]))
-            parts.append(codec.encode(activations[:, [site]] - previous))
-            previous += codec.decode(parts[-1])
-        scales = [part.scales for part in parts if part.scales is not None]
-        return Codes(np.concatenate([part.values for part in parts], 1), np.concatenate(scales, 1))
+            encoded.append(codec.encode(activations[:, [site]] - previous))
+            previous += codec.decode(encoded[-1])
+        scales = [codes.scales for codes in encoded if codes.scales is not None]
+        return Codes(np.concatenate([codes.values for codes in encoded], 1), np.concatenate(scales, 1))
 
     def decode(self, codes: Codes) -> Float32[np.ndarray, "images sites tokens width"]:
         differences = make_codec(self.name, self.calibration).decode(codes)
@@ -51,7 +51,7 @@ class _DeltaCodec:
 
 @dataclass(slots=True)
 class _Measured:
-    """Sums over images of what one codec did."""
+    """Errors, counts of codes and sizes of one codec, summed over images."""
 
     error: Float64[np.ndarray, "sites width"] | float = 0.0
     counts: Int64[np.ndarray, "sites symbols"] | None = None
@@ -61,39 +61,42 @@ class _Measured:
 def codec_table(
     cache: str | Path, split: str, images: int, sample: int = SAMPLE_IMAGES
 ) -> list[dict[str, Any]]:
-    """Measure every codec on some images, calibrated on others: a function of these arguments alone.
+    """Measure every codec on some images after calibration on others.
 
-    A row has, in this order:
+    The result is a function of the arguments alone.
+
+    A row has, in this order,
 
     - ``codec``;
-    - ``bytes_per_image``, scales included, and ``bytes_per_image_zstd`` (level 3) and
-      ``bytes_per_image_lz4`` (blosc, lz4 after bitshuffle) of codes and scales compressed image by image;
-    - ``snr_db``, the mean over sites of the signal-to-noise ratio in dB, ``snr_db_worst_site`` and
-      ``snr_db_worst_channel`` (of every channel of every site). Signal is the second moment;
-    - ``snr_db_worst_channel_centred``, where signal is the variance;
-    - ``entropy_bits_per_value``, of the codes of a site, mean over sites; None for float32, which has more
-      codes than there are values to count;
+    - ``bytes_per_image``, scales included, and the same after compression of each image's codes and scales:
+      ``bytes_per_image_zstd`` (level 3) and ``bytes_per_image_lz4`` (blosc, lz4 after bitshuffle);
+    - ``snr_db``, the mean over sites of the signal-to-noise ratio in dB, and the minima
+      ``snr_db_worst_site`` and ``snr_db_worst_channel`` (over the channels of all sites). The signal is the
+      second moment;
+    - ``snr_db_worst_channel_centred``, where the signal is the variance;
+    - ``entropy_bits_per_value``, the entropy of a site's codes, mean over sites. None for float32, which has
+      more codes than there are values to count;
     - ``snr_db_per_site``.
 
     Args:
-        cache: written with ``codec=float32``.
-        split: which of its splits.
-        images: how many to measure; all that are left after the sample if there are fewer.
-        sample: images to calibrate on.
+        cache: folder or URL of a cache written with ``codec=float32``.
+        split: split to measure.
+        images: number of images to measure; all that remain after the sample if there are fewer.
+        sample: number of images to calibrate on.
 
     Raises:
-        LosaError: the cache has another codec, or no image is left to measure.
+        LosaError: the cache has another codec, or no image remains to measure.
     """
     opened = Cache(cache)
     if opened.manifest.features.codec != "float32":
         raise LosaError(f"{cache}: expected codec=float32, found codec={opened.manifest.features.codec}")
     source = opened.split(split)
-    readable = np.flatnonzero(source.valid)
-    order = np.random.default_rng(SAMPLE_SEED).permutation(readable)
+    valid = np.flatnonzero(source.valid)
+    order = np.random.default_rng(SAMPLE_SEED).permutation(valid)
     measured_rows = order[sample : sample + images]
     if not len(measured_rows):
         raise LosaError(
-            f"split {split!r} has {len(readable)} readable images: expected more than the sample's {sample}"
+            f"split {split!r} has {len(valid)} valid images: expected more than the sample's {sample}"
         )
     coders = _calibrated(opened, split, np.sort(order[:sample]))
     measured = {name: _Measured() for name in coders}
@@ -110,7 +113,7 @@ def codec_table(
 
 
 def codec_report(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line for each codec."""
+    """Show one line for each codec."""
     table = Table()
     table.add_column("codec", no_wrap=True)
     titles = {
@@ -135,7 +138,7 @@ def codec_report(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _calibrated(cache: Cache, split: str, rows: Int64[np.ndarray, "images"]) -> dict[str, _Coder]:
-    """Every codec. The sample is read site by site: that of all sites may be larger than memory."""
+    """Return every codec, calibrated. The sample is read site by site, for all sites may exceed memory."""
     plain: list[Calibration] = []
     deltas: dict[IntegerName, list[Calibration]] = {name: [] for name in INTEGER_FORMATS}
     decoded: dict[IntegerName, Any] = dict.fromkeys(INTEGER_FORMATS, np.float32(0))
@@ -202,7 +205,7 @@ def _row(
 
 
 def _decibels(signal: Float64[np.ndarray, "..."], noise: Float64[np.ndarray, "..."]) -> np.ndarray:
-    """Infinite where nothing is lost, as in `SiteStatistics`."""
+    """Ratio in dB; infinite without noise, as in `SiteStatistics`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(noise == 0, np.inf, 10 * np.log10(signal / noise))
 

@@ -1,4 +1,4 @@
-"""losa-bench: the command."""
+"""The command losa-bench."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from rich.console import Console
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
-    "Measure: how fast caches are read and side networks trained, what codecs lose, what LoRA gains."
+    "Measure the speed of reading and of training, the loss of codecs, and the accuracy of LoRA."
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
@@ -21,23 +21,26 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text
 
 @tool.command()
 def reads(
-    gigabytes: Annotated[float, typer.Option(help="least size of each cache, in 10^9 bytes")] = 1.0,
+    gigabytes: Annotated[float, typer.Option(help="minimum size of each cache, in 10^9 bytes")] = 1.0,
     codec: Annotated[
-        list[str] | None, typer.Option(help="once for each codec [default: int8, float16]")
+        list[str] | None, typer.Option(help="codec of a cache; may be repeated [default: int8, float16]")
     ] = None,
-    store: Annotated[list[str] | None, typer.Option(help="once for each store [default: zarr, hdf5]")] = None,
-    batch: Annotated[int, typer.Option(help="images that are read at once")] = 64,
-    rounds: Annotated[int, typer.Option(help="passes of every reader")] = 5,
+    store: Annotated[
+        list[str] | None, typer.Option(help="store of a cache; may be repeated [default: zarr, hdf5]")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="images in a read")] = 64,
+    rounds: Annotated[int, typer.Option(help="passes of every reader in each order")] = 5,
     folder: Annotated[
         Path | None,
-        typer.Option(help="where the caches of noise stay for the next time; they are read again"),
+        typer.Option(help="where the caches are kept and found again [default: a temporary folder]"),
     ] = None,
+    seconds: Annotated[float, typer.Option(help="time limit of a pass")] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Read caches of noise in the shape of a ViT-B: losa, plain reads of the same bytes, and libraries.
+    """Read caches of noise in the shape of a ViT-B with losa, plain reads of the same bytes, and libraries.
 
-    The caches are written first, one after the other, in a temporary folder. Every reader has to return
-    the bytes that were written before it is timed.
+    The caches are written first. Every reader is checked to return the bytes that were written before it is
+    timed.
     """
     from losa.pipelines.bench.machine import describe_machine
     from losa.pipelines.bench.reading.benchmark import ReadBenchmark, render_reads
@@ -49,6 +52,7 @@ def reads(
         gigabytes=gigabytes,
         batch=batch,
         rounds=rounds,
+        seconds=seconds,
     )
     rows = benchmark.run(folder)
     if as_json:
@@ -60,57 +64,60 @@ def reads(
 @tool.command()
 def codecs(
     cache: Annotated[str, typer.Argument(metavar="CACHE", help="folder or URL of a cache of codec float32")],
-    split: Annotated[str, typer.Option(help="which of its splits")],
-    images: Annotated[int, typer.Option(help="how many to measure")] = 256,
+    split: Annotated[str, typer.Option(help="split to measure")],
+    images: Annotated[int, typer.Option(help="number of images to measure")] = 256,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what every codec costs and loses on the activations of a float32 cache."""
+    """Measure size and loss of every codec on the activations of a float32 cache."""
     from losa.pipelines.bench.codecs import codec_report, codec_table
 
     rows = codec_table(cache, split, images)
     if as_json:
         print(json.dumps({"rows": [_without_infinity(row) for row in rows]}, indent=2))
     else:
-        width = max(110, shutil.get_terminal_size().columns)  # the table is as wide as that
+        width = max(110, shutil.get_terminal_size().columns)  # the width of the table
         Console(soft_wrap=True, width=width).print(codec_report(rows), highlight=False)
 
 
 @tool.command()
 def fused(
-    side: Annotated[str, typer.Option(help="losa or last")] = "losa",
-    rank: Annotated[int, typer.Option(help="of side networks and of LoRA")] = 8,
-    heads: Annotated[int, typer.Option(help="of LAST's attention")] = 4,
-    norm: Annotated[str, typer.Option(help="frozen, none or (not factored) layer")] = "frozen",
-    sites: Annotated[int, typer.Option(help="of the activations")] = 12,
-    tokens: Annotated[int, typer.Option(help="of the activations: cls and a square grid")] = 197,
-    width: Annotated[int, typer.Option(help="of the activations")] = 768,
-    depth: Annotated[int, typer.Option(help="blocks of the backbone that LoRA goes through")] = 12,
+    side: Annotated[str, typer.Option(help="side network: losa or last")] = "losa",
+    rank: Annotated[int, typer.Option(help="rank of side networks and of LoRA")] = 8,
+    heads: Annotated[int, typer.Option(help="heads of LAST's attention")] = 4,
+    norm: Annotated[str, typer.Option(help="normalisation: frozen, none or (not factored) layer")] = "frozen",
+    sites: Annotated[int, typer.Option(help="sites of the activations")] = 12,
+    tokens: Annotated[int, typer.Option(help="tokens of the activations: cls and a square grid")] = 197,
+    width: Annotated[int, typer.Option(help="width of the activations")] = 768,
+    depth: Annotated[int, typer.Option(help="blocks of the backbone for LoRA")] = 12,
     batch: Annotated[int, typer.Option(help="images in a step")] = 50,
     members: Annotated[
-        list[int] | None, typer.Option(help="once for each number [default: 1, 4, 16, 64]")
+        list[int] | None, typer.Option(help="number of members; may be repeated [default: 1, 4, 16, 64]")
     ] = None,
     dtype: Annotated[
-        list[str] | None, typer.Option(help="once for each [default: float32, bfloat16]")
+        list[str] | None, typer.Option(help="may be repeated [default: float32, bfloat16]")
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="once for each [default: factored, plain, vmap, lora]")
+        list[str] | None, typer.Option(help="may be repeated [default: factored, plain, vmap, lora]")
     ] = None,
-    micro_batch_size: Annotated[
+    micro_batch: Annotated[
         int | None, typer.Option(help="images that factored computes at once [default: by memory]")
     ] = None,
-    steps: Annotated[int, typer.Option(help="steps that are timed, after a first one")] = 3,
-    rounds: Annotated[int, typer.Option(help="times that everything is measured, in turn")] = 1,
+    steps: Annotated[int, typer.Option(help="timed steps, after a first one")] = 3,
+    seconds: Annotated[float, typer.Option(help="time limit of the steps of a measurement")] = 180.0,
+    rounds: Annotated[int, typer.Option(help="repetitions of all measurements, in turn")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="of torch [default: its own choice]")] = None,
+    threads: Annotated[int | None, typer.Option(help="threads of torch [default: its own choice]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time the training of side networks on noise in the shape of a ViT-B's activations.
 
-    factored trains all members at once; plain is one member in plain PyTorch; vmap stacks such members by
+    factored trains all members at once; plain is one member in plain PyTorch; vmap stacks plain members with
     torch.func; lora trains through a live backbone and needs peft (pip install 'losa[bench]').
-    Everything runs in a process of its own. What does not fit into memory says so.
+    Each measurement runs in a process of its own. One that needs too much memory or time is left out, and its
+    row says so. A dtype that this machine emulates is marked.
     """
-    from losa.pipelines.bench.fused.benchmark import FusedBenchmark, render_fused
+    from losa.pipelines.bench.fused.benchmark import FusedBenchmark
+    from losa.pipelines.bench.fused.report import render_fused
     from losa.pipelines.bench.machine import describe_machine
 
     benchmark = FusedBenchmark(
@@ -126,8 +133,9 @@ def fused(
         width=width,
         depth=depth,
         batch=batch,
-        micro_batch_size=micro_batch_size,
+        micro_batch_size=micro_batch,
         steps=steps,
+        seconds=seconds,
         rounds=rounds,
         device=device,
         threads=threads,
@@ -138,40 +146,45 @@ def fused(
         content = {"rows": rows, "settings": asdict(benchmark), "machine": machine}
         print(json.dumps(content, indent=2))
     else:
-        shown = Console(soft_wrap=True, width=max(110, shutil.get_terminal_size().columns))
+        shown = Console(soft_wrap=True, width=max(120, shutil.get_terminal_size().columns))
         shown.print(render_fused(rows, rates, benchmark), highlight=False)
 
 
 @tool.command()
 def lora(
-    root: Annotated[str, typer.Option(help="folder with lists of images, as dataset=lists reads it")],
+    root: Annotated[str, typer.Option(help="folder with lists of images, as for dataset=lists")],
     backbone: Annotated[str, typer.Option(help="any timm vision transformer with a cls token")],
     checkpoint: Annotated[
-        str | None, typer.Option(help="its weights [default: those that timm downloads]")
+        str | None, typer.Option(help="file of its weights [default: timm downloads them]")
     ] = None,
-    pretrained: Annotated[bool, typer.Option(help="without: random weights, to try the command out")] = True,
+    pretrained: Annotated[bool, typer.Option(help="pretrained or random weights")] = True,
     train_split: Annotated[str, typer.Option(help="list to train on")] = "train800val200",
-    test_split: Annotated[str, typer.Option(help="list to score, once, in the end")] = "test",
-    rank: Annotated[int, typer.Option(help="of the updates")] = 8,
+    test_split: Annotated[str, typer.Option(help="list to score, once, after training")] = "test",
+    rank: Annotated[int, typer.Option(help="rank of the updates")] = 8,
     targets: Annotated[
-        list[str] | None, typer.Option(help="once for each linear layer that gets an update [default: qkv]")
+        list[str] | None,
+        typer.Option(help="linear layer that gets an update; may be repeated [default: qkv]"),
     ] = None,
-    lr: Annotated[float, typer.Option(help="of AdamW; warm-up over a tenth, then half a cosine")] = 3e-3,
+    lr: Annotated[
+        float,
+        typer.Option(help="learning rate of AdamW; warm-up over a tenth of the steps, then cosine decay"),
+    ] = 3e-3,
     epochs: Annotated[int, typer.Option(help="passes over the training images")] = 20,
     batch: Annotated[int, typer.Option(help="images in a step")] = 50,
     seed: Annotated[
-        list[int] | None, typer.Option(help="once for each training: initialisation and order [default: 0]")
+        list[int] | None, typer.Option(help="seed of a training; may be repeated [default: 0]")
     ] = None,
     dtype: Annotated[str, typer.Option(help="bfloat16 (by autocast) or float32")] = "bfloat16",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "auto",
+    seconds: Annotated[float, typer.Option(help="time limit of a training, else it is refused")] = 86400.0,
     as_json: AsJson = False,
 ) -> None:
-    """Train LoRA through the live backbone and score it: the accuracy that side networks are up against.
+    """Train LoRA through the live backbone and score it, to compare side networks with it.
 
     Preprocessing is that of losa-extract; optimiser, schedule, batches and head are those of losa-adapt.
     Needs peft (pip install 'losa[bench]').
     """
-    from losa.pipelines.bench.lora_accuracy import LoraAccuracy, render_accuracy
+    from losa.pipelines.bench.lora.accuracy import LoraAccuracy, render_accuracy
     from losa.pipelines.bench.machine import describe_machine
 
     settings = LoraAccuracy(
@@ -189,6 +202,7 @@ def lora(
         seeds=seed or LoraAccuracy.seeds,
         dtype=dtype,
         device=device,
+        seconds=seconds,
     )
     rows = settings.run()
     if as_json:
@@ -199,7 +213,7 @@ def lora(
 
 
 def _without_infinity(value: Any) -> Any:
-    """JSON has no infinity; what loses nothing has None as its signal-to-noise ratio."""
+    """Replace infinity, which JSON has not, by None: the signal-to-noise ratio of a codec without loss."""
     if isinstance(value, dict):
         return {name: _without_infinity(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -208,5 +222,5 @@ def _without_infinity(value: Any) -> Any:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run losa-bench."""
     run_tool(tool)

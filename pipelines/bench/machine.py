@@ -1,4 +1,4 @@
-"""The machine that a figure is of."""
+"""Description of the machine on which a figure was measured."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ PACKAGES = ("numpy", "crc32c", "torch", "timm", "peft", "zarr", "h5py", "tensors
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory, how busy all that is now, and versions."""
+    """Processor, cores that this process may use, memory, load average, and versions of packages."""
     return {
         "processor": _field("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
@@ -26,7 +26,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def available_memory() -> int | None:
-    """Bytes that can be had without swapping, page cache included; None if the system does not say."""
+    """Bytes that can be allocated without swapping, page cache included; None if the system does not say."""
     found = _field("/proc/meminfo", "MemAvailable")
     return None if found is None else int(found.removesuffix(" kB")) * 1024
 

@@ -1,1 +1,1 @@
-"""losa-bench fused: a fused training step against other ways to train the same."""
+"""losa-bench fused: a training step of the factored network against other ways to train the same."""

@@ -1,4 +1,4 @@
-"""How long a member of a sweep takes for a batch: our fused network, plain PyTorch, vmap, and LoRA."""
+"""Time and memory of a training step: the factored network against plain PyTorch, vmap and LoRA."""
 
 import json
 import subprocess
@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, get_args
 
-from rich.console import Group
-from rich.table import Table
-
 from losa.adapt.architecture import Norm
 from losa.adapt.memory import free_in_ram, free_on_gpu
 from losa.cache_format import LosaError
@@ -19,20 +16,23 @@ from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.pipelines.bench.fused.flops import useful_flops
-from losa.pipelines.bench.fused.setting import Dtype, Method, Setting, Side, needed_bytes
-from losa.pipelines.bench.lora import peft_is_installed
+from losa.pipelines.bench.fused.setting import Method, PlainSide, Setting, needed_bytes
+from losa.pipelines.bench.lora.model import peft_is_installed
+from losa.pipelines.bench.matrix_rate import Dtype
 
 ALONE: tuple[Method, ...] = ("plain", "lora")
-"""Methods that train one member at a time, whatever the number of members."""
+"""Methods that train one member at a time."""
 EPOCH_IMAGES = 1000
-"""Of the training sets of VTAB-1K."""
-_MEMORY = ("peak_bytes", "tensor_bytes")
+"""Images of an epoch, as in the training sets of VTAB-1K."""
+MEMORY_FIGURES = ("peak_bytes", "tensor_bytes")
 NO_PEFT = "peft is not installed: pip install 'losa[bench]'"
+START_SECONDS = 60
+"""Time that a process may take beside its steps, to import modules, to warm up and to make the batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FusedBenchmark:
-    """What is measured."""
+    """The settings to measure. Fields have the names of `Setting`, or their plurals."""
 
     methods: Sequence[str] = get_args(Method)
     dtypes: Sequence[str] = get_args(Dtype)
@@ -48,16 +48,17 @@ class FusedBenchmark:
     batch: int = Setting.batch
     micro_batch_size: int | None = None
     steps: int = Setting.steps
+    seconds: float = Setting.seconds
     rounds: int = 1
     device: str = "cpu"
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
+        """Refuse options that cannot be measured."""
         for option, values, known in (
             ("--method", self.methods, get_args(Method)),
             ("--dtype", self.dtypes, get_args(Dtype)),
-            ("--side", [self.side], get_args(Side)),
+            ("--side", [self.side], get_args(PlainSide)),
             ("--norm", [self.norm], get_args(Norm)),
         ):
             for value in values:
@@ -66,7 +67,7 @@ class FusedBenchmark:
                     raise LosaError(f"{option} {value}: expected one of {choices}{nearest(value, known)}")
         numbers = {
             "members": min(self.members),
-            "micro-batch-size": self.micro_batch_size,
+            "micro-batch": self.micro_batch_size,
             "threads": self.threads,
         }
         for name in ("rank", "heads", "sites", "width", "depth", "batch", "steps", "rounds"):
@@ -74,13 +75,15 @@ class FusedBenchmark:
         for name, number in numbers.items():
             if number is not None and number < 1:
                 raise LosaError(f"--{name} {number}: expected 1 or more")
+        if self.seconds <= 0:
+            raise LosaError(f"--seconds {self.seconds:g}: expected more than 0")
         if self.tokens < 2 or (self.tokens - 1) != round((self.tokens - 1) ** 0.5) ** 2:
             raise LosaError(f"--tokens {self.tokens}: expected a square (the grid) and one more (cls)")
         if self.norm == "layer" and "factored" in self.methods:
             raise LosaError("--norm layer does not factor: leave out --method factored, or use --norm frozen")
 
     def settings(self) -> list[Setting]:
-        """Everything to measure; methods that train alone once, with one member."""
+        """All combinations of dtypes, methods and members. Methods of `ALONE` have one member."""
         return [
             Setting(
                 method=method,  # type: ignore[arg-type]
@@ -97,6 +100,7 @@ class FusedBenchmark:
                 batch=self.batch,
                 micro_batch_size=self.micro_batch_size,
                 steps=self.steps,
+                seconds=self.seconds,
                 device=resolve_device(self.device),
                 threads=self.threads,
             )
@@ -106,26 +110,27 @@ class FusedBenchmark:
         ]
 
     def run(self) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """Measure everything, each in a process of its own, in as many rounds as asked for.
+        """Measure every setting once in each round, each time in a process of its own.
 
         A row has
 
         - ``method``, ``dtype``, ``members``;
+        - ``emulated``: whether the dtype is emulated on this machine, see `losa.pipelines.bench.matrix_rate`;
         - ``seconds_per_member_step``: forward, backward and AdamW for one batch, divided by members; median
           over the steps of all rounds; ``least_seconds_per_member_step`` is the fastest of them;
-        - ``seconds_per_epoch``, the same for 1000 images;
-        - ``peak_bytes`` of the process, and ``tensor_bytes`` of its step's tensors alone, both beside the
-          batch: see `losa.pipelines.bench.fused.worker.measure`;
-        - ``speedup_vs_plain``, to plain in the same dtype;
-        - ``fraction_of_matmul_peak``: `useful_flops` in that time, as a fraction of the rate of matrix
+        - ``seconds_per_epoch``: the same for 1000 images;
+        - ``peak_bytes`` of the process and ``tensor_bytes`` of the tensors of a step, both without the batch:
+          see `losa.pipelines.bench.fused.worker.measure`;
+        - ``speedup_vs_plain``: the ratio to plain in the same dtype;
+        - ``fraction_of_matmul_peak``: the rate of `useful_flops` as a fraction of the rate of matrix
           products in that dtype;
-        - ``note``: None, or why there are no numbers. They are None then.
+        - ``note``: None, or why the setting has no figures; they are None then.
 
         Returns:
-            The rows, and for each dtype the rate of matrix products in operations a second.
+            The rows, and for each dtype the rate of matrix products in operations per second.
 
         Raises:
-            LosaError: an option does not go with another.
+            LosaError: an option does not go with another, or the rate could not be measured.
         """
         settings = self.settings()
         device = settings[0].device
@@ -133,17 +138,21 @@ class FusedBenchmark:
         memory: dict[Setting, dict[str, int | None]] = {}
         notes: dict[Setting, str] = {}
         rates = dict.fromkeys(self.dtypes, 0.0)
+        emulated = dict.fromkeys(self.dtypes, True)
         total = self.rounds * (len(settings) + len(rates))
         with progress_bar(total, "measuring", "processes", leave=False) as bar:
             for _ in range(self.rounds):
                 for dtype in rates:
-                    found = _ask({"matmul": dtype, "device": device, "threads": self.threads})
-                    rates[dtype] = max(rates[dtype], found["rate"])
+                    found = _ask({"matmul": dtype, "device": device, "threads": self.threads}, self.seconds)
+                    if "flops_per_second" not in found:
+                        raise LosaError(f"the rate of matrix products in {dtype} could not be measured")
+                    rates[dtype] = max(rates[dtype], found["flops_per_second"])
+                    emulated[dtype] &= found["emulated"]
                     bar.update()
                 for setting in settings:
                     bar.set_postfix_str(f"{setting.method} {setting.dtype} {setting.members}")
                     if setting not in notes:
-                        found = _measure(setting)
+                        found = _measure(setting, rates[setting.dtype])
                         if "note" in found:
                             notes[setting] = found["note"]
                         else:
@@ -153,14 +162,19 @@ class FusedBenchmark:
         rows = [
             _row(setting, [] if setting in notes else steps[setting], rates[setting.dtype])
             | _worst({}, memory.get(setting, {}))
-            | {"note": notes.get(setting)}
+            | {"emulated": emulated[setting.dtype], "note": notes.get(setting)}
             for setting in settings
         ]
         return [row | {"speedup_vs_plain": _speedup(row, rows)} for row in rows], rates
 
 
-def _measure(setting: Setting) -> dict[str, Any]:
-    """What the process found, or a ``note`` in its place."""
+def _measure(setting: Setting, rate: float) -> dict[str, Any]:
+    """Return the answer of a worker process, or a ``note`` that says why there is none.
+
+    Args:
+        setting: what to measure.
+        rate: matrix products in operations per second, to predict the time of a step.
+    """
     if setting.method == "lora" and not peft_is_installed():
         return {"note": NO_PEFT}
     needed = needed_bytes(setting)
@@ -168,16 +182,28 @@ def _measure(setting: Setting) -> dict[str, Any]:
     too_large = {"note": f"does not fit ({readable(needed)})"}
     if needed > (free_on_gpu(setting.device) if on_gpu else free_in_ram()):
         return too_large
-    found = _ask(asdict(setting))
+    expected = useful_flops(setting) * setting.members / rate
+    if expected > setting.seconds:
+        return {"note": f"not run: a step would take about {expected:.0f} s (--seconds {setting.seconds:g})"}
+    found = _ask(asdict(setting), setting.seconds)
     if "error" in found:
         raise LosaError(found["error"])
+    if "stopped" in found:
+        return {"note": f"stopped after {found['stopped']:.0f} s (--seconds {setting.seconds:g})"}
     return found if found.get("fits", True) else too_large
 
 
-def _ask(request: dict[str, Any]) -> dict[str, Any]:
-    """A process's answer; a process that was killed had no memory."""
+def _ask(request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Return the answer of a worker process; ``{"stopped": seconds}`` if it took too long.
+
+    A process that was killed is taken to have had too little memory: ``{"fits": False}``.
+    """
     command = [sys.executable, "-m", "losa.pipelines.bench.fused.worker", json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    limit = START_SECONDS + seconds
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"stopped": limit}
     if done.returncode == -9:
         return {"fits": False}
     if done.returncode:
@@ -187,8 +213,8 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _worst(one: Mapping[str, int | None], other: Mapping[str, int | None]) -> dict[str, int | None]:
-    """The larger figure of each kind; None where there is none."""
-    return {name: max(of.get(name) or 0 for of in (one, other)) or None for name in _MEMORY}
+    """The larger figure of each kind; None where neither has one."""
+    return {name: max(figures.get(name) or 0 for figures in (one, other)) or None for name in MEMORY_FIGURES}
 
 
 def _row(setting: Setting, seconds: Sequence[float], rate: float) -> dict[str, Any]:
@@ -211,47 +237,3 @@ def _speedup(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | Non
             plain, mine = other["seconds_per_member_step"], row["seconds_per_member_step"]
             return None if plain is None or mine is None else plain / mine
     return None
-
-
-def render_fused(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchmark: FusedBenchmark) -> Group:
-    """The rows for people."""
-    table = Table()
-    table.add_column("dtype", no_wrap=True)
-    table.add_column("method", no_wrap=True)
-    for title in (
-        "members",
-        "ms/member-\nstep",
-        "s/epoch",
-        "peak\nmemory",
-        "of\ntensors",
-        "x plain",
-        "of matmul\npeak",
-    ):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        start = (row["dtype"], row["method"], str(row["members"]))
-        if row["note"] is not None:
-            table.add_row(*start, row["note"])
-            continue
-        speedup = row["speedup_vs_plain"]
-        table.add_row(
-            *start,
-            f"{row['seconds_per_member_step'] * 1e3:.1f}",
-            f"{row['seconds_per_epoch']:.2f}",
-            *("" if row[name] is None else readable(row[name]) for name in _MEMORY),
-            "" if speedup is None else f"{speedup:.2f}",
-            f"{row['fraction_of_matmul_peak']:.1%}",
-        )
-    peaks = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in rates.items())
-    return Group(
-        f"{benchmark.side}, rank {benchmark.rank}, norm {benchmark.norm}; {benchmark.sites} sites "
-        f"x {benchmark.tokens} tokens x {benchmark.width}, batch {benchmark.batch}. "
-        f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"
-        "ms/member-step: forward, backward and AdamW of one member for one batch, median of "
-        f"{benchmark.steps * benchmark.rounds}. s/epoch: the same for {EPOCH_IMAGES} images.\n"
-        "Peak memory is what the process takes beside the batch; of tensors: what those of a step hold at "
-        "once.\nThe rest: parameters, optimiser, frozen weights, and what allocators and libraries keep.\n"
-        "plain and lora train one member at a time.\n"
-        f"Matrix products reach {peaks}; of matmul peak: the products of each method's own algorithm.",
-        table,
-    )

@@ -1,4 +1,4 @@
-"""What `losa-bench fused` times: one step of training, forward, backward and AdamW, by each method."""
+"""The methods that `losa-bench fused` compares: a training step (forward, backward and AdamW) of each."""
 
 import itertools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from losa.adapt.training.losses import make_objective
 from losa.extract.backbone import autocast
 from losa.pipelines.bench.fused.plain import PlainSideNetwork
 from losa.pipelines.bench.fused.setting import NUM_CLASSES, PATCH, Method, Setting
-from losa.pipelines.bench.lora import TARGETS, add_lora
+from losa.pipelines.bench.lora.model import TARGETS, add_lora
 
 LR = 1e-3
 
@@ -27,7 +27,7 @@ Step = Callable[[], object]
 
 
 def make_batch(setting: Setting) -> tuple[Tensor, Tensor]:
-    """Noise in the place of decoded activations (of images, for LoRA), in float32, and labels."""
+    """Noise in place of decoded activations (for LoRA, of images) in float32, and random labels."""
     generator = torch.Generator().manual_seed(0)
     edge = PATCH * setting.grid
     shape = (3, edge, edge) if setting.method == "lora" else (setting.sites, setting.tokens, setting.width)
@@ -37,7 +37,7 @@ def make_batch(setting: Setting) -> tuple[Tensor, Tensor]:
 
 
 def make_trainer(setting: Setting, activations: Tensor, labels: Tensor) -> Trainer:
-    """Ours: the training loop of losa-adapt, whose epoch is the one batch."""
+    """The trainer of losa-adapt, with epochs of one batch."""
     config = AdaptConfig(
         cache="noise",
         side=setting.side,
@@ -63,24 +63,24 @@ def make_trainer(setting: Setting, activations: Tensor, labels: Tensor) -> Train
 
 @dataclass(frozen=True)
 class _InMemory:
-    """A source and its only batch: activations that need no decoding."""
+    """A source of activations with one batch, which is the source itself and needs no decoding."""
 
     activations: Tensor
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> "_InMemory":
-        """The same in another order; the order of noise does not matter."""
+        """Return the first images, as many as requested; the order of noise does not matter."""
         return _InMemory(self.activations[: len(indices)])
 
     def __len__(self) -> int:
         return len(self.activations)
 
     def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Tensor:
-        """Some of them."""
+        """Select activations."""
         return self.activations[images]
 
 
 def make_plain(setting: Setting) -> PlainSideNetwork:
-    """The plain network of one member."""
+    """A side network of one member in plain PyTorch."""
     return PlainSideNetwork(
         setting.side,
         sites=setting.sites,
@@ -94,15 +94,15 @@ def make_plain(setting: Setting) -> PlainSideNetwork:
     )
 
 
-def factored(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
-    """Our network, all members at once, the batch in micro-batches whose gradients are added up."""
+def factored_step(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
+    """All members in one factored network, which adds up the gradients of micro-batches."""
     trainer = make_trainer(setting, activations, labels)
     epochs = itertools.count()
     return lambda: trainer.epoch(next(epochs))
 
 
-def plain(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
-    """One member, the whole batch at once."""
+def plain_step(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
+    """One member in plain PyTorch, the whole batch at once."""
     network = make_plain(setting).to(setting.device)
     optimizer = AdamW(network.parameters(), lr=LR)
 
@@ -114,7 +114,7 @@ def plain(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
     return step
 
 
-def vmapped(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
+def vmap_step(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
     """The plain networks of all members, stacked by `torch.func`."""
     networks = [make_plain(setting).to(setting.device) for _ in range(setting.members)]
     parameters, _ = stack_module_state(networks)
@@ -122,22 +122,23 @@ def vmapped(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
     del networks
     optimizer = AdamW(parameters.values(), lr=LR)
 
-    def loss(of_member: dict[str, Tensor]) -> Tensor:
-        return functional.cross_entropy(functional_call(one, of_member, (activations,)), labels)
+    def loss(member: dict[str, Tensor]) -> Tensor:
+        return functional.cross_entropy(functional_call(one, member, (activations,)), labels)
 
     gradients = vmap(grad(loss))
 
     def step() -> None:
-        for name, found in gradients({name: part.detach() for name, part in parameters.items()}).items():
-            parameters[name].grad = found
+        detached = {name: parameter.detach() for name, parameter in parameters.items()}
+        for name, gradient in gradients(detached).items():
+            parameters[name].grad = gradient
         optimizer.step()
         optimizer.zero_grad()
 
     return step
 
 
-def lora(setting: Setting, images: Tensor, labels: Tensor) -> Step:
-    """LoRA through a live ViT with random weights; with 768 and 12 it is timm's vit_base_patch16_224."""
+def lora_step(setting: Setting, images: Tensor, labels: Tensor) -> Step:
+    """LoRA through a live ViT with random weights. Of width 768 and depth 12 it is vit_base_patch16_224."""
     backbone: Any = VisionTransformer(
         img_size=PATCH * setting.grid,
         patch_size=PATCH,
@@ -146,10 +147,10 @@ def lora(setting: Setting, images: Tensor, labels: Tensor) -> Step:
         num_heads=max(1, setting.width // 64),
     ).requires_grad_(False)
     if setting.dtype == "bfloat16":
-        # Frozen weights need no other precision, and autocast would convert them anew in every step.
+        # Frozen weights need no higher precision, and autocast would convert them in every step.
         backbone = backbone.to(torch.bfloat16)
     model = add_lora(backbone, rank=setting.rank, targets=TARGETS, num_classes=NUM_CLASSES, seed=0)
-    trained = [part for part in model.to(setting.device).parameters() if part.requires_grad]
+    trained = [weight for weight in model.to(setting.device).parameters() if weight.requires_grad]
     optimizer = AdamW(trained, lr=LR)
 
     def step() -> None:
@@ -163,8 +164,8 @@ def lora(setting: Setting, images: Tensor, labels: Tensor) -> Step:
 
 
 METHODS: dict[Method, Callable[[Setting, Tensor, Tensor], Step]] = {
-    "factored": factored,
-    "plain": plain,
-    "vmap": vmapped,
-    "lora": lora,
+    "factored": factored_step,
+    "plain": plain_step,
+    "vmap": vmap_step,
+    "lora": lora_step,
 }

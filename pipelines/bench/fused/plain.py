@@ -1,7 +1,7 @@
-"""Side networks of one member as one writes them in plain PyTorch: x is formed, autograd does the rest.
+"""Side networks of one member in plain PyTorch, which materialise the stream x and use autograd.
 
-They know nothing of streams, members or caches, and compute what `losa.adapt.side_networks` compute; a test
-holds the two equal. The forms of the products are the fastest of those that were tried on a CPU.
+They compute the same as `losa.adapt.side_networks`, without streams, members or caches; a test holds the two
+equal. The products are written in the form that was fastest on a CPU.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,24 @@ from torch.nn import functional
 
 from losa.adapt.architecture import Norm
 
-EPS = 1e-6
+PLAIN_EPS = 1e-6
 
 Normalise = Callable[[Tensor | None], Tensor]
-"""From the sum of updates so far (None: there are none) to the normalised input of a mix."""
+"""Maps the sum of updates so far (None before the first) to the normalised input of a mix."""
 
 
 def normaliser(base: Float[Tensor, "images tokens width"], norm: Norm, dtype: torch.dtype) -> Normalise:
-    """The norm of ``base + updates``; what concerns the base alone is computed once."""
+    """The norm of ``base + updates``. The part that depends on the base alone is computed once."""
     width = base.shape[-1:]
     if norm == "frozen":
-        normalised, _, scale = torch.native_layer_norm(base, width, None, None, EPS)
+        normalised, _, scale = torch.native_layer_norm(base, width, None, None, PLAIN_EPS)
         normalised, scale = normalised.to(dtype), scale.to(dtype)
         return lambda updates: normalised if updates is None else torch.addcmul(normalised, updates, scale)
     plain = base.to(dtype)
     if norm == "none":
         return lambda updates: plain if updates is None else plain + updates
     return lambda updates: functional.layer_norm(
-        plain if updates is None else plain + updates, width, eps=EPS
+        plain if updates is None else plain + updates, width, eps=PLAIN_EPS
     )
 
 
@@ -45,7 +45,7 @@ class PlainMixer(nn.Module):
         self.token_up = nn.Parameter(torch.zeros(rank, tokens))
 
     def forward(self, normalise: Normalise, updates: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """The updates with those of this layer."""
+        """Return the sum of updates, those of this layer included."""
         hidden = functional.gelu(functional.linear(normalise(updates), self.channel_down.to(dtype)))
         update = hidden @ self.channel_up.to(dtype)
         updates = update if updates is None else updates + update
@@ -65,8 +65,8 @@ class PlainAttention(nn.Module):
         self.up = nn.Parameter(torch.zeros(rank, width))
 
     def forward(self, normalise: Normalise, updates: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """The updates with that of this layer."""
-        # Weight and bias of the norm go into the projection: x is (tokens, width), the projection is thin.
+        """Return the sum of updates, that of this layer included."""
+        # Weight and bias of the norm are folded into the projection, which is thin; x is (tokens, width).
         weight = self.query_key_value * self.norm_weight
         bias = self.query_key_value @ self.norm_bias
         projected = functional.linear(normalise(updates), weight.to(dtype), bias.to(dtype))
@@ -92,18 +92,18 @@ class PlainSideNetwork(nn.Module):
         norm: Norm,
         dtype: torch.dtype,
     ) -> None:
-        """Make the layers.
+        """Create the layers.
 
         Args:
             side: ``losa`` or ``last``.
-            sites: of the activations, one for each layer.
-            tokens: of the activations; the first is the cls token.
-            width: of the activations.
-            rank: of the updates.
-            heads: of LAST's attention.
-            num_classes: width of the scores.
-            norm: before each mix; see `losa.adapt.streams.Materialised`.
-            dtype: of the products and of x. Parameters and the activations that come in are float32.
+            sites: number of sites, one for each layer.
+            tokens: number of tokens; the first is the cls token.
+            width: width of the activations.
+            rank: rank of the updates.
+            heads: heads of LAST's attention.
+            num_classes: number of class scores.
+            norm: normalisation before each mix; see `losa.adapt.streams.Materialised`.
+            dtype: dtype of the products and of x. Parameters and input activations are float32.
         """
         super().__init__()
         self._sums_sites = side == "last"
@@ -120,7 +120,7 @@ class PlainSideNetwork(nn.Module):
     def forward(
         self, activations: Float[Tensor, "images sites tokens width"]
     ) -> Float[Tensor, "images classes"]:
-        """Class scores."""
+        """Return class scores."""
         last = activations[:, -1]
         updates: Tensor | None = None
         total: Tensor | None = None

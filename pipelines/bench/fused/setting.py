@@ -1,4 +1,4 @@
-"""One thing that `losa-bench fused` measures, and how many bytes it is going to need."""
+"""One measurement of `losa-bench fused`, and an estimate of the memory it needs."""
 
 import math
 from dataclasses import dataclass
@@ -6,26 +6,27 @@ from typing import Literal
 
 from losa.adapt.architecture import Norm
 from losa.cache_format.identity import TokenLayout
+from losa.pipelines.bench.matrix_rate import Dtype
 
 Method = Literal["factored", "plain", "vmap", "lora"]
-Dtype = Literal["float32", "bfloat16"]
-Side = Literal["losa", "last"]
+PlainSide = Literal["losa", "last"]
+"""Side networks that exist in plain PyTorch too."""
 
 NUM_CLASSES = 10
 PATCH = 16
-"""Pixels along an edge of what becomes a token."""
-USUAL_MICRO_BATCH = 10
-"""Images of a usual micro-batch, for estimates."""
+"""Pixels along an edge of the square of an image that becomes a token."""
+USUAL_MICRO_BATCH_SIZE = 10
+"""Images of a micro-batch, for the estimate of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A method with all that determines its computation. The defaults are a ViT-B/16's shape."""
+    """A method and everything that determines its computation. The defaults are the shape of a ViT-B/16."""
 
     method: Method
     dtype: Dtype
     members: int
-    side: Side = "losa"
+    side: PlainSide = "losa"
     rank: int = 8
     heads: int = 4
     norm: Norm = "frozen"
@@ -36,11 +37,14 @@ class Setting:
     """Blocks of the backbone that LoRA is trained through."""
     batch: int = 50
     micro_batch_size: int | None = None
-    """Images that the factored network computes at once; None to choose by memory."""
+    """Images that the factored network computes at once; None to choose by free memory."""
     steps: int = 3
+    """Timed steps, after a first one."""
+    seconds: float = 180.0
+    """Time limit of all steps: no step begins that should end later. The first one always runs."""
     device: str = "cpu"
     threads: int | None = None
-    """Of torch; None for its own choice."""
+    """Threads of torch; None for its own choice."""
 
     @property
     def grid(self) -> int:
@@ -59,15 +63,15 @@ class Setting:
 
 
 def needed_bytes(setting: Setting) -> int:
-    """About what a step allocates beside its batch: parameters with gradients and AdamW's two moments, what
-    is kept for the backward pass, and a few temporaries.
+    """Estimate of the bytes that a step allocates beside its batch.
 
-    A guess before the measurement, so that a machine is not brought to its knees: within a
-    factor of two of what was measured on small batches of a ViT-B's shape.
+    They are parameters with their gradients and AdamW's two moments, the tensors kept for the backward pass,
+    and a few temporaries. The estimate keeps a measurement from exhausting the machine's memory. It is within
+    a factor of two of measurements on small batches in the shape of a ViT-B.
     """
     one = setting.tokens * setting.width
     if setting.method == "lora":
-        # Weights, frozen; then for each block what its layers keep, about 16 times a token's width.
+        # Frozen weights; then for each block the outputs of its layers, about 16 times a token's width.
         weights = setting.depth * 12 * setting.width**2 * 4
         return weights + setting.batch * setting.depth * 16 * one * setting.itemsize
     thin = setting.rank * (setting.tokens + setting.width)
@@ -75,7 +79,7 @@ def needed_bytes(setting: Setting) -> int:
     trained = setting.sites * (2 * thin if mixes == 2 else 4 * setting.rank * setting.width)
     states = setting.members * trained * 4 * 4
     if setting.method == "factored":
-        images = setting.micro_batch_size or min(setting.batch, USUAL_MICRO_BATCH)
+        images = setting.micro_batch_size or min(setting.batch, USUAL_MICRO_BATCH_SIZE)
         bases = images * setting.sites * one * (4 + setting.itemsize)
         kept = setting.members * images * setting.sites * thin * 8 * setting.itemsize
         if setting.side == "last":  # three of (tokens x tokens) for each head, in float32

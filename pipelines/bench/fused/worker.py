@@ -1,15 +1,15 @@
-"""One measurement in a process of its own, so that its peak of memory is its own.
+"""One measurement in a process of its own, whose peak memory includes no other measurement.
 
-``python -m losa.pipelines.bench.fused.worker '<setting as JSON>'`` prints a line of JSON: `Measured`, or what
-went wrong. With ``{"matmul": dtype, ...}`` it measures what the machine can do.
+``python -m losa.pipelines.bench.fused.worker '<setting as JSON>'`` prints a line of JSON: the result of
+`measure`, ``{"fits": false}`` without enough memory, or ``{"error": message}``. With
+``{"matmul": dtype, ...}`` it prints a `MatrixRate`.
 """
 
 import contextlib
 import gc
 import json
 import sys
-import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +17,41 @@ import torch
 
 from losa.adapt.training.working_set import peak_bytes
 from losa.cache_format import LosaError
-from losa.pipelines.bench.fused.flops import matmul_rate, synchronise
 from losa.pipelines.bench.fused.methods import METHODS, make_batch
 from losa.pipelines.bench.fused.setting import Setting
+from losa.pipelines.bench.matrix_rate import measure_matrix_rate
+from losa.pipelines.bench.timing import timed_calls
 
 FAILED_ALLOCATIONS = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 def measure(setting: Setting) -> dict[str, Any]:
-    """``seconds`` of each step after a first one, ``peak_bytes`` and ``tensor_bytes``.
+    """Time the steps of a method and measure their memory.
 
-    The peak counts all that the process took after the batch stood: parameters, the optimiser's state, what
-    the steps needed, and what allocators and libraries kept for themselves. It is None where the system does
-    not tell. The second is the most that the tensors which a later step makes hold together.
+    Returns:
+        - ``seconds`` of each step after a first one. Of the first one if there was no time for another;
+        - ``peak_bytes`` that the process took after the batch was made: parameters, the optimiser's state,
+          the steps' tensors, and what allocators and libraries kept. None if the system does not report it;
+        - ``tensor_bytes``: the most that the tensors of a later step hold together. None if there was no time
+          for that step.
     """
     _warm_up(setting)
     inputs, labels = make_batch(setting)
     gc.collect()
     before = _start_of_peak(setting.device)
     step = METHODS[setting.method](setting, inputs, labels)
-    step()
-    seconds = []
-    for _ in range(setting.steps):
-        synchronise(setting.device)
-        start = time.perf_counter()
-        step()
-        synchronise(setting.device)
-        seconds.append(time.perf_counter() - start)
+    found = timed_calls(step, most=1 + setting.steps, seconds=setting.seconds, device=setting.device)
     after = _peak(setting.device)
+    time_is_left = sum(found) + found[-1] <= setting.seconds
     return {
-        "seconds": seconds,
+        "seconds": found[1:] or found,
         "peak_bytes": None if before is None or after is None else after - before,
-        "tensor_bytes": peak_bytes(step, setting.device),
+        "tensor_bytes": peak_bytes(step, setting.device) if time_is_left else None,
     }
 
 
 def _warm_up(setting: Setting) -> None:
-    """Modules, libraries and threads take memory once; a small step of the same method brings them all in."""
+    """Run small steps of the same method, to load modules, libraries and threads, which take memory once."""
     small = replace(setting, sites=2, depth=2, tokens=17, width=64, batch=4, members=1, micro_batch_size=None)
     step = METHODS[small.method](small, *make_batch(small))
     step()
@@ -89,7 +87,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         torch.set_num_threads(threads)
     try:
         if "matmul" in request:
-            return {"rate": matmul_rate(request["matmul"], request["device"])}
+            return asdict(measure_matrix_rate(request["matmul"], request["device"]))
         return measure(Setting(**request))
     except (MemoryError, torch.OutOfMemoryError):
         return {"fits": False}
@@ -102,9 +100,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Entry point."""
+    """Answer the request on the command line."""
     with contextlib.suppress(OSError):
-        # If memory runs out after all, this process is to be killed, and none of its neighbours.
+        # If memory runs out all the same, the system kills this process before any other.
         Path("/proc/self/oom_score_adj").write_text("1000")
     print(json.dumps(_answer(json.loads(sys.argv[1]))))
 

@@ -1,4 +1,4 @@
-"""How fast caches are read: ours against plain reads of the same bytes and against the libraries."""
+"""The speed of reading caches: losa against plain reads of the same bytes and against libraries."""
 
 import sys
 import tempfile
@@ -22,32 +22,32 @@ from losa.cache_format.common.units import readable
 from losa.cache_format.stores import StoreName
 from losa.pipelines.bench.machine import available_memory
 from losa.pipelines.bench.reading.decoding import decoder
-from losa.pipelines.bench.reading.noise_cache import NoiseCache, Shape, refuse_if_too_large
+from losa.pipelines.bench.reading.noise_cache import NoiseCache, Shape, refuse_if_disk_is_short
 from losa.pipelines.bench.reading.readers import FIRST_PASS, LATER_PASS, PREADV, Reader, all_readers
 
-Order = Literal["random", "sequential"]
-ORDERS: tuple[Order, ...] = get_args(Order)
+ReadOrder = Literal["random", "sequential"]
+READ_ORDERS: tuple[ReadOrder, ...] = get_args(ReadOrder)
 PART_SECONDS = 0.5
-"""After so long a library's pass ends with the batch that it is at; what it had read is what counts."""
-
-
+"""Time limit of a pass that need not read every row. The speed is that of the images read until then."""
 VIT_B = Shape()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadBenchmark:
-    """What is measured."""
+    """The caches to write and how to read them."""
 
     codecs: Sequence[str] = ("int8", "float16")
     stores: Sequence[str] = ("zarr", "hdf5")
     gigabytes: float = 1.0
-    """Least size of each cache, 10^9 bytes of codes and scales."""
+    """Minimum size of each cache, in 10^9 bytes of codes and scales."""
     batch: int = 64
     rounds: int = 5
+    seconds: float = 60.0
+    """Time limit of a pass, which then ends with the current batch."""
     shape: Shape = field(default_factory=lambda: VIT_B)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
+        """Refuse options that cannot be measured."""
         for option, values, known in (
             ("--codec", self.codecs, get_args(CodecName)),
             ("--store", self.stores, get_args(StoreName)),
@@ -60,6 +60,7 @@ class ReadBenchmark:
             ("--gigabytes", self.gigabytes),
             ("--batch", self.batch),
             ("--rounds", self.rounds),
+            ("--seconds", self.seconds),
         ):
             if number <= 0:
                 raise CacheError(f"{option} {number}: expected more than 0")
@@ -67,15 +68,15 @@ class ReadBenchmark:
     def run(self, folder: Path | None = None) -> list[dict[str, Any]]:
         """Write the caches and measure every reader on each, in all orders.
 
-        A row has ``reader``, ``store``, ``codec``, ``order``, ``gbps`` (10^9 bytes of codes and scales a
-        second, median over rounds) and ``ratio_to_preadv`` (median over rounds of the ratio to what one
-        thread with plain preadv into used buffers reached in the same round).
+        A row has ``reader``, ``store``, ``codec``, ``order``, ``gbps`` (10^9 bytes of codes and scales per
+        second, median over rounds) and ``ratio_to_preadv`` (median over rounds of the ratio to one thread
+        with plain preadv into used buffers in the same round).
 
         Args:
-            folder: where the caches are, or are to be, and stay; if None, a temporary one.
+            folder: where the caches are kept and found again; None for a temporary folder.
 
         Raises:
-            CacheError: they do not fit on the disk, or other caches stand there.
+            CacheError: the caches do not fit on the disk, or the folder has other caches.
         """
         rows = []
         with _folder(folder) as (place, keeps):
@@ -85,7 +86,7 @@ class ReadBenchmark:
                 for codec in self.codecs
             ]
             spaces = [cache.space for cache in caches]
-            refuse_if_too_large(place, sum(spaces) if keeps else max(spaces))
+            refuse_if_disk_is_short(place, sum(spaces) if keeps else max(spaces))
             for noise in caches:
                 _warn_if_not_in_memory(noise)
                 rows += self._measure(noise, noise.write())
@@ -100,18 +101,18 @@ class ReadBenchmark:
         for reader in readers:
             _refuse_wrong(noise, reader, some[: reader.most])
         readers.append(decoder(cache, self.batch))
-        speeds: dict[tuple[str, Order], list[float]] = {
-            (reader.name, order): [] for reader in readers for order in ORDERS
+        speeds: dict[tuple[str, ReadOrder], list[float]] = {
+            (reader.name, order): [] for reader in readers for order in READ_ORDERS
         }
         passes = self.rounds * len(speeds)
         with progress_bar(passes, f"reading {noise.path.name}", "passes", leave=False) as bar:
             for number in range(self.rounds):
                 rng = np.random.default_rng(number)
                 orders = {"random": rng.permutation(noise.images), "sequential": np.arange(noise.images)}
-                # In another order every round: whoever disturbs the machine disturbs all alike.
+                # In another order every round, so that other load on the machine disturbs all readers alike.
                 for place in rng.permutation(len(speeds)).tolist():
-                    reader, order = readers[place // len(ORDERS)], ORDERS[place % len(ORDERS)]
-                    seconds, images = _time_pass(reader, orders[order], self.batch)
+                    reader, order = readers[place // len(READ_ORDERS)], READ_ORDERS[place % len(READ_ORDERS)]
+                    seconds, images = _time_pass(reader, orders[order], self.batch, self.seconds)
                     speeds[reader.name, order].append(images * noise.image_bytes / seconds / 1e9)
                     bar.update()
         return [
@@ -129,33 +130,41 @@ class ReadBenchmark:
         ]
 
 
-def _time_pass(reader: Reader, order: np.ndarray, batch: int) -> tuple[float, int]:
-    """Seconds, and images read in them."""
+def _time_pass(reader: Reader, order: np.ndarray, batch: int, limit: float) -> tuple[float, int]:
+    """Return the seconds of a pass and the number of images read.
+
+    Args:
+        reader: what is timed.
+        order: positions of the images.
+        batch: images in a read.
+        limit: seconds after which the pass ends with the current batch.
+    """
     read = reader.start()
+    limit = limit if reader.whole else min(limit, PART_SECONDS)
     batch = min(batch, reader.most or batch)
     began = time.perf_counter()
     for start in range(0, len(order), batch):
         indices = order[start : start + batch]
         read(indices)
         seconds = time.perf_counter() - began
-        if not reader.whole and seconds > PART_SECONDS:
+        if seconds > limit:
             return seconds, start + len(indices)
     return seconds, len(order)
 
 
 def _refuse_wrong(noise: NoiseCache, reader: Reader, indices: np.ndarray) -> None:
-    """Speed is worth nothing if the bytes are others than those that were written."""
+    """Raise an error if a reader returns other bytes than those that were written."""
     found = reader.start()(indices)
     for position, index in enumerate(indices.tolist()):
         expected = noise.image(index)
-        _refuse_other(reader, index, expected.values[0], found.values[position])
+        _refuse_unequal(reader, index, expected.values[0], found.values[position])
         if expected.scales is not None:
-            _refuse_other(
+            _refuse_unequal(
                 reader, index, expected.scales[0], None if found.scales is None else found.scales[position]
             )
 
 
-def _refuse_other(reader: Reader, index: int, expected: np.ndarray, found: np.ndarray | None) -> None:
+def _refuse_unequal(reader: Reader, index: int, expected: np.ndarray, found: np.ndarray | None) -> None:
     same = found is not None and (found.dtype, found.shape) == (expected.dtype, expected.shape)
     if not same or not np.array_equal(np.asarray(found).view(np.uint8), expected.view(np.uint8)):
         raise RuntimeError(f"{reader.name}: image {index} is not what was written")
@@ -163,7 +172,7 @@ def _refuse_other(reader: Reader, index: int, expected: np.ndarray, found: np.nd
 
 @contextmanager
 def _folder(folder: Path | None) -> Iterator[tuple[Path, bool]]:
-    """The folder, and whether what is written there is to stay."""
+    """Yield the folder, and whether caches are kept there."""
     if folder is not None:
         yield folder, True
         return
@@ -182,17 +191,17 @@ def _warn_if_not_in_memory(noise: NoiseCache) -> None:
 
 
 def render_reads(rows: Sequence[dict[str, Any]], benchmark: ReadBenchmark) -> Group:
-    """The rows for people: one table for each cache."""
+    """Explain the columns and show a table for each cache."""
     parts: list[Any] = [
         f"Images of {benchmark.shape} from a warm page cache, in batches of {benchmark.batch}. "
-        f"GB/s: 10^9 bytes of codes and scales a second, median of {benchmark.rounds} interleaved rounds.\n"
+        f"GB/s: 10^9 bytes of codes and scales per second, median of {benchmark.rounds} interleaved rounds.\n"
         f"x: ratio to {PREADV}, one thread that reads the same bytes into memory that was used before.\n"
-        f"A pass reads every row of at least {benchmark.gigabytes:g} GB once; "
-        f"zarr-python, h5py's index list and decoding do as many batches as {PART_SECONDS:g} s allow "
-        "(zarr-python's oindex in batches of 8).\n"
+        f"A pass reads every row of at least {benchmark.gigabytes:g} GB once, or ends after "
+        f"{benchmark.seconds:g} s; passes of zarr-python, h5py's index list and decoding end after "
+        f"{PART_SECONDS:g} s (zarr-python's oindex in batches of 8).\n"
         "losa, preadv, and memmap and h5py per image read into memory that was used before, "
-        "unless it says fresh; all others allocate. Index lists are sorted first.\n"
-        "losa's first pass verifies every checksum; the split is opened anew for it, which is not timed. "
+        "except those called fresh; all others allocate. Index lists are sorted first.\n"
+        "losa's first pass verifies every checksum of a newly opened split; opening is not timed. "
         "zarr-python and tensorstore verify zarr's own checksums in every pass. No reader decodes.",
     ]
     for store, codec in dict.fromkeys((row["store"], row["codec"]) for row in rows):
@@ -204,12 +213,12 @@ def render_reads(rows: Sequence[dict[str, Any]], benchmark: ReadBenchmark) -> Gr
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("reader", no_wrap=True)
-    for order in ORDERS:
+    for order in READ_ORDERS:
         table.add_column(f"{order} GB/s", justify="right", no_wrap=True)
         table.add_column("x", justify="right", no_wrap=True)
     for reader in dict.fromkeys(row["reader"] for row in rows):
         cells = []
-        for order in ORDERS:
+        for order in READ_ORDERS:
             (row,) = (row for row in rows if (row["reader"], row["order"]) == (reader, order))
             cells += [f"{row['gbps']:.2f}", f"{row['ratio_to_preadv']:.2f}"]
         table.add_row(reader, *cells)

@@ -1,20 +1,20 @@
-"""Decoding, which reading does not include: codes in memory to float32 on this processor."""
+"""The speed of decoding codes in memory to float32 on this processor; reading does not include it."""
 
 import numpy as np
 
 from losa.cache_format import Cache
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.pipelines.bench.reading.noise_cache import SPLIT
-from losa.pipelines.bench.reading.readers import Images, Indices, Read, Reader
+from losa.pipelines.bench.reading.readers import Images, Indices, Reader, ReadImages
 
 DECODE = "decode to float32"
 
 
 def decoder(cache: Cache, batch: int) -> Reader:
-    """Decodes the first images of the cache, over and over, with torch's own number of threads.
+    """Return a reader that decodes the first images of the cache repeatedly, with torch's number of threads.
 
     Raises:
-        RuntimeError: what it decodes is not what the numpy reference decodes.
+        RuntimeError: it decodes other values than the numpy reference.
     """
     split = cache.split(SPLIT)
     codec = DeviceCodec(cache.manifest.features.codec, cache.calibration(split.sites), "cpu")
@@ -24,10 +24,10 @@ def decoder(cache: Cache, batch: int) -> Reader:
         scales = None if codes.scales is None else codes.scales[: len(indices)]
         return Images(codec.decode(type(codes)(codes.values[: len(indices)], scales)).numpy(), None)
 
-    def start() -> Read:
+    def start() -> ReadImages:
         return decode
 
     one = np.arange(1)
     if not np.array_equal(decode(one).values, cache.codec(split.sites).decode(split.read(one))):
-        raise RuntimeError(f"{DECODE}: not what the reference decodes")
+        raise RuntimeError(f"{DECODE}: other values than those of the reference")
     return Reader(DECODE, start, whole=False)

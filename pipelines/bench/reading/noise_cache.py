@@ -1,4 +1,4 @@
-"""Caches of noise in the shape of real ones: what is read costs the same whatever it means."""
+"""Caches of noise in the shape of real ones, which take the same time to read."""
 
 import shutil
 from dataclasses import dataclass
@@ -33,13 +33,14 @@ from losa.cache_format.stores.base import ShardGeometry
 
 SPLIT = "train"
 ROWS_PER_SHARD = 64
-"""As losa-extract has it."""
-HEADROOM = 1.05
+"""The default of losa-extract."""
+DISK_MARGIN = 1.05
+"""Ratio of the free space that is required to the size of the caches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Shape of an image's activations; the default is that of a ViT-B/16 at 224 pixels."""
+    """Shape of an image's activations. The default is that of a ViT-B/16 at 224 pixels."""
 
     sites: int = 12
     grid: tuple[int, int] = (14, 14)
@@ -56,7 +57,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class NoiseCache:
-    """A cache of so many images; what stands in it is a function of these fields."""
+    """A cache of noise. Its contents are a function of these fields."""
 
     path: Path
     codec: CodecName
@@ -65,13 +66,13 @@ class NoiseCache:
     shape: Shape = Shape()
 
     different = 16
-    """Images that are drawn; the others are these, rolled along sites and tokens."""
+    """Number of images that are drawn. The others are copies of them, rolled along sites and tokens."""
 
     @classmethod
     def of_size(
         cls, folder: Path, codec: CodecName, store: StoreName, least: float, shape: Shape
     ) -> "NoiseCache":
-        """The cache below ``folder`` whose codes and scales have at least ``least`` bytes."""
+        """Return the smallest cache below ``folder`` whose codes and scales have at least ``least`` bytes."""
         image = cls(folder, codec, store, 1, shape).image_bytes
         images = max(1, -int(-least // image))
         lengths = f"{images}x{shape.sites}x{shape.tokens}x{shape.width}"
@@ -89,8 +90,8 @@ class NoiseCache:
 
     @property
     def space(self) -> int:
-        """Bytes that are still to be written, at most."""
-        if self.path.exists():  # whether it is whole shows when it is opened for writing
+        """Upper bound of the bytes that are missing on the disk."""
+        if self.path.exists():  # opening it for writing shows whether it is complete
             return 0
         shards = -(-self.images // self._geometry.rows_per_shard)
         return shards * make_store(self.store).shard_bytes(self._geometry, 0)
@@ -105,10 +106,10 @@ class NoiseCache:
         )
 
     def write(self) -> Cache:
-        """Write what is missing of the cache.
+        """Write the missing shards of the cache.
 
         Raises:
-            IdentityMismatch: another cache stands at the path.
+            IdentityMismatch: another cache is at the path.
             CacheError: the disk is full.
         """
         with CacheWriter(self.path, self._request, self._constants) as writer:
@@ -124,7 +125,7 @@ class NoiseCache:
         return Cache(self.path)
 
     def warm(self) -> None:
-        """Bring every file into the page cache."""
+        """Read every file into the page cache."""
         memory = bytearray(1 << 24)
         for path in sorted(self.path.rglob("*")):
             if path.is_file():
@@ -133,7 +134,7 @@ class NoiseCache:
                         pass
 
     def remove(self) -> None:
-        """Give the space back."""
+        """Delete the cache."""
         shutil.rmtree(self.path)
 
     @cached_property
@@ -201,14 +202,14 @@ class NoiseCache:
         )
 
 
-def refuse_if_too_large(folder: CachePath, needed: int) -> None:
+def refuse_if_disk_is_short(folder: CachePath, needed: int) -> None:
     """Refuse to write caches that do not fit on the disk.
 
     Raises:
-        CacheError: it says how much is missing and what makes them smaller.
+        CacheError: with the sizes, and advice how to need less space.
     """
     free = free_bytes(folder)
-    if free is not None and needed * HEADROOM > free:
+    if free is not None and needed * DISK_MARGIN > free:
         raise CacheError(
             f"not enough space: {readable(needed)} are needed in {folder}, {readable(free)} are free. Take a "
             "smaller --gigabytes, or a --folder on another disk"

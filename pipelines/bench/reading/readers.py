@@ -1,9 +1,8 @@
-"""Who takes part in the read benchmark: our reader, plain reads of the same bytes, the libraries.
+"""The readers that the read benchmark compares: losa, plain reads of the same bytes, and libraries.
 
-A reader is a function from nothing to a function from positions to images. The outer call prepares a pass
-and is not timed: it opens what has to be opened. Where that helps a rival it is taken: the libraries get
-the scales, half a percent of the bytes, from memory, and images come in the order and the form that suit
-them, copied nowhere.
+Starting a reader opens what a pass needs, which is not timed, and returns a function from positions to
+images. Libraries are given every advantage: they get the scales, half a percent of the bytes, from memory,
+take images in the order that suits them, and return them in their own form, without a copy.
 """
 
 import os
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -32,15 +32,15 @@ Indices: TypeAlias = Int64[np.ndarray, "images"]
 
 
 class Images(NamedTuple):
-    """Images as a reader gives them; valid until it reads again."""
+    """Images in the form that a reader returns. They are valid until it reads again."""
 
     values: Sequence[np.ndarray] | np.ndarray
     scales: Sequence[np.ndarray] | np.ndarray | None
 
 
-Read: TypeAlias = Callable[[Indices], Images]
-Memory: TypeAlias = Callable[[int], Codes]
-"""Gives memory for so many images."""
+ReadImages: TypeAlias = Callable[[Indices], Images]
+MakeRoom: TypeAlias = Callable[[int], Codes]
+"""Returns memory for a number of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +48,48 @@ class Reader:
     """One line of the table."""
 
     name: str
-    start: Callable[[], Read]
+    start: Callable[[], ReadImages]
     """Prepares a pass over the cache."""
     whole: bool = True
-    """Whether a pass reads every row. A library may be so slow that a part has to do."""
+    """Whether a pass reads every row. Passes of slow libraries end early."""
     most: int | None = None
-    """Images at once, if a library is so slow that a whole batch takes seconds."""
+    """Maximum number of images in a read, for a library that takes seconds for a batch."""
 
 
 PREADV = "preadv"
-"""What all others are measured against: one thread, into buffers that were used before."""
+"""The reference for all others: one thread, into buffers that were used before."""
 FIRST_PASS = "losa, first pass"
 LATER_PASS = "losa, later pass"
 
 
 def all_readers(cache: Cache, batch: int) -> list[Reader]:
-    """Everybody who can read the cache.
+    """Return all readers that can read the cache.
 
     Args:
-        cache: uncompressed, of one segment, on this machine.
-        batch: most images that are read at once.
+        cache: an uncompressed cache of one segment on this machine.
+        batch: maximum number of images in a read.
     """
     threads = default_threads()
     several = f"{threads} threads"
     places = Places(cache)
-    buffers = Buffers(places.geometry, batch)
-    verified = {count: _losa(cache, buffers.used, count)() for count in {1, threads}}
+    memory = BatchMemory(places.geometry, batch)
+    verified = {count: _losa(cache, memory.used, count)() for count in {1, threads}}
     for read in verified.values():
         for start in range(0, places.images, batch):
             read(np.arange(start, min(start + batch, places.images)))
     readers = [
-        Reader(PREADV, partial(_preadv, places, buffers.used)),
-        Reader(f"{PREADV}, fresh", partial(_preadv, places, buffers.fresh)),
-        Reader(FIRST_PASS, _losa(cache, buffers.used, threads)),
+        Reader(PREADV, partial(_preadv, places, memory.used)),
+        Reader(f"{PREADV}, fresh", partial(_preadv, places, memory.fresh)),
+        Reader(FIRST_PASS, _losa(cache, memory.used, threads)),
         Reader(LATER_PASS, lambda: verified[threads]),
         Reader(f"{FIRST_PASS}, fresh", _losa(cache, None, threads)),
-        Reader("memmap, per image", partial(_memmap_images, places, buffers)),
+        Reader("memmap, per image", partial(_memmap_images, places, memory)),
         Reader("memmap, index list", partial(_memmap_list, places)),
     ]
     if threads > 1:
         readers += [
-            Reader(f"{PREADV}, {several}", partial(_preadv, places, buffers.used, threads)),
-            Reader(f"{FIRST_PASS}, 1 thread", _losa(cache, buffers.used, 1)),
+            Reader(f"{PREADV}, {several}", partial(_preadv, places, memory.used, threads)),
+            Reader(f"{FIRST_PASS}, 1 thread", _losa(cache, memory.used, 1)),
             Reader(f"{LATER_PASS}, 1 thread", lambda: verified[1]),
         ]
     if cache.manifest.store == "zarr":
@@ -101,28 +101,28 @@ def all_readers(cache: Cache, batch: int) -> list[Reader]:
             readers.append(Reader("tensorstore, futures", partial(_tensorstore, places)))
     else:
         readers += [
-            Reader("h5py, per image", partial(_h5py_images, places, buffers)),
+            Reader("h5py, per image", partial(_h5py_images, places, memory)),
             Reader("h5py, index list", partial(_h5py_list, places), whole=False),
         ]
     return readers
 
 
-class Buffers:
-    """Memory for a batch that is used again and again."""
+class BatchMemory:
+    """Memory for the codes and scales of a batch, reused or new."""
 
     def __init__(self, geometry: ShardGeometry, batch: int) -> None:
         self._geometry = geometry
         self._kept = self.fresh(batch)
         for array in (self._kept.values, self._kept.scales):
             if array is not None:
-                array.fill(0)  # pages are only had once they were touched
+                array.fill(0)  # the system provides a page when it is first written
 
     def used(self, images: int) -> Codes:
-        """For so many images, what was given before."""
-        return _part(self._kept, slice(images))
+        """Return the same memory as before for a number of images."""
+        return _select(self._kept, slice(images))
 
     def fresh(self, images: int) -> Codes:
-        """For so many images, what nobody had before."""
+        """Return newly allocated memory for a number of images."""
         geometry = self._geometry
         layout = geometry.layout
         values = aligned_empty((images, *geometry.codes_shape[1:]), layout.dtype)
@@ -131,12 +131,12 @@ class Buffers:
         return Codes(values, aligned_empty((images, *geometry.scales_shape[1:]), layout.scale_dtype))
 
 
-def _part(codes: Codes, part: slice) -> Codes:
-    return Codes(codes.values[part], None if codes.scales is None else codes.scales[part])
+def _select(codes: Codes, images: slice) -> Codes:
+    return Codes(codes.values[images], None if codes.scales is None else codes.scales[images])
 
 
 class Places:
-    """Where every image of a cache stands, from its commit records, and its files, opened."""
+    """The open files of a cache, and the place of every image in them, from the commit records."""
 
     def __init__(self, cache: Cache) -> None:
         (segment,) = cache.manifest.segments
@@ -156,19 +156,19 @@ class Places:
         self._descriptors: dict[Path, int] = {}
 
     def path(self, extent: Strided) -> Path:
-        """The file of a shard."""
+        """Path of a shard's file."""
         folder = self.files.folder
         assert isinstance(folder, Path), "a cache on this machine"
         return folder / extent.file
 
     def ranges(self, row: int) -> list[tuple[int, int]]:
-        """Descriptor and offset of an image's codes, and of its scales if it has them."""
+        """File descriptor and offset of an image's codes, and of its scales if there are any."""
         shard, slot = divmod(row, self.rows_per_shard)
         extents = [self.codes[shard], *self.scales[shard : shard + 1]]
         return [(self._open(self.path(extent)), extent.offset + slot * extent.stride) for extent in extents]
 
     def mapped(self, extents: list[Strided], shape: tuple[int, ...], dtype: str) -> list[np.ndarray]:
-        """The rows of every shard as arrays in mapped memory; zarr has a checksum between them."""
+        """Rows of every shard as an array in mapped memory. Their stride leaves out zarr's checksums."""
         arrays = []
         for shard, extent in enumerate(extents):
             file = np.memmap(self.path(extent), np.uint8, "r")
@@ -178,14 +178,14 @@ class Places:
         return arrays
 
     def by_shard(self, indices: Indices) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Shard, rows in it, and their positions among the indices."""
+        """Yield each shard, the rows in it, and their positions among the indices."""
         shards, rows = np.divmod(indices, self.rows_per_shard)
         for shard in np.unique(shards).tolist():
             mine = np.flatnonzero(shards == shard)
             yield shard, rows[mine], mine
 
     def all_scales(self) -> np.ndarray | None:
-        """The scales of all images, in memory."""
+        """Scales of all images in memory; None if the codec has none."""
         layout = self.layout
         if layout.scale_dtype is None:
             return None
@@ -201,12 +201,12 @@ class Places:
             os.close(descriptor)
 
 
-def _losa(cache: Cache, memory: Memory | None, threads: int) -> Callable[[], Read]:
-    def start() -> Read:
+def _losa(cache: Cache, make_room: MakeRoom | None, threads: int) -> Callable[[], ReadImages]:
+    def start() -> ReadImages:
         split = cache.split(SPLIT, threads=threads)
 
         def read(indices: Indices) -> Images:
-            codes = split.read(indices, None if memory is None else memory(len(indices)))
+            codes = split.read(indices, None if make_room is None else make_room(len(indices)))
             return Images(codes.values, codes.scales)
 
         return read
@@ -214,7 +214,7 @@ def _losa(cache: Cache, memory: Memory | None, threads: int) -> Callable[[], Rea
     return start
 
 
-def _preadv(places: Places, memory: Memory, threads: int = 1) -> Read:
+def _preadv(places: Places, make_room: MakeRoom, threads: int = 1) -> ReadImages:
     ranges = [places.ranges(row) for row in range(places.images)]
     pool = ThreadPoolExecutor(threads)
 
@@ -227,25 +227,27 @@ def _preadv(places: Places, memory: Memory, threads: int = 1) -> Read:
                 os.preadv(descriptor, [codes.scales[position].data], offset)
 
     def read(indices: Indices) -> Images:
-        codes = memory(len(indices))
+        codes = make_room(len(indices))
         if threads == 1:
             fill(indices, codes)
         else:
-            cuts = [len(indices) * part // threads for part in range(threads + 1)]
-            parts = [slice(*cuts[part : part + 2]) for part in range(threads)]
-            for done in [pool.submit(fill, indices[part], _part(codes, part)) for part in parts]:
+            cuts = [len(indices) * thread // threads for thread in range(threads + 1)]
+            for done in [
+                pool.submit(fill, indices[start:stop], _select(codes, slice(start, stop)))
+                for start, stop in pairwise(cuts)
+            ]:
                 done.result()
         return Images(codes.values, codes.scales)
 
     return read
 
 
-def _memmap_images(places: Places, buffers: Buffers) -> Read:
+def _memmap_images(places: Places, memory: BatchMemory) -> ReadImages:
     values = places.mapped(places.codes, places.geometry.codes_shape[1:], places.layout.dtype)
     scales = places.all_scales()
 
     def read(indices: Indices) -> Images:
-        codes = buffers.used(len(indices))
+        codes = memory.used(len(indices))
         for position, row in enumerate(indices.tolist()):
             shard, slot = divmod(row, places.rows_per_shard)
             codes.values[position] = values[shard][slot]
@@ -254,7 +256,7 @@ def _memmap_images(places: Places, buffers: Buffers) -> Read:
     return read
 
 
-def _memmap_list(places: Places) -> Read:
+def _memmap_list(places: Places) -> ReadImages:
     values = places.mapped(places.codes, places.geometry.codes_shape[1:], places.layout.dtype)
     scales = places.all_scales()
 
@@ -272,7 +274,7 @@ def _zarr_codes(places: Places) -> Any:
     return zarr.open_array(str(places.files.folder / "codes"), mode="r")
 
 
-def _zarr_images(places: Places) -> Read:
+def _zarr_images(places: Places) -> ReadImages:
     codes, scales = _zarr_codes(places), places.all_scales()
 
     def read(indices: Indices) -> Images:
@@ -284,11 +286,11 @@ def _zarr_images(places: Places) -> Read:
     return read
 
 
-def _zarr_list(places: Places) -> Read:
+def _zarr_list(places: Places) -> ReadImages:
     codes, scales = _zarr_codes(places), places.all_scales()
 
     def read(indices: Indices) -> Images:
-        rising = np.argsort(indices)  # four times faster than in another order
+        rising = np.argsort(indices)  # four times faster than any other order
         images: list[Any] = [None] * len(indices)
         for position, image in zip(rising.tolist(), codes.oindex[indices[rising]], strict=True):
             images[position] = image
@@ -297,8 +299,8 @@ def _zarr_list(places: Places) -> Read:
     return read
 
 
-def _tensorstore(places: Places) -> Read:
-    import tensorstore  # not among the dependencies
+def _tensorstore(places: Places) -> ReadImages:
+    import tensorstore  # an optional package
 
     driver = {"driver": "file", "path": str(places.files.folder / "codes")}
     spec = {"driver": "zarr3", "kvstore": driver, "recheck_cached_data": False}
@@ -315,11 +317,11 @@ def _h5py_datasets(places: Places) -> list[h5py.Dataset]:
     return [h5py.File(places.path(extent), "r")["codes"] for extent in places.codes]
 
 
-def _h5py_images(places: Places, buffers: Buffers) -> Read:
+def _h5py_images(places: Places, memory: BatchMemory) -> ReadImages:
     datasets, scales = _h5py_datasets(places), places.all_scales()
 
     def read(indices: Indices) -> Images:
-        codes = buffers.used(len(indices))
+        codes = memory.used(len(indices))
         for position, row in enumerate(indices.tolist()):
             shard, slot = divmod(row, places.rows_per_shard)
             datasets[shard].read_direct(codes.values, np.s_[slot], np.s_[position])
@@ -328,13 +330,13 @@ def _h5py_images(places: Places, buffers: Buffers) -> Read:
     return read
 
 
-def _h5py_list(places: Places) -> Read:
+def _h5py_list(places: Places) -> ReadImages:
     datasets, scales = _h5py_datasets(places), places.all_scales()
 
     def read(indices: Indices) -> Images:
         images: list[Any] = [None] * len(indices)
         for shard, rows, positions in places.by_shard(indices):
-            rising = np.argsort(rows)  # h5py takes no others
+            rising = np.argsort(rows)  # h5py accepts no other order
             for position, image in zip(
                 positions[rising].tolist(), datasets[shard][rows[rising]], strict=True
             ):

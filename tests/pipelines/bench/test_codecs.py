@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_the_codec(caches, rows):
             counts = [np.unique(codes.values[:, site], return_counts=True)[1] for site in range(3)]
             bits = np.mean([-(count / values * np.log2(count / values)).sum() for count in counts])
             assert row["entropy_bits_per_value"] == pytest.approx(bits)
-        # Another compressor comes near.
+        # Another compressor gives about the same size.
         smallest = len(zlib.compress(codes.values.tobytes(), 9)) / len(images)
         assert 0.8 * smallest < row["bytes_per_image_zstd"] < 1.1 * row["bytes_per_image"]
 
@@ -108,7 +108,7 @@ def test_a_cache_of_another_codec_is_refused(caches):
 
 
 def test_too_few_images_are_refused(caches):
-    message = "split 'train800' has 40 readable images: expected more than the sample's 128"
+    message = "split 'train800' has 40 valid images: expected more than the sample's 128"
     with pytest.raises(LosaError, match=message):
         codec_table(caches / "float32", SPLIT, IMAGES)
 
@@ -135,6 +135,4 @@ def test_the_command(command, caches, tmp_path):
     assert "int4-delta" in command(tmp_path, *table).stdout
     few = command(caches, "losa-bench", "codecs", "float32", "--split", SPLIT)
     assert few.returncode == 1
-    assert (
-        few.stderr == f"error: split '{SPLIT}' has 40 readable images: expected more than the sample's 128\n"
-    )
+    assert few.stderr == f"error: split '{SPLIT}' has 40 valid images: expected more than the sample's 128\n"

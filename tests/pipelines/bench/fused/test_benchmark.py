@@ -1,4 +1,4 @@
-"""losa-bench fused in tiny shapes: what it says and that methods compute the same, not how fast they are."""
+"""losa-bench fused in tiny shapes: its output, and that methods compute the same; not their speed."""
 
 import json
 from dataclasses import replace
@@ -10,6 +10,7 @@ from torch.nn import functional
 from losa.adapt import make_group
 from losa.adapt.streams import FrozenFeatures
 from losa.cache_format import LosaError
+from losa.pipelines.bench import matrix_rate
 from losa.pipelines.bench.fused import benchmark, worker
 from losa.pipelines.bench.fused.benchmark import FusedBenchmark
 from losa.pipelines.bench.fused.flops import useful_flops
@@ -34,6 +35,7 @@ OPTIONS = "--rank 4 --heads 2 --sites 2 --tokens 5 --width 8 --depth 1 --batch 3
 KEYS = {
     "method",
     "dtype",
+    "emulated",
     "members",
     "seconds_per_member_step",
     "least_seconds_per_member_step",
@@ -56,7 +58,8 @@ def _one_thread():
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(benchmark, "_ask", worker._answer)
+    monkeypatch.setattr(benchmark, "_ask", lambda request, seconds: worker._answer(request))
+    monkeypatch.setattr(matrix_rate, "LARGE_SIZES", {"cpu": ()})
 
 
 def filled(setting):
@@ -150,6 +153,7 @@ def test_the_command_says_what_it_measured(command, tmp_path, in_this_process):
     for row in found["rows"]:
         assert set(row) == KEYS
         assert row["note"] is None
+        assert row["emulated"] in ((False, True) if row["dtype"] == "bfloat16" else (False,))
         assert all(row[key] > 0 for key in KEYS if "second" in key or key.endswith(("plain", "peak")))
         assert row["speedup_vs_plain"] == 1 or row["method"] != "plain"
         assert row["seconds_per_epoch"] == pytest.approx(row["seconds_per_member_step"] * 1000 / 3)
@@ -193,7 +197,7 @@ def test_running_out_of_memory_is_an_answer(monkeypatch, in_this_process, answer
         raise answer
 
     monkeypatch.setattr(worker, "measure", fail)
-    assert benchmark._measure(TINY)["note"].startswith("does not fit (")
+    assert benchmark._measure(TINY, 1e9)["note"].startswith("does not fit (")
 
 
 def test_a_killed_process_had_no_memory(monkeypatch):
@@ -201,12 +205,60 @@ def test_a_killed_process_had_no_memory(monkeypatch):
         returncode = -9
 
     monkeypatch.setattr(benchmark.subprocess, "run", lambda *arguments, **options: Killed())
-    assert benchmark._measure(TINY)["note"].startswith("does not fit (")
+    assert benchmark._measure(TINY, 1e9)["note"].startswith("does not fit (")
 
 
 def test_a_row_tells_that_peft_is_missing(monkeypatch):
     monkeypatch.setattr(benchmark, "peft_is_installed", lambda: False)
-    assert benchmark._measure(replace(TINY, method="lora")) == {"note": benchmark.NO_PEFT}
+    assert benchmark._measure(replace(TINY, method="lora"), 1e9) == {"note": benchmark.NO_PEFT}
+
+
+@pytest.fixture
+def emulated(monkeypatch, in_this_process):
+    """Bfloat16 of a tenth of a GFLOP per second, where float32 has a hundred."""
+    rates = {
+        "float32": matrix_rate.MatrixRate(1e11, emulated=False),
+        "bfloat16": matrix_rate.MatrixRate(1e8, emulated=True),
+    }
+    monkeypatch.setattr(worker, "measure_matrix_rate", lambda dtype, device: rates[dtype])
+
+
+def test_an_emulated_dtype_is_told_and_slow_steps_are_not_run(command, tmp_path, emulated, monkeypatch):
+    monkeypatch.setattr(
+        worker, "measure", lambda setting: {"seconds": [1.0], "peak_bytes": None, "tensor_bytes": None}
+    )
+    options = ["--method", "plain", "--method", "factored", "--members", "1", "--members", "512"]
+    options += ["--rank", "4", "--sites", "2", "--width", "64", "--batch", "50", "--micro-batch", "1"]
+    done = command(tmp_path, "losa-bench", "fused", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {(row["dtype"], row["method"], row["members"]): row for row in json.loads(done.stdout)["rows"]}
+    assert {key for key, row in rows.items() if row["emulated"]} == {key for key in rows if "bfloat16" in key}
+    notes = {key: row["note"] for key, row in rows.items() if row["note"] is not None}
+    assert list(notes) == [("bfloat16", "factored", 512)]
+    (note,) = notes.values()
+    assert note.startswith("not run: a step would take about ")
+    assert note.endswith(" s (--seconds 180)")
+    shown = command(tmp_path, "losa-bench", "fused", *options).stdout
+    assert f"factored in emulated bfloat16, members 512: {note}" in shown
+    assert "Emulated: products of 256 x 256 take more than 2 times as long as in float32." in shown
+
+
+def test_a_process_that_takes_too_long_is_stopped(monkeypatch):
+    def run(command, *, timeout, **options):
+        raise benchmark.subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(benchmark.subprocess, "run", run)
+    expected = {"note": "stopped after 65 s (--seconds 5)"}
+    assert benchmark._measure(replace(TINY, seconds=5.0), 1e9) == expected
+    with pytest.raises(LosaError, match="the rate of matrix products in float32 could not be measured"):
+        FusedBenchmark(methods=["plain"], dtypes=["float32"]).run()
+
+
+@pytest.mark.parametrize(("seconds", "timed"), [(60.0, 4), (1e-9, 1)])
+def test_steps_end_at_the_time_limit(seconds, timed):
+    found = worker.measure(replace(TINY, method="plain", steps=4, seconds=seconds))
+    assert len(found["seconds"]) == timed
+    assert (found["tensor_bytes"] is None) == (timed == 1)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +267,8 @@ def test_a_row_tells_that_peft_is_missing(monkeypatch):
         ({"methods": ["vmpa"]}, r"--method vmpa: expected one of factored, plain, vmap, lora"),
         ({"tokens": 12}, "--tokens 12: expected a square"),
         ({"steps": 0}, "--steps 0: expected 1 or more"),
+        ({"micro_batch_size": 0}, "--micro-batch 0: expected 1 or more"),
+        ({"seconds": 0}, "--seconds 0: expected more than 0"),
         ({"members": [4, 0]}, "--members 0: expected 1 or more"),
         ({"norm": "layer"}, "--norm layer does not factor"),
     ],
@@ -237,7 +291,7 @@ def test_operations_are_those_of_the_design():
     assert useful_flops(losa) == pytest.approx(base + 3.9e9, rel=0.01)
     assert useful_flops(replace(losa, method="plain")) == 3 * base
     assert useful_flops(replace(losa, side="last")) < useful_flops(replace(losa, side="last", method="plain"))
-    # A ViT-B has 17 GFLOP of multiplications and additions... times two, and the backward pass as many.
+    # A ViT-B has 17.5 G multiplications with additions; the backward pass has as many.
     assert useful_flops(replace(losa, method="lora")) == pytest.approx(50 * 4 * 17.5e9, rel=0.05)
 
 

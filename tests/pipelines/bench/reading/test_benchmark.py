@@ -97,10 +97,15 @@ def test_a_pass_reads_every_row_but_where_a_part_has_to_do(monkeypatch):
     monkeypatch.setattr(benchmark, "PART_SECONDS", 0.0)
     seen = []
     reader = benchmark.Reader("one", lambda: seen.extend)
-    assert benchmark._time_pass(reader, np.arange(10), 4)[1] == 10
+    assert benchmark._time_pass(reader, np.arange(10), 4, 60)[1] == 10
     assert seen == list(range(10))
-    assert benchmark._time_pass(replace(reader, whole=False), np.arange(10), 4)[1] == 4
-    assert benchmark._time_pass(replace(reader, whole=False, most=3), np.arange(10), 4)[1] == 3
+    assert benchmark._time_pass(replace(reader, whole=False), np.arange(10), 4, 60)[1] == 4
+    assert benchmark._time_pass(replace(reader, whole=False, most=3), np.arange(10), 4, 60)[1] == 3
+
+
+def test_a_pass_ends_at_its_time_limit():
+    reader = benchmark.Reader("one", lambda: lambda indices: None)
+    assert benchmark._time_pass(reader, np.arange(10), 4, 0)[1] == 4
 
 
 def test_caches_in_a_folder_stay_and_are_read_again(tmp_path):
@@ -163,6 +168,7 @@ def test_the_table_holds_the_numbers():
             "did you mean 'int8'?\n",
         ),
         ("--rounds 0", "error: --rounds 0: expected more than 0\n"),
+        ("--seconds 0", "error: --seconds 0.0: expected more than 0\n"),
         ("--gigabytes -1", "error: --gigabytes -1.0: expected more than 0\n"),
     ],
 )
@@ -205,4 +211,4 @@ def test_the_space_of_a_cache_is_what_it_takes(tmp_path):
         )
         assert taken <= expected <= 1.5 * taken
         assert noise.space == 0
-    assert noise_cache.HEADROOM > 1
+    assert noise_cache.DISK_MARGIN > 1

@@ -1,4 +1,4 @@
-"""LoRA through the live backbone (arXiv 2106.09685, by HF peft): what side networks are compared with."""
+"""A live backbone with LoRA (arXiv 2106.09685, by HF peft), with which side networks are compared."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from losa.adapt.side_networks.parameters import seeded_normal
 from losa.cache_format import LosaError
 
 TARGETS = ("qkv",)
-"""timm has queries, keys and values in one linear layer."""
+"""Linear layers that get an update. In timm, queries, keys and values are one layer."""
 
 
 def peft_is_installed() -> bool:
-    """Whether HF peft can be imported; it is no dependency of losa."""
+    """Whether HF peft can be imported; losa does not depend on it."""
     try:
         import peft  # noqa: F401
     except ImportError:
@@ -26,20 +26,20 @@ def peft_is_installed() -> bool:
 def add_lora(
     backbone: nn.Module, *, rank: int, targets: Sequence[str], num_classes: int, seed: int
 ) -> nn.Module:
-    """A timm vision transformer with LoRA in some of its layers and a new head on its cls token.
+    """Return a timm vision transformer with LoRA in some layers and a new head on its cls token.
 
     The updates are not scaled (alpha equals the rank). All other parameters of the backbone are frozen. The
-    head is initialised as those of side networks are; it comes after the backbone's final norm.
+    head follows the backbone's final norm and is initialised like the heads of side networks.
 
     Args:
-        backbone: changed in place.
-        rank: of the updates.
-        targets: names of the linear layers that get one, in every block.
-        num_classes: width of the scores.
-        seed: of the initialisation.
+        backbone: a vision transformer, changed in place.
+        rank: rank of the updates.
+        targets: names of the linear layers that get an update, in every block.
+        num_classes: number of class scores.
+        seed: seed of the initialisation.
 
     Raises:
-        LosaError: peft is missing, the backbone has no cls token, or it has no such layers.
+        LosaError: peft is missing, the backbone has no cls token, or it has no layer of these names.
     """
     try:
         from peft import LoraConfig, get_peft_model

@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image
 
 from losa.cache_format import LosaError
-from losa.pipelines.bench.lora import add_lora
-from losa.pipelines.bench.lora_accuracy import LoraAccuracy
+from losa.pipelines.bench.lora import accuracy
+from losa.pipelines.bench.lora.accuracy import LoraAccuracy
 
 OPTIONS = (
     "--backbone test_vit --no-pretrained --rank 2 --epochs 6 --batch 8 --lr 1e-2 --dtype float32 --device cpu"
@@ -39,22 +38,6 @@ def root(tmp_path_factory):
             lines.append(f"{split}{number}.png {label}\n")
         (folder / f"{split}.txt").write_text("".join(lines))
     return folder
-
-
-def test_only_updates_and_head_are_trained_and_updates_start_at_zero():
-    pytest.importorskip("peft")
-    backbone = timm.create_model("test_vit", pretrained=False).eval().requires_grad_(False)
-    images = torch.randn(2, 3, 160, 160)
-    cls = backbone.forward_features(images)[:, 0]
-    model = add_lora(backbone, rank=2, targets=["qkv"], num_classes=5, seed=0)
-    trained = {name: part for name, part in model.named_parameters() if part.requires_grad}
-    assert all("lora_" in name or "head" in name for name in trained)
-    width, depth = cls.shape[1], len(backbone.blocks)
-    assert sum(part.numel() for part in trained.values()) == depth * 2 * (width + 3 * width) + (width + 1) * 5
-    (weight,) = (
-        part for name, part in trained.items() if name.endswith("head.modules_to_save.default.weight")
-    )
-    torch.testing.assert_close(model(images), cls @ weight.T)
 
 
 def test_the_command_trains_each_seed(command, tmp_path, root):
@@ -95,10 +78,24 @@ def test_layers_that_do_not_exist_are_refused(root):
         settings.run()
 
 
-def test_missing_peft_is_told(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(LosaError, match=r"pip install 'losa\[bench\]'"):
-        add_lora(torch.nn.Identity(), rank=2, targets=["qkv"], num_classes=2, seed=0)
+def test_an_emulated_dtype_is_told(root, monkeypatch, capsys):
+    pytest.importorskip("peft")
+    monkeypatch.setattr(accuracy, "slowdown", lambda dtype, device: 40.0)
+    settings = LoraAccuracy(
+        root=str(root), backbone="test_vit", pretrained=False, epochs=1, dtype="float32", device="cpu"
+    )
+    (row,) = settings.run()
+    assert row["emulated"]
+    assert "is emulated on this machine" in capsys.readouterr().err
+
+
+def test_a_training_that_would_take_too_long_is_refused(root):
+    pytest.importorskip("peft")
+    settings = LoraAccuracy(
+        root=str(root), backbone="test_vit", pretrained=False, dtype="float32", device="cpu", seconds=1e-3
+    )
+    with pytest.raises(LosaError, match=r"20 steps would take about \d+ s: expected at most 0.001"):
+        settings.run()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""losa-bench lora: the accuracy of LoRA through the live backbone."""
