@@ -1,10 +1,9 @@
 """The first stage: images through a frozen backbone into a cache."""
 
 import logging
-import os
 import platform
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,43 +18,30 @@ from losa.cache_format import (
     CacheWriter,
     Calibration,
     CorruptCache,
-    Manifest,
     Segment,
     SplitContents,
 )
-from losa.cache_format.codecs import needs_calibration
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.differences import differences
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.identity import FeatureIdentity, SiteGroup
-from losa.cache_format.manifest import has_manifest
-from losa.cache_format.metadata.cache_metadata import CacheMetadata
-from losa.cache_format.metadata.constants import (
-    CENTRE,
-    SPREAD,
-    calibration_of,
-    orphaned_calibration,
-    read_constant,
-)
+from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.storage.paths import CachePath, cache_folder
-from losa.cache_format.storage.remote import refuse_unreachable
-from losa.cache_format.stores import make_store
-from losa.cache_format.survey import CacheRequest, orphaned_records, survey_cache
+from losa.cache_format.survey import CacheRequest, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
 from losa.cache_format.writer import missing_shards
-from losa.extract.backbone import FrozenBackbone, autocast, load_backbone
-from losa.extract.calibration import calibrate_from, sample_keys
+from losa.extract.backbone import FrozenBackbone, load_backbone
+from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
 from losa.extract.config import ExtractConfig
-from losa.extract.decoding import DecodedBatch, decode
 from losa.extract.encoding import encode
+from losa.extract.forward_pass import ForwardPass, in_batches
 from losa.extract.plan import Plan
-from losa.extract.preprocessing import make_transform
 from losa.extract.shard_thread import EncodedBatch, ShardThread
-from losa.extract.sources import ImageSource, InvalidImage, open_source
+from losa.extract.sources import ImageSource, open_source
 from losa.extract.views import ViewedSource, refuse_other_views, with_views
 
 _log = logging.getLogger(__name__)
@@ -97,10 +83,10 @@ class Extractor:
         self.splits = [self._contents(name) for name in names]
         self.backbone: FrozenBackbone = load_backbone(config.backbone)
         self.group: SiteGroup = self.backbone.group(config.sites)
-        self.transform = make_transform(self.backbone.preprocessing)
-        self.backbone.model.to(self.device)
-        workers = config.workers
-        self.workers = min(len(os.sched_getaffinity(0)), 8) if workers is None else workers
+        self.forward = ForwardPass(config, self.source, self.backbone, self.group.sites, self.device)
+        self.calibrator = Calibrator(
+            config=config, cache=self.cache, group=self.group, splits=self.splits, forward=self.forward
+        )
 
     def run(self) -> Extraction:
         """Extract what is missing from the cache.
@@ -109,7 +95,7 @@ class Extractor:
         """
         start = time.perf_counter()
         refuse_other_views(self.cache, self.splits)
-        constants = dict(self.backbone.final_norm_constants) | self._stored_calibration()
+        constants = {**self.backbone.final_norm_constants, **self.calibrator.stored()}
         request = self._request(constants)
         surveyed = survey_cache(self.cache, request)
         self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
@@ -122,8 +108,7 @@ class Extractor:
         plan.refuse_if_too_large()
         invalid = 0
         if not self.config.plan:
-            if not self._calibrated(constants):
-                constants |= self._calibrate(self.splits)
+            constants |= self.calibrator.missing(constants)
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
                 missing = writer.missing(remake_invalid=remake)
                 if missing:
@@ -149,66 +134,6 @@ class Extractor:
             return contents
         kinds = [View(number, config.view_crop, config.view_flip) for number in range(1, views)]
         return with_views(contents, kinds)
-
-    def _stored_calibration(self) -> dict[str, np.ndarray]:
-        """The calibration of a cache that exists.
-
-        Raises:
-            CorruptCache: it is damaged, and cannot be made again.
-        """
-        if not needs_calibration(self.config.codec):
-            return {}
-        refuse_unreachable(self.cache)
-        if has_manifest(self.cache):
-            metadata = CacheMetadata.read(self.cache)
-            manifest = metadata.manifest
-            if CENTRE not in manifest.features.constants:
-                return {}  # another codec, which is refused
-            try:
-                return {name: read_constant(metadata, name) for name in (CENTRE, SPREAD)}
-            except CorruptCache as error:
-                return self._calibrate_again(manifest, error)
-        if orphaned_records(self.cache, self.config.store):
-            store = make_store(self.config.store)
-            return orphaned_calibration(self.cache, store, self.group) or self._calibrate(self.splits)
-        return {}
-
-    def _calibrate_again(self, manifest: Manifest, damage: CorruptCache) -> dict[str, np.ndarray]:
-        """The calibration whose hash the manifest has, from the splits with which the cache was begun."""
-        asked = {split.name: split for split in self.splits}
-        first: list[SplitContents] = []
-        for record in manifest.splits:
-            if record.name not in asked:
-                break
-            first.append(asked[record.name])
-            _log.warning("%s. Calibrating again on the sample of %s.", damage, first[-1].name)
-            found = self._calibrate(first)
-            if all(hash_array(found[name]) == manifest.features.constants[name] for name in found):
-                return found
-        raise CorruptCache(
-            f"{damage}\nThe calibration could not be made again from the splits "
-            f"{', '.join(asked)} on this machine. Ask for all splits of the cache, in the order in which "
-            "they were extracted, or take the file from a copy of the cache"
-        ) from damage
-
-    def _calibrated(self, constants: Mapping[str, np.ndarray]) -> bool:
-        return CENTRE in constants or not needs_calibration(self.config.codec)
-
-    def _calibrate(self, splits: Sequence[SplitContents]) -> dict[str, np.ndarray]:
-        calibration = calibrate_from(self._calibration_activations(splits), self.group.sites)
-        return {CENTRE: calibration.centre, SPREAD: calibration.spread}
-
-    def _calibration_activations(self, splits: Sequence[SplitContents]) -> Iterator[torch.Tensor]:
-        sample = sample_keys(key for split in splits for key in split.keys)
-        batches = _cut(sample, self.config.batch_size)
-        with (
-            closing(self._decode(batches)) as batches_decoded,
-            progress_bar(len(sample), "calibrating", "img", leave=False) as bar,
-        ):
-            for decoded in batches_decoded:
-                self._refuse_invalid(decoded)
-                yield self._activations(decoded)
-                bar.update(len(decoded.outcomes))
 
     def _request(self, constants: dict[str, np.ndarray]) -> CacheRequest:
         backbone = self.backbone
@@ -263,14 +188,14 @@ class Extractor:
         jobs = [
             (segment, shard, batch)
             for segment, shard in missing
-            for batch in _cut(_rows(keys[segment.name], segment.rows(shard)), self.config.batch_size)
+            for batch in in_batches(_rows(keys[segment.name], segment.rows(shard)), self.config.batch_size)
         ]
         images = sum(len(batch) for _, _, batch in jobs)
         waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
         invalid = 0
         with (
             # First, because workers are forked and the thread that writes shards must not exist yet.
-            closing(self._decode([batch for _, _, batch in jobs])) as decoded,
+            closing(self.forward.decode([batch for _, _, batch in jobs])) as decoded,
             ShardThread(writer) as shards,
             progress_bar(images, "extracting", "img") as bar,
         ):
@@ -278,8 +203,8 @@ class Extractor:
             for segment, shard, _ in jobs:
                 batch = next(decoded)
                 clock = _lap(waits, "decoding", clock)
-                invalid += self._refuse_invalid(batch)
-                codes, statistics = encode(codec, self._activations(batch), self.group.sites)
+                invalid += self.forward.count_invalid(batch)
+                codes, statistics = encode(codec, self.forward.activations(batch), self.group.sites)
                 clock = _lap(waits, "backbone", clock)
                 shards.put(EncodedBatch(segment, shard, codes, batch.outcomes, statistics))
                 clock = _lap(waits, "disk", clock)
@@ -305,32 +230,6 @@ class Extractor:
         if low < POOR_SNR_DB[self.config.codec]:
             _log.warning("%.1f dB is little: compare with codec=bfloat16 before you rely on it", low)
 
-    def _decode(self, batches: Sequence[Sequence[str]]) -> Generator[DecodedBatch, None, None]:
-        return decode(
-            self.source,
-            self.transform,
-            batches,
-            input_size=self.backbone.preprocessing.input_size,
-            workers=self.workers,
-            pin_memory=self.device != "cpu",
-        )
-
-    def _activations(self, decoded: DecodedBatch) -> torch.Tensor:
-        images = decoded.images.to(self.device, non_blocking=True)
-        with autocast(self.device, self.config.dtype):
-            return self.backbone.activations(images, self.group.sites)
-
-    def _refuse_invalid(self, decoded: DecodedBatch) -> int:
-        reasons = [outcome for outcome in decoded.outcomes if isinstance(outcome, str)]
-        for reason in reasons:
-            if self.config.on_error == "fail":
-                raise InvalidImage(
-                    f"cannot read an image: {reason}\n"
-                    "on_error=skip records such images as invalid and goes on"
-                )
-            _log.warning("skipped: %s", reason)
-        return len(reasons)
-
 
 def extract(config: ExtractConfig) -> Extraction:
     """Run the first stage as configured; what an earlier run has committed is kept.
@@ -343,10 +242,6 @@ def extract(config: ExtractConfig) -> Extraction:
 
 def _device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-
-
-def _cut(keys: Sequence[str], size: int) -> list[Sequence[str]]:
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 def _rows(keys: Sequence[str], rows: range) -> Sequence[str]:

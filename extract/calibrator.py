@@ -1,0 +1,104 @@
+"""Finds the calibration of a cache, or makes it from a sample of the images."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from losa.cache_format import CorruptCache, Manifest, SplitContents
+from losa.cache_format.codecs import needs_calibration
+from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.identity import SiteGroup
+from losa.cache_format.manifest import has_manifest
+from losa.cache_format.metadata.cache_metadata import CacheMetadata
+from losa.cache_format.metadata.constants import CENTRE, SPREAD, orphaned_calibration, read_constant
+from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.remote import refuse_unreachable
+from losa.cache_format.stores import make_store
+from losa.cache_format.survey import orphaned_records
+from losa.extract.calibration import calibrate_from, sample_keys
+from losa.extract.config import ExtractConfig
+from losa.extract.forward_pass import ForwardPass, in_batches
+
+_log = logging.getLogger(__name__)
+
+Constants = Mapping[str, np.ndarray]
+"""Name -> array; of a calibration, its centre and spread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrator:
+    """The calibration of one cache. A codec that needs none has no constants here."""
+
+    config: ExtractConfig
+    cache: CachePath
+    group: SiteGroup
+    splits: Sequence[SplitContents]
+    """The requested splits; their images are sampled."""
+    forward: ForwardPass
+
+    def stored(self) -> Constants:
+        """The calibration of a cache that exists, made again if it is damaged; empty if there is none.
+
+        Raises:
+            CorruptCache: it is damaged, and cannot be made again.
+        """
+        if not needs_calibration(self.config.codec):
+            return {}
+        refuse_unreachable(self.cache)
+        if has_manifest(self.cache):
+            metadata = CacheMetadata.read(self.cache)
+            manifest = metadata.manifest
+            if CENTRE not in manifest.features.constants:
+                return {}  # another codec, which is refused
+            try:
+                return {name: read_constant(metadata, name) for name in (CENTRE, SPREAD)}
+            except CorruptCache as error:
+                return self._make_again(manifest, error)
+        if orphaned_records(self.cache, self.config.store):
+            store = make_store(self.config.store)
+            return orphaned_calibration(self.cache, store, self.group) or self._make(self.splits)
+        return {}
+
+    def missing(self, constants: Constants) -> Constants:
+        """The calibration that ``constants`` lack, from a sample of the requested splits."""
+        if CENTRE in constants or not needs_calibration(self.config.codec):
+            return {}
+        return self._make(self.splits)
+
+    def _make_again(self, manifest: Manifest, damage: CorruptCache) -> Constants:
+        """The calibration whose hash is in the manifest, from the splits with which the cache was begun."""
+        requested = {split.name: split for split in self.splits}
+        first: list[SplitContents] = []
+        for record in manifest.splits:
+            if record.name not in requested:
+                break
+            first.append(requested[record.name])
+            _log.warning("%s. Calibrating again on the sample of %s.", damage, first[-1].name)
+            found = self._make(first)
+            if all(hash_array(found[name]) == manifest.features.constants[name] for name in found):
+                return found
+        raise CorruptCache(
+            f"{damage}\nThe calibration could not be made again from the splits "
+            f"{', '.join(requested)} on this machine. Ask for all splits of the cache, in the order in which "
+            "they were extracted, or take the file from a copy of the cache"
+        ) from damage
+
+    def _make(self, splits: Sequence[SplitContents]) -> Constants:
+        sample = sample_keys(key for split in splits for key in split.keys)
+        calibration = calibrate_from(self._activations(sample), self.group.sites)
+        return {CENTRE: calibration.centre, SPREAD: calibration.spread}
+
+    def _activations(self, keys: Sequence[str]) -> Iterator[torch.Tensor]:
+        with (
+            closing(self.forward.decode(in_batches(keys, self.config.batch_size))) as batches,
+            progress_bar(len(keys), "calibrating", "img", leave=False) as bar,
+        ):
+            for decoded in batches:
+                self.forward.count_invalid(decoded)
+                yield self.forward.activations(decoded)
+                bar.update(len(decoded.outcomes))

@@ -1,0 +1,91 @@
+"""Images of a source through the frozen backbone, batch by batch."""
+
+import logging
+import os
+from collections.abc import Generator, Sequence
+
+import torch
+from jaxtyping import Float
+
+from losa.extract.backbone import FrozenBackbone, autocast
+from losa.extract.config import ExtractConfig
+from losa.extract.decoding import DecodedBatch, decode
+from losa.extract.preprocessing import make_transform
+from losa.extract.sources import ImageSource, InvalidImage
+
+_log = logging.getLogger(__name__)
+
+_MOST_WORKERS = 8
+
+
+class ForwardPass:
+    """Decodes images in worker processes and runs the backbone on the compute device."""
+
+    def __init__(
+        self,
+        config: ExtractConfig,
+        source: ImageSource,
+        backbone: FrozenBackbone,
+        sites: Sequence[str],
+        device: str,
+    ) -> None:
+        """Move the backbone to the device.
+
+        Args:
+            config: dtype, number of workers, and what to do about invalid images.
+            source: where images are loaded from.
+            backbone: the network that computes the activations.
+            sites: names of the sites whose activations are returned.
+            device: the compute device, as torch names it.
+        """
+        self.device = device
+        cores = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+        self.workers = cores if config.workers is None else config.workers
+        self._config = config
+        self._source = source
+        self._backbone = backbone
+        self._sites = sites
+        self._transform = make_transform(backbone.preprocessing)
+        backbone.model.to(device)
+
+    def decode(self, batches: Sequence[Sequence[str]]) -> Generator[DecodedBatch, None, None]:
+        """Decode batches of keys, in order; see `losa.extract.decoding.decode`."""
+        return decode(
+            self._source,
+            self._transform,
+            batches,
+            input_size=self._backbone.preprocessing.input_size,
+            workers=self.workers,
+            pin_memory=self.device != "cpu",
+        )
+
+    def activations(self, decoded: DecodedBatch) -> Float[torch.Tensor, "images sites tokens width"]:
+        """Activations of the valid images of a batch, on the compute device."""
+        images = decoded.images.to(self.device, non_blocking=True)
+        with autocast(self.device, self._config.dtype):
+            return self._backbone.activations(images, self._sites)
+
+    def count_invalid(self, decoded: DecodedBatch) -> int:
+        """Number of invalid images in a batch; each one is logged.
+
+        Raises:
+            InvalidImage: there is one, and on_error=fail.
+        """
+        reasons = [outcome for outcome in decoded.outcomes if isinstance(outcome, str)]
+        for reason in reasons:
+            if self._config.on_error == "fail":
+                raise InvalidImage(
+                    f"cannot read an image: {reason}\n"
+                    "on_error=skip records such images as invalid and goes on"
+                )
+            _log.warning("skipped: %s", reason)
+        return len(reasons)
+
+
+def in_batches(keys: Sequence[str], size: int) -> list[Sequence[str]]:
+    """Keys in batches of ``size``; the last one may be smaller.
+
+    >>> in_batches(["a", "b", "c"], 2)
+    [['a', 'b'], ['c']]
+    """
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
