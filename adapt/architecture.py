@@ -31,7 +31,7 @@ class Architecture:
     start: Start
 
     def refuse_uneven_heads(self) -> None:
-        """Refuse a rank that cannot be divided among the heads."""
+        """Raise a LosaError if the rank is not a multiple of the number of heads."""
         if self.rank % self.heads:
             raise LosaError(f"rank={self.rank}: side={self.side} needs a multiple of heads={self.heads}")
 

@@ -1,4 +1,4 @@
-"""What an adaptation is told. Each option is explained in conf/adapt.yaml."""
+"""The options of an adaptation, explained in conf/adapt.yaml."""
 
 import hashlib
 import os
@@ -17,12 +17,12 @@ from losa.cache_format.views import views_split
 NotNegative = Annotated[float, Field(ge=0)]
 
 _WHEREABOUTS = ("out", "overwrite", "device", "residency", "checkpoint_seconds")
-"""Options that say where and how something is done, not what."""
+"""Options that determine where and how a member is trained, but not the result."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AdaptConfig:
-    """One member: an architecture and how it is trained."""
+    """The options of one member: its architecture and its training."""
 
     cache: str
     side: SideKind = "losa"
@@ -65,7 +65,7 @@ class AdaptConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse options that contradict each other."""
+        """Raise a ValueError if options contradict each other."""
         if self.patience is not None and self.val_split is None:
             raise ValueError("patience=... needs a split to watch: val_split=...")
 
@@ -81,12 +81,12 @@ class AdaptConfig:
 
     @property
     def training_split(self) -> str:
-        """The split that is read while training: the one to train on, or the one with its views."""
+        """The split that training reads: ``train_split``, or the split of its views."""
         return self.train_split if self.views == 1 else views_split(self.train_split, self.views)
 
     @property
     def architecture(self) -> Architecture:
-        """The options that shape the side network."""
+        """The options that determine the shape of the side network."""
         return Architecture(**{name: getattr(self, name) for name in Architecture.options()})
 
     @property

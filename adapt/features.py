@@ -1,4 +1,4 @@
-"""What side networks need to know about the features they read."""
+"""Shapes and constants of the features that side networks read."""
 
 from dataclasses import dataclass, field
 
@@ -17,9 +17,9 @@ class FeatureSpec:
     width: int
     final_norm: FinalNorm | None = None
     constants: dict[str, np.ndarray] = field(default_factory=dict)
-    """Arrays of the final norm: ``final_norm.weight`` and ``final_norm.bias``, each (width,)."""
+    """Weights of the final norm: ``final_norm.weight`` and ``final_norm.bias``, each (width,)."""
 
     def refuse_cls_pool(self) -> None:
-        """Refuse ``pool=cls`` where there is no cls token."""
+        """Raise a LosaError if there is no cls token, which ``pool=cls`` needs."""
         if not self.tokens.cls:
             raise LosaError("pool=cls: this backbone has no class token; use pool=mean")

@@ -3,7 +3,7 @@
 import logging
 from typing import Literal
 
-from losa.adapt.memory import free_in_ram, free_on_gpu, is_cuda
+from losa.adapt.free_memory import free_in_ram, free_on_gpu, is_cuda
 from losa.cache_format import Cache, LosaError, Split
 from losa.cache_format.common.units import readable
 from losa.cache_format.storage.paths import is_remote

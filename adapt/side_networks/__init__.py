@@ -1,4 +1,4 @@
-"""Side networks, one file each, and the one place that maps their names to code."""
+"""Side networks, one file each, and the dict that maps their names to classes."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

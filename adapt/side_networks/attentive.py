@@ -2,12 +2,13 @@
 
     a_h = softmax over tokens of q_h . x_t / sqrt(width)        pooled_h = block h of sum_t a_ht x_t
 
-As published: ``heads`` learned queries of the full width, which meet the features without projections to
-queries and keys; each pools a block of width/heads channels of its own, and the blocks side by side are what
-is classified; the scale; queries that start normal with standard deviation 0.02, so that all tokens count
-about the same. Ours: the published probe projects the values (width x width), here the features themselves
-are pooled, so that beside the head only the queries are trained; the norm of the features; all tokens of the
-last site are attended to; the backbone's final norm before the head.
+As published: there are ``heads`` learned queries of the full width, applied to the features without query or
+key projections; each query pools its own block of width/heads channels, and the concatenated blocks are
+classified; the scale is 1/sqrt(width); the queries are initialised from a normal distribution with standard
+deviation 0.02, so that at first all tokens have about the same weight. Ours: the published probe projects the
+values (width x width), here the features themselves are pooled, so that only the queries and the head are
+trained; the features are normalised; all tokens of the last site are attended to; the backbone's final norm
+comes before the head.
 """
 
 from collections.abc import Sequence
@@ -21,14 +22,15 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_normal
-from losa.adapt.streams import Stream, StreamCourse
+from losa.adapt.streams import Stream, StreamSites
 from losa.cache_format.errors import LosaError
 
 QUERY_STD = 0.02
+"""Standard deviation of the initial queries."""
 
 
 class AttentiveProbe(SideNetwork):
-    """Learned queries over the tokens of the last site: ``heads * width`` parameters."""
+    """Learned queries over the tokens of the last site: ``heads * width`` parameters, and the head."""
 
     options: ClassVar[tuple[str, ...]] = ("heads", "norm")
     reads_last_site_only: ClassVar[bool] = True
@@ -43,16 +45,16 @@ class AttentiveProbe(SideNetwork):
             raise LosaError(f"heads={heads}: side=attentive needs a divisor of the features' width, {width}")
         self.query = member_normal(seeds, "query", (heads, width), QUERY_STD)
 
-    def course(self) -> StreamCourse:
-        """One layer, which sees the last site."""
+    def stream_sites(self) -> StreamSites:
+        """One layer, whose input is the last site."""
         last = len(self.features.sites) - 1
-        return StreamCourse(layers=((last,),), output=last)
+        return StreamSites(layers=((last,),), output=last)
 
     def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
-        """Every head's block of channels, from the tokens that the head attends to."""
+        """The block of channels of each head, averaged over tokens by its attention."""
         stream.enter(0)
         heads, width = self.query.shape[1:]
-        # In float32 at least: softmax of rounded logits would lose more than the product did.
+        # In float32 at least: a softmax of rounded logits would lose more precision than the product did.
         logits = stream.project(self.query * width**-0.5).to(self.query.dtype)
         pooled = stream.project_tokens(drop(logits.softmax(dim=-1), "attention"))
         blocks = pooled.unflatten(-1, (heads, width // heads))

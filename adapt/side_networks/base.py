@@ -1,4 +1,4 @@
-"""What all side networks share: a head, and a forward pass from activations to class scores."""
+"""The base class of side networks: a head, and a forward pass from activations to class scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,40 +11,41 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.dropout import Dropout
 from losa.adapt.side_networks.head import Head
-from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamCourse
+from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamSites
 
 Drop = Callable[[Tensor, str], Tensor]
-"""Dropout of some values in a place that has a name."""
+"""Function that applies dropout to hidden values ``(members, images, ...)`` at a named place."""
 
 
-def _keep(values: Tensor, place: str) -> Tensor:  # noqa: ARG001 -- the signature of dropout
+def _no_dropout(values: Tensor, place: str) -> Tensor:  # noqa: ARG001 -- the signature is that of dropout
     return values
 
 
 class SideNetwork(nn.Module, ABC):
-    """A small network that sees only activations. All parameters lead with a members axis.
+    """A small network whose only inputs are activations. All parameters have a leading members axis.
 
-    Members of one network share the architecture and differ in their seeds. A subclass says which sites
-    its layers see and what a layer does to the stream; it never meets the activations themselves.
+    The members of one network share the architecture and differ in their seeds. A subclass defines which
+    sites its layers see (`stream_sites`) and how a layer updates the stream (`step`); it never accesses the
+    activations themselves.
     """
 
     options: ClassVar[tuple[str, ...]]
     """Names of the options of `Architecture` that have an effect on this kind of side network."""
     reads_last_site_only: ClassVar[bool] = False
-    """Whether it needs no other site than the last, whatever it is given."""
+    """Whether it uses only the last of the chosen sites."""
     sees_updates: ClassVar[bool] = True
-    """Whether products see updates. If not, the LayerNorm of x is that of ``base_i``."""
+    """Whether a layer sees the updates of earlier ones. If not, LayerNorm of x is LayerNorm of ``base_i``."""
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
     ) -> None:
-        """Build the head; subclasses add their layers.
+        """Build the head; subclasses build their layers.
 
         Args:
-            architecture: rank, norm, pooling and so on.
-            features: of the activations that will be passed.
-            num_classes: width of the scores.
-            seeds: of the initialisation, one for each member.
+            architecture: kind and options.
+            features: shapes and constants of the activations.
+            num_classes: number of classes.
+            seeds: initialisation seed of each member.
 
         Raises:
             LosaError: the architecture does not fit the features.
@@ -59,26 +60,26 @@ class SideNetwork(nn.Module, ABC):
         self.head = Head(features, num_classes, seeds, self.head_inputs())
 
     @abstractmethod
-    def course(self) -> StreamCourse:
-        """Which sites each layer sees."""
+    def stream_sites(self) -> StreamSites:
+        """The sites that each layer and the output start from."""
 
     def head_inputs(self) -> int:
-        """How many numbers the head's linear layer takes."""
+        """Number of inputs of the head's linear layer."""
         return self.features.width
 
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
-        """What a layer does; the stream has entered it.
+        """Apply a layer, which the stream has entered already.
 
         Args:
-            stream: what it sees and adds to.
-            layer: its number.
-            drop: dropout of something hidden, ``(members, images, ...)``; to be applied once in a place.
+            stream: the stream to read and to update.
+            layer: number of the layer.
+            drop: dropout of hidden values; each place may be used once.
         """
-        raise NotImplementedError("a subclass with layers has steps, or another way to pool")
+        raise NotImplementedError("a subclass with layers overrides step or pooled")
 
     def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
-        """Go through the layers, then pool the stream."""
-        for layer in range(len(self.course().layers)):
+        """Apply all layers, then pool the stream."""
+        for layer in range(len(self.stream_sites().layers)):
             stream.enter(layer)
             self.step(stream, layer, drop)
         return stream.pool(self.architecture.pool)
@@ -86,9 +87,9 @@ class SideNetwork(nn.Module, ABC):
     def scores(
         self,
         pooled: Float[Tensor, "members images width"],
-        drop: Drop,  # noqa: ARG002 -- for subclasses with a layer in between
+        drop: Drop,  # noqa: ARG002 -- for subclasses with a hidden layer
     ) -> Float[Tensor, "members images classes"]:
-        """From what was pooled to class scores."""
+        """Class scores of the pooled stream."""
         scores: Tensor = self.head(pooled)
         return scores
 
@@ -98,27 +99,27 @@ class SideNetwork(nn.Module, ABC):
         """Class scores of every member for every image, in float32 at least.
 
         Args:
-            features: of the images.
-            dropout: of this step; None while evaluating.
+            features: the frozen features of the images.
+            dropout: dropout of this step; None for evaluation.
         """
         stream = self.open_stream(features)
-        drop = _keep if dropout is None else dropout
+        drop = _no_dropout if dropout is None else dropout
         return self.scores(self.pooled(stream, drop), drop)
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
-        """The fast stream, or the plain one where the norm is not linear in x."""
+        """A `Factored` stream, or a `Materialised` one if the norm is not linear in x."""
         norm = self.architecture.norm
         if norm == "layer" and not self.sees_updates:
             norm = "frozen"
         kind = Materialised if norm == "layer" else Factored
-        course = features.renumbered(self.course(), self.features.sites)
-        return kind(features, course, members=self.members, norm=norm, tokens=self.features.tokens)
+        sites = features.renumbered(self.stream_sites(), self.features.sites)
+        return kind(features, sites, members=self.members, norm=norm, tokens=self.features.tokens)
 
     def keep(self, members: Sequence[int]) -> None:
-        """Forget all members but some; parameters are new objects afterwards.
+        """Keep only some members; the parameters are replaced by new objects.
 
         Args:
-            members: which, in their new order.
+            members: positions of the members to keep, in their new order.
         """
         for module in self.modules():
             for name, parameter in list(module.named_parameters(recurse=False)):
@@ -127,9 +128,9 @@ class SideNetwork(nn.Module, ABC):
         self.members = len(members)
 
     def parameter_count(self) -> int:
-        """Trainable numbers of one member, head included."""
+        """Number of trainable parameters of one member, head included."""
         return sum(parameter.numel() for parameter in self.parameters()) // self.members
 
     def head_parameter_count(self) -> int:
-        """Those of the head alone."""
+        """Number of trainable parameters of one member's head."""
         return sum(parameter.numel() for parameter in self.head.parameters()) // self.members

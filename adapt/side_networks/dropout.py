@@ -1,6 +1,7 @@
-"""Dropout whose masks are a function of (seed, step, place, image), never of history or company.
+"""Dropout whose masks are a function of (seed, step, place, image) and of nothing else.
 
-So a member drops the same values alone, among others, in batches cut into parts, and after a resume.
+A member therefore drops the same values whether it trains alone or with others, whatever the micro-batches,
+and after a resume.
 """
 
 import hashlib
@@ -12,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 _MULTIPLIERS = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
-"""Of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), as signed numbers."""
-_GOLDEN = -0x61C8864680B583EB
+"""Multipliers of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), as signed numbers."""
+_INCREMENT = -0x61C8864680B583EB
+"""Increment of splitmix64, as a signed number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,19 +23,19 @@ class Dropout:
     """Dropout of all members at one step."""
 
     rates: Sequence[float]
-    """Of each member, 0 (inclusive) to 1 (exclusive)."""
+    """Dropout rate of each member, from 0 (inclusive) to 1 (exclusive)."""
     seeds: Sequence[int]
-    """Of each member."""
+    """Seed of each member."""
     step: int
     first_image: int = 0
-    """Position in the batch of the first image that is passed."""
+    """Position in the batch of the first image of the micro-batch."""
 
     def __call__(self, values: Float[Tensor, "members images *rest"], place: str) -> Tensor:
-        """Values, some of them zero and the others larger, so that the mean stays.
+        """Set some values to zero and scale the others up, so that the expectation is unchanged.
 
         Args:
-            values: what a layer computed.
-            place: name of the layer; two places drop independently.
+            values: hidden values of a layer.
+            place: name of the place in the network; two places drop independently.
         """
         device = values.device
         each = values[0, 0].numel()
@@ -42,7 +44,7 @@ class Dropout:
         lead = (-1, *[1] * (values.ndim - 1))
         keys = torch.tensor([self._key(seed, place) for seed in self.seeds], device=device).view(lead)
         rates = torch.tensor(self.rates, device=device).view(lead)
-        keep = _uniform(keys + counter * _GOLDEN) >= rates
+        keep = _uniform(keys + counter * _INCREMENT) >= rates
         return values * (keep / (1 - rates)).to(values.dtype)
 
     def _key(self, seed: int, place: str) -> int:
@@ -51,7 +53,7 @@ class Dropout:
 
 
 def _uniform(bits: Tensor) -> Float[Tensor, "..."]:
-    """Numbers from 0 (inclusive) to 1 (exclusive) out of 64-bit counters."""
+    """Map 64-bit integers to numbers from 0 (inclusive) to 1 (exclusive) by the mixer of splitmix64."""
     for shift, multiplier in zip((30, 27), _MULTIPLIERS, strict=True):
         bits = (bits ^ _shifted(bits, shift)) * multiplier
     bits = bits ^ _shifted(bits, 31)
@@ -59,5 +61,5 @@ def _uniform(bits: Tensor) -> Float[Tensor, "..."]:
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
-    """To the right, zeros coming in; torch keeps the sign."""
+    """Shift right and fill with zeros; the shift of torch fills with the sign bit."""
     return (bits >> by) & ((1 << (64 - by)) - 1)

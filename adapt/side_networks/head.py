@@ -1,4 +1,4 @@
-"""From the pooled stream to class scores: the backbone's own final norm, then a linear layer."""
+"""The head, which maps the pooled stream to class scores: the backbone's final norm, then a linear layer."""
 
 from collections.abc import Sequence
 
@@ -12,24 +12,27 @@ from losa.adapt.side_networks.parameters import member_constant, member_normal
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 
 FINAL_NORM_BUFFERS = {NORM_WEIGHT: "final_norm_weight", NORM_BIAS: "final_norm_bias"}
-"""Constants of a cache -> buffers of the head; one that the norm does not have is None."""
+"""Names of a cache's constants and of the head's buffers for them; a buffer is None if the norm lacks it."""
 HEAD_STD = 0.01
-"""Small, so that training starts near equal class probabilities."""
+"""Standard deviation of the initial weights: small, so that all classes start about equally likely."""
 
 
 class Head(nn.Module):
-    """The final norm is frozen: its weights come with the cache. Without one the pooled vector is used."""
+    """A frozen norm and a linear layer for each member.
+
+    The weights of the norm are constants of the cache. There is no norm if the backbone has no final norm.
+    """
 
     def __init__(
         self, features: FeatureSpec, num_classes: int, seeds: Sequence[int], inputs: int | None = None
     ) -> None:
-        """Build both.
+        """Build the norm and the linear layer.
 
         Args:
-            features: whose final norm it is.
-            num_classes: width of the scores.
-            seeds: of the initialisation, one for each member.
-            inputs: of the linear layer; None for the features' width.
+            features: the features, with their final norm.
+            num_classes: number of classes.
+            seeds: initialisation seed of each member.
+            inputs: number of inputs of the linear layer; None for the features' width.
         """
         super().__init__()
         self._final_norm = features.final_norm
@@ -42,19 +45,19 @@ class Head(nn.Module):
     def forward(
         self, pooled: Float[Tensor, "members images width"]
     ) -> Float[Tensor, "members images classes"]:
-        """Class scores."""
+        """Class scores of the pooled stream."""
         return self.classify(self.normalise(pooled))
 
     def classify(
         self, hidden: Float[Tensor, "members images inputs"]
     ) -> Float[Tensor, "members images classes"]:
-        """The linear layer alone."""
+        """Apply the linear layer alone."""
         return hidden @ self.weight + self.bias[:, None]
 
     def normalise(
         self, pooled: Float[Tensor, "members images width"]
     ) -> Float[Tensor, "members images width"]:
-        """The final norm alone."""
+        """Apply the final norm alone."""
         norm = self._final_norm
         if norm is None:
             return pooled

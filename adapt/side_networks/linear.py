@@ -1,18 +1,23 @@
-"""The linear probe: only the head is trained, on the last site."""
+"""The linear probe, the usual baseline: only the head is trained, on the last site.
+
+    scores = W norm(pool(b_L)) + c
+
+b_L are the cached activations of the last site, and norm is the backbone's final norm.
+"""
 
 from typing import ClassVar
 
 from losa.adapt.side_networks.base import SideNetwork
-from losa.adapt.streams import StreamCourse
+from losa.adapt.streams import StreamSites
 
 
 class LinearProbe(SideNetwork):
-    """Pooled output of the last site, final norm, linear head: a stream without layers."""
+    """A stream without layers: no parameters beside the head's ``(width + 1) * classes``."""
 
     options: ClassVar[tuple[str, ...]] = ("pool",)
     reads_last_site_only: ClassVar[bool] = True
     sees_updates: ClassVar[bool] = False
 
-    def course(self) -> StreamCourse:
-        """No layers."""
-        return StreamCourse(layers=(), output=len(self.features.sites) - 1)
+    def stream_sites(self) -> StreamSites:
+        """No layers; the output is the last site."""
+        return StreamSites(layers=(), output=len(self.features.sites) - 1)

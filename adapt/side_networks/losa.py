@@ -2,10 +2,10 @@
 
     y_0 = b_L        y_i = g_i(b_i + y_{i-1}) + y_{i-1}
 
-b_i are the cached activations of the sites, b_L those of the last one, and g_i is a low-rank mixer: one
-low-rank MLP along the width and one along the tokens. The paper leaves open their order, whether the
-second sees what the first added, norms and biases. Here the second sees it, so that all last projections
-can start at zero and the network starts as the identity; the rest are options.
+b_1, ..., b_L are the cached activations of the sites, and g_i is a low-rank mixer: one low-rank MLP along the
+width and one along the tokens. The paper does not specify their order, whether the second MLP sees the output
+of the first, norms and biases. Here the second sees it, so that the last projections of both can start at
+zero and the network starts as the identity; order, norm and biases are options.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,14 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_constant, member_normal
-from losa.adapt.streams import Stream, StreamCourse
+from losa.adapt.streams import Stream, StreamSites
 
 
 class LoSA(SideNetwork):
-    """One mixer for every site: ``2 * width * rank + 2 * tokens * rank`` parameters without biases."""
+    """One mixer for each site: ``2 * width * rank + 2 * tokens * rank`` parameters per site, and the head.
+
+    Biases add ``width + tokens + 2 * rank`` per site.
+    """
 
     options: ClassVar[tuple[str, ...]] = ("rank", "order", "norm", "bias", "start", "pool")
 
@@ -44,14 +47,14 @@ class LoSA(SideNetwork):
         mixers = (self._mix_channels, self._mix_tokens)
         self._mixers = mixers if architecture.order == "channel_token" else mixers[::-1]
 
-    def course(self) -> StreamCourse:
-        """Layer i sees ``b_i + y_0``; the output starts from ``y_0``."""
+    def stream_sites(self) -> StreamSites:
+        """Layer i sees ``b_i + y_0``; the output starts from ``y_0``, the last or the first site."""
         last = len(self.features.sites) - 1
         start = last if self.architecture.start == "last" else 0
-        return StreamCourse(layers=tuple((site, start) for site in range(last + 1)), output=start)
+        return StreamSites(layers=tuple((site, start) for site in range(last + 1)), output=start)
 
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
-        """``g_i``: both mixers in their order."""
+        """``g_i``: both MLPs in the chosen order."""
         for mix in self._mixers:
             mix(stream, layer, drop)
 

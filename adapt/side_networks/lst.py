@@ -5,13 +5,13 @@
 z_i are the cached activations of the sites, D_i projections down to ``rank`` dimensions, and block_i the
 transformer blocks of a small network beside the backbone.
 
-As published (paper and its authors' code): the ladder, a gate for each rung with T = 0.1 and a_i = 0 at the
-start, projections without biases, a norm after the last block, a projection up to the backbone's width. There
-the blocks copy those of the backbone (T5, a language model) in the smaller width, start from its pruned
-weights, and what goes up replaces the backbone's output. Ours: pre-norm blocks as in a vision transformer
-(multi-head attention and an MLP of four times the rank, GELU, LayerNorms with weight and bias, no other
-biases), started at random; what goes up is added to the last site and its projection starts at zero, so that
-the network starts as the backbone; the norm of the features before D_i.
+As published (the paper and its authors' code): the ladder, a gate for each block with T = 0.1 and a_i = 0 at
+the start, projections without biases, a norm after the last block, a projection up to the backbone's width.
+There the blocks are smaller copies of the backbone's (T5, a language model), start from its pruned weights,
+and the result of the projection up replaces the backbone's output. Ours: randomly initialised pre-norm blocks
+as in a vision transformer (multi-head attention and an MLP of four times the rank, GELU, LayerNorms with
+weight and bias, no other biases); the result is added to the last site and the projection up starts at zero,
+so that the network starts as the backbone; the features are normalised before D_i.
 """
 
 from collections.abc import Sequence
@@ -26,22 +26,23 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_constant, member_normal
-from losa.adapt.streams import Stream, StreamCourse
-from losa.adapt.streams.bases import layer_norm
+from losa.adapt.streams import Stream, StreamSites
+from losa.adapt.streams.frozen_features import layer_norm
 from losa.adapt.streams.products import inner
 
 TEMPERATURE = 0.1
-"""Of the gates."""
+"""Temperature T of the gates."""
 EXPANSION = 4
-"""Hidden units of a block's MLP, in ranks."""
+"""Hidden units of a block's MLP, as a multiple of the rank."""
 
 Hidden = Float[Tensor, "members images tokens rank"]
 
 
 class LST(SideNetwork):
-    """A ladder of one projection for every site, and a block for every site but the first.
+    """One projection for each site, and one block for each site but the first.
 
-    ``(sites + 1) * width * rank + (sites - 1) * (12 * rank^2 + 4 * rank + 1) + 2 * rank`` parameters.
+    ``(sites + 1) * width * rank + (sites - 1) * (12 * rank^2 + 4 * rank + 1) + 2 * rank`` parameters, and the
+    head.
     """
 
     options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool")
@@ -68,13 +69,13 @@ class LST(SideNetwork):
         self.last_norm_bias = member_constant(seeds, (rank,), 0.0)
         self.up = member_constant(seeds, (rank, width), 0.0)
 
-    def course(self) -> StreamCourse:
+    def stream_sites(self) -> StreamSites:
         """Layer i sees ``z_i`` alone; the output starts from the last site."""
         sites = len(self.features.sites)
-        return StreamCourse(layers=tuple((site,) for site in range(sites)), output=sites - 1)
+        return StreamSites(layers=tuple((site,) for site in range(sites)), output=sites - 1)
 
     def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
-        """Climb the ladder, project up, add."""
+        """Go through the blocks, project up and add to the last site."""
         hidden = self._projected(stream, 0)
         gates = torch.sigmoid(self.gate / TEMPERATURE)
         for block, gate in enumerate(gates.unbind(dim=1)):
@@ -93,7 +94,7 @@ class LST(SideNetwork):
         members, images, tokens, _ = hidden.shape
         hidden = _normalise(hidden, self.attention_norm_weight[:, block], self.attention_norm_bias[:, block])
         projected = inner(hidden, self.query_key_value[:, block])
-        # Members join images: torch's fused attention takes four axes.
+        # Members and images share an axis: torch's fused attention takes four axes.
         heads = projected.view(members * images, tokens, 3, self.architecture.heads, -1)
         query, key, value = heads.transpose(1, 3).unbind(dim=2)
         attended: Tensor = functional.scaled_dot_product_attention(query, key, value)

@@ -1,8 +1,11 @@
 """The MLP probe: the linear probe with one hidden layer.
 
-Not from one paper: the usual next step after a linear probe. Ours are the GELU, the size of the hidden layer
-(``rank``, so that ranks are swept as those of the other kinds) and the initialisation: normal with standard
-deviation 1/sqrt(width), biases zero.
+    scores = W gelu(H norm(pool(b_L)) + h) + c
+
+b_L are the cached activations of the last site, and norm is the backbone's final norm. It is the usual step
+after a linear probe and comes from no particular paper. Ours are the GELU, the size of the hidden layer
+(``rank``, so that it is swept like the rank of the other kinds) and the initialisation: H is normal with
+standard deviation 1/sqrt(width), and h is zero.
 """
 
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ from losa.adapt.side_networks.parameters import member_constant, member_normal
 
 
 class MLPProbe(LinearProbe):
-    """Last site, pooled, final norm, hidden layer, head: ``(width + 1) * rank`` parameters and the head's."""
+    """One hidden layer: ``(width + 1) * rank`` parameters, and the head's ``(rank + 1) * classes``."""
 
     options: ClassVar[tuple[str, ...]] = ("rank", "pool")
 
@@ -33,7 +36,7 @@ class MLPProbe(LinearProbe):
         self.hidden_bias = member_constant(seeds, (rank,), 0.0)
 
     def head_inputs(self) -> int:
-        """The hidden units."""
+        """Number of hidden units."""
         return self.architecture.rank
 
     def scores(

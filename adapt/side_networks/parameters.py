@@ -1,4 +1,4 @@
-"""Parameters with a leading members axis, initialised from (seed, name) alone."""
+"""Parameters with a leading members axis, whose initial values depend on (seed, name) alone."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 def seeded_normal(seed: int, name: str, shape: Sequence[int], std: float) -> Tensor:
-    """Normal values that depend on the seed and the name, not on what was drawn before.
+    """Normal values that depend on the seed and the name, not on earlier draws.
 
     Args:
-        seed: of the member.
-        name: of the parameter.
-        shape: of one member's parameter.
+        seed: seed of the member.
+        name: name of the parameter.
+        shape: shape without the members axis.
         std: standard deviation; 0 gives zeros.
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
@@ -22,10 +22,10 @@ def seeded_normal(seed: int, name: str, shape: Sequence[int], std: float) -> Ten
 
 
 def member_normal(seeds: Sequence[int], name: str, shape: Sequence[int], std: float) -> nn.Parameter:
-    """One parameter ``(members, *shape)``; a member's part is the same in any company."""
+    """A parameter ``(members, *shape)`` with normal values, those of a member from its seed alone."""
     return nn.Parameter(torch.stack([seeded_normal(seed, name, shape, std) for seed in seeds]))
 
 
 def member_constant(seeds: Sequence[int], shape: Sequence[int], value: float) -> nn.Parameter:
-    """One parameter ``(members, *shape)`` that starts at a constant."""
+    """A parameter ``(members, *shape)`` filled with one value."""
     return nn.Parameter(torch.full((len(seeds), *shape), value))

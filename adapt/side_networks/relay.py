@@ -2,13 +2,14 @@
 
     a = softmax(G N(x)^T)        p = a N(x)        x += gelu(S N(x)^T + c)^T (w * p)
 
-Each layer has ``rank`` relays. A relay gathers: it attends over all tokens (a, one distribution over tokens
-for each relay) and reads one vector of full width (p). It scales the channels of what it read (w) and
-scatters: every token takes as much of it as its own content asks for. Both factors of the update depend on
-the image, which LoSA's token mixer does not do, and no token is compared with every other, as in LAST.
+Each layer has ``rank`` relays. A relay first gathers: it attends over all tokens (a is one distribution over
+tokens for each relay) and averages them to one vector of full width (p). Then it scatters: it scales the
+channels of this vector (w) and adds it to every token, multiplied by a number that depends on that token.
+Both factors of the update depend on the image, unlike those of LoSA's token mixer, and tokens are not
+compared in pairs, unlike in LAST.
 
-The stream is that of LAST (arXiv 2402.04009): layer i sees the sum of the sites up to its own, and the output
-is the last site plus all updates. Measured against LoSA and LAST in docs/methods.md.
+The stream is that of LAST (arXiv 2402.04009): layer i sees the sum of sites 0 to i, and the output is the
+last site plus all updates. docs/methods.md compares it with LoSA and LAST.
 """
 
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_constant, member_normal
-from losa.adapt.streams import Stream, StreamCourse
+from losa.adapt.streams import Stream, StreamSites
 
 
 class Relay(SideNetwork):
-    """``rank`` relays for every site: ``3 * width * rank + rank`` parameters."""
+    """``rank`` relays for each site: ``3 * width * rank + rank`` parameters per site, and the head."""
 
     options: ClassVar[tuple[str, ...]] = ("rank", "norm", "pool")
 
@@ -39,14 +40,14 @@ class Relay(SideNetwork):
         self.scatter_bias = member_constant(seeds, (layers, rank), 0.0)
         self.scale = member_constant(seeds, (layers, rank, width), 0.0)
 
-    def course(self) -> StreamCourse:
+    def stream_sites(self) -> StreamSites:
         """Layer i sees ``z_0 + ... + z_i``; the output starts from the last site."""
-        return StreamCourse.accumulating(len(self.features.sites))
+        return StreamSites.cumulative(len(self.features.sites))
 
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
-        """Gather and scatter."""
+        """Gather, then scatter."""
         both = torch.cat([self.gather[:, layer], self.scatter[:, layer]], dim=1)
-        logits, taken = stream.project(both).split(self.architecture.rank, dim=2)
+        logits, received = stream.project(both).split(self.architecture.rank, dim=2)
         gathered = stream.project_tokens(logits.softmax(dim=-1))
-        taken = functional.gelu(taken + self.scatter_bias[:, layer, None, :, None].to(taken.dtype))
-        stream.update(drop(taken, f"relay.{layer}"), self.scale[:, layer, None] * gathered)
+        received = functional.gelu(received + self.scatter_bias[:, layer, None, :, None].to(received.dtype))
+        stream.update(drop(received, f"relay.{layer}"), self.scale[:, layer, None] * gathered)

@@ -1,8 +1,8 @@
-"""The residual stream with low-rank updates: its contract, the plain implementation and the fast one."""
+"""The residual stream with low-rank updates: its interface, a plain implementation and a fast one."""
 
-from losa.adapt.streams.bases import FrozenFeatures
-from losa.adapt.streams.contract import NORM_EPS, Stream, StreamCourse, pooling_weights
+from losa.adapt.streams.contract import NORM_EPS, Stream, StreamSites, pooling_weights
 from losa.adapt.streams.factored import Factored
+from losa.adapt.streams.frozen_features import FrozenFeatures
 from losa.adapt.streams.materialised import Materialised
 
 __all__ = [
@@ -11,6 +11,6 @@ __all__ = [
     "FrozenFeatures",
     "Materialised",
     "Stream",
-    "StreamCourse",
+    "StreamSites",
     "pooling_weights",
 ]

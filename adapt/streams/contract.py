@@ -1,15 +1,15 @@
-"""The residual stream with low-rank updates, on which side networks are written.
+"""The residual stream with low-rank updates, the interface that side networks are written against.
 
-A stream starts from frozen features, and every layer adds a low-rank update. What layer ``i`` sees is
+A stream starts from frozen features, and every layer adds a low-rank update. The input of layer ``i`` is
 
     x = base_i + sum_j u_j^T v_j
 
 with ``base_i`` (tokens x width) read from the cache and thin ``u_j`` (rank x tokens) and ``v_j`` (rank x
-width). A side network never touches x: it asks for thin projections of it and adds updates. So an
-implementation is free not to form x at all.
+width). A side network never accesses x: it only computes thin projections of x and adds updates. An
+implementation therefore does not have to form x.
 
-Axes: members, images, rank, tokens, width. Everything thin is kept as ``rank`` rows, over tokens or over
-width. Parameters and activations lead with members; the frozen features have no members axis.
+Axes: members, images, rank, tokens, width. Thin matrices have ``rank`` rows, over tokens or over width.
+Parameters and activations have a leading members axis; the frozen features have none.
 """
 
 from dataclasses import dataclass
@@ -23,46 +23,47 @@ from losa.adapt.architecture import Pool
 from losa.cache_format.identity import TokenLayout
 
 NORM_EPS = 1e-6
+"""Added to the variance in every norm of a stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamCourse:
-    """Which sites make up the bases of a stream. Sites are counted on the activations' site axis."""
+class StreamSites:
+    """The sites that a stream starts from, as positions on the sites axis of the activations."""
 
     layers: tuple[tuple[int, ...], ...]
-    """For each layer the sites whose sum is ``base_i``; a site may count twice."""
+    """For each layer, the sites whose sum is ``base_i``; a site may appear twice."""
     output: int
-    """The site to which all updates are added in the end."""
+    """The site to which all updates are added at the end."""
 
     @classmethod
-    def accumulating(cls, sites: int) -> "StreamCourse":
-        """LAST's: layer i sees the sum of the sites up to its own; the output starts from the last one."""
+    def cumulative(cls, sites: int) -> "StreamSites":
+        """Layer i sees the sum of sites 0 to i, as in LAST; the output is the last site."""
         return cls(layers=tuple(tuple(range(site + 1)) for site in range(sites)), output=sites - 1)
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class Stream(Protocol):
-    """The contract. ``enter`` must come before the projections of a layer."""
+    """The residual stream of all members. ``enter`` must precede the projections of a layer."""
 
     def enter(self, layer: int) -> None:
-        """Go on to the input of a layer; updates made so far are part of it."""
+        """Move to the input of a layer, which includes all updates made so far."""
 
     def project(
         self, weight: Float[Tensor, "members rank width"]
     ) -> Float[Tensor, "members images rank tokens"]:
-        """``W N(x)^T``: the normalised input, mixed along its width."""
+        """``W N(x)^T``: the normalised input, projected along its width."""
 
     def project_tokens(
         self, weight: Float[Tensor, "members ... tokens"]
     ) -> Float[Tensor, "members images rank width"]:
-        """``T N(x)``: the normalised input, mixed along its tokens.
+        """``T N(x)``: the normalised input, projected along its tokens.
 
         Args:
             weight: ``(members, images, rank, tokens)``, or without the images axis.
         """
 
     def update(self, u: Float[Tensor, "members ... tokens"], v: Float[Tensor, "members ... width"]) -> None:
-        """``x += u^T v``, for this layer and all that follow.
+        """``x += u^T v``, for this layer and all later ones.
 
         Args:
             u: ``(members, images, rank, tokens)``, or without the images axis.
@@ -70,13 +71,14 @@ class Stream(Protocol):
         """
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
-        """The stream's end, ``output + sum_j u_j^T v_j``: its cls token, or the mean over its grid."""
+        """The cls token of ``output + sum_j u_j^T v_j``, or the mean over its grid."""
 
 
 def pooling_weights(kind: Pool, tokens: TokenLayout) -> Float[Tensor, "tokens"]:
-    """What each token counts: the (first) cls token, averaged over frames, or the mean of all grid tokens.
+    """The weight of each token in the pooled vector.
 
-    In float64, so that casting rounds once.
+    ``cls`` averages the first cls token over the frames, ``mean`` averages all tokens of the grid. The result
+    is in float64, so that casting it rounds once.
 
     >>> pooling_weights("mean", TokenLayout(cls=1, registers=0, grid=(2, 2)))
     tensor([0.0000, 0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64)

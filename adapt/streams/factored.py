@@ -5,13 +5,13 @@ Both projections of ``x = base + sum_j u_j^T v_j`` distribute over the sum:
     W x^T = W base^T + (W v^T) u        T x = T base + (T u^T) v
 
 with all earlier updates stacked along their rank. ``W base^T`` of all members is one product, whose frozen
-factor is read once, is saved by no member, and needs no gradient. Under the frozen norm every token's row of
-``base`` is normalised beforehand and its updates are multiplied by the same ``scale``.
+factor is read once for all members, is saved by none of them, and needs no gradient. Under the frozen norm
+the rows of ``base`` are normalised beforehand, and every token's updates are multiplied by its ``scale``.
 
-Autograd would keep a copy of the stacked updates for every layer, and add up as many gradients. Here the
-layers share one stack (`Tape`), and the backward pass mirrors the forward one: where a product reads all
-earlier updates at once, an update's gradient reads all later products at once. That order is autograd's own:
-each product and update depends on the update before it through an empty tensor, the token.
+Autograd would save a copy of the stacked updates for every layer and add up one gradient for each copy. Here
+the layers share one stack (`Tape`), and the backward pass mirrors the forward pass: as a product reads all
+earlier updates at once, so the gradient of an update reads all later products at once. The order is
+autograd's: each product and update depends on the update before it through an empty tensor, ``previous``.
 """
 
 from typing import Any
@@ -22,20 +22,20 @@ from torch import Tensor
 from torch.autograd import Function
 
 from losa.adapt.architecture import Norm, Pool
-from losa.adapt.streams.bases import Base, FrozenFeatures
-from losa.adapt.streams.contract import StreamCourse, pooling_weights
-from losa.adapt.streams.products import combine, inner, sum_images, with_images
-from losa.adapt.streams.tape import Side, Tape
+from losa.adapt.streams.contract import StreamSites, pooling_weights
+from losa.adapt.streams.frozen_features import FrozenFeatures, NormalisedBase
+from losa.adapt.streams.products import combine, inner, sum_images, with_images_axis
+from losa.adapt.streams.tape import Axis, Tape
 from losa.cache_format.identity import TokenLayout
 
 
 class Factored:
-    """See `losa.adapt.streams.contract.Stream`. Knows the norms that are linear in x: frozen and none."""
+    """A `Stream` that never forms x. It has the norms that are linear in x: ``frozen`` and ``none``."""
 
     def __init__(
         self,
         features: FrozenFeatures,
-        course: StreamCourse,
+        sites: StreamSites,
         *,
         members: int,
         norm: Norm,
@@ -45,24 +45,24 @@ class Factored:
 
         Args:
             features: the frozen features.
-            course: which of their sites each layer sees.
+            sites: the sites that each layer and the output start from.
             members: length of the members axis.
             norm: ``frozen`` or ``none``; see `Materialised`.
-            tokens: which tokens are the grid.
+            tokens: layout of the tokens, for pooling.
         """
         assert norm != "layer", "LayerNorm of x is not linear in x"
-        self._bases = features.bases(course, norm)
-        self._base: Base | None = None
-        self._output = features.activations[:, course.output]
+        self._bases = features.bases(sites, norm)
+        self._base: NormalisedBase | None = None
+        self._output = features.activations[:, sites.output]
         self._tokens = tokens
         self._tape = Tape(
-            layers=max(1, len(course.layers)),
+            layers=max(1, len(sites.layers)),
             members=members,
             images=features.images,
             dtype=features.dtype,
             recording=torch.is_grad_enabled(),
         )
-        self._token = torch.empty(0, device=self._output.device)
+        self._previous = torch.empty(0, device=self._output.device)
 
     def enter(self, layer: int) -> None:
         """See `Stream`."""
@@ -82,20 +82,20 @@ class Factored:
 
     def update(self, u: Float[Tensor, "members ... tokens"], v: Float[Tensor, "members ... width"]) -> None:
         """See `Stream`."""
-        self._token = _Update.apply(self._tape, u, v, self._token)
+        self._previous = _Update.apply(self._tape, u, v, self._previous)
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
         weights = pooling_weights(kind, self._tokens).to(self._output)
         pooled = (weights @ self._output).expand(self._tape.members, -1, -1)
-        if not self._tape.ledgers:
+        if not self._tape.updates:
             return pooled
         rows = weights.expand(self._tape.members, 1, -1)
-        updates: Tensor = _Product.apply(self._tape, None, "tokens", rows, self._token)
+        updates: Tensor = _Product.apply(self._tape, None, "tokens", rows, self._previous)
         return pooled + updates[..., 0, :]
 
-    def _product(self, side: Side, weight: Tensor) -> Tensor:
-        product: Tensor = _Product.apply(self._tape, self._base, side, weight, self._token)
+    def _product(self, axis: Axis, weight: Tensor) -> Tensor:
+        product: Tensor = _Product.apply(self._tape, self._base, axis, weight, self._previous)
         return product
 
 
@@ -106,146 +106,151 @@ class _Product(Function):
     def forward(
         ctx: Any,
         tape: Tape,
-        base: Base | None,
-        side: Side,
+        base: NormalisedBase | None,
+        axis: Axis,
         weight: Tensor,
-        token: Tensor,  # noqa: ARG004 -- orders the backward pass
+        previous: Tensor,  # noqa: ARG004 -- orders the backward pass
     ) -> Tensor:
         ctx.weight_dtype = weight.dtype
         weight = weight.to(tape.dtype)
         scale = None if base is None else base.scale
-        rows = with_images(weight) * scale[:, None] if side == "tokens" and scale is not None else weight
+        rows = weight
+        if axis == "tokens" and scale is not None:
+            rows = with_images_axis(weight) * scale[:, None]
         updates: Tensor | None = None
         coefficients = {}
-        for ledger in tape.ledgers.values():
-            summed, left = ledger.factors(side)
-            coefficients[ledger] = inner(rows, summed.all())
-            part = with_images(combine(coefficients[ledger], left.all()))
-            updates = part if updates is None else updates + part
+        for stack in tape.updates.values():
+            summed, other = stack.factors(axis)
+            coefficients[stack] = inner(rows, summed.all())
+            term = with_images_axis(combine(coefficients[stack], other.all()))
+            updates = term if updates is None else updates + term
         if tape.recording:
-            made = tape.products[side].add(rows, coefficients) if coefficients else None
-            ctx.kept = (tape, base, side, weight, rows, made)
+            record = tape.products[axis].append(rows, coefficients) if coefficients else None
+            ctx.kept = (tape, base, axis, weight, rows, record)
         if updates is not None:
-            # A copy only where no update and no weight differs from image to image.
+            # A copy only if neither an update nor a weight has an images axis.
             updates = updates.expand(-1, tape.images, -1, -1).contiguous()
-            if side == "width" and scale is not None:
+            if axis == "width" and scale is not None:
                 updates *= scale[:, None]
         if base is None:
             assert updates is not None, "a product has a base or updates"
             return updates
-        result = _base_product(base.normalised, side, weight)
+        result = _base_product(base.normalised, axis, weight)
         return result.contiguous() if updates is None else updates.add_(result)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        tape, base, side, weight, rows, made = _released(ctx)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        tape, base, axis, weight, rows, record = _take_kept(ctx)
         scale = None if base is None else base.scale
-        needed = ctx.needs_input_grad[3]
-        of_weight: Tensor | None = None
-        if base is not None and needed:
-            of_weight = _base_weight_gradient(base.normalised, side, gradient, weight)
-        if side == "width" and scale is not None:
-            gradient = gradient * scale[:, None]
-        of_rows: Tensor | None = None
-        if made is not None:
-            tape.products[side].keep_gradient(made, gradient)
-            for ledger, coefficients in made.coefficients.items():
-                summed, left = ledger.factors(side)
+        needs_grad_weight = ctx.needs_input_grad[3]
+        grad_weight: Tensor | None = None
+        if base is not None and needs_grad_weight:
+            grad_weight = _base_grad_weight(base.normalised, axis, grad, weight)
+        if axis == "width" and scale is not None:
+            grad = grad * scale[:, None]
+        grad_rows: Tensor | None = None
+        if record is not None:
+            tape.products[axis].keep_grad(record, grad)
+            for stack, coefficients in record.coefficients.items():
+                summed, other = stack.factors(axis)
                 updates = slice(coefficients.shape[-1])
-                of_coefficients = made.gradients[ledger] = inner(gradient, left.all()[..., updates, :])
-                if needed:
+                grad_coefficients = inner(grad, other.all()[..., updates, :])
+                record.grad_coefficients[stack] = grad_coefficients
+                if needs_grad_weight:
                     if coefficients.ndim == 3:
-                        of_coefficients = of_coefficients.sum(dim=1)
-                    part = combine(of_coefficients, summed.all()[..., updates, :])
-                    part = sum_images(part) if part.ndim > rows.ndim else part
-                    of_rows = part if of_rows is None else of_rows + part
-        if of_rows is not None:
-            if side == "tokens" and scale is not None:
-                of_rows = of_rows * scale[:, None]
-            if of_rows.ndim > weight.ndim:
-                of_rows = sum_images(of_rows)
-            of_weight = of_rows if of_weight is None else of_weight + of_rows
-        of_weight = None if of_weight is None else of_weight.to(ctx.weight_dtype)
-        return None, None, None, of_weight, gradient.new_empty(0)
+                        grad_coefficients = grad_coefficients.sum(dim=1)
+                    term = combine(grad_coefficients, summed.all()[..., updates, :])
+                    term = sum_images(term) if term.ndim > rows.ndim else term
+                    grad_rows = term if grad_rows is None else grad_rows + term
+        if grad_rows is not None:
+            if axis == "tokens" and scale is not None:
+                grad_rows = grad_rows * scale[:, None]
+            if grad_rows.ndim > weight.ndim:
+                grad_rows = sum_images(grad_rows)
+            grad_weight = grad_rows if grad_weight is None else grad_weight + grad_rows
+        grad_weight = None if grad_weight is None else grad_weight.to(ctx.weight_dtype)
+        return None, None, None, grad_weight, grad.new_empty(0)
 
 
 class _Update(Function):
     """``x += u^T v``."""
 
     @staticmethod
-    def forward(ctx: Any, tape: Tape, u: Tensor, v: Tensor, token: Tensor) -> Tensor:
-        ledger = tape.ledger(u, v)
-        place = ledger.u.append(u.to(tape.dtype))
-        ledger.v.append(v.to(tape.dtype))
-        # Products from these numbers on have seen the update.
-        seen = {side: len(products.made) for side, products in tape.products.items()}
-        ctx.kept = (tape, ledger, place, seen)
+    def forward(ctx: Any, tape: Tape, u: Tensor, v: Tensor, previous: Tensor) -> Tensor:
+        stack = tape.updates_like(u, v)
+        positions = stack.u.append(u.to(tape.dtype))
+        stack.v.append(v.to(tape.dtype))
+        # The products that will read this update are those recorded from now on.
+        first_readers = {axis: len(products.records) for axis, products in tape.products.items()}
+        ctx.kept = (tape, stack, positions, first_readers)
         ctx.dtypes, ctx.ndims = (u.dtype, v.dtype), (u.ndim, v.ndim)
-        return token.new_empty(0)
+        return previous.new_empty(0)
 
     @staticmethod
-    def backward(ctx: Any, token: Tensor) -> tuple[Tensor | None, ...]:
-        tape, ledger, place, seen = _released(ctx)
-        parts: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for side, products in tape.products.items():
-            # One whose result the loss does not depend on has no gradient.
-            later = [made for made in products.made[seen[side] :] if made.gradients]
-            summed, left = (1, 0) if side == "width" else (0, 1)
-            if later and ctx.needs_input_grad[1 + left]:
-                coefficients = _stacked([made.coefficients[ledger] for made in later], place)
-                parts[left].append(combine(coefficients.mT, products.gradients_of(later)))
-            if later and ctx.needs_input_grad[1 + summed]:
-                gradients = _stacked([made.gradients[ledger] for made in later], place)
-                weights = products.weights_of(later)
+    def backward(ctx: Any, grad_previous: Tensor) -> tuple[Tensor | None, ...]:
+        tape, stack, positions, first_readers = _take_kept(ctx)
+        terms: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for axis, products in tape.products.items():
+            # A product that the loss does not depend on has no gradient.
+            readers = [
+                record for record in products.records[first_readers[axis] :] if record.grad_coefficients
+            ]
+            summed, other = (1, 0) if axis == "width" else (0, 1)
+            if readers and ctx.needs_input_grad[1 + other]:
+                coefficients = _stack_rows([record.coefficients[stack] for record in readers], positions)
+                terms[other].append(combine(coefficients.mT, products.grads_of(readers)))
+            if readers and ctx.needs_input_grad[1 + summed]:
+                grads = _stack_rows([record.grad_coefficients[stack] for record in readers], positions)
+                weights = products.weights_of(readers)
                 if weights.ndim == 3 and ctx.ndims[summed] == 3:
-                    gradients = gradients.sum(dim=1)
-                parts[summed].append(combine(gradients.mT, weights))
-        of_u, of_v = map(_total, parts, ctx.ndims, ctx.dtypes)
-        return None, of_u, of_v, token
+                    grads = grads.sum(dim=1)
+                terms[summed].append(combine(grads.mT, weights))
+        grad_u, grad_v = map(_total, terms, ctx.ndims, ctx.dtypes)
+        return None, grad_u, grad_v, grad_previous
 
 
-def _released(ctx: Any) -> Any:
-    """What the forward pass kept. Autograd frees what it saved as the backward pass goes, and so do we."""
+def _take_kept(ctx: Any) -> Any:
+    """What the forward pass kept, which is freed as the backward pass proceeds, as by autograd itself."""
     if ctx.kept is None:
         raise RuntimeError("the gradient of a factored stream was taken already; it can be taken once")
     kept, ctx.kept = ctx.kept, None
     return kept
 
 
-def _stacked(coefficients: list[Tensor], place: slice) -> Tensor:
-    """Those of some updates, of all products: (members, [images], products' rows, updates)."""
-    parts = [part[..., place] for part in coefficients]
-    if len({part.ndim for part in parts}) > 1:
-        images = max(part.shape[1] for part in parts if part.ndim == 4)
-        parts = [with_images(part).expand(-1, images, -1, -1) for part in parts]
-    return torch.cat(parts, dim=-2)
+def _stack_rows(coefficients: list[Tensor], positions: slice) -> Tensor:
+    """Coefficients of some updates in several products: (members, [images], rows of products, updates)."""
+    chosen = [each[..., positions] for each in coefficients]
+    if len({each.ndim for each in chosen}) > 1:
+        images = max(each.shape[1] for each in chosen if each.ndim == 4)
+        chosen = [with_images_axis(each).expand(-1, images, -1, -1) for each in chosen]
+    return torch.cat(chosen, dim=-2)
 
 
-def _total(parts: list[Tensor], ndim: int, dtype: torch.dtype) -> Tensor | None:
+def _total(terms: list[Tensor], ndim: int, dtype: torch.dtype) -> Tensor | None:
     total: Tensor | None = None
-    for part in parts:
-        reduced = sum_images(part) if part.ndim > ndim else part
+    for term in terms:
+        reduced = sum_images(term) if term.ndim > ndim else term
         total = reduced if total is None else total + reduced
     return None if total is None else total.to(dtype)
 
 
 def _base_product(
-    base: Float[Tensor, "images tokens width"], side: Side, weight: Float[Tensor, "members ... columns"]
+    base: Float[Tensor, "images tokens width"], axis: Axis, weight: Float[Tensor, "members ... columns"]
 ) -> Float[Tensor, "members images rank _"]:
     members, rank = weight.shape[0], weight.shape[-2]
     flat = weight.flatten(0, 1) if weight.ndim == 3 else weight.transpose(0, 1).flatten(1, 2)
-    product: Tensor = torch.matmul(flat, base.mT if side == "width" else base).unflatten(1, (members, rank))
+    product: Tensor = torch.matmul(flat, base.mT if axis == "width" else base).unflatten(1, (members, rank))
     return product.transpose(0, 1)
 
 
-def _base_weight_gradient(
-    base: Float[Tensor, "images tokens width"], side: Side, gradient: Tensor, weight: Tensor
+def _base_grad_weight(
+    base: Float[Tensor, "images tokens width"], axis: Axis, grad: Tensor, weight: Tensor
 ) -> Tensor:
-    """Of the weight."""
-    if side == "width":
+    """The gradient of the weight of `_base_product`."""
+    if axis == "width":
         # Over images and tokens at once: one large product, rounded once.
-        rows = gradient.transpose(1, 2).flatten(2).flatten(0, 1)
-        return torch.matmul(rows, base.flatten(0, 1)).view(*gradient.shape[:3:2], -1)
-    each = torch.bmm(gradient.transpose(0, 1).flatten(1, 2), base.mT)
-    parts = each.unflatten(1, gradient.shape[:3:2]).transpose(0, 1)
-    return parts if weight.ndim == 4 else sum_images(parts)
+        rows = grad.transpose(1, 2).flatten(2).flatten(0, 1)
+        return torch.matmul(rows, base.flatten(0, 1)).view(*grad.shape[:3:2], -1)
+    products = torch.bmm(grad.transpose(0, 1).flatten(1, 2), base.mT)
+    grads = products.unflatten(1, grad.shape[:3:2]).transpose(0, 1)
+    return grads if weight.ndim == 4 else sum_images(grads)

@@ -1,23 +1,23 @@
-"""The plain stream: x is formed, and autograd does the rest. The reference for `Factored`."""
+"""The plain stream, the reference for `Factored`: it forms x, and autograd computes all gradients."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from losa.adapt.architecture import Norm, Pool
-from losa.adapt.streams.bases import FrozenFeatures, layer_norm
-from losa.adapt.streams.contract import NORM_EPS, StreamCourse, pooling_weights
-from losa.adapt.streams.products import with_images
+from losa.adapt.streams.contract import NORM_EPS, StreamSites, pooling_weights
+from losa.adapt.streams.frozen_features import FrozenFeatures, layer_norm
+from losa.adapt.streams.products import with_images_axis
 from losa.cache_format.identity import TokenLayout
 
 
 class Materialised:
-    """See `losa.adapt.streams.contract.Stream`. The only one that knows the exact LayerNorm of x."""
+    """A `Stream` that forms x. It has all norms, among them the exact LayerNorm of x."""
 
     def __init__(
         self,
         features: FrozenFeatures,
-        course: StreamCourse,
+        sites: StreamSites,
         *,
         members: int,
         norm: Norm,
@@ -27,17 +27,18 @@ class Materialised:
 
         Args:
             features: the frozen features.
-            course: which of their sites each layer sees.
+            sites: the sites that each layer and the output start from.
             members: length of the members axis.
-            norm: ``layer`` normalises x over its width; ``frozen`` with mean and variance of ``base_i``
-                alone, which is the same until the first update and stays linear in x; ``none`` not at all.
-            tokens: which tokens are the grid.
+            norm: ``layer`` normalises x over its width. ``frozen`` does so with the mean and variance of
+                ``base_i`` alone, which is the same until the first update and linear in x. ``none``
+                leaves x as it is.
+            tokens: layout of the tokens, for pooling.
         """
         self._norm = norm
         self._tokens = tokens
         self._dtype = features.dtype
-        self._bases = list(features.sums(course))
-        self._base = self._output = features.activations[:, course.output]
+        self._bases = list(features.sums(sites))
+        self._base = self._output = features.activations[:, sites.output]
         self._updates = self._base.new_zeros(members, *self._base.shape, dtype=self._dtype)
 
     def enter(self, layer: int) -> None:
@@ -54,11 +55,11 @@ class Materialised:
         self, weight: Float[Tensor, "members ... tokens"]
     ) -> Float[Tensor, "members images rank width"]:
         """See `Stream`."""
-        return with_images(weight).to(self._dtype) @ self._normalised()
+        return with_images_axis(weight).to(self._dtype) @ self._normalised()
 
     def update(self, u: Float[Tensor, "members ... tokens"], v: Float[Tensor, "members ... width"]) -> None:
         """See `Stream`."""
-        update = with_images(u).to(self._dtype).mT @ with_images(v).to(self._dtype)
+        update = with_images_axis(u).to(self._dtype).mT @ with_images_axis(v).to(self._dtype)
         self._updates = self._updates + update
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:

@@ -1,7 +1,7 @@
-"""Products of thin matrices with optional images axes, each as few and as large as its axes allow.
+"""Products of thin matrices whose images axes are optional, each computed as few large matrix products.
 
-Rows ``a``, ``f`` and coefficients ``s`` are ``(members, [images], rows, columns)``; the images axis may be
-missing in any of them, and is missing in the result where both lack it.
+Every argument is ``(members, [images], rows, columns)``. The images axis may be missing in any of them, and
+is missing in the result if it is missing in both.
 """
 
 import torch
@@ -12,14 +12,14 @@ from torch import Tensor
 def inner(
     a: Float[Tensor, "members ... rows columns"], f: Float[Tensor, "members ... others columns"]
 ) -> Float[Tensor, "members ... rows others"]:
-    """``a f^T``: the products of all rows with all others."""
+    """``a f^T``: inner products of all rows of ``a`` with all rows of ``f``."""
     return combine(a, f.mT)
 
 
 def combine(
     s: Float[Tensor, "members ... rows terms"], f: Float[Tensor, "members ... terms columns"]
 ) -> Float[Tensor, "members ... rows columns"]:
-    """``s f``: rows that are sums of terms."""
+    """``s f``: linear combinations of the rows of ``f``."""
     if s.ndim == f.ndim:
         return s @ f
     if s.ndim == 3:
@@ -30,10 +30,10 @@ def combine(
 
 
 def sum_images(rows: Float[Tensor, "members images rows columns"]) -> Float[Tensor, "members rows columns"]:
-    """Over the images, in float32 at least."""
+    """The sum over images, in float32 at least."""
     return rows.sum(dim=1, dtype=torch.promote_types(rows.dtype, torch.float32))
 
 
-def with_images(factor: Float[Tensor, "members ... rows columns"]) -> Tensor:
-    """The same with an images axis, of length one if there was none."""
+def with_images_axis(factor: Float[Tensor, "members ... rows columns"]) -> Tensor:
+    """The matrix with an images axis; one that it did not have before has length one."""
     return factor[:, None] if factor.ndim == 3 else factor

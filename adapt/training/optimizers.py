@@ -1,6 +1,6 @@
-"""Optimisers whose learning rate, weight decay and momentum differ from member to member.
+"""Optimisers with a learning rate, weight decay and momentum for each member.
 
-The updates are those of ``torch.optim.AdamW`` and ``torch.optim.SGD``, with a members axis in front.
+The updates are those of ``torch.optim.AdamW`` and ``torch.optim.SGD``, with a leading members axis.
 """
 
 import math
@@ -13,24 +13,24 @@ from torch import Tensor, nn
 
 from losa.adapt.config import AdaptConfig
 
-BETAS = (0.9, 0.999)
-EPS = 1e-8
+ADAM_BETAS = (0.9, 0.999)
+ADAM_EPS = 1e-8
 
 Rates = Float[Tensor, "members"]
 
 
 class MemberOptimizer(ABC):
-    """Updates parameters ``(members, ...)`` in place. Biases and norms are not decayed."""
+    """Updates parameters ``(members, ...)`` in place. Weight decay skips biases and norms."""
 
     slots: tuple[str, ...]
-    """What is remembered of each parameter, in its shape."""
+    """Names of the tensors of state that each parameter has, each in the shape of the parameter."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], configs: Sequence[AdaptConfig]) -> None:
         """Start at step 0.
 
         Args:
-            parameters: by name; the name tells biases and norms.
-            configs: of the members.
+            parameters: parameters by name; biases and norms are recognised by their names.
+            configs: configuration of each member.
         """
         self.parameters = dict(parameters)
         self.steps = 0
@@ -42,7 +42,7 @@ class MemberOptimizer(ABC):
         }
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         for parameter in self.parameters.values():
             parameter.grad = None
 
@@ -57,15 +57,15 @@ class MemberOptimizer(ABC):
         self.steps += 1
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
-                decay = 0.0 if is_free(name) else _along(self._decay, parameter)
-                self._update(name, parameter, parameter.grad, _along(rates, parameter), decay)
+                decay = 0.0 if skips_weight_decay(name) else _broadcast(self._decay, parameter)
+                self._update(name, parameter, parameter.grad, _broadcast(rates, parameter), decay)
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
-        """Go on with some of the members.
+        """Keep only some members.
 
         Args:
-            members: which, in their new order.
-            parameters: theirs.
+            members: positions of the members to keep, in their new order.
+            parameters: their parameters by name.
         """
         self.parameters = dict(parameters)
         chosen = torch.tensor(list(members), device=self._decay.device)
@@ -75,20 +75,18 @@ class MemberOptimizer(ABC):
                 slot[name] = value[chosen]
 
     def member_state(self) -> Iterator[tuple[str, Tensor]]:
-        """All that is remembered, ``(members, ...)`` each, with a name."""
+        """Names and values of all state tensors, each ``(members, ...)``."""
         for slot, values in self.state.items():
             for name, value in values.items():
                 yield f"{slot}.{name}", value
 
     @abstractmethod
-    def _update(
-        self, name: str, parameter: Tensor, gradient: Tensor, lr: Tensor, decay: Tensor | float
-    ) -> None:
+    def _update(self, name: str, parameter: Tensor, grad: Tensor, lr: Tensor, decay: Tensor | float) -> None:
         """Update one parameter."""
 
     def _rates(self, values: Sequence[float]) -> Rates:
         like = next(iter(self.parameters.values()))
-        # In float64, as the numbers of torch's own optimisers.
+        # In float64, as torch's own optimisers, whose rates are Python numbers.
         return torch.tensor(values, dtype=torch.float64, device=like.device)
 
 
@@ -97,16 +95,14 @@ class AdamW(MemberOptimizer):
 
     slots = ("mean", "square")
 
-    def _update(
-        self, name: str, parameter: Tensor, gradient: Tensor, lr: Tensor, decay: Tensor | float
-    ) -> None:
+    def _update(self, name: str, parameter: Tensor, grad: Tensor, lr: Tensor, decay: Tensor | float) -> None:
         mean, square = self.state["mean"][name], self.state["square"][name]
         parameter.mul_((1 - lr * decay).to(parameter.dtype))
-        mean.lerp_(gradient, 1 - BETAS[0])
-        square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        corrections = [1 - beta**self.steps for beta in BETAS]
-        spread = (square.sqrt() / math.sqrt(corrections[1])).add_(EPS)
-        parameter.sub_((lr / corrections[0]).to(parameter.dtype) * mean / spread)
+        mean.lerp_(grad, 1 - ADAM_BETAS[0])
+        square.mul_(ADAM_BETAS[1]).addcmul_(grad, grad, value=1 - ADAM_BETAS[1])
+        corrections = [1 - beta**self.steps for beta in ADAM_BETAS]
+        denominator = (square.sqrt() / math.sqrt(corrections[1])).add_(ADAM_EPS)
+        parameter.sub_((lr / corrections[0]).to(parameter.dtype) * mean / denominator)
 
 
 class SGD(MemberOptimizer):
@@ -114,14 +110,12 @@ class SGD(MemberOptimizer):
 
     slots = ("velocity",)
 
-    def _update(
-        self, name: str, parameter: Tensor, gradient: Tensor, lr: Tensor, decay: Tensor | float
-    ) -> None:
+    def _update(self, name: str, parameter: Tensor, grad: Tensor, lr: Tensor, decay: Tensor | float) -> None:
         velocity = self.state["velocity"][name]
-        momentum = _along(self._momentum, parameter).to(parameter.dtype)
+        momentum = _broadcast(self._momentum, parameter).to(parameter.dtype)
         if not isinstance(decay, float):
-            gradient = gradient + decay.to(parameter.dtype) * parameter
-        velocity.mul_(momentum).add_(gradient)
+            grad = grad + decay.to(parameter.dtype) * parameter
+        velocity.mul_(momentum).add_(grad)
         parameter.sub_(lr.to(parameter.dtype) * velocity)
 
 
@@ -129,15 +123,15 @@ OPTIMIZERS: dict[str, type[MemberOptimizer]] = {"adamw": AdamW, "sgd": SGD}
 
 
 def make_optimizer(parameters: Mapping[str, nn.Parameter], configs: Sequence[AdaptConfig]) -> MemberOptimizer:
-    """The optimiser of members that share its kind."""
+    """The optimiser of members that have the same option ``optimizer``."""
     (kind,) = {config.optimizer for config in configs}
     return OPTIMIZERS[kind](parameters, configs)
 
 
-def is_free(name: str) -> bool:
-    """Whether a parameter is a bias or part of a norm, which are not decayed."""
+def skips_weight_decay(name: str) -> bool:
+    """Whether a parameter is a bias or belongs to a norm."""
     return name.endswith("bias") or "norm" in name
 
 
-def _along(rates: Rates, parameter: Tensor) -> Tensor:
+def _broadcast(rates: Rates, parameter: Tensor) -> Tensor:
     return rates.view(-1, *[1] * (parameter.ndim - 1))

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, and how many images and members it therefore takes at once."""
+"""The memory of a training step, and the micro-batch size and number of members that follow from it."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from losa.adapt.memory import free_in_ram, free_on_gpu, is_cuda
+from losa.adapt.free_memory import free_on, is_cuda
 from losa.adapt.side_networks import SideNetwork
 from losa.adapt.streams import FrozenFeatures
 
@@ -19,14 +19,15 @@ CPU_MICRO_BATCH_IMAGES = 10
 """Images that a micro-batch has on a CPU even if they take more bytes than that, as long as they fit into
 memory: with fewer, the overhead of each operation is too large. Both were measured with
 `losa-bench fused --micro-batch`."""
-STATES = 6
-"""Copies of a member's parameters: values, gradients, two of the optimiser, the best epoch's, one spare."""
-SHARE = 4
-"""A pass may take one part in so many of what is free."""
+PARAMETER_COPIES = 6
+"""Tensors of the size of a member's parameters: the parameters, their gradients, two of the optimiser, the
+parameters of the best epoch, and one in reserve."""
+FREE_MEMORY_DIVISOR = 4
+"""A pass may use one quarter of the free memory."""
 
 
 class _Allocations(TorchDispatchMode):
-    """Counts the bytes of all tensors that are made while it is active."""
+    """Counts the bytes of all tensors that are created while it is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -35,11 +36,11 @@ class _Allocations(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Torch would import its compiler, for seconds, to keep it away from a code that is not compiled."""
+        """Without this, torch imports its compiler for seconds, only to exclude this class from it."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # What is passed and was not made here stood before; results may be views of it.
+        # Arguments that were not created here existed before; results may be views of them.
         self._seen.update(_storages((args, kwargs)))
         result = func(*args, **(kwargs or {}))
         for storage in _storages(result):
@@ -63,7 +64,7 @@ def _storages(values: object) -> list[torch.UntypedStorage]:
 
 
 def peak_bytes(step: Callable[[], object], device: str) -> int:
-    """Bytes that a step holds at its worst moment, beyond what stood before it."""
+    """The most bytes that a step holds at any moment, beyond those allocated before it."""
     if is_cuda(device):
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -77,16 +78,11 @@ def peak_bytes(step: Callable[[], object], device: str) -> int:
     return allocations.peak
 
 
-def free_bytes(device: str) -> int:
-    """On the compute device."""
-    return free_on_gpu(device) if is_cuda(device) else free_in_ram()
-
-
 def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
-    """How many members memory holds: their parameters, and what one image takes while it is computed.
+    """How many members fit into memory with their parameters and with the step of one image.
 
     Args:
-        networks: one of each kind, with one member.
+        networks: one network of each kind, each of one member.
         device: the compute device.
     """
     need = 1
@@ -99,19 +95,19 @@ def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
         def step(network: SideNetwork = network, activations: Tensor = activations) -> None:
             network(FrozenFeatures(activations)).sum().backward()
 
-        need = max(need, STATES * parameters + peak_bytes(step, device))
-    return max(1, free_bytes(device) // SHARE // need)
+        need = max(need, PARAMETER_COPIES * parameters + peak_bytes(step, device))
+    return max(1, free_on(device) // FREE_MEMORY_DIVISOR // need)
 
 
 def choose_micro_batch_size(step: Callable[[int], object], batch_size: int, device: str) -> int:
-    """How many images of a batch to compute at once; their gradients add up to the batch's.
+    """How many images of a batch to compute at once; the gradients of its micro-batches are added up.
 
-    Fewer than would fit, down to half, if that cuts the batch into equal parts: libraries compile products
-    anew for every shape, which costs more than smaller parts.
+    The size is less than what fits, down to half of it, if micro-batches are then equal: libraries compile
+    their products once for every shape, which costs more than smaller micro-batches do.
 
     Args:
-        step: computes gradients on so many images.
-        batch_size: the most that is wanted.
+        step: computes the gradients of the given number of images.
+        batch_size: upper limit.
         device: the compute device.
     """
     one = peak_bytes(lambda: step(1), device)
@@ -122,7 +118,7 @@ def choose_micro_batch_size(step: Callable[[int], object], batch_size: int, devi
     except torch.OutOfMemoryError:
         return 1
     each = max(1, (three - one) // 2)
-    images = 1 + (free_bytes(device) // SHARE - one) // each
+    images = 1 + (free_on(device) // FREE_MEMORY_DIVISOR - one) // each
     if not is_cuda(device):
         images = min(images, max(CPU_MICRO_BATCH_IMAGES, 1 + (CPU_MICRO_BATCH_BYTES - one) // each))
     most = int(min(batch_size, max(1, images)))

@@ -124,7 +124,7 @@ class Alone:
         activations = self.activations[rows]
         plain = Materialised(
             FrozenFeatures(activations, activations.dtype),
-            self.network.course(),
+            self.network.stream_sites(),
             members=1,
             norm=self.config.norm,
             tokens=self.network.features.tokens,

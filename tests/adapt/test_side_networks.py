@@ -397,8 +397,8 @@ def test_the_fast_stream_equals_the_plain_one(
     network, plain = (randomise(make_network(side, (0, 1), **options)) for _ in range(2))
 
     def materialised(features: FrozenFeatures) -> Stream:
-        course, architecture = plain.course(), plain.architecture
-        return Materialised(features, course, members=2, norm=architecture.norm, tokens=plain.features.tokens)
+        sites, architecture = plain.stream_sites(), plain.architecture
+        return Materialised(features, sites, members=2, norm=architecture.norm, tokens=plain.features.tokens)
 
     plain.open_stream = materialised
     scores, expected = network(frozen(activations)), plain(frozen(activations))

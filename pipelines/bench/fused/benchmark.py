@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, get_args
 
 from losa.adapt.architecture import Norm
-from losa.adapt.memory import free_in_ram, free_on_gpu
+from losa.adapt.free_memory import free_in_ram, free_on_gpu
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar

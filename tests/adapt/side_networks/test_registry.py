@@ -13,7 +13,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.side_networks import SIDE_NETWORKS, SideKind, SideNetwork, effective_options, idle_options
 from losa.adapt.side_networks.base import Drop
 from losa.adapt.side_networks.parameters import member_constant, member_normal
-from losa.adapt.streams import Stream, StreamCourse
+from losa.adapt.streams import Stream, StreamSites
 from losa.cache_format import LosaError
 from losa.pipelines.command_line import to_config
 
@@ -31,9 +31,9 @@ class Toy(SideNetwork):
         self.down = member_normal(seeds, "down", shape, features.width**-0.5)
         self.up = member_constant(seeds, shape, 0.0)
 
-    def course(self) -> StreamCourse:
+    def stream_sites(self) -> StreamSites:
         last = len(self.features.sites) - 1
-        return StreamCourse(layers=((last,),), output=last)
+        return StreamSites(layers=((last,),), output=last)
 
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         stream.update(drop(stream.project(self.down), "toy"), self.up)

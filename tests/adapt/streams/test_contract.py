@@ -13,7 +13,7 @@ from losa.adapt.streams import (
     FrozenFeatures,
     Materialised,
     Stream,
-    StreamCourse,
+    StreamSites,
     pooling_weights,
 )
 from losa.cache_format.identity import TokenLayout
@@ -45,8 +45,8 @@ def open_stream(
     tokens: TokenLayout,
 ) -> Stream:
     features = FrozenFeatures(torch.stack([*bases, output], dim=1), torch.float64)
-    course = StreamCourse(layers=tuple((layer,) for layer in range(len(bases))), output=len(bases))
-    return kind(features, course, members=members, norm=norm, tokens=tokens)
+    sites = StreamSites(layers=tuple((layer,) for layer in range(len(bases))), output=len(bases))
+    return kind(features, sites, members=members, norm=norm, tokens=tokens)
 
 
 class Reference:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamCourse
+from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamSites
 from losa.cache_format.identity import TokenLayout
 
 TOKENS = TokenLayout(cls=1, registers=1, grid=(2, 2))
 WIDTH, RANK = 10, 2
-COURSE = StreamCourse(layers=((0,), (1, 2), (0, 1)), output=2)
+SITES = StreamSites(layers=((0,), (1, 2), (0, 1)), output=2)
 
 
 def normal(seed: int, *shape: int) -> Tensor:
@@ -32,7 +32,7 @@ class Size(NamedTuple):
         self, kind: type[Stream], norm: str = "frozen", features: FrozenFeatures | None = None
     ) -> Stream:
         features = self.features() if features is None else features
-        return kind(features, COURSE, members=self.members, norm=norm, tokens=TOKENS)
+        return kind(features, SITES, members=self.members, norm=norm, tokens=TOKENS)
 
 
 class Leaves:
@@ -304,18 +304,20 @@ def test_a_member_alone_equals_itself_in_company() -> None:
 
 
 @pytest.mark.parametrize("run", [a_chain_of_layers, weights_that_differ_from_image_to_image])
-def test_parts_of_a_batch_add_up(run: Program) -> None:
+def test_micro_batches_add_up(run: Program) -> None:
     size = Size()
     whole, found = gradients(size.stream(Factored), size, run)
-    factors, parts = normal(5, *whole.shape), []
+    factors, results = normal(5, *whole.shape), []
     for images in (slice(0, 1), slice(1, 4)):
         features = FrozenFeatures(size.features().activations[images], torch.float64)
         leaves = Leaves(size)
         total = run(size.stream(Factored, features=features), leaves)
         (total * factors[:, images]).sum().backward()
-        parts.append((total.detach(), [leaf.grad for leaf in leaves.made]))
-    torch.testing.assert_close(torch.cat([total for total, _ in parts], dim=1), whole, rtol=1e-12, atol=1e-12)
-    for first, second, both in zip(parts[0][1], parts[1][1], found, strict=True):
+        results.append((total.detach(), [leaf.grad for leaf in leaves.made]))
+    torch.testing.assert_close(
+        torch.cat([total for total, _ in results], dim=1), whole, rtol=1e-12, atol=1e-12
+    )
+    for first, second, both in zip(results[0][1], results[1][1], found, strict=True):
         torch.testing.assert_close(first + second, both, rtol=1e-10, atol=1e-12)
 
 
@@ -334,7 +336,7 @@ def test_nothing_is_kept_alive(name: str, backward: bool) -> None:
     size = Size()
     features, leaves = size.features(), Leaves(size)
     stream = size.stream(Factored, features=features)
-    kept = [weakref.ref(features.bases(COURSE, "frozen")[0].normalised), weakref.ref(stream._tape)]  # type: ignore[attr-defined]
+    kept = [weakref.ref(features.bases(SITES, "frozen")[0].normalised), weakref.ref(stream._tape)]  # type: ignore[attr-defined]
     loss = PROGRAMS[name](stream, leaves).sum()
     del features, stream
     if backward:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from losa.adapt.streams.products import combine, inner, sum_images, with_images
+from losa.adapt.streams.products import combine, inner, sum_images, with_images_axis
 
 MEMBERS, IMAGES, ROWS, TERMS, COLUMNS = 2, 3, 4, 5, 6
 
@@ -32,5 +32,5 @@ def test_images_are_summed_in_float32() -> None:
 
 
 def test_an_axis_of_images() -> None:
-    assert with_images(normal(0, False, 4, 5)).shape == (MEMBERS, 1, 4, 5)
-    assert with_images(normal(0, True, 4, 5)).shape == (MEMBERS, IMAGES, 4, 5)
+    assert with_images_axis(normal(0, False, 4, 5)).shape == (MEMBERS, 1, 4, 5)
+    assert with_images_axis(normal(0, True, 4, 5)).shape == (MEMBERS, IMAGES, 4, 5)

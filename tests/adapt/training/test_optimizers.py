@@ -10,7 +10,7 @@ from torch import nn
 
 from losa.adapt import AdaptConfig, SideNetwork
 from losa.adapt.side_networks import SIDE_NETWORKS
-from losa.adapt.training.optimizers import OPTIMIZERS, MemberOptimizer, is_free, make_optimizer
+from losa.adapt.training.optimizers import OPTIMIZERS, MemberOptimizer, make_optimizer, skips_weight_decay
 
 STEPS = 10
 MEMBERS: list[dict[str, Any]] = [
@@ -49,7 +49,7 @@ def rates(configs: list[AdaptConfig], step: int) -> list[float]:
 
 def torchs_own(config: AdaptConfig, parameters: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
     groups = [
-        {"params": [parameter], "weight_decay": 0.0 if is_free(name) else config.weight_decay}
+        {"params": [parameter], "weight_decay": 0.0 if skips_weight_decay(name) else config.weight_decay}
         for name, parameter in parameters.items()
     ]
     if config.optimizer == "adamw":

@@ -7,8 +7,8 @@ import torch
 from losa.adapt import SideNetwork
 from losa.adapt.training.working_set import (
     CPU_MICRO_BATCH_BYTES,
-    SHARE,
-    STATES,
+    FREE_MEMORY_DIVISOR,
+    PARAMETER_COPIES,
     choose_micro_batch_size,
     members_at_once,
     peak_bytes,
@@ -78,7 +78,7 @@ class TestPeakBytes:
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """``free(number)``: so many bytes are."""
-    return lambda number: monkeypatch.setattr("losa.adapt.training.working_set.free_in_ram", lambda: number)
+    return lambda number: monkeypatch.setattr("losa.adapt.free_memory.free_in_ram", lambda: number)
 
 
 class TestMicroBatchSize:
@@ -92,7 +92,7 @@ class TestMicroBatchSize:
         ("room", "expected"), [(14, 1), (17, 1), (18, 2), (22, 2), (50, 10), (10**6, 20), (0, 1)]
     )
     def test_what_memory_holds(self, room: int, expected: int, free: Callable[[int], None]) -> None:
-        free(SHARE * room * KIB)
+        free(FREE_MEMORY_DIVISOR * room * KIB)
         assert choose_micro_batch_size(self.step, 20, "cpu") == expected
 
     @pytest.mark.parametrize("batch_size", [1, 2, 3, 50])
@@ -104,7 +104,7 @@ class TestMicroBatchSize:
     def test_micro_batches_are_equal_if_that_is_not_less_than_half(
         self, batch_size: int, expected: int, free: Callable[[int], None]
     ) -> None:
-        free(SHARE * (10 + 4 * 12) * KIB)
+        free(FREE_MEMORY_DIVISOR * (10 + 4 * 12) * KIB)
         assert choose_micro_batch_size(self.step, batch_size, "cpu") == expected
 
     def test_a_cpu_takes_no_more_than_its_caches(self, free: Callable[[int], None]) -> None:
@@ -140,7 +140,7 @@ class TestMembersAtOnce:
         assert members_at_once(networks(1), "cpu") > fewer > 1
         assert members_at_once(networks(1, 64), "cpu") == fewer
         parameters = sum(value.nbytes for value in networks(64)[0].parameters())
-        assert fewer < 2**30 // SHARE // (STATES * parameters)
+        assert fewer < 2**30 // FREE_MEMORY_DIVISOR // (PARAMETER_COPIES * parameters)
 
     def test_one_is_always_tried(
         self, make_network: Callable[..., SideNetwork], free: Callable[[int], None]

@@ -1,4 +1,4 @@
-"""How many bytes are free: in this machine's memory, under the limits it sets, and on a GPU."""
+"""How many bytes of memory are free, in RAM and on a GPU."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 
 class _Names(NamedTuple):
-    """Files of a control group, and the lines of ``memory.stat`` that count file cache."""
+    """Names of a control group's files, and of the lines of ``memory.stat`` that count the file cache."""
 
     limit: str
     usage: str
@@ -22,10 +22,10 @@ _VERSION_2 = _Names("memory.max", "memory.current", ("active_file", "inactive_fi
 
 
 def free_in_ram(root: Path = Path("/")) -> int:
-    """Bytes that can be taken without swapping, containers and batch systems considered.
+    """Bytes that can be allocated without swapping, within the limits of containers and batch systems.
 
     Args:
-        root: below which ``proc`` and ``sys`` are looked for.
+        root: folder of ``proc`` and ``sys``.
     """
     lines = (root / "proc/meminfo").read_text().splitlines()
     (available,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -33,7 +33,7 @@ def free_in_ram(root: Path = Path("/")) -> int:
 
 
 def is_cuda(device: str) -> bool:
-    """Whether a device has memory of its own."""
+    """Whether a device is a CUDA GPU, with its own memory."""
     return torch.device(device).type == "cuda"
 
 
@@ -42,12 +42,17 @@ def free_on_gpu(device: str) -> int:
     index = torch.device(device).index
     index = torch.cuda.current_device() if index is None else index
     free, _ = torch.cuda.mem_get_info(index)
-    # What tensors gave back stays with torch: an earlier training in this process leaves it full of that.
+    # Torch keeps the memory of freed tensors, for example those of an earlier training in this process.
     return int(free + torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index))
 
 
+def free_on(device: str) -> int:
+    """Bytes that are free in the memory of a compute device."""
+    return free_on_gpu(device) if is_cuda(device) else free_in_ram()
+
+
 def _free_in_groups(root: Path) -> Iterator[int]:
-    """For each control group with a limit that this process is in, what the limit leaves."""
+    """Bytes that are left below the limit of each control group that this process belongs to."""
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
     except FileNotFoundError:
@@ -60,7 +65,7 @@ def _free_in_groups(root: Path) -> Iterator[int]:
             mount, names = root / "sys/fs/cgroup/memory", _VERSION_1
         else:
             continue
-        # Limits of parents count too. In a container the name may be the outer one: only the mount exists.
+        # Limits of parents apply too. A container may show the outer name, of which only the mount exists.
         own = mount / name.lstrip("/")
         for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
             try:

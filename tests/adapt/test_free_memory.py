@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from losa.adapt.memory import free_in_ram, free_on_gpu
+from losa.adapt.free_memory import free_in_ram, free_on_gpu
 
 MIB = 2**20
 AVAILABLE = 1000 * MIB

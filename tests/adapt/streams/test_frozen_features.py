@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from losa.adapt.streams import FrozenFeatures, StreamCourse
+from losa.adapt.streams import FrozenFeatures, StreamSites
 
 
 def features(dtype: torch.dtype = torch.float64) -> FrozenFeatures:
@@ -17,15 +17,15 @@ def features(dtype: torch.dtype = torch.float64) -> FrozenFeatures:
 def test_a_base_is_the_sum_of_its_sites(layers: tuple[tuple[int, ...], ...]) -> None:
     """LoSA counts the last site twice in its last layer; LAST's bases grow."""
     frozen = features()
-    course = StreamCourse(layers=layers, output=3)
-    expected = [torch.stack([frozen.activations[:, site] for site in sites]).sum(dim=0) for sites in layers]
-    for found in (list(frozen.sums(course)), [base.normalised for base in frozen.bases(course, "none")]):
+    sites = StreamSites(layers=layers, output=3)
+    expected = [torch.stack([frozen.activations[:, site] for site in layer]).sum(dim=0) for layer in layers]
+    for found in (list(frozen.sums(sites)), [base.normalised for base in frozen.bases(sites, "none")]):
         torch.testing.assert_close(found, expected)
 
 
 def test_a_normalised_base_and_its_scale() -> None:
     frozen = features()
-    (base,) = frozen.bases(StreamCourse(layers=((0, 2),), output=0), "frozen")
+    (base,) = frozen.bases(StreamSites(layers=((0, 2),), output=0), "frozen")
     total = frozen.activations[:, 0] + frozen.activations[:, 2]
     variance, mean = torch.var_mean(total, dim=-1, correction=0)
     assert base.scale is not None
@@ -35,13 +35,13 @@ def test_a_normalised_base_and_its_scale() -> None:
 
 def test_bases_are_computed_once() -> None:
     frozen = features()
-    course, same = (StreamCourse(layers=((0, 1),), output=1) for _ in range(2))
-    assert frozen.bases(course, "frozen") is frozen.bases(same, "frozen")
-    assert frozen.bases(course, "frozen") is not frozen.bases(course, "none")
+    sites, same = (StreamSites(layers=((0, 1),), output=1) for _ in range(2))
+    assert frozen.bases(sites, "frozen") is frozen.bases(same, "frozen")
+    assert frozen.bases(sites, "frozen") is not frozen.bases(sites, "none")
 
 
 def test_bases_are_in_the_dtype_of_the_products() -> None:
     frozen = features(torch.bfloat16)
-    (base,) = frozen.bases(StreamCourse(layers=((0,),), output=0), "frozen")
+    (base,) = frozen.bases(StreamSites(layers=((0,),), output=0), "frozen")
     assert base.scale is not None
     assert base.normalised.dtype == base.scale.dtype == torch.bfloat16

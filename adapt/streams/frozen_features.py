@@ -1,0 +1,96 @@
+"""The frozen part of a stream: the features that its layers start from, computed once for all members."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from losa.adapt.architecture import Norm
+from losa.adapt.streams.contract import NORM_EPS, StreamSites
+
+
+@dataclass(frozen=True, slots=True)
+class NormalisedBase:
+    """``base_i`` of one layer in the form that the products of `Factored` need."""
+
+    normalised: Float[Tensor, "images tokens width"]
+    """``base_i`` in the dtype of the products; centred and scaled if the norm is ``frozen``."""
+    scale: Float[Tensor, "images tokens"] | None
+    """Factor by which the norm multiplies updates, ``1 / sqrt(variance of base_i + eps)``; None for 1."""
+
+
+class FrozenFeatures:
+    """Decoded activations of some images, and the bases computed from them.
+
+    All side networks of a pass share one object: each base is computed once.
+    """
+
+    def __init__(
+        self,
+        activations: Float[Tensor, "images sites tokens width"],
+        dtype: torch.dtype = torch.float32,
+        sites: Sequence[str] | None = None,
+    ) -> None:
+        """Wrap decoded activations.
+
+        Args:
+            activations: the decoded activations.
+            dtype: dtype in which products are computed.
+            sites: names along the sites axis; None if they are exactly the sites of the side network.
+        """
+        self.activations = activations
+        self.dtype = dtype
+        self.sites = None if sites is None else tuple(sites)
+        self._bases: dict[tuple[StreamSites, Norm], list[NormalisedBase]] = {}
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.activations)
+
+    def renumbered(self, sites: StreamSites, names: Sequence[str]) -> StreamSites:
+        """Replace numbers that index ``names`` by numbers that index the sites axis of the activations."""
+        if self.sites is None:
+            return sites
+        numbers = [self.sites.index(name) for name in names]
+        return StreamSites(
+            layers=tuple(tuple(numbers[site] for site in layer) for layer in sites.layers),
+            output=numbers[sites.output],
+        )
+
+    def bases(self, sites: StreamSites, norm: Norm) -> list[NormalisedBase]:
+        """The normalised base of each layer."""
+        if (sites, norm) not in self._bases:
+            self._bases[sites, norm] = [self._normalise(base, norm) for base in self.sums(sites)]
+        return self._bases[sites, norm]
+
+    def sums(self, sites: StreamSites) -> Iterator[Float[Tensor, "images tokens width"]]:
+        """Yield ``base_i`` of each layer in turn; together they would be as large as the activations."""
+        total: Tensor | None = None
+        summed: Counter[int] = Counter()
+        for layer in sites.layers:
+            wanted = Counter(layer)
+            # A sum that only gains terms from one layer to the next is continued, not computed again.
+            grows = total is not None and summed <= wanted
+            terms = [self.activations[:, site] for site in (wanted - summed if grows else wanted).elements()]
+            if total is None or not grows:
+                total = terms.pop(0)
+            for term in terms:
+                total = total + term
+            yield total
+            summed = wanted
+
+    def _normalise(self, base: Float[Tensor, "images tokens width"], norm: Norm) -> NormalisedBase:
+        if norm == "none":
+            return NormalisedBase(base.to(self.dtype), None)
+        normalised, _, scale = torch.native_layer_norm(base, base.shape[-1:], None, None, NORM_EPS)
+        return NormalisedBase(normalised.to(self.dtype), scale[..., 0].to(self.dtype))
+
+
+def layer_norm(x: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead width"]:
+    """LayerNorm over the width, without weight and bias."""
+    return functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
