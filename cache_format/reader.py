@@ -22,7 +22,7 @@ from losa.cache_format.shards.buffers import empty_codes
 from losa.cache_format.shards.read_threads import ReadThreads, default_threads
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
-from losa.cache_format.shards.statistics import NO_VALUES, SiteStatistics
+from losa.cache_format.shards.statistics import SiteStatistics, total_statistics
 from losa.cache_format.sites import SiteSelection, select_sites
 from losa.cache_format.storage.byte_ranges import byte_ranges
 from losa.cache_format.storage.paths import CachePath, cache_folder
@@ -71,15 +71,12 @@ class Cache:
         Raises:
             CorruptCache: a commit record is damaged.
         """
-        total = [NO_VALUES] * len(self.sites)
-        for segment in self.manifest.segments:
-            files = SegmentFiles.of(self.metadata, segment)
-            for commit in files.commits(files.recorded()):
-                if isinstance(commit, CorruptCache):
-                    raise commit
-                if commit is not None:
-                    total = [a + b for a, b in zip(total, commit.statistics, strict=True)]
-        return total
+        committed = (
+            commit.statistics
+            for segment in self.manifest.segments
+            for commit in SegmentFiles.of(self.metadata, segment).committed()
+        )
+        return total_statistics(committed, len(self.sites))
 
     def keys(self, split: str) -> list[str]:
         """Keys of the images of a split, which need not be extracted yet.
@@ -165,7 +162,7 @@ class Split:
     def image_bytes(self) -> int:
         """Bytes of one image as codes, scales included."""
         geometry = next(iter(self._readers.values())).files.geometry
-        return len(self.sites) * (geometry.site_bytes + geometry.site_scale_bytes)
+        return len(self.sites) * geometry.stored_site_bytes
 
     @cached_property
     def keys(self) -> list[str]:

@@ -2,8 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,11 @@ from losa.cache_format.manifest import Manifest, Segment, has_manifest
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata_files import foundation_metadata, segment_metadata, split_metadata
 from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_copy import copy_shard
 from losa.cache_format.shards.shard_writer import ShardWriter, writing_shard
+from losa.cache_format.shards.statistics import SiteStatistics, total_statistics
 from losa.cache_format.storage.file_record import record_of
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath
@@ -60,6 +62,7 @@ class CacheWriter:
             constants = request.constants
         if not has_manifest(path):
             look()  # before anything is made: a refused folder stays as it is
+        self._statistics: dict[str, dict[int, Sequence[SiteStatistics]]] = {}
         make_folder(path)
         self._lock = writer_lock(path)
         try:
@@ -93,16 +96,53 @@ class CacheWriter:
         return SegmentFiles.of(self.metadata, segment)
 
     def missing(self, *, remake_invalid: bool = False) -> list[tuple[Segment, int]]:
-        """Shards of the requested splits that are not committed; see `missing_shards`."""
-        return missing_shards(self.metadata, self._requested, remake_invalid=remake_invalid)
+        """Shards of the requested splits that are not committed, in order.
 
-    def shard(self, segment: Segment, shard: int) -> AbstractContextManager[ShardWriter]:
+        Their commit records are read now, under the lock: another process may have written since they were
+        last read. A damaged shard is logged and counts as missing.
+
+        Args:
+            remake_invalid: count shards that hold invalid images as missing too.
+        """
+        records = CommitRecords.read(self.metadata, self._requested)
+        self._statistics = {
+            segment.name: {record.shard: record.statistics for record in records.committed(segment)}
+            for segment in records.segments
+        }
+        return records.missing(remake_invalid=remake_invalid)
+
+    def statistics(self) -> list[SiteStatistics]:
+        """Statistics of each site over all committed shards, as `Cache.statistics` returns them.
+
+        Records that `missing` has read or that this writer has written are not read again.
+
+        Raises:
+            CorruptCache: a commit record of a split that was not requested is damaged.
+        """
+        parts: list[Sequence[SiteStatistics]] = []
+        for segment in self.manifest.segments:
+            known = self._statistics.get(segment.name)
+            if known is None:
+                parts += [record.statistics for record in self.files(segment).committed()]
+            else:
+                parts += [known[shard] for shard in sorted(known)]
+        return total_statistics(parts, len(self.manifest.features.group.sites))
+
+    @contextmanager
+    def shard(self, segment: Segment, shard: int) -> Iterator[ShardWriter]:
         """Write one shard; see `writing_shard`."""
-        return writing_shard(self.files(segment), shard, self._lock.check)
+        with writing_shard(self.files(segment), shard, self._lock.check) as out:
+            yield out
+        self._committed(segment, shard, out.statistics)
 
     def copy(self, source: SegmentFiles, segment: Segment, commit: Commit) -> None:
         """Copy a committed shard of another cache; see `copy_shard`."""
         copy_shard(source, self.files(segment), commit, self._lock.check)
+        self._committed(segment, commit.shard, commit.statistics)
+
+    def _committed(self, segment: Segment, shard: int, statistics: Sequence[SiteStatistics]) -> None:
+        if segment.name in self._statistics:
+            self._statistics[segment.name][shard] = statistics
 
     def _write_metadata(self, surveyed: Survey, constants: Mapping[str, np.ndarray]) -> CacheMetadata:
         """Write the metadata files that are missing or damaged, and the manifest after them."""
@@ -145,27 +185,3 @@ def _placed(metadata: CacheMetadata, placement: Placement) -> dict[str, bytes]:
     for name, index in placement.indices.items():
         files |= split_metadata(metadata.store, name, index)
     return files
-
-
-def missing_shards(
-    metadata: CacheMetadata, segments: frozenset[str], *, remake_invalid: bool = False
-) -> list[tuple[Segment, int]]:
-    """Shards that are not committed, in order. A damaged one is logged and counts as missing.
-
-    Args:
-        metadata: of the cache, which need not exist yet.
-        segments: names of those to look at.
-        remake_invalid: count shards that hold invalid images as missing too.
-    """
-    missing = []
-    for segment in metadata.manifest.segments:
-        if segment.name not in segments:
-            continue
-        shards = range(segment.shards)
-        commits = SegmentFiles.of(metadata, segment).commits(shards)
-        for shard, commit in zip(shards, commits, strict=True):
-            if isinstance(commit, CorruptCache):
-                _log.warning("%s. This shard is made again.", commit)
-            if commit is None or isinstance(commit, CorruptCache) or (remake_invalid and commit.invalid):
-                missing.append((segment, shard))
-    return missing

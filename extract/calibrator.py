@@ -15,7 +15,13 @@ from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.identity import SiteGroup
 from losa.cache_format.manifest import has_manifest
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
-from losa.cache_format.metadata.constants import CENTRE, SPREAD, orphaned_calibration, read_constant
+from losa.cache_format.metadata.constants import (
+    CENTRE,
+    SPREAD,
+    calibration_constants,
+    orphaned_calibration,
+    read_constant,
+)
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.stores import make_store
@@ -91,7 +97,7 @@ class Calibrator:
     def _make(self, splits: Sequence[SplitContents]) -> Constants:
         sample = sample_keys(key for split in splits for key in split.keys)
         calibration = calibrate_from(self._activations(sample), self.group.sites)
-        return {CENTRE: calibration.centre, SPREAD: calibration.spread}
+        return calibration_constants(calibration)
 
     def _activations(self, keys: Sequence[str]) -> Iterator[torch.Tensor]:
         with (

@@ -4,8 +4,8 @@ from collections.abc import Container, Sequence
 
 from losa.cache_format import IdentityMismatch, Segment
 from losa.cache_format.errors import Difference
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
-from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.survey import Survey
 from losa.extract.sources import ImageSource, InvalidImage
 
@@ -13,32 +13,32 @@ RECHECKED_IMAGES = 8
 """Stored images of each segment that are compared with their files when a cache is opened again."""
 
 
-def refuse_changed_images(surveyed: Survey, source: ImageSource, known: Container[str]) -> None:
+def refuse_changed_images(
+    surveyed: Survey, records: CommitRecords, source: ImageSource, known: Container[str]
+) -> None:
     """Compare a few images of each segment, taken evenly from what is committed, with their files.
 
     Args:
         surveyed: the cache; segments need not exist yet.
+        records: the commit records of all its segments.
         source: where the images are now.
         known: keys that the source lists now; others are left out.
 
     Raises:
         IdentityMismatch: the bytes of an image are not those it was extracted from.
     """
-    digits = 2 * SOURCE_HASH_BYTES
-    metadata = surveyed.metadata
-    for segment in metadata.manifest.segments:
-        files = SegmentFiles.of(metadata, segment)
-        commits = [commit for commit in files.commits(range(segment.shards)) if isinstance(commit, Commit)]
+    for segment in records.segments:
+        commits = records.committed(segment)
         keys = surveyed.keys(segment) if commits else []
         for key, row, commit in _sample(segment, keys, commits, known):
-            stored = commit.source_blake2b[row * digits : (row + 1) * digits]
+            stored = commit.source_hash(row).hex()
             try:
                 found = source.load(key).source_hash.hex()
             except InvalidImage as error:
                 found = str(error)
             if stored != found:
                 raise IdentityMismatch(
-                    metadata.path,
+                    surveyed.metadata.path,
                     [Difference(f"blake2b of image {key}", found, stored)],
                     "The image has changed since it was extracted: choose another cache=...",
                 )
@@ -52,7 +52,7 @@ def _sample(
         (keys[row], position, commit)
         for commit in commits
         for position, row in enumerate(segment.rows(commit.shard))
-        if keys[row] in known and str(position) not in commit.invalid
+        if keys[row] in known and commit.valid(position)
     ]
     count = min(RECHECKED_IMAGES, len(rows))
     # From the first to the last, both included.

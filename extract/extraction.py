@@ -14,7 +14,6 @@ import timm
 import torch
 
 from losa.cache_format import (
-    Cache,
     CacheWriter,
     Calibration,
     CorruptCache,
@@ -29,10 +28,10 @@ from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.identity import FeatureIdentity, SiteGroup
 from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.survey import CacheRequest, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
-from losa.cache_format.writer import missing_shards
 from losa.extract.backbone import FrozenBackbone, load_backbone
 from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
@@ -100,9 +99,10 @@ class Extractor:
         surveyed = survey_cache(self.cache, request)
         self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
         known = {key for split in self.splits for key in split.keys}
-        refuse_changed_images(surveyed, self.source, known)
+        records = CommitRecords.read(surveyed.metadata)
+        refuse_changed_images(surveyed, records, self.source, known)
         remake = self.config.on_error == "fail"
-        missing = missing_shards(surveyed.metadata, surveyed.segments, remake_invalid=remake)
+        missing = records.missing(surveyed.segments, remake_invalid=remake)
         plan = Plan.of(surveyed, missing)
         _log.info("%s", plan)
         plan.refuse_if_too_large()
@@ -113,7 +113,7 @@ class Extractor:
                 missing = writer.missing(remake_invalid=remake)
                 if missing:
                     invalid = self._extract(writer, missing, calibration_of(constants))
-                    self._tell_losses()
+                    self._tell_losses(writer)
         return Extraction(
             cache=self.cache,
             images=0 if self.config.plan else plan.images,
@@ -213,14 +213,14 @@ class Extractor:
                 bar.update(len(batch.outcomes))
         return invalid
 
-    def _tell_losses(self) -> None:
+    def _tell_losses(self, writer: CacheWriter) -> None:
         """Say what the codec costs, and warn where it costs too much."""
         if self.config.codec == "float32":
             return
         try:
-            measured = zip(Cache(self.cache).statistics(), self.group.sites, strict=True)
+            measured = zip(writer.statistics(), self.group.sites, strict=True)
         except CorruptCache as error:  # of a shard that this run did not need
-            _log.warning("%s. losa-cache verify %s tells more.", error, self.cache)
+            _log.warning("%s. Run losa-cache verify %s for details.", error, self.cache)
             return
         decibels = [(statistics.snr_db, site) for statistics, site in measured if statistics.count]
         if not decibels:

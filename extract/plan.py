@@ -41,8 +41,7 @@ class Plan:
         return cls(
             cache=metadata.path,
             sites=metadata.manifest.features.group.sites,
-            image_bytes=example.geometry.image_bytes
-            + example.geometry.sites * example.geometry.site_scale_bytes,
+            image_bytes=example.geometry.stored_image_bytes,
             images=sum(len(segment.rows(shard)) for segment, shard in missing),
             shards=len(missing),
             bytes=sum(

@@ -106,6 +106,11 @@ def orphaned_calibration(cache: CachePath, store: Store, group: SiteGroup) -> di
     return found
 
 
+def calibration_constants(calibration: Calibration | None) -> dict[str, np.ndarray]:
+    """A calibration as constants; none if the codec has no calibration."""
+    return {} if calibration is None else {CENTRE: calibration.centre, SPREAD: calibration.spread}
+
+
 def calibration_of(constants: Mapping[str, np.ndarray]) -> Calibration | None:
     """The codec's calibration, if the cache has one."""
     if CENTRE not in constants or SPREAD not in constants:

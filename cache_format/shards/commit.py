@@ -70,6 +70,19 @@ class Commit:
         """The checksums as an array."""
         return np.frombuffer(bytes.fromhex(self.site_crc32c), "<u4").reshape(self.rows, -1)
 
+    def valid(self, row: int) -> bool:
+        """Whether the image of a row could be decoded. Rows are counted from the start of the shard."""
+        return str(row) not in self.invalid
+
+    def source_hash(self, row: int) -> bytes:
+        """blake2b-128 of the bytes of the image in a row; zeros for an invalid row."""
+        digits = 2 * SOURCE_HASH_BYTES
+        return bytes.fromhex(self.source_blake2b[row * digits : (row + 1) * digits])
+
+    def outcome(self, row: int) -> bytes | str:
+        """The source hash of a valid row, or why the image of an invalid row could not be decoded."""
+        return self.source_hash(row) if self.valid(row) else self.invalid[str(row)]
+
     def write(self, path: CachePath) -> None:
         """Publish the record."""
         publish(path, seal(asdict(self)))
@@ -93,7 +106,7 @@ class Commit:
 def _end(name: str, extent: Extent, rows: int) -> int:
     """One past the last byte of the rows, in exact arithmetic."""
     if isinstance(extent, Strided):
-        return extent.offset + rows * extent.stride
+        return extent.row_offset(rows)
     if len(extent.chunks) != rows * CHUNK_RECORD.itemsize * 2:
         raise ValueError(f"{name}: {len(extent.chunks)} digits for {rows} rows")
     return max(int(chunk["offset"]) + int(chunk["bytes"]) for chunk in extent.table)

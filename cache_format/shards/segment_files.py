@@ -101,6 +101,18 @@ class SegmentFiles:
                     continue
             yield commit
 
+    def committed(self) -> Iterator[Commit]:
+        """The records of all committed shards, in order.
+
+        Raises:
+            CorruptCache: a record is damaged, or a file has another size than its record says.
+        """
+        for commit in self.commits(self.recorded()):
+            if isinstance(commit, CorruptCache):
+                raise commit
+            if commit is not None:
+                yield commit
+
     def records(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
         """As `commits`, but without a look at the files of the shards."""
         found = read_existing([self.commit_path(shard) for shard in shards])
@@ -181,7 +193,7 @@ class SegmentFiles:
             raise CorruptCache(f"{self.commit_path(shard)} is the record of another shard: expected {listed}")
         for extent, least in (
             (commit.codes, geometry.image_bytes),
-            (commit.scales, geometry.sites * geometry.site_scale_bytes),
+            (commit.scales, geometry.image_scale_bytes),
         ):
             if isinstance(extent, Strided) and extent.stride < least:
                 raise CorruptCache(

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from itertools import groupby, repeat
 
 import numpy as np
-from crc32c import crc32c
 from jaxtyping import Bool, Int64, Shaped, UInt32
 
 from losa.cache_format.errors import CorruptCache, IncompleteCache
 from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.shards.checksums import ChecksumMismatch, decompress, mismatch, site_checksum
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.byte_ranges import ByteRanges, Range
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.stores.base import Chunked, Extent, Strided
+from losa.cache_format.stores.base import CHUNK_RECORD, Chunked, Strided
 
 
 class SegmentReader:
@@ -97,28 +97,29 @@ class SegmentReader:
     def _plain(self, rows: Sequence[int]) -> bool:
         """Whether rows are neither compressed nor still to be checked."""
         places = (self._place(row) for row in rows)
-        return all(shard.chunks is None and shard.verified[slot] for shard, slot in places)
+        return all(shard.codes is not None and shard.verified[slot] for shard, slot in places)
 
     def _wanted(self, row: int, values: np.ndarray, scales: np.ndarray | None) -> list[Range]:
         geometry = self.files.geometry
         shard, slot = self._place(row)
-        if shard.chunks is None:
-            base = shard.codes.start + slot * shard.codes.stride
-            wanted = self._site_ranges(shard.codes.path, base, geometry.site_bytes, values)
+        if shard.codes is not None:
+            base = shard.codes.row_offset(slot)
+            wanted = self._site_ranges(shard.codes_path, base, geometry.site_bytes, values)
         else:
             chunk = shard.chunks[slot]
-            wanted = [Range(shard.codes.path, int(chunk["offset"]), np.empty(int(chunk["bytes"]), np.uint8))]
+            wanted = [Range(shard.codes_path, int(chunk["offset"]), np.empty(int(chunk["bytes"]), np.uint8))]
         if scales is not None and shard.scales is not None:
-            base = shard.scales.start + slot * shard.scales.stride
-            wanted += self._site_ranges(shard.scales.path, base, geometry.site_scale_bytes, scales)
+            path, scale_rows = shard.scales
+            base = scale_rows.row_offset(slot)
+            wanted += self._site_ranges(path, base, geometry.site_scale_bytes, scales)
         return wanted
 
     def _finish(
         self, row: int, values: np.ndarray, scales: np.ndarray | None, ranges: Sequence[Range]
     ) -> None:
         shard, slot = self._place(row)
-        if shard.chunks is not None:
-            self._unpack(row, ranges[0].buffer, values)
+        if shard.codes is None:
+            self._decompress(row, ranges[0].buffer, values)
         if not shard.verified[slot]:
             self._verify(row, values, scales)
             shard.verified[slot] = 1
@@ -135,74 +136,59 @@ class SegmentReader:
             for first, start, length in self._runs
         ]
 
-    def _unpack(self, row: int, packed: np.ndarray, values: np.ndarray) -> None:
-        geometry = self.files.geometry
+    def _decompress(self, row: int, packed: np.ndarray, values: np.ndarray) -> None:
         shard, slot = self._place(row)
-        assert shard.chunks is not None, "packed rows stand in chunks"
-        expected = int(shard.chunks[slot]["crc32c"])
-        found = crc32c(packed.data)
-        if found != expected:
-            raise CorruptCache(self._message(row, "compressed codes", expected, found))
-        compressor = geometry.compression
-        assert compressor is not None, "chunks are compressed"
-        whole = np.empty(geometry.codes_shape[1:], geometry.layout.dtype)
-        compressor.decode(packed, whole, str(shard.codes.path))
+        checksum = int(shard.chunks[slot]["crc32c"])
+        try:
+            whole = decompress(packed, checksum, self.files.geometry, str(shard.codes_path))
+        except ChecksumMismatch as error:
+            raise CorruptCache(self._message(row, str(error))) from None
         values[:] = whole[self._positions]
 
     def _verify(self, row: int, values: np.ndarray, scales: np.ndarray | None) -> None:
         shard, slot = self._place(row)
         for index, expected in enumerate(shard.checksums[slot].tolist()):
-            found = crc32c(values[index])
-            if scales is not None:
-                found = crc32c(scales[index], found)
+            found = site_checksum(values[index], None if scales is None else scales[index])
             if found != expected:
                 site = self.files.sites[self._positions[index]]
-                raise CorruptCache(self._message(row, f"site {site!r}", expected, found))
+                raise CorruptCache(self._message(row, f"site {site!r}: {mismatch(expected, found)}"))
 
-    def _message(self, row: int, what: str, expected: int, found: int) -> str:
+    def _message(self, row: int, problem: str) -> str:
         files = self.files
         key = read_keys(files.metadata, files.segment)[row]
         # The checksum is of codes and scales together: either file may be the damaged one.
         paths = " or ".join(str(path) for path in files.shard_paths(row // files.segment.rows_per_shard))
         return (
-            f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), {what}: expected crc32c "
-            f"{expected:08x}, found {found:08x}. Run losa-cache repair {files.metadata.path}, then the "
-            "losa-extract command that made the cache: it makes the damaged shards anew"
+            f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), "
+            f"{problem}. Run losa-cache repair {files.metadata.path}, then the losa-extract command that "
+            "made the cache: it makes the damaged shards again"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Where rows of equal size stand, or, if they are compressed, only in which file."""
-
-    path: CachePath
-    start: int
-    stride: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Shard:
-    """What reading needs of a commit record, laid out so that a row costs no more than a few lookups."""
+    """The part of a commit record that reading needs, laid out so that a row costs a few lookups."""
 
-    codes: _Rows
-    chunks: np.ndarray | None
-    """Places of compressed rows."""
-    scales: _Rows | None
+    codes_path: CachePath
+    codes: Strided | None
+    """Places of the codes; None if they are compressed."""
+    chunks: np.ndarray
+    """Places and checksums of compressed codes; empty if they are not compressed."""
+    scales: tuple[CachePath, Strided] | None
+    """File and places of the scales, if the codec has them."""
     checksums: UInt32[np.ndarray, "rows sites"]
-    """Of the wanted sites."""
+    """Checksums of the wanted sites."""
     verified: bytearray
-    """For every row, 1 once it was found to be right."""
+    """1 for every row whose checksums were verified."""
 
     @classmethod
     def of(cls, commit: Commit, folder: CachePath, positions: Sequence[int]) -> "_Shard":
-        def rows(extent: Extent) -> _Rows:
-            offset, stride = (extent.offset, extent.stride) if isinstance(extent, Strided) else (0, 0)
-            return _Rows(folder / extent.file, offset, stride)
-
+        codes, scales = commit.codes, commit.scales
         return cls(
-            codes=rows(commit.codes),
-            chunks=commit.codes.table if isinstance(commit.codes, Chunked) else None,
-            scales=None if commit.scales is None else rows(commit.scales),
+            codes_path=folder / codes.file,
+            codes=codes if isinstance(codes, Strided) else None,
+            chunks=codes.table if isinstance(codes, Chunked) else np.empty(0, CHUNK_RECORD),
+            scales=None if scales is None else (folder / scales.file, scales),
             checksums=commit.checksums[:, positions],
             verified=bytearray(commit.rows),
         )

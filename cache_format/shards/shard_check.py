@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
-from crc32c import crc32c
 
 from losa.cache_format.errors import CorruptCache
+from losa.cache_format.shards.checksums import decompress, mismatch, site_checksum
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.byte_ranges import ByteRanges, Range
@@ -161,16 +161,15 @@ class ShardCheck:
             codes = self._codes(commit, slot, chunk, sizes)
             scales = np.empty((geometry.sites, 0), np.uint8)
             if commit.scales is not None:
-                size = geometry.sites * geometry.site_scale_bytes
-                place = commit.scales.offset + slot * commit.scales.stride
+                size, place = geometry.image_scale_bytes, commit.scales.row_offset(slot)
                 scales = self._bytes(commit.scales.file, place, size, sizes).reshape(geometry.sites, -1)
         except CorruptCache as error:
             yield None, str(error)
             return
         for site, expected in enumerate(checksums):
-            found = crc32c(scales[site], crc32c(codes[site]))
+            found = site_checksum(codes[site], scales[site])
             if found != expected:
-                yield self._files.sites[site], f"expected crc32c {expected:08x}, found {found:08x}"
+                yield self._files.sites[site], mismatch(expected, found)
 
     def _codes(
         self,
@@ -179,23 +178,15 @@ class ShardCheck:
         chunk: tuple[int, int, int] | None,
         sizes: Mapping[str, int | None],
     ) -> np.ndarray:
-        """The codes of one image, (sites, bytes of a site)."""
+        """The codes of one image; the first axis is that of the sites."""
         geometry = self._files.geometry
         place = commit.codes
         if isinstance(place, Strided):
-            start = place.offset + slot * place.stride
-            data = self._bytes(place.file, start, geometry.image_bytes, sizes)
-        else:
-            assert chunk is not None, "compressed codes stand in chunks"
-            offset, size, expected = chunk
-            packed = self._bytes(place.file, offset, size, sizes)
-            found = crc32c(packed.data)
-            if found != expected:
-                raise CorruptCache(f"compressed codes: expected crc32c {expected:08x}, found {found:08x}")
-            assert geometry.compression is not None, "chunks are compressed"
-            data = np.empty(geometry.image_bytes, np.uint8)
-            geometry.compression.decode(packed, data, place.file)
-        return data.reshape(geometry.sites, -1)
+            data = self._bytes(place.file, place.row_offset(slot), geometry.image_bytes, sizes)
+            return data.reshape(geometry.sites, -1)
+        assert chunk is not None, "compressed codes are stored in chunks"
+        offset, size, checksum = chunk
+        return decompress(self._bytes(place.file, offset, size, sizes), checksum, geometry, place.file)
 
     def _bytes(self, name: str, start: int, count: int, sizes: Mapping[str, int | None]) -> np.ndarray:
         size = sizes[name]

@@ -59,5 +59,5 @@ def _copy_file(
         if (size, f"{crc:08x}") != (expected.bytes, expected.crc32):
             raise CorruptCache(
                 f"{source.folder / name}: its bytes are not those that were written. "
-                f"losa-cache verify {source.metadata.path} tells more, losa-cache repair drops the shard"
+                f"Run losa-cache verify {source.metadata.path} for details; losa-cache repair drops the shard"
             )

@@ -7,13 +7,13 @@ from typing import Any, BinaryIO
 from zlib import crc32
 
 import numpy as np
-from crc32c import crc32c
 
 from losa.cache_format.codecs import Codes
 from losa.cache_format.errors import CacheError
+from losa.cache_format.shards.checksums import site_checksum
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
-from losa.cache_format.shards.statistics import NO_VALUES, SiteStatistics
+from losa.cache_format.shards.statistics import NO_VALUES, SiteStatistics, total_statistics
 from losa.cache_format.storage.file_record import FileRecord, record_of
 from losa.cache_format.storage.publish import publish, publishing, remove
 
@@ -31,12 +31,17 @@ class ShardWriter:
         self._scales: list[np.ndarray] = []
         self._sources: list[bytes] = []
         self._invalid: dict[str, str] = {}
-        self._statistics: list[SiteStatistics] = []
+        self._statistics = [NO_VALUES] * len(files.sites)
 
     @property
     def rows(self) -> int:
         """Rows appended so far."""
         return len(self._sources)
+
+    @property
+    def statistics(self) -> tuple[SiteStatistics, ...]:
+        """Statistics of each site over the valid rows appended so far."""
+        return tuple(self._statistics)
 
     def append(
         self, codes: Codes, outcomes: Sequence[bytes | str], statistics: Sequence[SiteStatistics]
@@ -60,10 +65,8 @@ class ShardWriter:
                 self._sources.append(outcome)
                 position += 1
         assert position == len(codes.values), "codes and outcomes differ in number"
-        if self._statistics and statistics:
-            self._statistics = [a + b for a, b in zip(self._statistics, statistics, strict=True)]
-        else:
-            self._statistics = list(statistics) or self._statistics
+        if statistics:
+            self._statistics = total_statistics([self._statistics, statistics], len(self._statistics))
 
     def finish(self) -> tuple[Commit, dict[str, bytes]]:
         """Write what follows the rows.
@@ -91,7 +94,7 @@ class ShardWriter:
             site_crc32c=np.array(self._checksums, "<u4").tobytes().hex(),
             source_blake2b=b"".join(self._sources).hex(),
             invalid=self._invalid,
-            statistics=tuple(self._statistics) or (NO_VALUES,) * len(files.sites),
+            statistics=self.statistics,
         )
         return commit, finished.others
 
@@ -109,8 +112,7 @@ class ShardWriter:
         assert (values.shape, values.dtype) == expected, f"{values.dtype}{values.shape}, not {expected}"
         values = np.ascontiguousarray(values)
         for site in range(geometry.sites):
-            crc = crc32c(values[site])
-            self._checksums.append(crc if scales is None else crc32c(scales[site], crc))
+            self._checksums.append(site_checksum(values[site], None if scales is None else scales[site]))
         if scales is not None:
             self._scales.append(scales)
         self._stream.append(values)

@@ -1,6 +1,7 @@
 """What is measured of every site while a shard is written."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -53,4 +54,12 @@ class SiteStatistics:
 
 
 NO_VALUES = SiteStatistics(count=0, minimum=0.0, maximum=0.0, sum_squares=0.0, error_sum_squares=0.0)
-"""Of a site of which nothing was measured."""
+"""Statistics of a site without any value."""
+
+
+def total_statistics(parts: Iterable[Sequence[SiteStatistics]], sites: int) -> list[SiteStatistics]:
+    """Add up the statistics of several shards or batches, each with one entry per site, in their order."""
+    total = [NO_VALUES] * sites
+    for part in parts:
+        total = [a + b for a, b in zip(total, part, strict=True)]
+    return total

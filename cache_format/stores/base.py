@@ -58,20 +58,35 @@ class ShardGeometry:
 
     @property
     def site_bytes(self) -> int:
-        """Codes of one site of one image."""
+        """Bytes of the codes of one site of one image."""
         return self.tokens * self.layout.width * np.dtype(self.layout.dtype).itemsize
 
     @property
     def image_bytes(self) -> int:
-        """Codes of one image."""
+        """Bytes of the codes of one image."""
         return self.sites * self.site_bytes
 
     @property
     def site_scale_bytes(self) -> int:
-        """Scales of one site of one image; 0 if the codec has none."""
+        """Bytes of the scales of one site of one image; 0 if the codec has none."""
         if self.layout.scale_dtype is None:
             return 0
         return self.tokens * self.layout.groups * np.dtype(self.layout.scale_dtype).itemsize
+
+    @property
+    def image_scale_bytes(self) -> int:
+        """Bytes of the scales of one image; 0 if the codec has none."""
+        return self.sites * self.site_scale_bytes
+
+    @property
+    def stored_site_bytes(self) -> int:
+        """Bytes of one site of one image, uncompressed: its codes and its scales."""
+        return self.site_bytes + self.site_scale_bytes
+
+    @property
+    def stored_image_bytes(self) -> int:
+        """Bytes of one image, uncompressed: its codes and its scales."""
+        return self.sites * self.stored_site_bytes
 
     def rows(self, shard: int) -> int:
         """Rows of a shard."""
@@ -86,6 +101,10 @@ class Strided:
     file: FileName
     offset: Count
     stride: Count
+
+    def row_offset(self, row: int) -> int:
+        """Where a row begins, in bytes from the beginning of the file."""
+        return self.offset + row * self.stride
 
 
 @record(frozen=True, slots=True, kw_only=True, config=STRICT)

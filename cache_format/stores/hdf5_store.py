@@ -80,7 +80,7 @@ class Hdf5Store:
         compressor = geometry.compression
         image = geometry.image_bytes if compressor is None else compressor.bound(geometry.image_bytes)
         head = _HEAD_BYTES if compressor is None else 2 * _HEAD_BYTES
-        return head + geometry.rows(shard) * (image + geometry.sites * geometry.site_scale_bytes)
+        return head + geometry.rows(shard) * (image + geometry.image_scale_bytes)
 
     def stream(self, file: ByteSink, geometry: ShardGeometry, shard: int) -> ShardStream:
         """Begin a shard file."""

@@ -118,7 +118,7 @@ class ZarrStore:
         if compressor is not None:
             stride = compressor.bound(geometry.image_bytes) + CHECKSUM_BYTES
         codes = geometry.rows(shard) * stride + geometry.rows_per_shard * 16 + CHECKSUM_BYTES
-        scales = geometry.rows_per_shard * geometry.sites * geometry.site_scale_bytes
+        scales = geometry.rows_per_shard * geometry.image_scale_bytes
         return codes + (scales + CHECKSUM_BYTES if scales else 0)
 
     def stream(self, file: ByteSink, geometry: ShardGeometry, shard: int) -> "ZarrShard":

@@ -20,7 +20,7 @@ from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.copies import CacheContents
-from losa.cache_format.metadata.constants import CENTRE, SPREAD, calibration_of
+from losa.cache_format.metadata.constants import CENTRE, SPREAD, calibration_constants, calibration_of
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.shard_writer import ShardWriter
@@ -96,8 +96,7 @@ class Conversion:
             calibration = source.calibration(sites)
         else:
             calibration = _calibrate(source, sites) if needs_calibration(codec) else None
-        if calibration is not None:
-            constants |= {CENTRE: calibration.centre, SPREAD: calibration.spread}
+        constants |= calibration_constants(calibration)
         changed = replace(
             features,
             site_groups=(replace(features.group, sites=sites),),
@@ -191,7 +190,7 @@ def _calibrate(source: Cache, sites: tuple[str, ...]) -> Calibration:
                     f"{source.path}: the codec is calibrated on {len(sample)} images spread over all splits, "
                     "and some of them are not extracted yet: finish the extraction first"
                 )
-            valid = [row for row in rows if not _invalid(segment, records, row)]
+            valid = [row for row in rows if _valid(segment, records, row)]
             read = row_reader(source, segment, valid, sites)
             for start in range(0, len(valid), BATCH):
                 yield codec.decode(codec.to_device(read(valid[start : start + BATCH])))
@@ -199,6 +198,6 @@ def _calibrate(source: Cache, sites: tuple[str, ...]) -> Calibration:
     return calibrate_from(activations(), sites)
 
 
-def _invalid(segment: Segment, records: dict[int, Commit], row: int) -> bool:
+def _valid(segment: Segment, records: dict[int, Commit], row: int) -> bool:
     shard, position = divmod(row, segment.rows_per_shard)
-    return str(position) in records[shard].invalid
+    return records[shard].valid(position)

@@ -71,7 +71,7 @@ def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> di
     manifest = cache.manifest
     index = read_index(cache.metadata, manifest.split(name))
     per_shard = {segment.number: segment.rows_per_shard for segment in manifest.segments}
-    there = unreadable = 0
+    there = invalid = 0
     size = 0.0
     for number in np.unique(index[:, 0]).tolist():
         shards, rows = np.divmod(index[index[:, 0] == number, 1], per_shard[number])
@@ -81,13 +81,13 @@ def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> di
                 continue
             mine = rows[shards == shard]
             there += len(mine)
-            unreadable += len({str(row) for row in mine.tolist()} & commit.invalid.keys())
+            invalid += sum(not commit.valid(row) for row in mine.tolist())
             size += len(mine) / commit.rows * sum(record.bytes for record in commit.files.values())
     return {
         "name": name,
         "images": len(index),
         "extracted": there,
-        "unreadable": unreadable,
+        "invalid": invalid,
         "bytes": round(size),
     }
 
@@ -130,14 +130,14 @@ def render(info: dict[str, Any]) -> Group:
     ):
         facts.add_row(name, str(value))
     splits = Table(title="splits (they may share images)", title_justify="left")
-    for heading in ("split", "images", "extracted", "unreadable", "bytes"):
+    for heading in ("split", "images", "extracted", "invalid", "bytes"):
         splits.add_column(heading, justify="left" if heading == "split" else "right")
     for split in info["splits"]:
         splits.add_row(
             split["name"],
             f"{split['images']:,}",
             f"{split['extracted']:,}",
-            f"{split['unreadable']:,}",
+            f"{split['invalid']:,}",
             readable(split["bytes"]),
         )
     sites = Table(title="sites", title_justify="left")

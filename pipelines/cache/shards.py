@@ -7,7 +7,7 @@ import numpy as np
 from losa.cache_format import Cache, Codes, CorruptCache, Segment
 from losa.cache_format.codecs import code_layout
 from losa.cache_format.shards.buffers import empty_codes
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
+from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
 from losa.cache_format.storage.byte_ranges import byte_ranges
@@ -22,15 +22,10 @@ def committed(cache: Cache, segment: Segment) -> dict[int, Commit]:
     Raises:
         CorruptCache: a commit record is damaged, or a file has another size than it says.
     """
-    found = {}
-    files = SegmentFiles.of(cache.metadata, segment)
-    shards = files.recorded()
-    for shard, commit in zip(shards, files.commits(shards), strict=True):
-        if isinstance(commit, CorruptCache):
-            raise CorruptCache(f"{commit}. losa-cache verify {cache.path} tells more.")
-        if commit is not None:
-            found[shard] = commit
-    return found
+    try:
+        return {commit.shard: commit for commit in SegmentFiles.of(cache.metadata, segment).committed()}
+    except CorruptCache as error:
+        raise CorruptCache(f"{error}. Run losa-cache verify {cache.path} for details.") from None
 
 
 def row_reader(
@@ -58,15 +53,8 @@ def shard_batches(
     cache: Cache, segment: Segment, commit: Commit, sites: Sequence[str]
 ) -> Iterator[tuple[Codes, list[bytes | str]]]:
     """The rows of a shard as a writer takes them: codes of the readable ones, and every row's outcome."""
-    digits = 2 * SOURCE_HASH_BYTES
     stored = segment.rows(commit.shard)
     read = row_reader(cache, segment, stored, sites)
     for start in range(0, commit.rows, BATCH):
         rows = range(start, min(start + BATCH, commit.rows))
-        outcomes: list[bytes | str] = [
-            commit.invalid.get(
-                str(row), bytes.fromhex(commit.source_blake2b[row * digits : (row + 1) * digits])
-            )
-            for row in rows
-        ]
-        yield read([stored[row] for row in rows if str(row) not in commit.invalid]), outcomes
+        yield read([stored[row] for row in rows if commit.valid(row)]), [commit.outcome(row) for row in rows]

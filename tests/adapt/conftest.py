@@ -39,7 +39,7 @@ from losa.cache_format.identity import (
     SiteGroup,
     TokenLayout,
 )
-from losa.cache_format.metadata.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
+from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT, calibration_constants
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.stores import StoreName
 from losa.cache_format.views import View, parse_key
@@ -85,7 +85,7 @@ def make_features() -> Callable[..., FeatureSpec]:
     ) -> FeatureSpec:
         rng = np.random.default_rng(0)
         final_norm = FinalNorm(kind="layer_norm", eps=1e-6) if norm == "default" else norm
-        constants = {
+        return {
             NORM_WEIGHT: rng.uniform(0.5, 2, width).astype(np.float32),
             NORM_BIAS: rng.normal(size=width).astype(np.float32),
         }
@@ -255,13 +255,11 @@ class ToyCache:
     @property
     def constants(self) -> dict[str, np.ndarray]:
         """The final norm, and the calibration if there is one."""
-        constants = {
+        return {
             NORM_WEIGHT: np.linspace(1, 2, self.width, dtype=np.float32),
             NORM_BIAS: np.linspace(-1, 0, self.width, dtype=np.float32),
+            **calibration_constants(self.calibration),
         }
-        if self.calibration is not None:
-            constants |= {CENTRE: self.calibration.centre, SPREAD: self.calibration.spread}
-        return constants
 
     @property
     def features(self) -> FeatureIdentity:

@@ -296,7 +296,7 @@ def test_any_flipped_bit_of_an_image_is_detected_and_named(recipe, finished, tin
             + r"[0-9a-f]{8}, found [0-9a-f]{8}\. "
             + re.escape(
                 f"Run losa-cache repair {path}, then the losa-extract command that made the cache: "
-                "it makes the damaged shards anew"
+                "it makes the damaged shards again"
             ),
             str(caught.value),
         )
@@ -398,13 +398,13 @@ def test_another_index_is_corrupt(recipe, finished, tiny, number, row):
     path = finished(recipe)
     index = np.array([[1, 0], [1, 1], [1, 2], [number, row]])
     tiny.forge(path, "splits/val/index", SmallArray(index, ("images", "segment and row")))
-    with pytest.raises(CorruptCache, match="index of split 'val' is not the one whose hash stands in"):
+    with pytest.raises(CorruptCache, match="index of split 'val' is not the one whose hash is in"):
         Cache(path).split("val")
     manifest = Manifest.read(path)
     train, val = manifest.splits
     replace(manifest, splits=(train, replace(val, index_sha256=hash_array(index)))).write(path)
     if number == 0 and row >= 0:
-        with pytest.raises(CorruptCache, match="keys of split 'val' are not those whose hash stands in"):
+        with pytest.raises(CorruptCache, match="keys of split 'val' are not those whose hash is in"):
             Cache(path).keys("val")
         return
     what = "to an image twice" if (number, row) == (1, 0) else "outside the stored images"
@@ -416,9 +416,7 @@ def test_the_labels_of_another_column_are_corrupt(recipe, finished, tiny):
     path = finished(recipe)
     colour = SmallArray(recipe.labels(tiny.VAL)["colour"], ("images",))
     tiny.forge(path, "segments/val/labels/species", colour)
-    with pytest.raises(
-        CorruptCache, match="labels 'species' of segment 'val' are not those whose hash stands"
-    ):
+    with pytest.raises(CorruptCache, match="labels 'species' of segment 'val' are not those whose hash is"):
         Cache(path).split("val").labels("species")
     np.testing.assert_array_equal(Cache(path).split("val").labels("colour"), colour.values)
 

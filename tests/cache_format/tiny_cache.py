@@ -31,7 +31,7 @@ from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.identity import BackboneIdentity, FinalNorm, Preprocessing, SiteGroup, TokenLayout
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
-from losa.cache_format.metadata.constants import CENTRE, NORM_BIAS, NORM_WEIGHT, SPREAD
+from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT, calibration_constants
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.cache_format.shards.segment_files import SegmentFiles
@@ -99,13 +99,11 @@ class Recipe:
     @cached_property
     def constants(self) -> dict[str, np.ndarray]:
         """The final norm, and the calibration if there is one."""
-        constants = {
+        return {
             NORM_WEIGHT: np.linspace(1, 2, self.width, dtype=np.float32),
             NORM_BIAS: np.linspace(-1, 0, self.width, dtype=np.float32),
+            **calibration_constants(self.calibration),
         }
-        if self.calibration is not None:
-            constants |= {CENTRE: self.calibration.centre, SPREAD: self.calibration.spread}
-        return constants
 
     @property
     def features(self) -> FeatureIdentity:

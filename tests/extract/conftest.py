@@ -12,11 +12,18 @@ import torch
 from PIL import Image
 from torch import nn
 
-from losa.cache_format import CacheRequest, CacheWriter, FeatureIdentity, LabelColumn, SplitContents
+from losa.cache_format import (
+    CacheRequest,
+    CacheWriter,
+    Calibration,
+    FeatureIdentity,
+    LabelColumn,
+    SplitContents,
+)
 from losa.cache_format.codecs import needs_calibration
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.identity import BackboneIdentity, Preprocessing, SiteGroup, TokenLayout
-from losa.cache_format.metadata.constants import CENTRE, SPREAD
+from losa.cache_format.metadata.constants import calibration_constants
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
 
 
@@ -139,9 +146,8 @@ def toy_writer(tmp_path: Path) -> Callable[..., CacheWriter]:
     """``toy_writer(codec, images, rows)``: a cache of 2 sites, 3 tokens, width 4 and no shard yet."""
 
     def make(codec: Any = "float16", images: int = 10, rows: int = 4) -> CacheWriter:
-        constants = {}
-        if needs_calibration(codec):
-            constants = {CENTRE: np.zeros((2, 4), np.float32), SPREAD: np.ones((2, 4), np.float32)}
+        calibration = Calibration(np.zeros((2, 4), np.float32), np.ones((2, 4), np.float32))
+        constants = calibration_constants(calibration if needs_calibration(codec) else None)
         group = SiteGroup(
             sites=("block.00", "block.01"), tokens=TokenLayout(cls=1, registers=0, grid=(1, 2)), width=4
         )

@@ -4,6 +4,7 @@ import pytest
 
 from losa.cache_format import Cache, IdentityMismatch, LosaError
 from losa.cache_format.contents import Placement
+from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.survey import Survey
 from losa.extract import extract, open_source
 from losa.extract.changed_images import RECHECKED_IMAGES, refuse_changed_images
@@ -33,7 +34,9 @@ def opened(config, tmp_path, paint):
             damaged={},
             segments=frozenset(),
         )
-        refuse_changed_images(surveyed, source, set(keys if known is None else known))
+        refuse_changed_images(
+            surveyed, CommitRecords.read(surveyed.metadata), source, set(keys if known is None else known)
+        )
         return [int(key.removeprefix("cat/").removesuffix(".png")) for key in loaded]
 
     return opened

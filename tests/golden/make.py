@@ -16,6 +16,7 @@ from tiny_cache import TRAIN, VAL, Recipe
 
 from losa.cache_format import Manifest, SiteStatistics, make_codec
 from losa.cache_format.manifest import VERSION
+from losa.cache_format.shards.statistics import total_statistics
 from losa.cache_format.storage.lock import LOCK_NAME
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ class Golden(Recipe):
 
     def total(self) -> list[SiteStatistics]:
         """Statistics of all readable images, added up as a reader does it: shard after shard."""
-        total: list[SiteStatistics] = []
+        parts: list[list[SiteStatistics]] = []
         seen: set[str] = set()
         for _, keys in self.splits:
             new = [key for key in keys if key not in seen]
@@ -73,9 +74,8 @@ class Golden(Recipe):
                 readable = [
                     key for key in new[start : start + self.rows_per_shard] if key not in self.invalid
                 ]
-                statistics = self.statistics(readable)
-                total = [a + b for a, b in zip(total, statistics, strict=True)] if total else statistics
-        return total
+                parts.append(self.statistics(readable))
+        return total_statistics(parts, len(self.sites))
 
     def write_shard(self, writer, segment, shard, batch=10**6) -> None:  # type: ignore[no-untyped-def]
         """In one batch: statistics of a shard are one exact sum."""

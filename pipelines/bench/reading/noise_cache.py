@@ -23,7 +23,7 @@ from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.units import readable
 from losa.cache_format.identity import BackboneIdentity, Preprocessing, SiteGroup, TokenLayout
-from losa.cache_format.metadata.constants import CENTRE, SPREAD
+from losa.cache_format.metadata.constants import calibration_constants
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.cache_format.shards.statistics import NO_VALUES
 from losa.cache_format.storage.free_space import free_bytes
@@ -81,7 +81,7 @@ class NoiseCache:
     @property
     def image_bytes(self) -> int:
         """Bytes of the codes and scales of an image."""
-        return self._geometry.image_bytes + self.shape.sites * self._geometry.site_scale_bytes
+        return self._geometry.stored_image_bytes
 
     @property
     def bytes(self) -> int:
@@ -157,8 +157,7 @@ class NoiseCache:
 
     @property
     def _constants(self) -> dict[str, np.ndarray]:
-        found = self._calibration
-        return {} if found is None else {CENTRE: found.centre, SPREAD: found.spread}
+        return calibration_constants(self._calibration)
 
     @cached_property
     def _drawn(self) -> Codes:

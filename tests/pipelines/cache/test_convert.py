@@ -60,7 +60,7 @@ def test_fewer_sites_are_those_of_an_extraction_with_fewer_sites(tiny, tmp_path)
 @pytest.mark.parametrize("codec", ["int8", "int4", "float16"])
 def test_from_float32_it_is_what_extraction_gives(tiny, tmp_path, codec):
     """The tiny recipe calibrates on all its images, as few as they are, and so does the conversion."""
-    recipe = tiny.Recipe(codec="float32", unreadable=frozenset(["train/01.jpg"]))
+    recipe = tiny.Recipe(codec="float32", invalid=frozenset(["train/01.jpg"]))
     source = Cache(recipe.write(tmp_path / "a"))
     Conversion(codec=codec).run(source, tmp_path / "b", quiet)
     copy = Cache(tmp_path / "b")

@@ -26,7 +26,7 @@ def test_for_people_and_as_json(tiny, command, tmp_path):
         "name": "train",
         "images": 7,
         "extracted": 7,
-        "unreadable": 1,
+        "invalid": 1,
         "bytes": 0,
     }
     assert all(site["snr_db"] > 40 for site in info["sites"])
