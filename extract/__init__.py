@@ -1,4 +1,4 @@
-"""Stage 1: a frozen backbone runs once over a data set and its activations go to a cache."""
+"""Stage 1: runs a frozen backbone once over a data set and writes its activations to a cache."""
 
 from losa.extract.backbone import FrozenBackbone, load_backbone
 from losa.extract.config import BackboneConfig, DatasetConfig, ExtractConfig

@@ -1,4 +1,4 @@
-"""A frozen timm vision transformer, tapped at named sites."""
+"""A frozen timm vision transformer that returns its activations at named sites."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -22,17 +22,17 @@ from losa.extract.preprocessing import preprocessing_of
 
 
 class FrozenBackbone:
-    """A timm model in eval mode whose parameters need no gradient."""
+    """A timm model in eval mode, whose parameters require no gradients."""
 
     def __init__(self, model: nn.Module, name: str) -> None:
-        """Freeze a model and look at its shapes.
+        """Freeze a model and find out the shape of its activations.
 
         Args:
             model: a timm vision transformer with ``blocks`` that keep one token axis.
-            name: for the identity.
+            name: name of the model, for the identity.
 
         Raises:
-            LosaError: the model has no such blocks.
+            LosaError: the model has no list of blocks, or they do not keep one token axis.
         """
         self.model = model.eval().requires_grad_(False)
         self.preprocessing = preprocessing_of(model)
@@ -51,18 +51,18 @@ class FrozenBackbone:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Every site of this backbone."""
+        """Names of all sites of this backbone."""
         return backbone_sites(self.identity.depth)
 
     def group(self, selection: SiteSelection) -> SiteGroup:
-        """The selected sites with the shape of their activations."""
+        """The selected sites and the shape of their activations."""
         return SiteGroup(sites=select_sites(selection, self.sites), tokens=self.tokens, width=self.width)
 
     def activations(
         self, images: Float[Tensor, "images channels height columns"], sites: Sequence[str]
     ) -> Float[Tensor, "images sites tokens width"]:
-        """Run the backbone and return what passes the sites, in float32 or the dtype of autocast."""
-        if not len(images):  # timm's models cannot reshape an empty batch
+        """Run the backbone and return its activations at some sites, in float32 or the dtype of autocast."""
+        if not len(images):  # timm's models fail on an empty batch
             return images.new_empty(0, len(sites), self.tokens.count, self.width)
         with torch.inference_mode(), _exact_convolutions(), self._tapped(sites) as taps:
             cast(Any, self.model).forward_features(images)
@@ -95,7 +95,7 @@ class FrozenBackbone:
                 f"backbone.name={name}: losa needs tokens of one shape (images, tokens, width) after every "
                 f"block; {type(self.model).__name__} does not give them ({error})"
             ) from None
-        # Not num_reg_tokens: timm's Eva, which DINOv3 is, has register tokens but not that attribute.
+        # Not num_reg_tokens: timm's Eva models, such as DINOv3, have register tokens but no such attribute.
         register_tokens = getattr(model, "reg_token", None)
         registers = 0 if register_tokens is None else int(register_tokens.shape[1])
         layout = TokenLayout(cls=prefix - registers, registers=registers, grid=(height, columns))
@@ -108,11 +108,11 @@ class FrozenBackbone:
 
 
 def load_backbone(config: BackboneConfig) -> FrozenBackbone:
-    """Create the model, with weights from a file, from timm's hub, or (only if asked for) untrained.
+    """Create a backbone with weights from a file or from timm's hub, or with random ones if requested.
 
     Raises:
-        LosaError: unknown name, or weights that cannot be had or do not fit. Random weights never
-            stand in for trained ones.
+        LosaError: the name is unknown, or the weights cannot be loaded or do not fit the model. Random
+            weights never replace trained ones silently.
     """
     _refuse_unknown(config.name)
     if config.checkpoint is not None:
@@ -131,7 +131,7 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
         except Exception as error:
             raise LosaError(
                 f"the pretrained weights of {config.name} could not be loaded: {_shortened(error)}\n"
-                "Give a file with backbone.checkpoint=<file>, or ask for an untrained backbone with "
+                "Name a file with backbone.checkpoint=<file>, or request random weights with "
                 "backbone.pretrained=false"
             ) from error
     else:
@@ -142,7 +142,7 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
 
 
 def autocast(device: str, dtype: str) -> Any:
-    """The context in which the backbone computes: nothing for float32, torch's autocast otherwise."""
+    """The context in which the backbone computes: torch's autocast, except for float32."""
     if dtype == "float32":
         return nullcontext()
     return torch.autocast(torch.device(device).type, dtype=getattr(torch, dtype))
@@ -150,9 +150,9 @@ def autocast(device: str, dtype: str) -> Any:
 
 @contextmanager
 def _exact_convolutions() -> Iterator[None]:
-    """Float32 means float32: by default, cuDNN's convolutions round to TF32 (10 bits of mantissa)."""
+    """Make float32 convolutions exact: by default, cuDNN rounds to TF32 (10 bits of mantissa)."""
     cudnn = cast(Any, torch.backends.cudnn)
-    # torch 2.9 gave precision a name for each operator, and reading the older switch beside it fails.
+    # torch 2.9 has a precision setting for each operator; reading the older switch as well fails.
     owner, name, exact = (
         (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
     )
@@ -165,7 +165,7 @@ def _exact_convolutions() -> Iterator[None]:
 
 
 def hash_weights(model: nn.Module) -> str:
-    """sha256 over names, dtypes, shapes and bytes of all tensors but the classification head's."""
+    """sha256 of names, dtypes, shapes and bytes of all tensors except the classification head's."""
     heads = cast(Any, model).pretrained_cfg.get("classifier", ())
     heads = (heads,) if isinstance(heads, str) else tuple(heads or ())
     digest = hashlib.sha256()
@@ -178,7 +178,7 @@ def hash_weights(model: nn.Module) -> str:
 
 
 def _final_norm(model: nn.Module) -> tuple[FinalNorm | None, dict[str, np.ndarray]]:
-    """The norm behind the last block, or (in models that pool first) behind the pooling."""
+    """The norm after the last block or, in models that pool before it, after the pooling."""
     for name in ("norm", "fc_norm"):
         norm = getattr(model, name, None)
         if norm is None or isinstance(norm, nn.Identity):

@@ -1,4 +1,4 @@
-"""Centre and spread of every channel, from a fixed, seeded sample taken before the first shard."""
+"""Calibrates a codec on a fixed, seeded sample of the images, before the first shard is written."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,7 @@ SAMPLE_SEED = 0
 
 
 def sample_keys(keys: Iterable[str]) -> Sequence[str]:
-    """The images to calibrate on: the same ones for the same ordered keys."""
+    """Keys of the images to calibrate on, a function of the ordered keys."""
     unique = list(dict.fromkeys(keys))
     chosen = np.random.default_rng(SAMPLE_SEED).permutation(len(unique))[:SAMPLE_IMAGES]
     return [unique[index] for index in sorted(chosen)]
@@ -24,11 +24,11 @@ def sample_keys(keys: Iterable[str]) -> Sequence[str]:
 def calibrate_from(
     batches: Iterable[Float[Tensor, "_images sites tokens width"]], sites: Sequence[str]
 ) -> Calibration:
-    """Sum up batches, in float64.
+    """The calibration from batches of activations, whose sums are accumulated in float64.
 
     Raises:
-        NonFiniteActivations: NaN or infinity; the site is named.
-        LosaError: there is no image among them.
+        NonFiniteActivations: an activation is NaN or infinite; the message names the site.
+        LosaError: the batches hold no image.
     """
     count = 0
     moments: Tensor | None = None

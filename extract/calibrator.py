@@ -1,4 +1,4 @@
-"""Finds the calibration of a cache, or makes it from a sample of the images."""
+"""The calibration of a cache's codec: read from the cache, or made from a sample of the images."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,12 +33,12 @@ from losa.extract.forward_pass import ForwardPass, in_batches
 _log = logging.getLogger(__name__)
 
 Constants = Mapping[str, np.ndarray]
-"""Name -> array; of a calibration, its centre and spread."""
+"""Arrays that are stored in the cache, by name. Those of a calibration are its centre and spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrator:
-    """The calibration of one cache. A codec that needs none has no constants here."""
+    """Reads or makes the calibration of one cache. For a codec that needs none, all results are empty."""
 
     config: ExtractConfig
     cache: CachePath
@@ -48,10 +48,10 @@ class Calibrator:
     forward: ForwardPass
 
     def stored(self) -> Constants:
-        """The calibration of a cache that exists, made again if it is damaged; empty if there is none.
+        """The calibration in the cache; empty if there is no cache yet. A damaged one is made again.
 
         Raises:
-            CorruptCache: it is damaged, and cannot be made again.
+            CorruptCache: the calibration is damaged and cannot be made again.
         """
         if not needs_calibration(self.config.codec):
             return {}
@@ -60,7 +60,7 @@ class Calibrator:
             metadata = CacheMetadata.read(self.cache)
             manifest = metadata.manifest
             if CENTRE not in manifest.features.constants:
-                return {}  # another codec, which is refused
+                return {}  # a cache of another codec, which the survey refuses
             try:
                 return {name: read_constant(metadata, name) for name in (CENTRE, SPREAD)}
             except CorruptCache as error:
@@ -71,13 +71,13 @@ class Calibrator:
         return {}
 
     def missing(self, constants: Constants) -> Constants:
-        """The calibration that ``constants`` lack, from a sample of the requested splits."""
+        """The calibration, made from a sample of the requested splits; empty if ``constants`` has it."""
         if CENTRE in constants or not needs_calibration(self.config.codec):
             return {}
         return self._make(self.splits)
 
     def _make_again(self, manifest: Manifest, damage: CorruptCache) -> Constants:
-        """The calibration whose hash is in the manifest, from the splits with which the cache was begun."""
+        """The calibration whose hash is in the manifest, from the splits that were extracted first."""
         requested = {split.name: split for split in self.splits}
         first: list[SplitContents] = []
         for record in manifest.splits:
@@ -90,7 +90,7 @@ class Calibrator:
                 return found
         raise CorruptCache(
             f"{damage}\nThe calibration could not be made again from the splits "
-            f"{', '.join(requested)} on this machine. Ask for all splits of the cache, in the order in which "
+            f"{', '.join(requested)} on this machine. Request all splits of the cache, in the order in which "
             "they were extracted, or take the file from a copy of the cache"
         ) from damage
 

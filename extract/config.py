@@ -1,4 +1,4 @@
-"""What an extraction is told. Each option is explained in conf/extract.yaml."""
+"""The options of an extraction. Each one is explained in conf/extract.yaml."""
 
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DatasetConfig:
-    """Where images come from."""
+    """The data set, and where its images are."""
 
     kind: Literal["digits", "folder", "lists"]
     name: str
@@ -28,7 +28,7 @@ class DatasetConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BackboneConfig:
-    """Which frozen network, with which weights."""
+    """The frozen backbone and its weights."""
 
     name: str
     pretrained: bool = True
@@ -38,7 +38,7 @@ class BackboneConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ExtractConfig:
-    """One run of the first stage."""
+    """The options of one extraction."""
 
     dataset: DatasetConfig
     backbone: BackboneConfig
@@ -61,10 +61,10 @@ class ExtractConfig:
     plan: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse options that do not go together."""
+        """Refuse options that contradict each other."""
         if self.views > 1 and not self.splits:
             raise ValueError(
-                f"views={self.views} is for splits that are trained on: name them, splits=[train800val200]"
+                f"views={self.views} needs the names of the splits to train on: splits=[train800val200]"
             )
         named = [name for name in self.splits or () if parse_views_split(name)[1] > 1]
         if self.views > 1 and named:

@@ -1,4 +1,4 @@
-"""Decode workers: keys in, batches of network inputs out. A batch never crosses a shard."""
+"""Decodes images in worker processes: batches of keys become batches of network inputs."""
 
 from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
@@ -16,15 +16,15 @@ from losa.extract.sources.base import not_now
 
 
 class DecodedBatch(NamedTuple):
-    """Network inputs of the readable images, and what became of every image of the batch."""
+    """Network inputs of the valid images of a batch, and the outcome for every image."""
 
     images: Float[Tensor, "images channels height columns"]
     outcomes: list[bytes | str]
-    """For each image the hash of its bytes, or why it could not be read."""
+    """For each image of the batch, the hash of its bytes or, if it is invalid, the reason."""
 
 
 Decoded = tuple[Tensor | None, bytes | str] | LosaError
-"""One image. Errors that end the extraction travel as values: torch wraps what a worker raises."""
+"""The result for one image. An error that ends the extraction is a value: torch would wrap a raised one."""
 
 
 class _Decoding(Dataset[Decoded]):
@@ -75,13 +75,22 @@ def decode(
     workers: int,
     pin_memory: bool,
 ) -> Generator[DecodedBatch, None, None]:
-    """Decode batches of keys in worker processes, in order, ahead of the consumer; closing it ends them.
+    """Decode batches of keys in worker processes, in order and ahead of the consumer.
 
-    The workers start with this call, not with the first batch: call it before there are threads, which
-    a fork would leave in an unknown state. Where Python does not fork (3.14), all is pickled to them.
+    The workers start with this call, not with the first batch: call it before any thread is started, because
+    a fork would leave threads in an unknown state. Where Python does not fork (3.14), source and transform
+    are pickled. Closing the generator ends the workers.
+
+    Args:
+        source: where images are loaded from.
+        transform: makes a network input of an image.
+        batches: keys of the images of each batch.
+        input_size: channels, height and width of a network input.
+        workers: number of processes; 0: decode in this process.
+        pin_memory: whether the inputs are copied to pinned memory.
 
     Raises:
-        LosaError: on the batch with an image that the machine cannot read now.
+        LosaError: at the batch with an image that the machine cannot read at the moment.
     """
     keys = [key for batch in batches for key in batch]
     starts = [0]
@@ -104,6 +113,6 @@ def _in_order(decoded: Iterator[DecodedBatch | LosaError]) -> Generator[DecodedB
                 raise batch
             yield batch
     finally:
-        # Also without us torch ends them, once nothing refers to them; the traceback of an error does.
+        # torch ends the workers once nothing refers to them, but the traceback of an error does.
         if (end_workers := getattr(decoded, "_shutdown_workers", None)) is not None:
             end_workers()

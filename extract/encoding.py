@@ -1,4 +1,4 @@
-"""From activations on the device to codes on the host, measured and checked on the way."""
+"""Encodes activations on the compute device, with statistics of every site, and refuses non-finite values."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,17 @@ from losa.cache_format.shards.statistics import SiteStatistics
 def encode(
     codec: DeviceCodec, activations: Float[Tensor, "images sites tokens width"], sites: Sequence[str]
 ) -> tuple[Codes, list[SiteStatistics]]:
-    """Encode a batch and measure every site; there are no statistics of a batch without images.
+    """Encode a batch.
+
+    Returns:
+        The codes, on the host, and the statistics of every site, which are empty for a batch without images.
 
     Raises:
-        NonFiniteActivations: NaN or infinity, from the backbone or from the codec; the site is named.
+        NonFiniteActivations: the backbone or the codec gave NaN or infinity; the message names the site.
     """
     if not len(activations):
         return codec.encode(activations.float()).to_host(), []
-    # On the CPU image by image: what is computed on one stays in the processor's caches.
+    # On the CPU image by image, because the arrays of one image fit into the processor's caches.
     step = 1 if activations.device.type == "cpu" else len(activations)
     parts = [_encode(codec, part.float()) for part in activations.split(step)]
     codes = [codes for codes, _ in parts]
@@ -49,7 +52,7 @@ def encode(
 def _encode(
     codec: DeviceCodec, activations: Float[Tensor, "images sites tokens width"]
 ) -> tuple[DeviceCodes, Float64[Tensor, "four images sites"]]:
-    """Codes, and of every image and site: minimum, maximum, sum of squares, sum of squared errors."""
+    """Codes; and minimum, maximum, sum of squares and sum of squared errors of every image and site."""
     codes = codec.encode(activations)
     rows = activations.flatten(2)
     energy = _sum_squares(rows)
@@ -61,16 +64,16 @@ def _encode(
 
 
 def refuse_non_finite(name: CodecName, site: str, activations: int, codes: int) -> None:
-    """Raise if a site has non-finite activations, or activations that the codec made non-finite.
+    """Refuse a site that has non-finite activations, before or after the codec.
 
     Args:
-        name: the codec.
-        site: where the values come from.
-        activations: how many of the backbone's values are NaN or infinite.
-        codes: how many are so after encoding and decoding.
+        name: name of the codec.
+        site: name of the site.
+        activations: number of activations that are NaN or infinite.
+        codes: number of activations that are NaN or infinite after encoding and decoding.
 
     Raises:
-        NonFiniteActivations: a count is not zero; the message names the site and the way out.
+        NonFiniteActivations: a number is not zero; the message says which options to change.
     """
     if activations:
         raise NonFiniteActivations(
@@ -92,7 +95,7 @@ def _refuse_non_finite(codec: DeviceCodec, activations: Tensor, sites: Sequence[
 
 
 def _sum_squares(rows: Float[Tensor, "images sites values"]) -> Float64[Tensor, "images sites"]:
-    """Through the float32 norm, whose relative error is near 1e-6; its square needs float64's range."""
+    """Sums of squares in float64, from norms in float32, whose relative error is near 1e-6."""
     norms: Tensor = torch.linalg.vector_norm(rows, dim=-1)
     if not torch.isfinite(norms).all():
         # Values beyond 1e19 have squares that float32 cannot hold.

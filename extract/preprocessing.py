@@ -1,4 +1,4 @@
-"""From a decoded image to the backbone's input: timm's own evaluation transform, and its record."""
+"""The transform from a decoded image to the backbone's input: timm's evaluation transform, and its record."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -14,7 +14,7 @@ Transform = Callable[[Image.Image], Tensor]
 
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
-    """What the model's own data config says about evaluation."""
+    """The preprocessing that the model's own data configuration states for evaluation."""
     config = resolve_model_data_config(model)
     return Preprocessing(
         input_size=tuple(config["input_size"]),
@@ -27,7 +27,7 @@ def preprocessing_of(model: nn.Module) -> Preprocessing:
 
 
 def make_transform(preprocessing: Preprocessing) -> Transform:
-    """Timm's evaluation transform for a record."""
+    """The evaluation transform of timm with the settings of a record."""
     arguments: dict[str, Any] = {
         "input_size": preprocessing.input_size,
         "interpolation": preprocessing.interpolation,

@@ -1,4 +1,4 @@
-"""Writes shards in a thread of its own, so that the backbone does not wait for the disk."""
+"""Writes shards in a separate thread, so that the backbone does not wait for the disk."""
 
 import queue
 import threading
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from losa.cache_format import CacheWriter, Codes, Segment, SiteStatistics
 
 _AHEAD = 2
-"""Batches that may wait for the disk."""
+"""Number of encoded batches that may wait for the disk."""
 
 
 class EncodedBatch(NamedTuple):
-    """What the thread appends to a shard."""
+    """An encoded batch and the shard to which it belongs."""
 
     segment: Segment
     shard: int
@@ -23,10 +23,10 @@ class EncodedBatch(NamedTuple):
 
 
 class ShardThread:
-    """Takes batches in shard order; a shard is committed with its last row.
+    """A thread that appends batches, in shard order, and commits a shard with its last row.
 
-    A context manager: leaving it waits for the thread. An error of the thread is raised by the next
-    `put` or on leaving.
+    Use it as a context manager: leaving it waits for the thread. An error in the thread is raised by the
+    next `put`, or on leaving.
     """
 
     def __init__(self, writer: CacheWriter) -> None:
@@ -49,7 +49,7 @@ class ShardThread:
             raise self._error
 
     def put(self, batch: EncodedBatch) -> None:
-        """Hand over a batch; waits while the disk is behind."""
+        """Queue a batch; blocks while the queue is full."""
         if self._error is not None:
             raise self._error
         self._queue.put(batch)
@@ -62,7 +62,7 @@ class ShardThread:
             return
         except BaseException as error:
             self._error = error
-            # The end may have been taken already: an aborted shard is flushed, and that can fail too.
+            # The end marker may have been read already: aborting a shard flushes it, which can fail too.
             while not self._ended:
                 self._next()
 
@@ -84,4 +84,4 @@ class ShardThread:
 
 
 class _AbortedShard(Exception):  # noqa: N818
-    """The extraction stopped in mid-shard: leave no file behind."""
+    """The extraction stopped within a shard, whose files have to be removed."""

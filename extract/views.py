@@ -1,10 +1,10 @@
-"""Makes augmented views of photographs: a random crop, perhaps mirrored, of the photograph as it was decoded.
+"""Makes augmented views: random crops of the decoded image, mirrored with probability 1/2.
 
-What follows is the same for views and photographs: the backbone's evaluation transform.
+Views and images then go through the same transform, the backbone's evaluation transform.
 
-The crops are drawn here and not by a library: what is usual there draws sizes until one fits and gives up
-after ten, so that all views of a wide photograph would be the same crop from its middle. And a cache has to
-be made again byte by byte by later versions.
+The crops are drawn here and not by a library for two reasons. Libraries draw sizes until one fits and give up
+after ten attempts, so that all views of a wide image would be the same crop from its centre. And later
+versions must reproduce a cache byte by byte.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ from losa.cache_format.views import View, parse_key, views_split
 from losa.extract.sources import ImageSource, SourceImage
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
-"""Of the crops, width to height, where they fit: what most training recipes for ImageNet draw from."""
+"""Least and greatest width-to-height ratio of crops, where they fit; usual in recipes for ImageNet."""
 
 
 class ViewedSource:
-    """A source whose photographs also have views; see `ImageSource`."""
+    """A source that also loads views of the images of another source; see `ImageSource`."""
 
     def __init__(self, source: ImageSource) -> None:
-        """Wrap a source of photographs."""
+        """Wrap a source of images."""
         self._source = source
 
     @property
@@ -47,25 +47,23 @@ class ViewedSource:
         """See `ImageSource`.
 
         Raises:
-            LosaError: also if the name of a file reads as that of a view.
+            LosaError: also if the name of a file has the form of a view's key.
         """
         contents = self._source.contents(split)
         for key in contents.keys:
             if parse_key(key)[1] is not None:
-                raise LosaError(
-                    f"split {split!r}: {key!r} is what losa calls a view of an image; rename the file"
-                )
+                raise LosaError(f"split {split!r}: {key!r} has the form of a view's key; rename the file")
         return contents
 
     def load(self, key: str) -> SourceImage:
-        """See `ImageSource`. The hash of a view is that of its photograph's bytes."""
-        photograph, view = parse_key(key)
-        image, source_hash = self._source.load(photograph)
+        """See `ImageSource`. The hash of a view is that of the bytes of its image."""
+        image_key, view = parse_key(key)
+        image, source_hash = self._source.load(image_key)
         return SourceImage(image if view is None else make_view(image, view, key), source_hash)
 
 
 def with_views(contents: SplitContents, views: Sequence[View]) -> SplitContents:
-    """The split that holds a split's photographs and then all views of them, view after view."""
+    """The split of all images of a split, followed by their views, view after view."""
     of_views = [[view.key(key) for key in contents.keys] for view in views]
     return SplitContents(
         name=views_split(contents.name, 1 + len(views)),
@@ -75,24 +73,24 @@ def with_views(contents: SplitContents, views: Sequence[View]) -> SplitContents:
 
 
 def refuse_other_views(cache: CachePath, splits: Sequence[SplitContents]) -> None:
-    """Refuse a split of views that the cache has with views of another kind.
+    """Refuse a split of views that the cache holds with other views.
 
     Raises:
-        LosaError: saying how they were made.
+        LosaError: the views of a split were made with other options; the message has both.
     """
     refuse_unreachable(cache)
     if not has_manifest(cache):
         return
     stored = {record.name: record.keys_sha256 for record in Manifest.read(cache).splits}
     for split in splits:
-        asked = parse_key(split.keys[-1])[1]
-        if asked is None or stored.get(split.name, split.keys_sha256) == split.keys_sha256:
+        requested = parse_key(split.keys[-1])[1]
+        if requested is None or stored.get(split.name, split.keys_sha256) == split.keys_sha256:
             continue
         found = parse_key(Cache(cache).keys(split.name)[-1])[1]
-        if found is not None and found != asked:
+        if found is not None and found != requested:
             raise LosaError(
-                f"{cache}: the views in split {split.name!r} have {_options(found)}, asked for are "
-                f"{_options(asked)}: choose another number of views, or another cache=..."
+                f"{cache}: the views in split {split.name!r} have {_options(found)}, requested are "
+                f"{_options(requested)}: choose another number of views, or another cache=..."
             )
 
 
@@ -101,20 +99,20 @@ def _options(view: View) -> str:
 
 
 def make_view(image: Image.Image, view: View, key: str) -> Image.Image:
-    """A view: a function of the photograph and the view's key.
+    """Make a view, which is a function of the image and the view's key.
 
     Args:
-        image: the photograph.
-        view: how to make it.
-        key: of the view, from which the random numbers follow.
+        image: the decoded image.
+        view: the options of the view.
+        key: key of the view; it seeds the random numbers.
     """
-    # A hash, not the text itself: what Python makes of a text as a seed is its own affair. And of all that
-    # its generators offer, only random() is promised to stay the same.
+    # A hash, because Python does not specify how it seeds from text; and only random(), because it is the one
+    # method of the generator whose results are promised to stay the same.
     seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
     draw = random.Random(seed).random
     area = view.crop + (1 - view.crop) * draw()
     aspect = image.width / image.height
-    # Any ratio between these fits; as many of them are wanted as lie in the usual range, or the nearest one.
+    # Ratios between these two fit. Draw from those that are also in the usual range, or take the nearest.
     fitting = aspect * area, aspect / area
     low, high = (min(max(ratio, fitting[0]), fitting[1]) for ratio in ASPECT_RATIOS)
     ratio = low * (high / low) ** draw()

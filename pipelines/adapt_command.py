@@ -1,4 +1,4 @@
-"""losa-adapt: the command of the second stage. What a job needs is imported for a job only, not for help."""
+"""losa-adapt: the command of the second stage. Modules that only a job needs are not imported for help."""
 
 from losa.pipelines.command_help import help_text, is_help_requested
 

@@ -1,4 +1,4 @@
-"""One job of losa-adapt: a member is trained, or found trained."""
+"""The job of losa-adapt: one member, which is trained unless the launcher has trained it."""
 
 import logging
 from functools import wraps
@@ -73,7 +73,7 @@ def member_name(_root_: DictConfig) -> str:
 
 
 def run() -> None:
-    """Run the command: compose the configuration of every job, train, and choose where that is requested."""
+    """Run losa-adapt as a command."""
     candidates = Candidates()
 
     @wraps(task)

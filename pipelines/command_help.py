@@ -1,4 +1,4 @@
-"""The help of the Hydra commands, made from the configuration files alone: no import takes long here."""
+"""Help of the Hydra commands, made from the configuration files. Quick, because it imports nothing heavy."""
 
 import re
 import sys
@@ -35,7 +35,7 @@ def help_text(config_name: str) -> str:
 
 
 def group_choices(group: str) -> list[str]:
-    """Names that a configuration group can be set to, sorted; those in folders are joined by slashes."""
+    """Sorted names of the choices of a configuration group; a choice in a folder is ``<folder>/<name>``."""
     return sorted(_names(files("losa.conf").joinpath(group)))
 
 

@@ -1,4 +1,4 @@
-"""What all commands share: Hydra underneath, plain words and honest exit codes on top."""
+"""Runs the Hydra commands: errors in plain words, honest exit codes."""
 
 import contextlib
 import json
@@ -39,14 +39,15 @@ def run_command(
 ) -> None:
     """Run a Hydra application as a command.
 
-    Errors meant for people are printed as they are, with exit code 1; anything else is a bug of ours
-    and keeps its traceback. In a multirun the other jobs go on, and the failed ones are listed at the end.
+    Errors meant for people are printed without a traceback, with exit code 1; any other error is a bug in
+    losa and keeps its traceback. In a multirun a failed job does not stop the others; failed jobs are
+    listed at the end.
 
     Args:
-        config_name: of the primary configuration in losa.conf.
+        config_name: name of the primary configuration in losa.conf.
         schema: dataclass of the options, for suggestions.
-        task: gets the composed configuration.
-        conclude: called once, after the last job, unless all failed.
+        task: function that runs one job; it is called with the composed configuration.
+        conclude: called once after the last job, unless all jobs failed.
     """
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ
@@ -60,7 +61,7 @@ def run_command(
         nonlocal jobs
         jobs += 1
         try:
-            # Relative paths mean the same with hydra.job.chdir=true.
+            # So that relative paths mean the same with hydra.job.chdir=true.
             with contextlib.chdir(HydraConfig.get().runtime.cwd):
                 return task(composed)
         except (LosaError, OSError) as error:
@@ -71,7 +72,7 @@ def run_command(
                 if wants_traceback:
                     raise
                 sys.exit(f"error: {message}")
-            # A launcher with processes of its own gets the error itself: only there it can be counted.
+            # In a worker process of a launcher: only the launcher can count the failures, so raise.
             if os.getpid() != process:
                 raise
             failures.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
@@ -95,7 +96,7 @@ def run_command(
             raise
         sys.exit(f"error: {message}")
     except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on", file=sys.stderr)
+        print("interrupted: run the same command again to resume", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     finally:
         if not wants_traceback:
@@ -105,24 +106,24 @@ def run_command(
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:
-    """Turn a composed configuration into its dataclass.
+    """Convert a composed configuration to its dataclass.
 
     Raises:
-        LosaError: options that are missing, unknown or of the wrong type or range; all are listed.
+        LosaError: options are missing, unknown, or of the wrong type or range; all of them are listed.
     """
     try:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise LosaError(f"{error.full_key}=... is missing and has no default") from None
     try:
-        # As JSON: strict mode takes a mapping for a dataclass, and a list for a tuple, only there.
+        # From JSON: only there does strict mode accept a mapping for a dataclass and a list for a tuple.
         return TypeAdapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
         raise LosaError("\n".join(_problems(error, schema))) from None
 
 
 def option_names(schema: type[Any], prefix: str = "") -> list[str]:
-    """Names of all options of a dataclass, those of nested ones with dots.
+    """Names of all options of a dataclass; the names of nested options have dots.
 
     >>> from losa.extract.config import ExtractConfig
     >>> option_names(ExtractConfig)[:3]
@@ -138,10 +139,15 @@ def option_names(schema: type[Any], prefix: str = "") -> list[str]:
 
 
 def explain(error: Exception, known: list[str]) -> str:
-    """An error in one paragraph; a misspelt option comes with the nearest right one."""
+    """The message for an error; a misspelt option is answered with the nearest known one.
+
+    Args:
+        error: an error of losa, Hydra or OmegaConf.
+        known: names of all options, see `option_names`.
+    """
     cause: BaseException | None = error
     while cause is not None:
-        # Hydra wraps what goes wrong while it resolves a folder's name.
+        # Hydra wraps errors that are raised while it resolves the name of a folder.
         if isinstance(cause, LosaError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
@@ -168,9 +174,9 @@ def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
     for problem in error.errors():
         place = [str(part) for part in problem["loc"]]
         paths = [".".join(place[:length]) for length in range(len(place), 0, -1)]
-        # In a union pydantic puts the name of the member it tried behind the option's.
+        # For a union, pydantic appends the name of the alternative that it tried to the option's name.
         name = next((path for path in paths if path in known), paths[0] if paths else "")
-        if not name:  # options that do not go together; the message names them
+        if not name:  # options that contradict each other; the message names them
             lines.append(str(problem["ctx"]["error"]))
         elif problem["type"] == "unexpected_keyword_argument":
             lines.append(f"there is no option {name!r}{nearest(name, known)}")

@@ -1,4 +1,4 @@
-"""losa-extract: the command of the first stage. What a job needs is imported for a job only, not for help."""
+"""losa-extract: the command of the first stage. Modules that only a job needs are not imported for help."""
 
 from losa.pipelines.command_help import help_text, is_help_requested
 

@@ -1,4 +1,4 @@
-"""One job of losa-extract: an extraction."""
+"""The job of losa-extract: one extraction."""
 
 import logging
 
@@ -11,12 +11,12 @@ _log = logging.getLogger(__name__)
 
 
 def task(composed: DictConfig) -> None:
-    """Run one extraction and say what to do next."""
+    """Run one extraction and log the next command to run."""
     config = to_config(ExtractConfig, composed)
     if not config.backbone.pretrained and config.backbone.checkpoint is None:
         _log.warning(
-            "The backbone is untrained: its weights are random (backbone.seed=%d). Features of such a "
-            "network are good for trying things out, not for results.",
+            "The backbone is untrained: its weights are random (backbone.seed=%d). Its features are good for "
+            "trying things out, not for results.",
             config.backbone.seed,
         )
     done = extract(config)
@@ -28,5 +28,5 @@ def task(composed: DictConfig) -> None:
 
 
 def run() -> None:
-    """Run the command: compose the configuration and extract."""
+    """Run losa-extract as a command."""
     run_command("extract", ExtractConfig, task)

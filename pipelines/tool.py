@@ -1,4 +1,4 @@
-"""What the commands share that are tools with subcommands: plain words and honest exit codes."""
+"""Runs the commands with subcommands, losa-cache and losa-bench: errors in plain words, honest exit codes."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ from typing import NoReturn
 import typer
 
 TRACEBACK = "LOSA_TRACEBACK"
-"""Environment variable: with it, errors keep their traceback."""
+"""Name of the environment variable that makes errors keep their traceback."""
 
 
 def make_tool(help_text: str) -> typer.Typer:
-    """An empty tool; its subcommands are added with ``@tool.command()``."""
+    """A command without subcommands yet; add them with ``@tool.command()``."""
     return typer.Typer(
         help=help_text,
         no_args_is_help=True,
@@ -24,10 +24,10 @@ def make_tool(help_text: str) -> typer.Typer:
 
 
 def run_tool(tool: typer.Typer) -> NoReturn:
-    """Run a tool as a command.
+    """Run a command with subcommands, and exit.
 
-    Errors meant for people are printed as they are, with exit code 1; anything else is a bug of ours and
-    keeps its traceback.
+    Errors meant for people are printed without a traceback, with exit code 1; any other error is a bug in
+    losa and keeps its traceback.
     """
     try:
         tool()

@@ -1,4 +1,4 @@
-"""Sources of images, one file each, and the one place that maps their names to code."""
+"""Sources of images, one per file. `open_source` maps their names to code."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ __all__ = ["ImageSource", "InvalidImage", "SourceImage", "open_source"]
 
 
 def open_source(config: DatasetConfig) -> ImageSource:
-    """The source that a configuration describes.
+    """Open the source that a configuration describes.
 
     Raises:
         LosaError: the source cannot be opened.

@@ -1,4 +1,4 @@
-"""The seam between data sets and extraction."""
+"""The interface between data sets and extraction."""
 
 import hashlib
 import io
@@ -16,9 +16,9 @@ from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 
 
 class InvalidImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise InvalidImage"
-    """An image that cannot be read or decoded. The text is the reason; it goes into the cache.
+    """An image that cannot be decoded. The message is the reason, which is recorded in the cache.
 
-    So it must be the same on every machine: it names no folder, and the reader adds the key.
+    So it must be the same on every machine: it names no folder. Whoever shows it adds the key.
     """
 
 
@@ -33,13 +33,13 @@ class SourceImage(NamedTuple):
 class ImageSource(Protocol):
     """A labelled set of images in named splits.
 
-    A source is picklable, so that decode workers can have one each. Keys and labels are known
+    A source can be pickled, because each decoding process has its own copy. Keys and labels are known
     without decoding an image.
     """
 
     @property
     def columns(self) -> tuple[LabelColumn, ...]:
-        """The label columns every split has."""
+        """The label columns, which are the same for all splits."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -49,20 +49,20 @@ class ImageSource(Protocol):
         """Keys and labels of a split.
 
         Raises:
-            LosaError: there is no such split, it is empty, or its description is wrong.
+            LosaError: there is no such split, it is empty, or its list of images is wrong.
         """
 
     def load(self, key: str) -> SourceImage:
         """Decode an image to RGB.
 
         Raises:
-            InvalidImage: giving the reason; it is a property of the image.
-            LosaError: the image cannot be read now, for a reason that may pass.
+            InvalidImage: the image cannot be decoded, for a reason that is a property of the image.
+            LosaError: the image cannot be read at the moment, for a reason that may pass.
         """
 
 
 def hash_source(data: bytes) -> bytes:
-    """blake2b-128 of an image's bytes."""
+    """blake2b-128 hash of the bytes of an image."""
     return hashlib.blake2b(data, digest_size=SOURCE_HASH_BYTES).digest()
 
 
@@ -70,8 +70,8 @@ def load_file(path: Path) -> SourceImage:
     """Read and decode an image file to RGB.
 
     Raises:
-        InvalidImage: the file is gone, or its content cannot be decoded; that would be so again.
-        LosaError: the machine could not read or decode it now (storage, permissions, memory).
+        InvalidImage: the file does not exist or cannot be decoded; another attempt would fail, too.
+        LosaError: the machine could not read or decode it at the moment (storage, permissions, memory).
     """
     try:
         data = path.read_bytes()
@@ -80,41 +80,41 @@ def load_file(path: Path) -> SourceImage:
     except UnidentifiedImageError:
         raise InvalidImage("not an image in a format that Pillow knows") from None
     except (FileNotFoundError, NotADirectoryError) as error:
-        # Its own text would name the folder.
+        # The error's own text would name the folder.
         raise InvalidImage(error.strerror or "No such file or directory") from None
     except MemoryError:
         raise not_now(path, "not enough memory") from None
     except OSError as error:
-        # Only the system numbers its errors; Pillow's, of truncated data for one, have a text alone.
+        # Errors of the system have a number; Pillow's, such as those of truncated data, have none.
         if error.errno is not None:
             raise not_now(path, error.strerror) from None
         if "out of memory" in str(error):
             raise not_now(path, "not enough memory") from None
         raise InvalidImage(str(error)) from None
-    # Pillow's decoders raise many types on damaged files, SyntaxError and struct.error among them.
+    # Pillow's decoders raise errors of many types on damaged files, such as SyntaxError and struct.error.
     except Exception as error:
         raise InvalidImage(f"{type(error).__name__}: {error}") from None
     return SourceImage(rgb, hash_source(data))
 
 
 def not_now(image: Path | str, reason: str | None) -> LosaError:
-    """The error for an image that the machine could not read or decode, which says nothing of the image."""
+    """The error for an image that the machine cannot read or decode at the moment; the image may be valid."""
     return LosaError(
         f"{image}: {reason or 'cannot be read'}. The image may be whole, so it is not marked invalid: "
-        "mend the cause and run the same command again; finished shards are kept"
+        "remove the cause and run the same command again; finished shards are kept"
     )
 
 
 def composed(text: str) -> str:
-    """A path as a key, or a folder's name as a class: in Unicode's composed form, NFC."""
+    """Text in Unicode's composed form (NFC), as it is used for keys and names of classes."""
     return unicodedata.normalize("NFC", text)
 
 
 def spellings(paths: Iterable[str]) -> dict[str, str]:
-    """Key -> path, for the paths that are spelt differently; see `composed`.
+    """Key -> path, for the paths that differ from their keys; see `composed`.
 
     Raises:
-        LosaError: two paths have one key.
+        LosaError: two paths have the same key.
     """
     path_of: dict[str, str] = {}
     alike = set()
@@ -132,7 +132,7 @@ def spellings(paths: Iterable[str]) -> dict[str, str]:
 def _two_spellings(key: str) -> LosaError:
     return LosaError(
         f"image {key!r} is listed twice, in two Unicode spellings (composed and decomposed) that look alike: "
-        "rename one of the files, or spell it alike in all lists"
+        "rename one of the files, or spell it the same in all lists"
     )
 
 

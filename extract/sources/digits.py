@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that scikit-learn bundles: a data set that needs no download."""
+"""The 1,797 handwritten digits bundled with scikit-learn, which need no download."""
 
 import numpy as np
 from PIL import Image
@@ -20,14 +20,14 @@ _GREY_LEVELS = 16
 class DigitsSource:
     """8 x 8 grey images of ten digits, in splits of the sizes that VTAB-1K uses.
 
-    The order is a fixed permutation, because the data set comes sorted by writer.
+    The order is a fixed permutation, because the data set is sorted by writer.
     """
 
     splits = tuple(_SPLITS)
     columns = (LabelColumn(name="label", num_classes=10, classes=tuple("0123456789")),)
 
     def __init__(self) -> None:
-        """Load the arrays.
+        """Load the images and labels.
 
         Raises:
             LosaError: scikit-learn is not installed.
@@ -44,7 +44,7 @@ class DigitsSource:
         self._order = np.random.default_rng(0).permutation(len(self._labels))
 
     def contents(self, split: str) -> SplitContents:
-        """Keys ``digit/<position in scikit-learn's array>`` and labels of a split."""
+        """The labels of a split and its keys, ``digit/<position in scikit-learn's array>``."""
         if split not in _SPLITS:
             raise unknown_split(split, self.splits)
         chosen = self._order[_SPLITS[split]]

@@ -14,25 +14,25 @@ from losa.extract.sources.base import SourceImage, composed, load_file, spelling
 
 SPLIT_FOLDERS = ("train", "val", "validation", "test")
 WHOLE = "all"
-"""Name of the only split of a folder without split folders."""
+"""Name of the split if there are no split folders."""
 
 Parts = tuple[str, ...]
-"""A path relative to the root, cut at the slashes."""
+"""The components of a path relative to the root."""
 
 
 class FolderSource:
-    """An image's class is the first folder below its split; images without one have no label.
+    """A folder of images; the class of an image is the first folder below its split.
 
-    If the root has folders named train, val, validation or test, these are the splits, and no image
-    may stand beside them; else the whole root is one split, ``all``. Class names are taken over all
-    splits, in sorted order. Links are followed.
+    If the root has folders named train, val, validation or test, these are the splits, and no image may be
+    elsewhere; otherwise the whole root is one split, ``all``. An image that is in no class folder has no
+    label. Classes are numbered over all splits, in sorted order. Links are followed.
     """
 
     def __init__(self, root: Path) -> None:
         """List the images.
 
         Raises:
-            LosaError: the folder is missing or holds no images, or images stand beside its splits.
+            LosaError: the folder is missing or holds no images, or some images are in none of its splits.
         """
         if not root.is_dir():
             raise LosaError(f"dataset.root: there is no folder {root}")
@@ -54,7 +54,7 @@ class FolderSource:
         self._path_of = spellings(map("/".join, files))
 
     def contents(self, split: str) -> SplitContents:
-        """Keys (paths relative to the root) and labels of a split."""
+        """The labels of a split and its keys, paths relative to the root."""
         if split not in self.splits:
             raise unknown_split(split, self.splits)
         files = self._files[split]
@@ -64,11 +64,11 @@ class FolderSource:
         return SplitContents(name=split, keys=keys, labels={"label": np.array(labels, np.int64)})
 
     def load(self, key: str) -> SourceImage:
-        """Decode the file of a key."""
+        """Decode the image file with a key."""
         return load_file(self._root / self._path_of.get(key, key))
 
     def _class_of(self, split: str, file: Parts) -> str | None:
-        """Normalised, so that splits copied from systems that spell umlauts in different ways agree."""
+        """The class in composed Unicode, because systems spell umlauts differently and splits are copied."""
         below = file if split == WHOLE else file[1:]
         return composed(below[0]) if len(below) > 1 else None
 
@@ -90,8 +90,8 @@ class FolderSource:
                 f"{self._root} has split folders ({', '.join(self.splits)}), and images beside them that "
                 f"would be left out: in {', '.join(beside)}.\n"
                 f"If these are splits too, name them {', '.join(SPLIT_FOLDERS)}; if all of these folders are "
-                "classes, put them into one folder named train and point dataset.root to where that is; "
-                "else move elsewhere what does not belong to the data set"
+                "classes, put them into one folder named train and let dataset.root be its parent; "
+                "otherwise move the images that do not belong to the data set elsewhere"
             )
 
 
@@ -110,7 +110,7 @@ def _image_files(root: Path) -> list[Parts]:
         for entry in listed:
             if _is_folder(entry):
                 target = os.path.realpath(entry.path) if entry.is_symlink() else f"{real}/{entry.name}"
-                # A link to a folder that it stands in would never end, and shows nothing new.
+                # Following a link to a folder that contains it would never end.
                 if target not in above:
                     walk(entry.path, (*parts, entry.name), above | {target}, target)
             elif Path(entry.name).suffix.lower() in extensions and _is_file(entry):
@@ -129,7 +129,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
-    """Also a link that leads nowhere: such an image is to be named as missing, not left out."""
+    """Whether an entry is a file, or a broken link: a missing image must be reported, not left out."""
     try:
         return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:

@@ -13,24 +13,24 @@ STANDARD_SPLITS = ("train800", "val200", "train800val200", "test")
 
 
 class ListsSource:
-    """``<root>/<split>.txt`` lists images by path relative to ``root``, with integer labels.
+    """Lists ``<root>/<split>.txt`` of paths relative to ``root``, with integer labels.
 
-    If any of the standard VTAB-1K lists exists, these are the splits, else all text files are.
-    The number of classes is taken over all lists that exist, never from one split, unless it is given.
+    If any of the standard VTAB-1K lists exists, the splits are those; otherwise every text file is a split.
+    The number of classes, unless it is given, is counted over all lists, never over one split.
     """
 
     def __init__(self, root: Path, num_classes: int | None = None) -> None:
         """Read the lists.
 
         Raises:
-            LosaError: the folder or its lists are missing, a line is wrong (file and line are named), or
-                two paths differ only in how Unicode spells them.
+            LosaError: the folder or its lists are missing, a line is wrong (the message names file and line),
+                or two paths differ only in their Unicode spelling.
         """
         if not root.is_dir():
             raise LosaError(f"dataset.root: there is no folder {root}")
         self._root = root
         found = {path.stem: path for path in sorted(root.glob("*.txt"))}
-        # Beside the standard lists other text files (classes.txt, README.txt) may stand.
+        # Beside the standard lists there may be other text files, such as classes.txt and README.txt.
         standard = [name for name in STANDARD_SPLITS if name in found]
         self.splits = tuple(standard or found)
         if not found:
@@ -49,10 +49,10 @@ class ListsSource:
         self._path_of = spellings(path for lines in self._lists.values() for path, _ in lines)
 
     def contents(self, split: str) -> SplitContents:
-        """Keys (normalised paths) and labels of a split.
+        """The labels of a split and its keys, normalised paths.
 
         Raises:
-            LosaError: no such list, it is empty, or it names a file that does not exist.
+            LosaError: there is no such list, it is empty, or it names a file that does not exist.
         """
         if split not in self._lists:
             raise unknown_split(split, self.splits)
@@ -72,7 +72,7 @@ class ListsSource:
         return SplitContents(name=split, keys=keys, labels={"label": labels})
 
     def load(self, key: str) -> SourceImage:
-        """Decode the file of a key."""
+        """Decode the image file with a key."""
         return load_file(self._root / self._path_of.get(key, key))
 
 

@@ -640,7 +640,7 @@ class TestSmallFiles:
             assert Manifest.read(tmp_path / "cache") == stated
             assert _stamps(tmp_path / "cache") == stamps
         spread.unlink()
-        with pytest.raises(LosaError, match="Ask for all splits of the cache, in the order"):
+        with pytest.raises(LosaError, match="Request all splits of the cache, in the order"):
             extract(config(dataset=folder, store=store, splits=["val"]))
 
     def test_without_a_manifest_other_features_are_refused(self, config, tmp_path, tree, store):

@@ -224,7 +224,7 @@ def test_an_error_of_the_machine_is_not_one_of_the_image(photos, folder, monkeyp
     assert not isinstance(caught.value, InvalidImage)
     assert str(caught.value) == (
         f"{photos}/val/cat/0.png: {reason}. The image may be whole, so it is not marked invalid: "
-        "mend the cause and run the same command again; finished shards are kept"
+        "remove the cause and run the same command again; finished shards are kept"
     )
 
 
@@ -341,8 +341,8 @@ class TestFolder:
         assert str(caught.value) == (
             f"{photos} has split folders (train, val), and images beside them that would be left out: "
             "in valid/ (2).\nIf these are splits too, name them train, val, validation, test; if all of "
-            "these folders are classes, put them into one folder named train and point dataset.root to where "
-            "that is; else move elsewhere what does not belong to the data set"
+            "these folders are classes, put them into one folder named train and let dataset.root be its "
+            "parent; otherwise move the images that do not belong to the data set elsewhere"
         )
 
     def test_a_class_named_like_a_split_is_not_taken_for_one(self, tmp_path, paint, folder):

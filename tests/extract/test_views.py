@@ -138,7 +138,7 @@ class TestExtraction:
         extract(config(dataset=lists, splits=["train800"], views=2))
         asked = config(dataset=lists, splits=["train800"], views=2, view_crop=0.5, view_flip=False)
         stored = (
-            "'train800-views2' have view_crop=0.6 view_flip=true, asked for are view_crop=0.5 view_flip=false"
+            "'train800-views2' have view_crop=0.6 view_flip=true, requested are view_crop=0.5 view_flip=false"
         )
         with pytest.raises(LosaError, match=stored):
             extract(asked)
@@ -186,13 +186,13 @@ class TestExtraction:
         with pytest.raises(ValidationError, match=r"a-views2 in splits=.* leave out views=2"):
             config(splits=["a", "a-views2"], views=2)
         for splits in (None, []):
-            with pytest.raises(ValidationError, match=r"name them, splits=\[train800val200\]"):
+            with pytest.raises(ValidationError, match=r"to train on: splits=\[train800val200\]"):
                 config(splits=splits, views=2)
 
     def test_a_file_named_like_a_view_is_refused(self, config, lists, vtab):
         (vtab / "images/val200/1.png").rename(vtab / "images/val200/1.png?view=1&crop=0.5&flip=1")
         (vtab / "val200.txt").write_text("images/val200/1.png?view=1&crop=0.5&flip=1 0\n")
-        with pytest.raises(LosaError, match="what losa calls a view"):
+        with pytest.raises(LosaError, match="has the form of a view's key"):
             extract(config(dataset=lists, splits=["val200"]))
 
 

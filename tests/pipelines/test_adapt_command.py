@@ -139,7 +139,7 @@ def test_ctrl_c(command: Command, extracted: Path, monkeypatch: pytest.MonkeyPat
     for mode in ([], ["-m"]):
         stopped = command(extracted, "losa-adapt", *mode, "out=runs/stopped", *QUICK)
         assert stopped.returncode == 130
-        assert stopped.stderr.endswith("interrupted: run the same command again to go on\n")
+        assert stopped.stderr.endswith("interrupted: run the same command again to resume\n")
 
 
 def test_an_error_of_the_machine(

@@ -61,7 +61,7 @@ def test_plan_stops_before_the_first_image(command: Command, tmp_path: Path) -> 
         (["dataset=lists"], "dataset=lists needs dataset.root=<folder>"),
         (["dataset=folder", "dataset.root=nowhere"], "dataset.root: there is no folder nowhere"),
         (["backbone.checkpoint=nowhere.pt"], "backbone.checkpoint: there is no file nowhere.pt"),
-        (["views=2"], "error: views=2 is for splits that are trained on: name them, splits=[train800val200]"),
+        (["views=2"], "error: views=2 needs the names of the splits to train on: splits=[train800val200]"),
         (["backbone.name=test_vti"], "has no such model; did you mean 'test_vit"),
     ],
 )

@@ -149,7 +149,7 @@ def test_ctrl_c_leaves_the_sweep_to_be_taken_up(
         patch.setattr("losa.pipelines.fused_launcher.adapt_all", interrupted)
         stopped = sweep("rank=2,4")
     assert stopped.returncode == 130
-    assert stopped.stderr.endswith("interrupted: run the same command again to go on\n")
+    assert stopped.stderr.endswith("interrupted: run the same command again to resume\n")
     assert sweep("rank=2,4").returncode == 0
     assert len(training.trained) == 2
     assert len(folders(tmp_path)) == 2

@@ -1,7 +1,7 @@
 """The Hydra launcher behind ``losa-adapt -m``: all jobs of a sweep in as few passes as possible.
 
-Hydra takes launchers from the namespace ``hydra_plugins`` only, and every Hydra application of an environment
-imports all that is in it. So this module imports nothing heavy before it is asked to launch.
+Hydra accepts launchers from the namespace ``hydra_plugins`` only, and every Hydra application in the same
+environment imports all of that namespace. So this module imports nothing heavy before a launch.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from omegaconf import DictConfig
 
 
 class FusedLauncher(Launcher):
-    """Trains first, all jobs at once; then every job is run and finds its member trained."""
+    """Trains the members of all jobs together, then runs the jobs, which find their members trained."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra hands over."""
+        """Store the context, the task function and the configuration of the sweep."""
         self._hydra_context = hydra_context
         self._task_function = task_function
         self._config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run a batch of jobs."""
+        """Run a batch of jobs; see `losa.pipelines.fused_launcher.launch`."""
         from losa.pipelines.fused_launcher import launch
 
         return launch(
