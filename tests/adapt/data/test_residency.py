@@ -177,7 +177,8 @@ class TestAuto:
         if kind == "remote":
             monkeypatch.setattr("losa.adapt.data.residency.is_remote", lambda path: True)
         else:
-            split.cache.manifest = replace(split.cache.manifest, compressor="zstd")
+            compressed = replace(split.cache.manifest, compressor="zstd")
+            split.cache.metadata = replace(split.cache.metadata, manifest=compressed)
         assert choose(split, "auto", device=device) == expected
         why = "the cache is remote" if kind == "remote" else "the cache is compressed (zstd)"
         assert caplog.messages == [f"residency={expected}: codes of 24 images (6.9 kB) {told.format(why)}"]
