@@ -85,7 +85,7 @@ def make_features() -> Callable[..., FeatureSpec]:
     ) -> FeatureSpec:
         rng = np.random.default_rng(0)
         final_norm = FinalNorm(kind="layer_norm", eps=1e-6) if norm == "default" else norm
-        return {
+        constants = {
             NORM_WEIGHT: rng.uniform(0.5, 2, width).astype(np.float32),
             NORM_BIAS: rng.normal(size=width).astype(np.float32),
         }
