@@ -1,4 +1,4 @@
-"""Keys stay when pictures are exchanged; this looks at the pictures."""
+"""Refuses to resume from images whose files have changed, which their keys do not show."""
 
 from collections.abc import Container, Sequence
 
@@ -10,22 +10,22 @@ from losa.cache_format.survey import Survey
 from losa.extract.sources import ImageSource, InvalidImage
 
 RECHECKED_IMAGES = 8
-"""Stored images of each segment that are compared with their files when a cache is opened again."""
+"""Number of stored images of each segment that are compared with their files."""
 
 
 def refuse_changed_images(
     surveyed: Survey, records: CommitRecords, source: ImageSource, known: Container[str]
 ) -> None:
-    """Compare a few images of each segment, taken evenly from what is committed, with their files.
+    """Compare a few images of each segment, spread evenly over the committed shards, with their files.
 
     Args:
-        surveyed: the cache; segments need not exist yet.
+        surveyed: the cache, whose segments need not exist yet.
         records: the commit records of all its segments.
-        source: where the images are now.
-        known: keys that the source lists now; others are left out.
+        source: where the images are loaded from now.
+        known: keys that the source has now; images with other keys are not compared.
 
     Raises:
-        IdentityMismatch: the bytes of an image are not those it was extracted from.
+        IdentityMismatch: the bytes of an image differ from those that were extracted.
     """
     for segment in records.segments:
         commits = records.committed(segment)

@@ -46,31 +46,35 @@ from losa.extract.views import ViewedSource, refuse_other_views, with_views
 _log = logging.getLogger(__name__)
 
 POOR_SNR_DB = {"float16": 30.0, "bfloat16": 30.0, "int8": 30.0, "int4": 15.0}
-"""On the features of a trained ViT int8 reaches 43 to 46 dB, int4 21 to 23 dB, the others more."""
+"""Signal-to-noise ratios, in dB, below which a codec is warned of.
+
+On the features of a trained ViT, int8 reaches 43 to 46 dB, int4 21 to 23 dB, and the others more.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """What a run of the first stage did."""
+    """The result of a run of the first stage."""
 
     cache: CachePath
     images: int
-    """Images extracted by this run."""
+    """Number of images that this run extracted."""
     invalid: int
-    """Of these, images that could not be read (on_error=skip)."""
+    """Number of them that are invalid (on_error=skip)."""
     seconds: float
+    """Duration of the run."""
     finished: bool
-    """False after plan=true."""
+    """Whether the cache is complete; False after plan=true."""
 
 
 class Extractor:
-    """Backbone, source and settings of one extraction."""
+    """One extraction: its options, source, backbone and calibrator."""
 
     def __init__(self, config: ExtractConfig) -> None:
         """Open the source and load the backbone.
 
         Raises:
-            LosaError: an option is wrong, or something it names cannot be had.
+            LosaError: an option is wrong, or the source or the weights it names cannot be opened.
         """
         self.config = config
         self.cache = cache_folder(config.cache)
@@ -88,32 +92,25 @@ class Extractor:
         )
 
     def run(self) -> Extraction:
-        """Extract what is missing from the cache.
+        """Extract the shards that are missing from the cache.
 
-        Everything that can be refused is refused before the cache is made or changed.
+        All refusals come before the cache is created or changed.
         """
         start = time.perf_counter()
         refuse_other_views(self.cache, self.splits)
         constants = {**self.backbone.final_norm_constants, **self.calibrator.stored()}
-        request = self._request(constants)
-        surveyed = survey_cache(self.cache, request)
-        self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
-        known = {key for split in self.splits for key in split.keys}
-        records = CommitRecords.read(surveyed.metadata)
-        refuse_changed_images(surveyed, records, self.source, known)
-        remake = self.config.on_error == "fail"
-        missing = records.missing(surveyed.segments, remake_invalid=remake)
-        plan = Plan.of(surveyed, missing)
+        plan = self._plan(self._request(constants))
         _log.info("%s", plan)
         plan.refuse_if_too_large()
         invalid = 0
         if not self.config.plan:
             constants |= self.calibrator.missing(constants)
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
-                missing = writer.missing(remake_invalid=remake)
+                # Not the plan's shards: another process may have written some before the lock was taken.
+                missing = writer.missing(remake_invalid=self._remake_invalid)
                 if missing:
                     invalid = self._extract(writer, missing, calibration_of(constants))
-                    self._tell_losses(writer)
+                    self._report_losses(writer)
         return Extraction(
             cache=self.cache,
             images=0 if self.config.plan else plan.images,
@@ -122,8 +119,22 @@ class Extractor:
             finished=not self.config.plan,
         )
 
+    @property
+    def _remake_invalid(self) -> bool:
+        """Whether shards with invalid images are extracted again, to fail on these images."""
+        return self.config.on_error == "fail"
+
+    def _plan(self, request: CacheRequest) -> Plan:
+        """Compare the request with the cache, refuse another cache or other images, and count the missing."""
+        surveyed = survey_cache(self.cache, request)
+        self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
+        records = CommitRecords.read(surveyed.metadata)
+        known = {key for split in self.splits for key in split.keys}
+        refuse_changed_images(surveyed, records, self.source, known)
+        return Plan.of(surveyed, records.missing(surveyed.segments, remake_invalid=self._remake_invalid))
+
     def _contents(self, name: str) -> SplitContents:
-        """A split of the source, or one that holds the views of one."""
+        """A split of the source, or a split with the views of its images."""
         config = self.config
         split, views = (name, 1) if name in self.source.splits else parse_views_split(name)
         contents = self.source.contents(split)
@@ -167,7 +178,7 @@ class Extractor:
         )
 
     def _warn_of_other_machine(self, ours: dict[str, str], theirs: dict[str, str]) -> None:
-        """Features computed elsewhere are the same up to rounding, not to the byte."""
+        """Warn if the cache was begun elsewhere: features may then differ from ours by rounding."""
         for field, here, there in differences(ours, theirs):
             _log.warning(
                 "%s was begun with %s %s, now it is %s: features may differ in their last bits",
@@ -194,7 +205,7 @@ class Extractor:
         waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
         invalid = 0
         with (
-            # First, because workers are forked and the thread that writes shards must not exist yet.
+            # First, because it forks workers, and at that moment no thread must exist.
             closing(self.forward.decode([batch for _, _, batch in jobs])) as decoded,
             ShardThread(writer) as shards,
             progress_bar(images, "extracting", "img") as bar,
@@ -213,13 +224,13 @@ class Extractor:
                 bar.update(len(batch.outcomes))
         return invalid
 
-    def _tell_losses(self, writer: CacheWriter) -> None:
-        """Say what the codec costs, and warn where it costs too much."""
+    def _report_losses(self, writer: CacheWriter) -> None:
+        """Log the signal-to-noise ratio of the codec, and warn of a poor one."""
         if self.config.codec == "float32":
             return
         try:
             measured = zip(writer.statistics(), self.group.sites, strict=True)
-        except CorruptCache as error:  # of a shard that this run did not need
+        except CorruptCache as error:  # a record of a split that was not requested
             _log.warning("%s. Run losa-cache verify %s for details.", error, self.cache)
             return
         decibels = [(statistics.snr_db, site) for statistics, site in measured if statistics.count]
@@ -228,14 +239,14 @@ class Extractor:
         (low, site), (high, _) = min(decibels), max(decibels)
         _log.info("codec=%s: signal-to-noise ratio %.1f (%s) to %.1f dB", self.config.codec, low, site, high)
         if low < POOR_SNR_DB[self.config.codec]:
-            _log.warning("%.1f dB is little: compare with codec=bfloat16 before you rely on it", low)
+            _log.warning("%.1f dB is low: compare with codec=bfloat16 before you rely on it", low)
 
 
 def extract(config: ExtractConfig) -> Extraction:
-    """Run the first stage as configured; what an earlier run has committed is kept.
+    """Run the first stage. Shards that an earlier run has committed are kept.
 
     Raises:
-        LosaError: anything the person who started it can mend; the message says how.
+        LosaError: an error that the user can correct; the message says how.
     """
     return Extractor(config).run()
 

@@ -75,8 +75,7 @@ class ForwardPass:
         for reason in reasons:
             if self._config.on_error == "fail":
                 raise InvalidImage(
-                    f"cannot read an image: {reason}\n"
-                    "on_error=skip records such images as invalid and goes on"
+                    f"cannot read an image: {reason}\non_error=skip records invalid images and continues"
                 )
             _log.warning("skipped: %s", reason)
         return len(reasons)

@@ -1,4 +1,4 @@
-"""What an extraction will do and need, known before the first image."""
+"""The work and the space that an extraction needs, known before the first image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey
 
 HEADROOM = 1.01
-"""Free space asked for, relative to the bytes of the shards: records and metadata come on top."""
+"""Required free space relative to the bytes of the shards; the rest is for records and metadata files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The work that is left, in images, shards and bytes."""
+    """The remaining work, in images, shards and bytes."""
 
     cache: CachePath
     sites: tuple[str, ...]
@@ -26,11 +26,16 @@ class Plan:
     bytes: int
     finished_shards: int
     free_bytes: int | None
-    """At the cache's place; None where nobody can tell, as in a bucket."""
+    """Free bytes where the cache is; None where this is unknown, as in a bucket."""
 
     @classmethod
     def of(cls, surveyed: Survey, missing: Sequence[tuple[Segment, int]]) -> "Plan":
-        """Count what is missing from a cache, which need not exist yet."""
+        """Plan the extraction of the missing shards.
+
+        Args:
+            surveyed: the cache, which need not exist yet.
+            missing: segment and number of every shard to extract.
+        """
         metadata = surveyed.metadata
         files = {
             segment.name: SegmentFiles.of(metadata, segment)
@@ -53,7 +58,7 @@ class Plan:
         )
 
     def __str__(self) -> str:
-        done = f" ({self.finished_shards} shards are there already)" if self.finished_shards else ""
+        done = f" ({self.finished_shards} shards are finished)" if self.finished_shards else ""
         free = "" if self.free_bytes is None else f", {readable(self.free_bytes)} free"
         return (
             f"{self.images:,} images to extract in {self.shards} shards{done}\n"
@@ -65,11 +70,11 @@ class Plan:
         """Refuse a cache that does not fit.
 
         Raises:
-            LosaError: it says how much is missing and what makes the cache smaller.
+            LosaError: the cache does not fit; the message says how to make it smaller.
         """
         if self.free_bytes is not None and self.bytes * HEADROOM > self.free_bytes:
             raise LosaError(
-                f"{self.cache}: the cache needs {readable(self.bytes)} more, only "
+                f"{self.cache}: the cache needs another {readable(self.bytes)}, but only "
                 f"{readable(self.free_bytes)} are free. Free some space, or use fewer sites (sites=4), a "
                 "smaller codec (codec=int8), fewer splits or limit=<images per split>"
             )

@@ -28,9 +28,9 @@ def main() -> None:
     """Entry point."""
     start = time.perf_counter()
     print(ABOUT)
-    run([*EXTRACT, f"cache={CACHE}"])
+    show_and_run([*EXTRACT, f"cache={CACHE}"])
     print("\nTwo ranks of each kind; a linear probe has no rank and is trained once.")
-    run([*ADAPT, f"cache={CACHE}", f"out={RUNS}"])
+    show_and_run([*ADAPT, f"cache={CACHE}", f"out={RUNS}"])
     print(
         f"\n{time.perf_counter() - start:.0f} s in total. Written:\n"
         f"  {CACHE}/manifest.json     identity and contents of the cache\n"
@@ -40,7 +40,7 @@ def main() -> None:
     )
 
 
-def run(command: list[str]) -> None:
+def show_and_run(command: list[str]) -> None:
     """Print a command and run it; if it fails, the demo exits with its exit code."""
     print(f"$ {' '.join(command)}", flush=True)
     script = Path(sysconfig.get_path("scripts")) / command[0]

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -188,6 +190,21 @@ class TestDeterminism:
         assert len(kept) == 6
         assert kept.items() <= _stamps(tmp_path / "cache").items()
 
+    @pytest.mark.parametrize("store", ["zarr", "hdf5"])
+    @pytest.mark.parametrize("splits", [["train"], ["train", "val"]])
+    def test_a_resume_reads_each_commit_record_twice_at_most(
+        self, config, folder, tmp_path, monkeypatch, store, splits
+    ):
+        """Once to plan the work, and once more under the lock."""
+        extract(config(dataset=folder, store=store))
+        records = sorted((tmp_path / "cache").rglob("commit.*.json"))
+        assert len(records) == 3
+        records[1].unlink()
+        reads, read_bytes = Counter(), Path.read_bytes
+        monkeypatch.setattr(Path, "read_bytes", lambda path: reads.update([path]) or read_bytes(path))
+        assert extract(config(dataset=folder, store=store, splits=splits)).images in (3, 4)
+        assert [reads[record] for record in records] == [2, 2, 2]
+
     def test_a_split_may_be_added_later_and_the_calibration_stays(self, config, folder, tmp_path, tree):
         extract(config(dataset=folder, splits=["train"]))
         before, stamps = tree(tmp_path / "cache"), _stamps(tmp_path / "cache")
@@ -236,10 +253,10 @@ class TestInvalid:
             extract(config(dataset=folder, codec=codec, workers=workers))
         assert str(caught.value) == (
             "cannot read an image: train/cat/3.png: not an image in a format that Pillow knows\n"
-            "on_error=skip records such images as invalid and goes on"
+            "on_error=skip records invalid images and continues"
         )
         assert not list(tmp_path.rglob("*.tmp"))
-        # Mended, the same command goes on; only what was committed before the error is kept.
+        # With the image repaired, the same command resumes; shards committed before the error are kept.
         (photos / "train/cat/3.png").write_bytes((photos / "train/cat/1.png").read_bytes())
         assert extract(config(dataset=folder, codec=codec)).images == (10 if codec == "int8" else 6)
 
@@ -528,12 +545,12 @@ class TestWhatACodecCosts:
         (line,) = [message for message in caplog.messages if "signal-to-noise" in message]
         low, high = (float(number) for number in re.findall(r"(\d+\.\d) ", line))
         assert 35 < low <= high < 60
-        assert "is little" not in caplog.text
+        assert "dB is low" not in caplog.text
 
     def test_a_poor_one_is_a_warning(self, config, caplog, monkeypatch):
         monkeypatch.setitem(extraction_module.POOR_SNR_DB, "int8", 99.0)
         extract(config(codec="int8"))
-        assert "dB is little: compare with codec=bfloat16" in caplog.text
+        assert "dB is low: compare with codec=bfloat16" in caplog.text
 
     def test_float32_costs_nothing(self, config, caplog):
         caplog.set_level(logging.INFO)

@@ -63,7 +63,7 @@ def test_only_what_is_missing_is_counted(config, plans, tmp_path):
     extract(config())
     assert (plans[1].images, plans[1].shards, plans[1].finished_shards) == (4, 1, 2)
     assert plans[1].bytes < written / 2
-    assert "4 images to extract in 1 shards (2 shards are there already)" in str(plans[1])
+    assert "4 images to extract in 1 shards (2 shards are finished)" in str(plans[1])
 
 
 def test_the_plan_in_words(config, plans, free):
@@ -81,7 +81,7 @@ def test_a_cache_that_does_not_fit_is_refused(config, plans, free, tmp_path, pla
     with pytest.raises(LosaError) as caught:
         extract(config(plan=plan))
     text = str(caught.value)
-    assert text.startswith(f"{tmp_path}/cache: the cache needs 209.3 kB more, only 100.0 kB are free.")
+    assert text.startswith(f"{tmp_path}/cache: the cache needs another 209.3 kB, but only 100.0 kB are free.")
     for way_out in ("sites=4", "codec=int8", "fewer splits", "limit="):
         assert way_out in text
     assert not (tmp_path / "cache").exists()

@@ -21,5 +21,5 @@ def test_a_failing_command_ends_the_demo_with_its_exit_code(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as failed:
-        demo.run(["losa-adapt", "cache=nowhere"])
+        demo.show_and_run(["losa-adapt", "cache=nowhere"])
     assert failed.value.code == 1

@@ -22,7 +22,7 @@ def test_it_says_what_it_does_and_what_comes_next(command: Command, extracted: P
     )
     assert again.returncode == 0
     assert "The backbone is untrained" in again.stderr
-    assert "0 images to extract in 0 shards (3 shards are there already)" in again.stderr
+    assert "0 images to extract in 0 shards (3 shards are finished)" in again.stderr
     assert "next: losa-adapt cache=cache side=losa rank=8" in again.stderr
     assert Cache(extracted / "cache").sites == ("block.02", "block.05")
 
