@@ -7,7 +7,7 @@ from torch import Tensor
 from losa.adapt.side_networks.dropout import Dropout
 
 SHAPE = (6, 5, 7)
-"""Of one member's values: images, rank, tokens."""
+"""Shape of one member's values: images, rank, tokens."""
 
 
 def dropped(
@@ -18,7 +18,7 @@ def dropped(
     shape: tuple[int, ...] = SHAPE,
     first_image: int = 0,
 ) -> Tensor:
-    """What becomes of ones."""
+    """Ones after dropout."""
     dropout = Dropout(rates=rates, seeds=seeds, step=step, first_image=first_image)
     return dropout(torch.ones(len(seeds), *shape, dtype=torch.float64), place)
 
@@ -49,12 +49,12 @@ def test_a_mask_does_not_depend_on_company() -> None:
     assert ((same[0] == 0) <= (same[1] == 0)).all()
 
 
-def test_a_mask_does_not_depend_on_the_parts_of_a_batch() -> None:
-    parts = [
+def test_a_mask_does_not_depend_on_the_micro_batches() -> None:
+    micro_batches = [
         dropped(shape=(stop - start, *SHAPE[1:]), first_image=start)
         for start, stop in ((0, 1), (1, 4), (4, 6))
     ]
-    assert torch.equal(torch.cat(parts, dim=1), dropped())
+    assert torch.equal(torch.cat(micro_batches, dim=1), dropped())
 
 
 @pytest.mark.parametrize("change", [{"place": "there"}, {"step": 1}, {"seeds": (2,)}], ids=str)

@@ -1,7 +1,5 @@
-"""Every side network against formulas written without the stream, and alone against in company."""
+"""The tests that every side network passes: against its formula, alone and in company, and in any batches."""
 
-import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,14 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from losa.adapt.architecture import Architecture
-from losa.adapt.features import FeatureSpec
-from losa.adapt.side_networks import SIDE_NETWORKS, SideNetwork, make_side_network
+from losa.adapt.side_networks import SIDE_NETWORKS, SideNetwork
 from losa.adapt.side_networks.dropout import Dropout
-from losa.adapt.streams import NORM_EPS, FrozenFeatures, Materialised, Stream
+from losa.adapt.streams import FrozenFeatures, Materialised, Stream
 from losa.cache_format import LosaError
-from losa.cache_format.identity import TokenLayout
-from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 
 KINDS = tuple(SIDE_NETWORKS)
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -57,184 +51,6 @@ variants = pytest.mark.parametrize(
 )
 
 
-OPTIONS: dict[str, Any] = {
-    "side": "losa",
-    "rank": 4,
-    "heads": 2,
-    "order": "channel_token",
-    "norm": "frozen",
-    "pool": "cls",
-    "bias": False,
-    "start": "last",
-}
-
-
-def gelu(x: Tensor) -> Tensor:
-    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
-
-
-def normalise(x: Tensor, frozen: Tensor, norm: str, eps: float = NORM_EPS) -> Tensor:
-    """Over the width; ``frozen`` are the frozen features within x."""
-    if norm == "none":
-        return x
-    of = x if norm == "layer" else frozen
-    mean = of.mean(dim=-1, keepdim=True)
-    variance = ((of - mean) ** 2).mean(dim=-1, keepdim=True)
-    return (x - mean) / torch.sqrt(variance + eps)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Self-attention, head by head; all (images, tokens, rank)."""
-    size = query.shape[-1] // heads
-    outputs = []
-    for head in range(heads):
-        part = slice(head * size, (head + 1) * size)
-        similarity = torch.exp(query[..., part] @ key[..., part].transpose(1, 2) / math.sqrt(size))
-        outputs.append(similarity / similarity.sum(dim=-1, keepdim=True) @ value[..., part])
-    return torch.cat(outputs, dim=-1)
-
-
-Weights = dict[str, Tensor]
-"""Parameters of one member, without the members axis."""
-
-
-def losa(b: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
-    """``y_i = g_i(b_i + y_{i-1}) + y_{i-1}, y_0 = b_L``; b and y are (images, tokens, width)."""
-
-    def channel_mlp(x: Tensor, i: int, frozen: Tensor) -> Tensor:
-        hidden = normalise(x, frozen, architecture.norm) @ weights["channel_down"][i].T
-        if architecture.bias:
-            hidden = hidden + weights["channel_down_bias"][i]
-        out = gelu(hidden) @ weights["channel_up"][i]
-        return out + weights["channel_up_bias"][i][0] if architecture.bias else out
-
-    def token_mlp(x: Tensor, i: int, frozen: Tensor) -> Tensor:
-        columns = normalise(x, frozen, architecture.norm).transpose(1, 2)  # (images, width, tokens)
-        hidden = columns @ weights["token_down"][i].T
-        if architecture.bias:
-            hidden = hidden + weights["token_down_bias"][i]
-        out = gelu(hidden) @ weights["token_up"][i]
-        if architecture.bias:
-            out = out + weights["token_up_bias"][i][0]
-        return out.transpose(1, 2)
-
-    mlps = [channel_mlp, token_mlp]
-    if architecture.order == "token_channel":
-        mlps.reverse()
-    start = b[-1] if architecture.start == "last" else b[0]
-    y = start
-    for i in range(len(b)):
-        x = b[i] + y
-        first = mlps[0](x, i, b[i] + start)
-        second = mlps[1](x + first, i, b[i] + start)
-        y = first + second + y
-    return y
-
-
-def last(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
-    """``u_i = LSA_i(u_{i-1} + z_i)``, corrected: ``u_m - sum_{i<m} z_i``."""
-
-    def attention(x: Tensor, i: int, frozen: Tensor) -> Tensor:
-        x = normalise(x, frozen, architecture.norm) * weights["norm_weight"][i] + weights["norm_bias"][i]
-        Q, K, V = (x @ A.T for A in weights["query_key_value"][i].split(architecture.rank))
-        return attend(Q, K, V, architecture.heads) @ weights["up"][i]
-
-    u = torch.zeros_like(z[0])
-    for i in range(len(z)):
-        x = u + z[i]
-        u = x + attention(x, i, torch.stack(z[: i + 1]).sum(dim=0))
-    return u - sum(z[:-1], torch.zeros_like(u))
-
-
-def relay(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
-    """``x += gelu(S N(x)^T + c)^T (w * (softmax(G N(x)^T) N(x)))``, relay by relay."""
-    updates = torch.zeros_like(z[0])
-    for i in range(len(z)):
-        frozen = torch.stack(z[: i + 1]).sum(dim=0)
-        x = normalise(frozen + updates, frozen, architecture.norm)
-        added = torch.zeros_like(updates)
-        for each in range(architecture.rank):
-            attention = torch.exp(x @ weights["gather"][i, each])
-            attention = attention / attention.sum(dim=1, keepdim=True)
-            gathered = (attention[:, :, None] * x).sum(dim=1, keepdim=True)
-            taken = gelu(x @ weights["scatter"][i, each] + weights["scatter_bias"][i, each])
-            added = added + taken[:, :, None] * (weights["scale"][i, each] * gathered)
-        updates = updates + added
-    return z[-1] + updates
-
-
-def lst(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
-    """``h_i = block_i(g_i D_i z_i + (1 - g_i) h_{i-1})``, projected up and added to the last site."""
-
-    def down(i: int) -> Tensor:
-        return normalise(z[i], z[i], architecture.norm) @ weights["down"][i].T
-
-    def norm(x: Tensor, name: str, *block: int) -> Tensor:
-        return (
-            normalise(x, x, "layer") * weights[f"{name}_norm_weight"][block]
-            + weights[f"{name}_norm_bias"][block]
-        )
-
-    def block(x: Tensor, i: int) -> Tensor:
-        Q, K, V = (
-            norm(x, "attention", i) @ A.T for A in weights["query_key_value"][i].split(architecture.rank)
-        )
-        x = x + attend(Q, K, V, architecture.heads) @ weights["attention_out"][i].T
-        return x + gelu(norm(x, "mlp", i) @ weights["mlp_in"][i].T) @ weights["mlp_out"][i].T
-
-    h = down(0)
-    for i in range(1, len(z)):
-        gate = 1 / (1 + torch.exp(-weights["gate"][i - 1] / 0.1))
-        h = block(gate * down(i) + (1 - gate) * h, i - 1)
-    return z[-1] + norm(h, "last") @ weights["up"]
-
-
-def last_site(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
-    return z[-1]
-
-
-REPRESENTATIONS: dict[str, Callable[[list[Tensor], Weights, Architecture], Tensor]] = {
-    "losa": losa,
-    "last": last,
-    "relay": relay,
-    "lst": lst,
-    "linear": last_site,
-    "mlp": last_site,
-    "attentive": last_site,
-}
-
-
-def attentive_pool(x: Tensor, weights: Weights, architecture: Architecture) -> Tensor:
-    """Query by query, channel by channel."""
-    x = normalise(x, x, architecture.norm)
-    images, _, width = x.shape
-    pooled = torch.zeros(images, width, dtype=x.dtype)
-    for channel in range(width):
-        query = weights["query"][channel * architecture.heads // width]
-        similarity = torch.exp(x @ query / math.sqrt(width))
-        attention = similarity / similarity.sum(dim=-1, keepdim=True)
-        pooled[:, channel] = (attention * x[:, :, channel]).sum(dim=-1)
-    return pooled
-
-
-def reference_scores(weights: Weights, network: SideNetwork, activations: Tensor) -> Tensor:
-    """Scores of one member."""
-    architecture, features = network.architecture, network.features
-    y = REPRESENTATIONS[architecture.side](list(activations.unbind(dim=1)), weights, architecture)
-    assert features.tokens.frames == 1
-    if architecture.side == "attentive":
-        pooled = attentive_pool(y, weights, architecture)
-    else:
-        pooled = y[:, 0] if architecture.pool == "cls" else y[:, features.tokens.prefix :].mean(dim=1)
-    if features.final_norm is not None:
-        pooled = normalise(pooled, pooled, "layer", features.final_norm.eps)
-        pooled = pooled * torch.from_numpy(features.constants[NORM_WEIGHT])
-        pooled = pooled + torch.from_numpy(features.constants[NORM_BIAS])
-    if architecture.side == "mlp":
-        pooled = gelu(pooled @ weights["hidden_weight"].T + weights["hidden_bias"])
-    return pooled @ weights["head.weight"] + weights["head.bias"]
-
-
 def frozen(activations: Tensor) -> FrozenFeatures:
     return FrozenFeatures(activations, activations.dtype)
 
@@ -244,7 +60,7 @@ def loss(scores: Tensor, targets: Tensor) -> Tensor:
     return torch.stack([functional.cross_entropy(member, targets) for member in scores]).sum()
 
 
-def member_of(network: SideNetwork, member: int) -> Weights:
+def member_of(network: SideNetwork, member: int) -> dict[str, Tensor]:
     """Parameters of one member as leaves of their own."""
     return {
         name: value[member].detach().clone().requires_grad_() for name, value in network.named_parameters()
@@ -258,27 +74,8 @@ def copy_member(network: SideNetwork, member: int, alone: SideNetwork) -> None:
             parameter.copy_(theirs[name][member : member + 1])
 
 
-@pytest.fixture
-def make_network(make_features: Any) -> Callable[..., SideNetwork]:
-    """``make_network(side, seeds, features, **options)``: freshly initialised, in float64."""
-
-    def make(
-        side: str, seeds: Sequence[int] = (0,), features: FeatureSpec | None = None, **options: Any
-    ) -> SideNetwork:
-        architecture = Architecture(**(OPTIONS | {"side": side} | options))
-        return make_side_network(architecture, features or make_features(), 3, seeds).double()
-
-    return make
-
-
-@pytest.fixture
-def batch(make_features: Any, activations_of: Any) -> tuple[Tensor, Tensor]:
-    """Activations of five images and their labels."""
-    return activations_of(make_features()), torch.tensor([0, 2, 1, 2, 0])
-
-
-def test_every_kind_has_code() -> None:
-    assert tuple(REPRESENTATIONS) == KINDS
+def test_every_kind_has_a_formula(representations: dict[str, Any]) -> None:
+    assert tuple(representations) == KINDS
     assert {kind for kind, code in SIDE_NETWORKS.items() if code.reads_last_site_only} == {
         "linear",
         "mlp",
@@ -288,7 +85,12 @@ def test_every_kind_has_code() -> None:
 
 @variants
 def test_formulas_of_the_papers(
-    side: str, options: dict[str, Any], batch: Any, make_network: Any, randomise: Any
+    side: str,
+    options: dict[str, Any],
+    batch: Any,
+    make_network: Any,
+    randomise: Any,
+    reference_scores: Any,
 ) -> None:
     activations, targets = batch
     network = randomise(make_network(side, (0, 1, 2), **options))
@@ -366,7 +168,9 @@ def test_a_member_alone_equals_itself_in_company(
 
 
 @pytest.mark.parametrize("side", KINDS)
-def test_steps_alone_equal_steps_in_company(side: str, batch: Any, make_network: Any) -> None:
+def test_steps_alone_equal_steps_in_company(
+    side: str, batch: Any, make_network: Any, reference_scores: Any
+) -> None:
     """From the initialisation that the seed gives; a third one runs the formulas."""
     activations, targets = batch
     company, alone = make_network(side, (3, 5, 7)), make_network(side, (5,))
@@ -411,7 +215,7 @@ def test_the_fast_stream_equals_the_plain_one(
 
 @variants
 def test_dropout(side: str, options: dict[str, Any], batch: Any, make_network: Any, randomise: Any) -> None:
-    """The same for a member in any company and a batch in any parts; none at rate zero."""
+    """The same for a member in any company and a batch in any micro-batches; none at rate zero."""
     activations, _ = batch
     company = randomise(make_network(side, (3, 5, 7), **options))
     alone = make_network(side, (7,), **options)
@@ -420,13 +224,13 @@ def test_dropout(side: str, options: dict[str, Any], batch: Any, make_network: A
     dropped = company(frozen(activations), Dropout(rates=(0.0, 0.5, 0.5), seeds=(3, 5, 7), step=2))
     assert torch.equal(dropped[0], without[0])
     assert side == "linear" or not torch.isclose(dropped[1:], without[1:]).all(dim=-1).any()
-    parts = [
+    micro_batches = [
         alone(
             frozen(activations[images]), Dropout(rates=(0.5,), seeds=(7,), step=2, first_image=images.start)
         )
         for images in (slice(0, 2), slice(2, 5))
     ]
-    torch.testing.assert_close(torch.cat(parts, dim=1)[0], dropped[2], rtol=0, atol=1e-12)
+    torch.testing.assert_close(torch.cat(micro_batches, dim=1)[0], dropped[2], rtol=0, atol=1e-12)
 
 
 @variants
@@ -437,7 +241,7 @@ def test_one_members_nan_leaves_the_others_alone(
     network = randomise(make_network(side, (0, 1, 2), **options))
     healthy = network(frozen(activations))
     loss(healthy, targets).backward()
-    gradients = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+    grads = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
     network.zero_grad()
     with torch.no_grad():
         for parameter in network.parameters():
@@ -448,7 +252,7 @@ def test_one_members_nan_leaves_the_others_alone(
     assert scores[1].isnan().all()
     assert torch.equal(scores[[0, 2]], healthy[[0, 2]])
     for name, parameter in network.named_parameters():
-        assert torch.equal(parameter.grad[[0, 2]], gradients[name][[0, 2]]), name
+        assert torch.equal(parameter.grad[[0, 2]], grads[name][[0, 2]]), name
 
 
 @variants
@@ -465,8 +269,8 @@ def test_gradients_reach_every_parameter_after_two_steps(
         loss(network(frozen(activations)), targets).backward()
         optimizer.step()
     for name, parameter in network.named_parameters():
-        gradient = parameter.grad if parameter.ndim > 2 else parameter.grad[..., None]
-        per_layer = gradient.flatten(2).abs().amax(dim=-1)
+        grad = parameter.grad if parameter.ndim > 2 else parameter.grad[..., None]
+        per_layer = grad.flatten(2).abs().amax(dim=-1)
         assert (per_layer > 1e-12).all(), f"{name}: {per_layer}"
 
 
@@ -500,60 +304,6 @@ def test_batches_do_not_matter(side: str, batch: Any, make_network: Any, randomi
         [network(frozen(activations[image : image + 1])) for image in range(len(activations))], dim=1
     )
     torch.testing.assert_close(network(frozen(activations)), single, rtol=0, atol=1e-12)
-
-
-def vit_b16(sites: int) -> FeatureSpec:
-    names = ("embed", *(f"block.{index:02d}" for index in range(12)))
-    return FeatureSpec(sites=names[-sites:], tokens=TokenLayout(cls=1, registers=0, grid=(14, 14)), width=768)
-
-
-def body(sites: int, seeds: tuple[int, ...] = (0,), **options: Any) -> int:
-    """Parameters of one member without its head."""
-    network = make_side_network(Architecture(**(OPTIONS | options)), vit_b16(sites), 100, seeds)
-    return network.parameter_count() - network.head_parameter_count()
-
-
-@pytest.mark.parametrize("side", KINDS)
-def test_parameters_of_the_head(side: str) -> None:
-    network = make_side_network(Architecture(**(OPTIONS | {"side": side})), vit_b16(2), 100, (0, 1))
-    assert network.head_parameter_count() == (OPTIONS["rank"] if side == "mlp" else 768) * 100 + 100
-
-
-@pytest.mark.parametrize(("rank", "millions"), [(4, 0.093), (8, 0.185), (16, 0.371), (32, 0.741)])
-def test_parameters_of_losa(rank: int, millions: float) -> None:
-    found = body(12, side="losa", rank=rank)
-    assert found == 12 * (2 * 768 * rank + 2 * 197 * rank)
-    assert round(found / 1e6, 3) == millions
-
-
-def test_parameters_of_losa_with_biases() -> None:
-    plain, biased = (body(12, side="losa", rank=8, bias=bias) for bias in (False, True))
-    assert biased - plain == 12 * (8 + 768 + 8 + 197)
-
-
-def test_parameters_of_last() -> None:
-    assert body(13, side="last", rank=16, heads=4) == 658_944
-
-
-def test_parameters_of_relay() -> None:
-    assert body(12, side="relay", rank=8) == 12 * (3 * 768 * 8 + 8)
-
-
-def test_parameters_of_lst() -> None:
-    downs, up, norm = 13 * 768 * 96, 96 * 768, 2 * 96
-    block = 4 * 96**2 + 2 * 96 * 384 + 2 * norm + 1
-    assert body(13, side="lst", rank=96) == downs + 12 * block + norm + up == 2_364_108
-
-
-def test_parameters_of_the_probes() -> None:
-    assert body(1, side="linear") == 0
-    assert body(1, side="mlp", rank=16) == 768 * 16 + 16
-    assert body(1, side="attentive", heads=12) == 768 * 12
-
-
-@pytest.mark.parametrize("side", KINDS)
-def test_parameters_are_counted_for_one_member(side: str) -> None:
-    assert body(2, (0, 1, 2), side=side) == body(2, side=side)
 
 
 def test_cls_pool_needs_a_cls_token(make_features: Any, make_network: Any) -> None:

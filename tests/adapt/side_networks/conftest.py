@@ -1,0 +1,198 @@
+"""The formulas of the side networks for one member, written without the stream and without a members axis."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from losa.adapt.architecture import Architecture
+from losa.adapt.side_networks import SideNetwork
+from losa.adapt.streams import NORM_EPS
+from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
+
+
+def gelu(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def normalise(x: Tensor, frozen: Tensor, norm: str, eps: float = NORM_EPS) -> Tensor:
+    """Over the width; ``frozen`` are the frozen features within x."""
+    if norm == "none":
+        return x
+    of = x if norm == "layer" else frozen
+    mean = of.mean(dim=-1, keepdim=True)
+    variance = ((of - mean) ** 2).mean(dim=-1, keepdim=True)
+    return (x - mean) / torch.sqrt(variance + eps)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Self-attention, head by head; all (images, tokens, rank)."""
+    size = query.shape[-1] // heads
+    outputs = []
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        similarity = torch.exp(query[..., part] @ key[..., part].transpose(1, 2) / math.sqrt(size))
+        outputs.append(similarity / similarity.sum(dim=-1, keepdim=True) @ value[..., part])
+    return torch.cat(outputs, dim=-1)
+
+
+Weights = dict[str, Tensor]
+"""Parameters of one member, without the members axis."""
+
+
+def losa(b: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+    """``y_i = g_i(b_i + y_{i-1}) + y_{i-1}, y_0 = b_L``; b and y are (images, tokens, width)."""
+
+    def channel_mlp(x: Tensor, i: int, frozen: Tensor) -> Tensor:
+        hidden = normalise(x, frozen, architecture.norm) @ weights["channel_down"][i].T
+        if architecture.bias:
+            hidden = hidden + weights["channel_down_bias"][i]
+        out = gelu(hidden) @ weights["channel_up"][i]
+        return out + weights["channel_up_bias"][i][0] if architecture.bias else out
+
+    def token_mlp(x: Tensor, i: int, frozen: Tensor) -> Tensor:
+        columns = normalise(x, frozen, architecture.norm).transpose(1, 2)  # (images, width, tokens)
+        hidden = columns @ weights["token_down"][i].T
+        if architecture.bias:
+            hidden = hidden + weights["token_down_bias"][i]
+        out = gelu(hidden) @ weights["token_up"][i]
+        if architecture.bias:
+            out = out + weights["token_up_bias"][i][0]
+        return out.transpose(1, 2)
+
+    mlps = [channel_mlp, token_mlp]
+    if architecture.order == "token_channel":
+        mlps.reverse()
+    start = b[-1] if architecture.start == "last" else b[0]
+    y = start
+    for i in range(len(b)):
+        x = b[i] + y
+        first = mlps[0](x, i, b[i] + start)
+        second = mlps[1](x + first, i, b[i] + start)
+        y = first + second + y
+    return y
+
+
+def last(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+    """``u_i = LSA_i(u_{i-1} + z_i)``, corrected: ``u_m - sum_{i<m} z_i``."""
+
+    def attention(x: Tensor, i: int, frozen: Tensor) -> Tensor:
+        x = normalise(x, frozen, architecture.norm) * weights["norm_weight"][i] + weights["norm_bias"][i]
+        Q, K, V = (x @ A.T for A in weights["query_key_value"][i].split(architecture.rank))
+        return attend(Q, K, V, architecture.heads) @ weights["up"][i]
+
+    u = torch.zeros_like(z[0])
+    for i in range(len(z)):
+        x = u + z[i]
+        u = x + attention(x, i, torch.stack(z[: i + 1]).sum(dim=0))
+    return u - sum(z[:-1], torch.zeros_like(u))
+
+
+def relay(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+    """``x += gelu(S N(x)^T + c)^T (w * (softmax(G N(x)^T) N(x)))``, relay by relay."""
+    updates = torch.zeros_like(z[0])
+    for i in range(len(z)):
+        frozen = torch.stack(z[: i + 1]).sum(dim=0)
+        x = normalise(frozen + updates, frozen, architecture.norm)
+        added = torch.zeros_like(updates)
+        for each in range(architecture.rank):
+            attention = torch.exp(x @ weights["gather"][i, each])
+            attention = attention / attention.sum(dim=1, keepdim=True)
+            gathered = (attention[:, :, None] * x).sum(dim=1, keepdim=True)
+            taken = gelu(x @ weights["scatter"][i, each] + weights["scatter_bias"][i, each])
+            added = added + taken[:, :, None] * (weights["scale"][i, each] * gathered)
+        updates = updates + added
+    return z[-1] + updates
+
+
+def lst(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+    """``h_i = block_i(g_i D_i z_i + (1 - g_i) h_{i-1})``, projected up and added to the last site."""
+
+    def down(i: int) -> Tensor:
+        return normalise(z[i], z[i], architecture.norm) @ weights["down"][i].T
+
+    def norm(x: Tensor, name: str, *block: int) -> Tensor:
+        return (
+            normalise(x, x, "layer") * weights[f"{name}_norm_weight"][block]
+            + weights[f"{name}_norm_bias"][block]
+        )
+
+    def block(x: Tensor, i: int) -> Tensor:
+        Q, K, V = (
+            norm(x, "attention", i) @ A.T for A in weights["query_key_value"][i].split(architecture.rank)
+        )
+        x = x + attend(Q, K, V, architecture.heads) @ weights["attention_out"][i].T
+        return x + gelu(norm(x, "mlp", i) @ weights["mlp_in"][i].T) @ weights["mlp_out"][i].T
+
+    h = down(0)
+    for i in range(1, len(z)):
+        gate = 1 / (1 + torch.exp(-weights["gate"][i - 1] / 0.1))
+        h = block(gate * down(i) + (1 - gate) * h, i - 1)
+    return z[-1] + norm(h, "last") @ weights["up"]
+
+
+def last_site(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+    return z[-1]
+
+
+REPRESENTATIONS: dict[str, Callable[[list[Tensor], Weights, Architecture], Tensor]] = {
+    "losa": losa,
+    "last": last,
+    "relay": relay,
+    "lst": lst,
+    "linear": last_site,
+    "mlp": last_site,
+    "attentive": last_site,
+}
+
+
+def attentive_pool(x: Tensor, weights: Weights, architecture: Architecture) -> Tensor:
+    """Query by query, channel by channel."""
+    x = normalise(x, x, architecture.norm)
+    images, _, width = x.shape
+    pooled = torch.zeros(images, width, dtype=x.dtype)
+    for channel in range(width):
+        query = weights["query"][channel * architecture.heads // width]
+        similarity = torch.exp(x @ query / math.sqrt(width))
+        attention = similarity / similarity.sum(dim=-1, keepdim=True)
+        pooled[:, channel] = (attention * x[:, :, channel]).sum(dim=-1)
+    return pooled
+
+
+def scores_by_formula(weights: Weights, network: SideNetwork, activations: Tensor) -> Tensor:
+    """Scores of one member."""
+    architecture, features = network.architecture, network.features
+    y = REPRESENTATIONS[architecture.side](list(activations.unbind(dim=1)), weights, architecture)
+    assert features.tokens.frames == 1
+    if architecture.side == "attentive":
+        pooled = attentive_pool(y, weights, architecture)
+    else:
+        pooled = y[:, 0] if architecture.pool == "cls" else y[:, features.tokens.prefix :].mean(dim=1)
+    if features.final_norm is not None:
+        pooled = normalise(pooled, pooled, "layer", features.final_norm.eps)
+        pooled = pooled * torch.from_numpy(features.constants[NORM_WEIGHT])
+        pooled = pooled + torch.from_numpy(features.constants[NORM_BIAS])
+    if architecture.side == "mlp":
+        pooled = gelu(pooled @ weights["hidden_weight"].T + weights["hidden_bias"])
+    return pooled @ weights["head.weight"] + weights["head.bias"]
+
+
+@pytest.fixture
+def representations() -> dict[str, Callable[..., Tensor]]:
+    """For each kind, the formula of the stream that its pooling starts from."""
+    return REPRESENTATIONS
+
+
+@pytest.fixture
+def reference_scores() -> Callable[[Weights, SideNetwork, Tensor], Tensor]:
+    """``reference_scores(weights, network, activations)``: class scores of one member by its formula."""
+    return scores_by_formula
+
+
+@pytest.fixture
+def batch(make_features: Any, activations_of: Any) -> tuple[Tensor, Tensor]:
+    """Activations of five images and their labels."""
+    return activations_of(make_features()), torch.tensor([0, 2, 1, 2, 0])
