@@ -13,8 +13,8 @@ from losa.adapt.members.jobs import Job, JobOffice, PreparedJob
 from losa.adapt.members.passes import cut_to_memory, plan_passes
 from losa.adapt.members.training_pass import Outcome, TrainingPass
 from losa.cache_format import LosaError
+from losa.cache_format.storage.atomic_writes import make_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
-from losa.cache_format.storage.publish import make_folder
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from losa.cache_format.common.differences import differences
+from losa.cache_format.common.comparison import differences
 from losa.cache_format.contents import Placement
 from losa.cache_format.errors import IdentityMismatch
 from losa.cache_format.manifest import Manifest, has_manifest
@@ -15,7 +15,7 @@ from losa.cache_format.reader import Cache
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey, refuse_foreign, stored_segments
 
-_ADVICE = "Choose another destination, or remove this one."
+_OTHER_DESTINATION = "Choose another destination, or remove this one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class CacheContents:
         existing = CacheMetadata.read(path)
         found = differences(_comparable(wanted), _comparable(existing.manifest))
         if found:
-            raise IdentityMismatch(path, found, _ADVICE)
+            raise IdentityMismatch(path, found, _OTHER_DESTINATION)
         return Survey(
             metadata=existing,
             exists=True,

@@ -11,9 +11,9 @@ from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.fields import STRICT, Count, Name, Sha256
 from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.identity import FeatureIdentity
+from losa.cache_format.storage.atomic_writes import publish
 from losa.cache_format.storage.file_record import FileRecord
 from losa.cache_format.storage.paths import CachePath, cannot_read
-from losa.cache_format.storage.publish import publish
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.storage.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName, make_store
@@ -21,7 +21,7 @@ from losa.cache_format.stores.base import FileName
 
 MANIFEST_NAME = "manifest.json"
 FORMAT: Literal["losa-cache"] = "losa-cache"
-VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[1] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -84,7 +84,7 @@ class Manifest:
     """What a cache is (features) and what it holds (segments, splits, labels). Valid once constructed."""
 
     format: Literal["losa-cache"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[1] = FORMAT_VERSION
     store: StoreName
     compressor: CompressorName | None = None
     """Lossless compression of the codes, image by image."""
@@ -160,7 +160,7 @@ class Manifest:
         try:
             content = unseal(data, path)
         except CorruptCache as error:
-            raise CorruptCache(f"{error}. {_ADVICE}") from None
+            raise CorruptCache(f"{error}. {_NEW_MANIFEST}") from None
         if content.get("format") != FORMAT:
             raise CorruptCache(f"{path}: expected format {FORMAT!r}, found {content.get('format')!r}")
         refuse_other_version(content, path)
@@ -182,7 +182,7 @@ def has_manifest(cache: CachePath) -> bool:
     return (cache / MANIFEST_NAME).exists()
 
 
-_ADVICE = (
+_NEW_MANIFEST = (
     "Move it away and run the losa-extract command that made the cache, with all its splits: it writes a new "
     "manifest and keeps the shards that fit"
 )
@@ -195,9 +195,10 @@ def refuse_other_version(content: dict[str, Any], path: CachePath) -> None:
         CacheError: its version is not the one this losa reads.
     """
     version = content.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise CacheError(
-            f"{path}: format version {version!r}; this losa reads version {VERSION}: install a newer one"
+            f"{path}: format version {version!r}; this losa reads version {FORMAT_VERSION}: "
+            "install a newer one"
         )
 
 

@@ -13,7 +13,7 @@ from losa.cache_format.metadata.keys import key_arrays
 from losa.cache_format.metadata.labels import label_arrays
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.stores import Store
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 
 def foundation_metadata(store: Store, constants: Mapping[str, np.ndarray]) -> dict[str, bytes]:
@@ -42,7 +42,7 @@ def split_metadata(store: Store, split: str, index: Int64[np.ndarray, "images tw
     return _files(store, {index_name(split): index_array(index)}, [f"splits/{split}"])
 
 
-def _files(store: Store, arrays: Mapping[str, SmallArray], groups: Sequence[str]) -> dict[str, bytes]:
+def _files(store: Store, arrays: Mapping[str, MetadataArray], groups: Sequence[str]) -> dict[str, bytes]:
     files = {
         f"{group}/{name}" if group else name: content
         for group in groups

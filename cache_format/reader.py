@@ -24,7 +24,7 @@ from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
 from losa.cache_format.shards.statistics import SiteStatistics, total_statistics
 from losa.cache_format.sites import SiteSelection, select_sites
-from losa.cache_format.storage.byte_ranges import byte_ranges
+from losa.cache_format.storage.byte_ranges import open_ranges
 from losa.cache_format.storage.paths import CachePath, cache_folder
 
 
@@ -135,7 +135,7 @@ class Split:
         index = read_index(cache.metadata, self.record)
         self._segment_of, self._rows = index[:, 0], index[:, 1]
         positions = [cache.sites.index(site) for site in sites]
-        ranges = byte_ranges(cache.path)
+        ranges = open_ranges(cache.path)
         self._readers = {
             segment.number: SegmentReader(
                 SegmentFiles.of(cache.metadata, segment),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX, sync_folder
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath, cache_folder
-from losa.cache_format.storage.publish import TEMPORARY_SUFFIX, sync_folder
 from losa.cache_format.verification import Progress, Verification, verify
 
 

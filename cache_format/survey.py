@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from losa.cache_format.codecs.compressors import CompressorName
-from losa.cache_format.common.differences import differences
+from losa.cache_format.common.comparison import differences
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.contents import Placement, SplitContents, StoredSegment, place
 from losa.cache_format.errors import CacheError, CorruptCache, Difference, IdentityMismatch
@@ -24,15 +24,15 @@ from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.index import read_index
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.labels import read_labels
+from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
 from losa.cache_format.storage.lock import LOCK_NAME
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.storage.publish import TEMPORARY_SUFFIX
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.storage.sealed_json import unseal
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.views import parse_views_split
 
-_ADVICE = "Choose another cache=..., or remove this one if it is stale."
+_OTHER_CACHE = "Choose another cache=..., or remove this one if it is stale."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,12 +206,12 @@ def refuse_foreign(path: CachePath, store: StoreName, features: FeatureIdentity)
     if not path.exists() or has_manifest(path):
         return
     if not path.is_dir():
-        raise CacheError(f"{path} is a file, not the folder of a cache. {_ADVICE}")
+        raise CacheError(f"{path} is a file, not the folder of a cache. {_OTHER_CACHE}")
     root = make_store(store).root
     ours = {LOCK_NAME, root, MANIFEST_NAME + TEMPORARY_SUFFIX}
     foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if foreign:
-        raise CacheError(f"{path} is not a cache and not empty (it holds {foreign[0]!r}). {_ADVICE}")
+        raise CacheError(f"{path} is not a cache and not empty (it holds {foreign[0]!r}). {_OTHER_CACHE}")
     for record in orphaned_records(path, store):
         try:
             belongs = unseal(record.read_bytes(), record).get("features_sha256") == features.sha256
@@ -256,7 +256,7 @@ def _refuse_other(metadata: CacheMetadata, request: CacheRequest) -> None:
         if segment.rows_per_shard != wanted:
             found.append(Difference(f"{segment.name}.rows_per_shard", wanted, segment.rows_per_shard))
     if found:
-        raise IdentityMismatch(metadata.path, found, _ADVICE)
+        raise IdentityMismatch(metadata.path, found, _OTHER_CACHE)
 
 
 def _refuse_other_labels(
@@ -277,4 +277,4 @@ def _refuse_other_labels(
                     found.append(Difference(name, "the labels of the data set", "other labels"))
                     break
     if found:
-        raise IdentityMismatch(metadata.path, found, _ADVICE)
+        raise IdentityMismatch(metadata.path, found, _OTHER_CACHE)

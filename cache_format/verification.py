@@ -15,14 +15,14 @@ from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.labels import read_labels
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_check import BadShard, ShardCheck
-from losa.cache_format.storage.byte_ranges import byte_ranges
+from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
+from losa.cache_format.storage.byte_ranges import open_ranges
 from losa.cache_format.storage.paths import CachePath, cache_folder
-from losa.cache_format.storage.publish import TEMPORARY_SUFFIX
 from losa.cache_format.storage.remote import size_of, sizes_below
 
 Progress = Callable[[int, int], None]
 """Called with the number of bytes read so far, and of all there are to read."""
-Read = TypeVar("Read")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Verification:
 
 
 def verify(path: str | CachePath, progress: Progress | None = None) -> Verification:
-    """Read every byte of a cache and compare it with its checksum.
+    """Value every byte of a cache and compare it with its checksum.
 
     Shards are read in blocks of a few MiB, so their size does not matter to memory; keys and labels are
     held as a whole.
@@ -82,7 +82,7 @@ def verify(path: str | CachePath, progress: Progress | None = None) -> Verificat
     tally = _Tally(own + sum(sizes.values()), progress)
     bad_files, keys = _bad_files(metadata)
     tally.add(own + sum(sizes.get(name, 0) for name in manifest.files))
-    ranges = byte_ranges(cache)
+    ranges = open_ranges(cache)
     bad_shards: list[BadShard] = []
     missing: dict[str, int] = {}
     files, images = 1 + len(manifest.files), 0
@@ -132,7 +132,7 @@ def _bad_files(metadata: CacheMetadata) -> tuple[list[BadFile], dict[int, list[s
     manifest = metadata.manifest
     found = {name: str(error) for name, error in metadata.damaged_files().items()}
 
-    def whole(name: str, read: Callable[[], Read]) -> Read | None:
+    def whole(name: str, read: Callable[[], Value]) -> Value | None:
         if name in found:
             return None
         try:

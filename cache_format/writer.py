@@ -22,10 +22,10 @@ from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_copy import copy_shard
 from losa.cache_format.shards.shard_writer import ShardWriter, writing_shard
 from losa.cache_format.shards.statistics import SiteStatistics, total_statistics
+from losa.cache_format.storage.atomic_writes import make_folder, publish_files
 from losa.cache_format.storage.file_record import record_of
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.storage.publish import make_folder, publish_files
 from losa.cache_format.survey import CacheRequest, Survey, orphaned_records, survey_cache
 
 _log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from losa.cache_format import (
     SplitContents,
 )
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
+from losa.cache_format.common.comparison import differences
 from losa.cache_format.common.device import resolve_device
-from losa.cache_format.common.differences import differences
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.identity import FeatureIdentity, SiteGroup

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from losa.cache_format import LosaError, Segment
 from losa.cache_format.common.units import readable
 from losa.cache_format.shards.segment_files import SegmentFiles
-from losa.cache_format.storage.free_space import free_bytes
+from losa.cache_format.storage.free_space import free_disk_bytes
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import Survey
 
@@ -54,7 +54,7 @@ class Plan:
                 for segment, shard in missing
             ),
             finished_shards=sum(one.segment.shards for one in files.values()) - len(missing),
-            free_bytes=free_bytes(metadata.path),
+            free_bytes=free_disk_bytes(metadata.path),
         )
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from losa.adapt import AdaptConfig, Job, adapt_all
 from losa.adapt.members.jobs import refuse_missing_splits
 from losa.cache_format import Cache, LosaError
-from losa.cache_format.storage.publish import publish
+from losa.cache_format.storage.atomic_writes import publish
 from losa.pipelines.outcomes import Outcome, summary_of
 from losa.pipelines.results import shown, varying_options
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from losa.adapt.config import AdaptConfig
 from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.cache_format import LosaError
-from losa.cache_format.storage.publish import publish
+from losa.cache_format.storage.atomic_writes import publish
 
 _log = logging.getLogger(__name__)
 

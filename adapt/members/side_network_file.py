@@ -19,7 +19,7 @@ from losa.adapt.side_networks import SideKind, SideNetwork, make_side_network
 from losa.adapt.side_networks.head import FINAL_NORM_BUFFERS
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.identity import FeatureIdentity, FinalNorm, TokenLayout
-from losa.cache_format.storage.publish import publish
+from losa.cache_format.storage.atomic_writes import publish
 from losa.cache_format.storage.sealed_json import seal, unseal
 
 TENSORS_NAME = "side_network.safetensors"

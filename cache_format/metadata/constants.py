@@ -12,7 +12,7 @@ from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import size_of
 from losa.cache_format.stores import Store
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 CENTRE = "centre"
 SPREAD = "spread"
@@ -27,10 +27,10 @@ _AXES = {
 }
 
 
-def constant_arrays(constants: Mapping[str, np.ndarray]) -> dict[str, SmallArray]:
+def constant_arrays(constants: Mapping[str, np.ndarray]) -> dict[str, MetadataArray]:
     """The constants as float32 arrays ``constants/<name>``."""
     return {
-        f"constants/{name}": SmallArray(array.astype(np.float32), _AXES[name])
+        f"constants/{name}": MetadataArray(array.astype(np.float32), _AXES[name])
         for name, array in constants.items()
     }
 

@@ -7,12 +7,12 @@ from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import SplitRecord
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 
-def index_array(index: Int64[np.ndarray, "images two"]) -> SmallArray:
+def index_array(index: Int64[np.ndarray, "images two"]) -> MetadataArray:
     """The index of a split as an array."""
-    return SmallArray(index, ("images", "place"))
+    return MetadataArray(index, ("images", "place"))
 
 
 def index_name(split: str) -> str:

@@ -12,16 +12,16 @@ from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import Segment
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 
-def key_arrays(keys: Sequence[str]) -> dict[str, SmallArray]:
+def key_arrays(keys: Sequence[str]) -> dict[str, MetadataArray]:
     """The keys of a segment as the arrays ``keys/offsets`` and ``keys/bytes``."""
     encoded = [key.encode() for key in keys]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     return {
-        "keys/offsets": SmallArray(offsets, ("offsets",)),
-        "keys/bytes": SmallArray(np.frombuffer(b"".join(encoded), np.uint8), ("bytes",)),
+        "keys/offsets": MetadataArray(offsets, ("offsets",)),
+        "keys/bytes": MetadataArray(np.frombuffer(b"".join(encoded), np.uint8), ("bytes",)),
     }
 
 

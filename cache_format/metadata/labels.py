@@ -9,14 +9,14 @@ from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import Segment
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 MISSING_LABEL = -1
 
 
-def label_arrays(labels: Mapping[str, Int64[np.ndarray, "images"]]) -> dict[str, SmallArray]:
+def label_arrays(labels: Mapping[str, Int64[np.ndarray, "images"]]) -> dict[str, MetadataArray]:
     """The label columns of a segment as arrays ``labels/<column>``."""
-    return {f"labels/{column}": SmallArray(values, ("images",)) for column, values in labels.items()}
+    return {f"labels/{column}": MetadataArray(values, ("images",)) for column, values in labels.items()}
 
 
 def read_labels(metadata: CacheMetadata, segment: Segment, column: str) -> Int64[np.ndarray, "images"]:

@@ -8,20 +8,20 @@ from jaxtyping import Shaped
 from numpy.typing import DTypeLike
 
 from losa.cache_format.codecs import CodeLayout, Codes
-
-ALIGNMENT = 64
-"""A cache line. numpy's own large arrays begin 16 bytes behind one, which makes reads a third slower."""
+from losa.cache_format.stores.base import CACHE_LINE_BYTES
 
 
 def aligned_empty(shape: Sequence[int], dtype: DTypeLike) -> Shaped[np.ndarray, "..."]:
-    """An array like ``numpy.empty``'s that begins with a cache line.
+    """An array like ``numpy.empty``'s that begins at the start of a processor's cache line.
 
-    >>> aligned_empty((3, 5), "float16").ctypes.data % ALIGNMENT
+    numpy's own large arrays begin 16 bytes after one, which makes reads a third slower.
+
+    >>> aligned_empty((3, 5), "float16").ctypes.data % CACHE_LINE_BYTES
     0
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
+    memory = np.empty(size + CACHE_LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE_BYTES
     return memory[start : start + size].view(dtype).reshape(shape)
 
 

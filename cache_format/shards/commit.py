@@ -12,9 +12,9 @@ from losa.cache_format.common.fields import STRICT, Count, Name, Sha256
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import refuse_other_version
 from losa.cache_format.shards.statistics import SiteStatistics
+from losa.cache_format.storage.atomic_writes import publish
 from losa.cache_format.storage.file_record import FileRecord
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.storage.publish import publish
 from losa.cache_format.storage.sealed_json import canonical, seal, unseal
 from losa.cache_format.stores.base import CHUNK_RECORD, Extent, FileName, Hex, Strided
 

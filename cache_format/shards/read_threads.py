@@ -10,7 +10,7 @@ import numpy as np
 MOST_THREADS = 4
 """More do not read faster from memory; a device that needs more requests at once has its own queue."""
 
-Job = TypeVar("Job")
+Work = TypeVar("Work")
 
 
 def default_threads() -> int:
@@ -31,7 +31,7 @@ class ReadThreads:
         parts = np.array_split(positions, max(1, min(self.count, len(positions))))
         return [part for part in parts if len(part)]
 
-    def map(self, work: Callable[[Job], None], jobs: Sequence[Job]) -> None:
+    def map(self, work: Callable[[Work], None], jobs: Sequence[Work]) -> None:
         """Do all jobs; the first error is raised when all are done."""
         if self.count == 1 or len(jobs) < 2:
             _run(map(work, jobs))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from losa.cache_format.codecs import code_layout
-from losa.cache_format.common.differences import differences
+from losa.cache_format.common.comparison import differences
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import Segment
 from losa.cache_format.metadata.cache_metadata import CacheMetadata

@@ -14,7 +14,7 @@ from losa.cache_format.storage.byte_ranges import ByteRanges, Range
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.stores.base import Chunked, Strided
 
-BLOCK = 4 * 2**20
+CHECK_BLOCK_BYTES = 4 * 2**20
 """Bytes that are read and checked at a time."""
 _RECORDS = 16
 """Commit records that are held at a time."""
@@ -70,7 +70,7 @@ class ShardCheck:
         self._ranges = ranges
         self._keys = keys
         self._read = read
-        self._buffer = np.empty(BLOCK, np.uint8)
+        self._buffer = np.empty(CHECK_BLOCK_BYTES, np.uint8)
 
     def run(self, shards: Sequence[int]) -> Iterator[BadShard]:
         """Read shards whole; those that are damaged come out.
@@ -123,9 +123,9 @@ class ShardCheck:
     def _crc32(self, path: CachePath, size: int) -> str:
         crc = 0
         # A remote file system fetches the ranges of one request at the same time.
-        step = BLOCK // 4 if self._ranges.together else BLOCK
-        for start in range(0, size, BLOCK):
-            block = self._buffer[: min(BLOCK, size - start)]
+        step = CHECK_BLOCK_BYTES // 4 if self._ranges.together else CHECK_BLOCK_BYTES
+        for start in range(0, size, CHECK_BLOCK_BYTES):
+            block = self._buffer[: min(CHECK_BLOCK_BYTES, size - start)]
             self._ranges.fill(
                 [Range(path, start + at, block[at : at + step]) for at in range(0, len(block), step)]
             )

@@ -8,10 +8,10 @@ from losa.cache_format.errors import CorruptCache
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_writer import on_full_disk
+from losa.cache_format.storage.atomic_writes import publishing, remove
 from losa.cache_format.storage.paths import CachePath, cannot_read
-from losa.cache_format.storage.publish import publishing, remove
 
-BLOCK = 8 * 2**20
+COPY_BLOCK_BYTES = 8 * 2**20
 """Bytes that are held in memory."""
 
 
@@ -53,7 +53,7 @@ def _copy_file(
         raise cannot_read(source.folder / name, error) from error
     with data, publishing(to, make_room) as copy:
         crc = size = 0
-        while block := data.read(BLOCK):
+        while block := data.read(COPY_BLOCK_BYTES):
             crc, size = crc32(block, crc), size + len(block)
             copy.write(block)
         if (size, f"{crc:08x}") != (expected.bytes, expected.crc32):

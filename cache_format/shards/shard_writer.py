@@ -14,8 +14,8 @@ from losa.cache_format.shards.checksums import site_checksum
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.statistics import NO_VALUES, SiteStatistics, total_statistics
+from losa.cache_format.storage.atomic_writes import publish, publishing, remove
 from losa.cache_format.storage.file_record import FileRecord, record_of
-from losa.cache_format.storage.publish import publish, publishing, remove
 
 
 class ShardWriter:

@@ -38,7 +38,7 @@ class ByteRanges(Protocol):
         """
 
 
-def byte_ranges(cache: CachePath) -> ByteRanges:
+def open_ranges(cache: CachePath) -> ByteRanges:
     """The reader for a cache's place."""
     return LocalRanges() if isinstance(cache, Path) else RemoteRanges(cache)
 

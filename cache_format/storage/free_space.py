@@ -6,7 +6,7 @@ from pathlib import Path
 from losa.cache_format.storage.paths import CachePath
 
 
-def free_bytes(folder: CachePath) -> int | None:
+def free_disk_bytes(folder: CachePath) -> int | None:
     """Free bytes where a folder stands or is to stand; None where nobody can tell, as in a bucket."""
     if not isinstance(folder, Path):
         return None

@@ -17,11 +17,13 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*(/[A-Za-z0
 """Path of a file relative to a folder of the cache. No part of it can be ``..``."""
 Hex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 
+CACHE_LINE_BYTES = 64
+"""Size of a processor's cache line, to which uncompressed images and the memory for them are aligned."""
 CHUNK_RECORD = np.dtype([("offset", "<u8"), ("bytes", "<u8"), ("crc32c", "<u4")])
 """Place and checksum of one compressed image."""
 
 
-class SmallArray(NamedTuple):
+class MetadataArray(NamedTuple):
     """An array that is read and written as a whole: keys, labels, indices, constants."""
 
     values: Shaped[np.ndarray, "*shape"]
@@ -168,7 +170,7 @@ class Store(Protocol):
     def group_files(self) -> dict[str, bytes]:
         """Files that make a folder a group."""
 
-    def array_files(self, name: str, array: SmallArray) -> dict[str, bytes]:
+    def array_files(self, name: str, array: MetadataArray) -> dict[str, bytes]:
         """The files of a small array; `name` is its path."""
 
     def array_file(self, name: str, axes: int) -> str:

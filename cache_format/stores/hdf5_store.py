@@ -23,9 +23,9 @@ from losa.cache_format.stores.base import (
     ByteSink,
     Chunked,
     FinishedShard,
+    MetadataArray,
     ShardGeometry,
     ShardStream,
-    SmallArray,
     Strided,
 )
 
@@ -47,7 +47,7 @@ class Hdf5Store:
         """Nothing: groups are folders."""
         return {}
 
-    def array_files(self, name: str, array: SmallArray) -> dict[str, bytes]:
+    def array_files(self, name: str, array: MetadataArray) -> dict[str, bytes]:
         """One file with one data set, which has the last part of the name."""
         values, axes = array
         values = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)

@@ -13,12 +13,13 @@ from crc32c import crc32c
 from jaxtyping import Shaped
 
 from losa.cache_format.stores.base import (
+    CACHE_LINE_BYTES,
     CHUNK_RECORD,
     ByteSink,
     Chunked,
     FinishedShard,
+    MetadataArray,
     ShardGeometry,
-    SmallArray,
     Strided,
 )
 
@@ -26,9 +27,6 @@ METADATA_NAME = "zarr.json"
 CHECKSUM_BYTES = 4
 _LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC32C = {"name": "crc32c"}
-ALIGNMENT = 64
-"""Images that are not compressed begin at multiples of this, a cache line: the kernel copies from there to
-memory that is aligned likewise half as fast again."""
 _ABSENT = np.iinfo(np.uint64).max
 """In a shard index: there is no such chunk."""
 
@@ -57,7 +55,7 @@ class ZarrStore:
         """The group's metadata."""
         return {METADATA_NAME: _encode({"zarr_format": 3, "node_type": "group", "attributes": {}})}
 
-    def array_files(self, name: str, array: SmallArray) -> dict[str, bytes]:
+    def array_files(self, name: str, array: MetadataArray) -> dict[str, bytes]:
         """Metadata, and one chunk that holds the whole array; an empty array has no chunk."""
         values, axes = array
         chunk = [max(1, length) for length in values.shape]
@@ -179,8 +177,11 @@ class ZarrShard:
 
 
 def _stride(geometry: ShardGeometry) -> int:
-    """Distance between the beginnings of two images that are not compressed."""
-    return -(-(geometry.image_bytes + CHECKSUM_BYTES) // ALIGNMENT) * ALIGNMENT
+    """Bytes from the beginning of an uncompressed image to that of the next one.
+
+    A multiple of a cache line: from there the kernel copies into aligned memory 1.5 times as fast.
+    """
+    return -(-(geometry.image_bytes + CHECKSUM_BYTES) // CACHE_LINE_BYTES) * CACHE_LINE_BYTES
 
 
 def _array_metadata(

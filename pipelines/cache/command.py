@@ -19,7 +19,7 @@ from losa.cache_format.storage.paths import cache_folder
 from losa.cache_format.stores import StoreName
 from losa.pipelines.cache.drop import drop_cache, drop_splits, droppable
 from losa.pipelines.cache.info import describe, render
-from losa.pipelines.cache.merge import merge as merge_caches
+from losa.pipelines.cache.merge import merge_caches
 from losa.pipelines.cache.verdict import repair_lines, verification_json, verification_lines
 from losa.pipelines.tool import make_tool, run_tool
 

@@ -12,9 +12,9 @@ from losa.cache_format import CacheError, Manifest
 from losa.cache_format.manifest import MANIFEST_NAME
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.index import read_index
+from losa.cache_format.storage.atomic_writes import remove
 from losa.cache_format.storage.lock import LOCK_NAME, writer_lock
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.storage.publish import remove
 
 
 def droppable(path: CachePath, splits: Sequence[str]) -> tuple[Manifest, list[str]]:

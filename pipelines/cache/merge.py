@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from losa.cache_format import Cache, CacheError, CacheWriter, Segment
-from losa.cache_format.common.differences import differences
+from losa.cache_format.common.comparison import differences
 from losa.cache_format.contents import Placement, SplitContents, StoredSegment, unused_name
 from losa.cache_format.copies import CacheContents
 from losa.cache_format.errors import IdentityMismatch
@@ -26,7 +26,9 @@ class Merged:
     """Shards that no source has."""
 
 
-def merge(sources: Sequence[Cache], destination: CachePath, progress: Callable[[int, int], None]) -> Merged:
+def merge_caches(
+    sources: Sequence[Cache], destination: CachePath, progress: Callable[[int, int], None]
+) -> Merged:
     """Copy shards of all sources into one cache; what is there already is kept.
 
     Args:

@@ -10,7 +10,7 @@ from losa.cache_format.shards.buffers import empty_codes
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
-from losa.cache_format.storage.byte_ranges import byte_ranges
+from losa.cache_format.storage.byte_ranges import open_ranges
 
 BATCH = 16
 """Rows that are held in memory at a time."""
@@ -38,7 +38,7 @@ def row_reader(
         SegmentFiles.of(cache.metadata, segment),
         np.array(rows, np.int64),
         [cache.sites.index(site) for site in sites],
-        byte_ranges(cache.path),
+        open_ranges(cache.path),
     )
 
     def read(wanted: Sequence[int]) -> Codes:

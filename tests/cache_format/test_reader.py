@@ -19,7 +19,7 @@ from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.storage.byte_ranges import LocalRanges
 from losa.cache_format.storage.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 FLIPS = 25  # in each of two stores: 50 for every class of files
 STORED = [
@@ -397,7 +397,7 @@ def test_another_index_is_corrupt(recipe, finished, tiny, number, row):
     """Once as it is, once with its hash in the manifest: then it must not point outside."""
     path = finished(recipe)
     index = np.array([[1, 0], [1, 1], [1, 2], [number, row]])
-    tiny.forge(path, "splits/val/index", SmallArray(index, ("images", "segment and row")))
+    tiny.forge(path, "splits/val/index", MetadataArray(index, ("images", "segment and row")))
     with pytest.raises(CorruptCache, match="index of split 'val' is not the one whose hash is in"):
         Cache(path).split("val")
     manifest = Manifest.read(path)
@@ -414,7 +414,7 @@ def test_another_index_is_corrupt(recipe, finished, tiny, number, row):
 
 def test_the_labels_of_another_column_are_corrupt(recipe, finished, tiny):
     path = finished(recipe)
-    colour = SmallArray(recipe.labels(tiny.VAL)["colour"], ("images",))
+    colour = MetadataArray(recipe.labels(tiny.VAL)["colour"], ("images",))
     tiny.forge(path, "segments/val/labels/species", colour)
     with pytest.raises(CorruptCache, match="labels 'species' of segment 'val' are not those whose hash is"):
         Cache(path).split("val").labels("species")
@@ -456,7 +456,7 @@ def test_a_record_that_does_not_fit_the_manifest_is_corrupt(recipe, finished, ch
 
 def test_constants_other_than_those_of_the_manifest_are_corrupt(recipe, finished, tiny):
     path = finished(recipe)
-    other = SmallArray(recipe.constants["spread"] + 1, ("sites", "width"))
+    other = MetadataArray(recipe.constants["spread"] + 1, ("sites", "width"))
     tiny.forge(path, "constants/spread", other)
     with pytest.raises(
         CorruptCache, match="constant 'spread' is not the array whose hash is in the manifest"

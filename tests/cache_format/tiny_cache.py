@@ -36,11 +36,11 @@ from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_writer import ShardWriter
+from losa.cache_format.storage.atomic_writes import publish_files
 from losa.cache_format.storage.file_record import record_of
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.storage.publish import publish_files
 from losa.cache_format.stores import StoreName, make_store
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 TRAIN = tuple(f"train/{number:02d}.jpg" for number in range(7))
 VAL = tuple(f"val/größe {number}.jpg" for number in range(4))
@@ -208,7 +208,7 @@ class Recipe:
         ]
 
 
-def write_arrays(path: Path, store: StoreName, arrays: Mapping[str, SmallArray]) -> CacheMetadata:
+def write_arrays(path: Path, store: StoreName, arrays: Mapping[str, MetadataArray]) -> CacheMetadata:
     """Publish metadata arrays without a cache around them; the manifest records their files and no more."""
     files = {
         f"{make_store(store).root}/{file}": content
@@ -229,7 +229,7 @@ def write_arrays(path: Path, store: StoreName, arrays: Mapping[str, SmallArray])
     return CacheMetadata(path, manifest)
 
 
-def forge(path: Path, name: str, array: SmallArray) -> None:
+def forge(path: Path, name: str, array: MetadataArray) -> None:
     """Put another array into a cache, with the record that fits: only what it means is wrong."""
     manifest = Manifest.read(path)
     store = make_store(manifest.store)

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from losa.cache_format.common.differences import differences
+from losa.cache_format.common.comparison import differences
 from losa.extract.preprocessing import make_transform, preprocessing_of
 
 SIZES = [(300, 200), (8, 8), (160, 160), (37, 500), (641, 479)]

@@ -7,7 +7,7 @@ import pytest
 
 from losa.cache_format import Cache, CacheError, Codes, SiteStatistics
 from losa.cache_format.shards.shard_writer import ShardWriter
-from losa.cache_format.storage.publish import TEMPORARY_SUFFIX
+from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
 from losa.extract.shard_thread import EncodedBatch, ShardThread
 
 

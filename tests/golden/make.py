@@ -15,12 +15,12 @@ import numpy as np
 from tiny_cache import TRAIN, VAL, Recipe
 
 from losa.cache_format import Manifest, SiteStatistics, make_codec
-from losa.cache_format.manifest import VERSION
+from losa.cache_format.manifest import FORMAT_VERSION
 from losa.cache_format.shards.statistics import total_statistics
 from losa.cache_format.storage.lock import LOCK_NAME
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / f"tests/golden/version-{VERSION}"
+FOLDER = ROOT / f"tests/golden/version-{FORMAT_VERSION}"
 PAGE = ROOT / "docs/format.md"
 SPLITS = (
     ("train", TRAIN[:4]),

@@ -26,7 +26,7 @@ from losa.cache_format.identity import BackboneIdentity, Preprocessing, SiteGrou
 from losa.cache_format.metadata.constants import calibration_constants
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.cache_format.shards.statistics import NO_VALUES
-from losa.cache_format.storage.free_space import free_bytes
+from losa.cache_format.storage.free_space import free_disk_bytes
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.stores.base import ShardGeometry
@@ -207,7 +207,7 @@ def refuse_if_disk_is_short(folder: CachePath, needed: int) -> None:
     Raises:
         CacheError: with the sizes, and advice how to need less space.
     """
-    free = free_bytes(folder)
+    free = free_disk_bytes(folder)
     if free is not None and needed * DISK_MARGIN > free:
         raise CacheError(
             f"not enough space: {readable(needed)} are needed in {folder}, {readable(free)} are free. Take a "

@@ -8,7 +8,7 @@ import zarr
 
 from losa.cache_format import CorruptCache
 from losa.cache_format.stores import StoreName
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 ARRAYS = [
     np.arange(-3, 4, dtype=np.int64),
@@ -29,7 +29,7 @@ def store(request):
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype.str}{list(array.shape)}")
 def test_a_small_array_is_read_by_us_and_by_the_stores_own_library(tmp_path, tiny, store, array):
-    metadata = tiny.write_arrays(tmp_path, store, {"some/a": SmallArray(array, AXES[: array.ndim])})
+    metadata = tiny.write_arrays(tmp_path, store, {"some/a": MetadataArray(array, AXES[: array.ndim])})
     read = metadata.read_array("some/a", array.dtype.name, array.shape)
     np.testing.assert_array_equal(read, array)
     if store == "zarr":
@@ -47,7 +47,7 @@ def test_a_small_array_is_read_by_us_and_by_the_stores_own_library(tmp_path, tin
 
 def test_every_damage_to_a_small_array_is_detected(tmp_path, tiny, store):
     array = np.arange(6, dtype=np.int64).reshape(2, 3)
-    metadata = tiny.write_arrays(tmp_path, store, {"a": SmallArray(array, AXES)})
+    metadata = tiny.write_arrays(tmp_path, store, {"a": MetadataArray(array, AXES)})
     file = tmp_path / tiny.Recipe(store=store).array_file("a", 2)
     size = file.stat().st_size
 
@@ -72,7 +72,7 @@ def test_every_damage_to_a_small_array_is_detected(tmp_path, tiny, store):
 
 
 def test_a_file_in_the_place_of_a_folder_is_corrupt(tmp_path, tiny, store):
-    metadata = tiny.write_arrays(tmp_path, store, {"some/a/b": SmallArray(np.arange(3), ("images",))})
+    metadata = tiny.write_arrays(tmp_path, store, {"some/a/b": MetadataArray(np.arange(3), ("images",))})
     folder = tmp_path / f"arrays.{store}/some"
     folder.rename(tmp_path / "elsewhere")
     folder.write_bytes(b"")
@@ -81,14 +81,14 @@ def test_a_file_in_the_place_of_a_folder_is_corrupt(tmp_path, tiny, store):
 
 
 def test_a_file_without_a_record_is_not_read(tmp_path, tiny, store):
-    metadata = tiny.write_arrays(tmp_path, store, {"a": SmallArray(np.arange(3), ("images",))})
+    metadata = tiny.write_arrays(tmp_path, store, {"a": MetadataArray(np.arange(3), ("images",))})
     with pytest.raises(CorruptCache, match="the manifest has no record of this file"):
         replace(metadata, manifest=replace(metadata.manifest, files={})).read_array("a", "int64", (3,))
 
 
 @pytest.mark.parametrize(("dtype", "shape"), [("int64", (999,)), ("float32", (999, 2)), ("uint8", (9999,))])
 def test_another_shape_than_the_file_can_hold_is_refused(tmp_path, tiny, store, dtype, shape):
-    arrays = {"a": SmallArray(np.arange(3), ("images",)), "b": SmallArray(np.zeros((1, 1)), AXES)}
+    arrays = {"a": MetadataArray(np.arange(3), ("images",)), "b": MetadataArray(np.zeros((1, 1)), AXES)}
     metadata = tiny.write_arrays(tmp_path, store, arrays)
     with pytest.raises(CorruptCache, match="bytes of values, found a file of another size"):
         metadata.read_array("ab"[len(shape) - 1], dtype, shape)

@@ -14,7 +14,7 @@ from losa.cache_format import CorruptCache, Segment
 from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.metadata.keys import key_arrays, read_keys
 from losa.cache_format.stores import StoreName
-from losa.cache_format.stores.base import SmallArray
+from losa.cache_format.stores.base import MetadataArray
 
 KEYS = ["größe.jpg", "", "\U0001f40d/\0"]
 
@@ -98,7 +98,7 @@ def test_the_keys_of_another_segment_are_refused(write_keys, tmp_path):
     ids=str,
 )
 def test_nonsense_with_a_right_checksum_is_refused(write_keys, tmp_path, offsets, message):
-    wrong = SmallArray(np.array(offsets, np.int64), ("offsets",))
+    wrong = MetadataArray(np.array(offsets, np.int64), ("offsets",))
     metadata = write_keys(tmp_path, ["äb", "c"], offsets=wrong)
     with pytest.raises(CorruptCache, match=message):
         read_keys(metadata, segment_of(["äb", "c"]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from losa.cache_format import CorruptCache
-from losa.cache_format.storage.byte_ranges import LocalRanges, Range, byte_ranges
+from losa.cache_format.storage.byte_ranges import LocalRanges, Range, open_ranges
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def check(ranges: LocalRanges, files: list[Path], seed: int) -> None:
 def test_an_eighth_of_the_descriptors_is_kept_open(files, tmp_path, monkeypatch, limit, kept):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
     before = open_descriptors()
-    ranges = byte_ranges(tmp_path)
+    ranges = open_ranges(tmp_path)
     for seed in range(5):
         check(ranges, files, seed)
     assert open_descriptors() - before == kept
@@ -53,7 +53,7 @@ def test_an_eighth_of_the_descriptors_is_kept_open(files, tmp_path, monkeypatch,
 def test_threads_share_them(files, tmp_path, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (8, 8))
     before = open_descriptors()
-    ranges = byte_ranges(tmp_path)
+    ranges = open_ranges(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda seed: check(ranges, files, seed), range(40)))
     assert open_descriptors() - before == 16
@@ -82,7 +82,7 @@ def test_a_cache_of_more_files_than_a_process_may_open(tiny, tmp_path, run_pytho
 
 
 def test_files_that_are_gone_or_too_short_are_named(files, tmp_path):
-    ranges = byte_ranges(tmp_path)
+    ranges = open_ranges(tmp_path)
     for offset in (250, 256, 10_000):
         with pytest.raises(CorruptCache, match=rf"{files[3]}: cannot read 10 bytes at {offset}"):
             ranges.fill([Range(files[3], offset, np.empty(10, np.uint8))])
@@ -98,4 +98,4 @@ def test_linux_reads_two_gibibytes_at_once_and_then_the_rest(files, tmp_path, mo
         "preadv",
         lambda descriptor, buffers, offset: read(descriptor, [memoryview(buffers[0])[:7]], offset),
     )
-    check(byte_ranges(tmp_path), files, 0)
+    check(open_ranges(tmp_path), files, 0)

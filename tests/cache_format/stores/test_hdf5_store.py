@@ -10,7 +10,7 @@ import pytest
 from losa.cache_format import Cache
 from losa.cache_format.codecs import CodeLayout
 from losa.cache_format.stores import hdf5_store
-from losa.cache_format.stores.base import Chunked, ShardGeometry, SmallArray, Strided
+from losa.cache_format.stores.base import Chunked, MetadataArray, ShardGeometry, Strided
 from losa.cache_format.stores.hdf5_store import Hdf5Store
 
 HEAD = 2048
@@ -146,7 +146,7 @@ def test_the_same_rows_give_the_same_bytes_at_any_time(rows, compressor, monkeyp
 def test_a_small_array_is_a_head_and_its_values(array):
     store = Hdf5Store()
     axes = ("images", "width")[: array.ndim]
-    files = store.array_files("segments/s/labels/a.b", SmallArray(array, axes))
+    files = store.array_files("segments/s/labels/a.b", MetadataArray(array, axes))
     ((name, data),) = files.items()
     assert name == "segments/s/labels/a.b.h5" == store.array_file("segments/s/labels/a.b", array.ndim)
     assert data[HEAD:] == array.tobytes() == store.array_bytes(data, array.nbytes)
@@ -159,7 +159,7 @@ def test_a_small_array_is_a_head_and_its_values(array):
 
 def test_the_longest_name_fits_into_the_head():
     name = "x" * 100
-    files = Hdf5Store().array_files(name, SmallArray(np.arange(3)[None], ("images", "segment and row")))
+    files = Hdf5Store().array_files(name, MetadataArray(np.arange(3)[None], ("images", "segment and row")))
     with h5py.File(io.BytesIO(files[f"{name}.h5"])) as file:
         np.testing.assert_array_equal(file[name][...], [[0, 1, 2]])
 

@@ -9,7 +9,7 @@ import zarr
 
 from losa.cache_format import Cache
 from losa.cache_format.codecs import CodeLayout
-from losa.cache_format.stores.base import CHUNK_RECORD, Chunked, ShardGeometry, SmallArray, Strided
+from losa.cache_format.stores.base import CHUNK_RECORD, Chunked, MetadataArray, ShardGeometry, Strided
 from losa.cache_format.stores.zarr_store import ZarrStore, checksum
 
 GEOMETRY = ShardGeometry(
@@ -102,7 +102,7 @@ def test_metadata_is_plain_zarr_version_3():
     assert {name: json.loads(content) for name, content in store.group_files().items()} == {
         "zarr.json": {"zarr_format": 3, "node_type": "group", "attributes": {}}
     }
-    files = store.array_files("some/a", SmallArray(np.arange(3), ("images",)))
+    files = store.array_files("some/a", MetadataArray(np.arange(3), ("images",)))
     assert list(files) == ["some/a/zarr.json", "some/a/c.0"]
     assert json.loads(files["some/a/zarr.json"]) == {
         "zarr_format": 3,
@@ -120,7 +120,7 @@ def test_metadata_is_plain_zarr_version_3():
 
 
 def test_an_empty_array_has_no_chunk():
-    empty = SmallArray(np.zeros((0, 3), np.float32), ("images", "width"))
+    empty = MetadataArray(np.zeros((0, 3), np.float32), ("images", "width"))
     assert list(ZarrStore().array_files("a", empty)) == ["a/zarr.json"]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from losa.cache_format import Cache, CacheError, CacheInUse, CorruptCache, IdentityMismatch, IncompleteCache
 from losa.cache_format.storage.lock import FileLock
-from losa.pipelines.cache.merge import merge
+from losa.pipelines.cache.merge import merge_caches
 
 
 def quiet(done: int, total: int) -> None:
@@ -33,7 +33,7 @@ def test_other_splits(tiny, recipe, tmp_path, store):
     recipe = replace(recipe, store=store)
     for name, keys in recipe.splits:
         replace(recipe, splits=((name, keys),)).write(tmp_path / name)
-    done = merge([Cache(tmp_path / "train"), Cache(tmp_path / "val")], tmp_path / "both", quiet)
+    done = merge_caches([Cache(tmp_path / "train"), Cache(tmp_path / "val")], tmp_path / "both", quiet)
     assert (done.copied, done.missing) == (5, 0)
     check(tiny, recipe, tmp_path / "both")
     recipe.write(tmp_path / "direct")
@@ -45,7 +45,7 @@ def test_other_shards_of_the_same_splits(tiny, recipe, tmp_path):
     for path, gone in zip(paths, ([0, 1], [1, 2]), strict=True):
         for shard in gone:
             (path / f"arrays.zarr/segments/train/codes/commit.{shard}.json").unlink()
-    done = merge([Cache(path) for path in paths], tmp_path / "both", quiet)
+    done = merge_caches([Cache(path) for path in paths], tmp_path / "both", quiet)
     assert (done.copied, done.missing) == (4, 1)
     with pytest.raises(IncompleteCache, match=r"1 of 3 shards"):
         Cache(tmp_path / "both").split("train")
@@ -57,7 +57,7 @@ def test_splits_that_share_images(tiny, recipe, tmp_path):
     """Images that are stored in both sources are stored once where a whole segment is known."""
     replace(recipe, splits=(("trainval", tiny.TRAINVAL),)).write(tmp_path / "a")
     replace(recipe, splits=(("val", tiny.VAL),)).write(tmp_path / "b")
-    merge([Cache(tmp_path / "a"), Cache(tmp_path / "b")], tmp_path / "both", quiet)
+    merge_caches([Cache(tmp_path / "a"), Cache(tmp_path / "b")], tmp_path / "both", quiet)
     both = Cache(tmp_path / "both")
     assert [segment.name for segment in both.manifest.segments] == ["trainval"]
     check(tiny, replace(recipe, splits=(("trainval", tiny.TRAINVAL), ("val", tiny.VAL))), tmp_path / "both")
@@ -68,7 +68,7 @@ def test_segments_of_one_name(tiny, recipe, tmp_path):
     other = replace(recipe, splits=(("train", tiny.TRAIN[:4]), ("rest", tiny.TRAIN)))
     other.write(tmp_path / "b")
     third = replace(recipe, splits=(("val", tiny.VAL),)).write(tmp_path / "c")
-    merge([Cache(tmp_path / "a"), Cache(tmp_path / "b"), Cache(third)], tmp_path / "all", quiet)
+    merge_caches([Cache(tmp_path / "a"), Cache(tmp_path / "b"), Cache(third)], tmp_path / "all", quiet)
     check(tiny, replace(recipe, splits=(*other.splits, ("val", tiny.VAL))), tmp_path / "all")
 
 
@@ -76,10 +76,10 @@ def test_refusals(tiny, recipe, tmp_path):
     a = Cache(recipe.write(tmp_path / "a"))
     b = Cache(tiny.Recipe().write(tmp_path / "b"))
     with pytest.raises(IdentityMismatch, match="codec"):
-        merge([a, b], tmp_path / "both", quiet)
+        merge_caches([a, b], tmp_path / "both", quiet)
     c = Cache(replace(recipe, splits=(("train", tiny.TRAIN[1:]),)).write(tmp_path / "c"))
     with pytest.raises(CacheError, match="other images"):
-        merge([a, c], tmp_path / "both", quiet)
+        merge_caches([a, c], tmp_path / "both", quiet)
     assert not (tmp_path / "both").exists()
 
 
@@ -87,7 +87,7 @@ def test_a_damaged_shard_is_not_copied(tiny, recipe, tmp_path):
     path = recipe.write(tmp_path / "a")
     tiny.flip(path / "arrays.zarr/segments/train/codes/c.1.0.0.0", 7, 0)
     with pytest.raises(CorruptCache, match="losa-cache repair"):
-        merge([Cache(path)], tmp_path / "copy", quiet)
+        merge_caches([Cache(path)], tmp_path / "copy", quiet)
     assert (tmp_path / "copy/arrays.zarr/segments/train/codes/commit.0.json").exists()
     assert not (tmp_path / "copy/arrays.zarr/segments/train/codes/commit.1.json").exists()
 
@@ -103,7 +103,7 @@ def test_the_command(tiny, recipe, command, tmp_path):
 
 def test_a_writer_that_was_taken_for_dead_copies_nothing(tiny, recipe, tmp_path, monkeypatch):
     path = recipe.write(tmp_path / "a")
-    merge([Cache(path)], tmp_path / "both", quiet)
+    merge_caches([Cache(path)], tmp_path / "both", quiet)
     (tmp_path / "both/arrays.zarr/segments/val/codes/commit.0.json").unlink()
     before = tiny.tree(tmp_path / "both")
 
@@ -111,7 +111,7 @@ def test_a_writer_that_was_taken_for_dead_copies_nothing(tiny, recipe, tmp_path,
         raise CacheInUse("taken over")
 
     with pytest.raises(CacheInUse):
-        merge(
+        merge_caches(
             [Cache(path)], tmp_path / "both", lambda done, total: monkeypatch.setattr(FileLock, "check", lost)
         )
     assert tiny.tree(tmp_path / "both") == before

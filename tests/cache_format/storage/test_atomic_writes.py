@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from losa.cache_format.storage.publish import make_folder, publish, publishing
+from losa.cache_format.storage.atomic_writes import make_folder, publish, publishing
 
 
 def test_calls_come_in_the_order_that_survives_a_power_cut(tmp_path, system_calls):

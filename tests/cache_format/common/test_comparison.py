@@ -1,0 +1,11 @@
+from losa.cache_format import LabelColumn
+from losa.cache_format.common.comparison import differences
+from losa.cache_format.errors import Difference
+
+
+def test_a_field_on_one_side_only_differs_from_nothing():
+    assert differences({"a": 1, "b": {"c": None}}, {"a": 1}) == [Difference("b.c", None, "nothing")]
+    assert differences({}, {"x": LabelColumn(name="l", num_classes=2)})[1:3] == [
+        Difference("x.kind", "nothing", "class"),
+        Difference("x.num_classes", "nothing", 2),
+    ]
