@@ -47,7 +47,7 @@ def test_shards_are_laid_out_as_plain_zarr_expects(tmp_path, rows, compressor):
     """The second shard is not full; zarr fills absent chunks with zeros, which nobody asks for."""
     store, geometry = ZarrStore(), replace(GEOMETRY, compressor=compressor)
     codes, scales = rows
-    files = dict(store.segment_files(geometry))
+    files = dict(store.shard_descriptions(geometry))
     for shard, part in enumerate((slice(0, 4), slice(4, 7))):
         _, made = shard_of(geometry, shard, codes[part], scales[part])
         assert tuple(made) == store.shard_files(geometry, shard)
