@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losa.cache_format import Calibration, LosaError
-from losa.extract.encoding import refuse_non_finite
+from losa.extract.non_finite import refuse_non_finite
 
 SAMPLE_IMAGES = 128
 SAMPLE_SEED = 0
@@ -37,7 +37,7 @@ def calibrate_from(
         sums = torch.stack([wide.sum(dim=(0, 2)), wide.square().sum(dim=(0, 2))]).cpu()
         if not torch.isfinite(sums).all():
             for index, site in enumerate(sites):
-                refuse_non_finite("int8", site, int((~activations[:, index].isfinite()).sum()), 0)
+                refuse_non_finite(site, int((~activations[:, index].isfinite()).sum()))
         moments = sums if moments is None else moments + sums
         count += activations.shape[0] * activations.shape[2]
     if moments is None or not count:

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from losa.cache_format import NonFiniteActivations
-from losa.cache_format.codecs import CodecName, Codes
+from losa.cache_format.codecs import Codes
 from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
 from losa.cache_format.shards.statistics import SiteStatistics
+from losa.extract.non_finite import refuse_non_finite, refuse_overflow
 
 
 def encode(
@@ -63,35 +63,15 @@ def _encode(
     return codes, torch.stack([rows.amin(-1).double(), rows.amax(-1).double(), energy, error])
 
 
-def refuse_non_finite(name: CodecName, site: str, activations: int, codes: int) -> None:
-    """Refuse a site that has non-finite activations, before or after the codec.
-
-    Args:
-        name: name of the codec.
-        site: name of the site.
-        activations: number of activations that are NaN or infinite.
-        codes: number of activations that are NaN or infinite after encoding and decoding.
-
-    Raises:
-        NonFiniteActivations: a number is not zero; the message says which options to change.
-    """
-    if activations:
-        raise NonFiniteActivations(
-            f"the backbone produced {activations} NaN or infinite values at site {site!r}: "
-            "compute in a wider dtype (dtype=float32 or dtype=bfloat16), or check the weights"
-        )
-    if codes:
-        wider = [f"codec={other}" for other in ("bfloat16", "int8", "float32") if other != name]
-        raise NonFiniteActivations(
-            f"{codes} values at site {site!r} are too large for codec={name}: use {wider[0]} or {wider[1]}"
-        )
-
-
 def _refuse_non_finite(codec: DeviceCodec, activations: Tensor, sites: Sequence[str]) -> None:
     decoded = codec.decode(codec.encode(activations))
     for index, site in enumerate(sites):
-        spoilt = int((~activations[:, index].isfinite()).sum())
-        refuse_non_finite(codec.name, site, spoilt, int((~decoded[:, index].isfinite()).sum()))
+        refuse_non_finite(site, _count_non_finite(activations[:, index]))
+        refuse_overflow(codec.name, site, _count_non_finite(decoded[:, index]))
+
+
+def _count_non_finite(values: Tensor) -> int:
+    return int((~values.isfinite()).sum())
 
 
 def _sum_squares(rows: Float[Tensor, "images sites values"]) -> Float64[Tensor, "images sites"]:

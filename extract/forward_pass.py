@@ -32,7 +32,7 @@ class ForwardPass:
         """Move the backbone to the device.
 
         Args:
-            config: dtype, number of workers, and what to do about invalid images.
+            config: dtype, number of workers, and whether invalid images are refused.
             source: where images are loaded from.
             backbone: the network that computes the activations.
             sites: names of the sites whose activations are returned.

@@ -18,7 +18,7 @@ from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 class InvalidImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise InvalidImage"
     """An image that cannot be decoded. The message is the reason, which is recorded in the cache.
 
-    So it must be the same on every machine: it names no folder. Whoever shows it adds the key.
+    So it must be the same on every machine: it names no folder. The key is added where it is shown.
     """
 
 

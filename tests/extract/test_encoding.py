@@ -8,7 +8,7 @@ import torch
 from losa.cache_format import NonFiniteActivations, calibrate, make_codec
 from losa.cache_format.codecs import CodecName, code_layout
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
-from losa.extract.encoding import encode, refuse_non_finite
+from losa.extract.encoding import encode
 
 SITES = ("embed", "block.03", "block.11")
 
@@ -130,25 +130,3 @@ def test_a_site_of_zeros_is_no_error(codec):
     decoded = make_codec(codec, calibrate(zeros)).decode(codes)
     assert not decoded.any()
     assert {(entry.rms, entry.snr_db) for entry in statistics} == {(0.0, math.inf)}
-
-
-def test_non_finite_values_are_refused_with_site_and_way_out():
-    refuse_non_finite("float16", "block.03", 0, 0)
-    with pytest.raises(NonFiniteActivations) as caught:
-        refuse_non_finite("float16", "block.03", 0, 12)
-    assert str(caught.value) == (
-        "12 values at site 'block.03' are too large for codec=float16: use codec=bfloat16 or codec=int8"
-    )
-    for codec, advice in (
-        ("bfloat16", "codec=int8 or codec=float32"),
-        ("int8", "codec=bfloat16 or codec=float32"),
-        ("int4", "codec=bfloat16 or codec=int8"),
-    ):
-        with pytest.raises(NonFiniteActivations, match=rf"too large for codec={codec}: use {advice}$"):
-            refuse_non_finite(codec, "block.03", 0, 1)
-    with pytest.raises(NonFiniteActivations) as caught:
-        refuse_non_finite("float16", "block.03", 5, 12)
-    assert str(caught.value) == (
-        "the backbone produced 5 NaN or infinite values at site 'block.03': compute in a wider dtype "
-        "(dtype=float32 or dtype=bfloat16), or check the weights"
-    )

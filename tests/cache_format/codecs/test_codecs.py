@@ -313,7 +313,7 @@ def test_float16_overflows_to_infinity_and_the_wider_codecs_do_not(codec, implem
 
 
 def test_a_group_whose_scale_float16_cannot_hold_is_not_finite(implementation):
-    """The reference and the device agree on which: `refuse_non_finite` is told, and names the site."""
+    """The reference and the device agree on which values these are, so that extraction can name the site."""
     large = normal(23, 2, 1, 3, 70)
     calibration = calibrate(large)
     large[1, 0, 2, 40] = 5e5 * calibration.spread[0, 40]
