@@ -18,15 +18,15 @@ from matplotlib import pyplot as plt
 HERE = Path(__file__).parent
 TITLES = {"sign_digits": "sign digits", "dtd10": "ten DTD textures"}
 RANKS = {"losa": "8", "last": "16", "relay": "8"}
-"""With which the number of sites was varied."""
+"""Rank of each side network for which the number of sites was varied."""
 COLOURS = {"losa": "tab:blue", "last": "tab:orange", "relay": "tab:green"}
 Row = dict[str, str]
 
 
 def draw(rows: list[Row], name: str, axis: str, chosen: Callable[[Row], bool]) -> None:
-    """One panel for each data set, one line for each side network: mean over seeds, and every seed."""
+    """Draw a panel per data set and a line per side network: means over seeds, and each seed as a dot."""
     rows = [row for row in rows if chosen(row) and row["side"] in COLOURS]
-    # Two places are no curve.
+    # Two points are no curve: a data set needs three.
     datasets = [
         dataset
         for dataset in TITLES
@@ -56,7 +56,7 @@ def draw(rows: list[Row], name: str, axis: str, chosen: Callable[[Row], bool]) -
         panel.grid(alpha=0.3)
         panel.legend()
     figure.tight_layout()
-    # Neither date nor random names: the same numbers give the same file.
+    # No date and no random names, so that equal numbers give equal files.
     matplotlib.rcParams["svg.hashsalt"] = "losa"
     figure.savefig(HERE / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
