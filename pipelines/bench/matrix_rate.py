@@ -36,7 +36,7 @@ def measure_matrix_rate(dtype: Dtype, device: str) -> MatrixRate:
     """Multiply small matrices, then larger ones if their products should end within the time limit."""
     best = _small_rate(dtype, device)
     for size in LARGE_SIZES[_kind(device)]:
-        if REPEATS * _flops(size) / best <= LARGE_SECONDS:
+        if REPEATS * _operations(size) / best <= LARGE_SECONDS:
             best = max(best, _rate(dtype, device, size, LARGE_SECONDS))
     return MatrixRate(best, slowdown(dtype, device) > EMULATED_RATIO)
 
@@ -54,12 +54,12 @@ def _rate(dtype: Dtype, device: str, size: int, seconds: float) -> float:
     """Best rate of several products of one size."""
     a, b = (torch.randn(size, size, device=device).to(getattr(torch, dtype)) for _ in range(2))
     product = partial(torch.matmul, a, b)
-    return _flops(size) / min(timed_calls(product, most=REPEATS, seconds=seconds, device=device))
+    return _operations(size) / min(timed_calls(product, most=REPEATS, seconds=seconds, device=device))
 
 
 def _kind(device: str) -> str:
     return device.partition(":")[0]
 
 
-def _flops(size: int) -> float:
+def _operations(size: int) -> float:
     return 2 * size**3

@@ -1,4 +1,4 @@
-"""Extraction against its limit, the bare timm forward on the same network inputs."""
+"""The speed of extraction, and of its upper limit, the bare forward pass of timm on the same inputs."""
 
 from collections.abc import Callable
 from pathlib import Path

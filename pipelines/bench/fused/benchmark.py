@@ -26,7 +26,7 @@ EPOCH_IMAGES = 1000
 """Images of an epoch, as in the training sets of VTAB-1K."""
 MEMORY_FIGURES = ("peak_bytes", "tensor_bytes")
 NO_PEFT = "peft is not installed: pip install 'losa[bench]'"
-START_SECONDS = 60
+START_SECONDS = 120
 """Time that a process may take beside its steps, to import modules, to warm up and to make the batch."""
 
 

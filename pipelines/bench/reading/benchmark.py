@@ -23,7 +23,7 @@ from losa.cache_format.stores import StoreName
 from losa.pipelines.bench.machine import available_memory
 from losa.pipelines.bench.reading.decoding import decoder
 from losa.pipelines.bench.reading.noise_cache import NoiseCache, Shape, refuse_if_disk_is_short
-from losa.pipelines.bench.reading.readers import FIRST_PASS, LATER_PASS, PREADV, Reader, all_readers
+from losa.pipelines.bench.reading.readers import FIRST_PASS, LATER_PASS, PREADV, TimedReader, all_readers
 
 ReadOrder = Literal["random", "sequential"]
 READ_ORDERS: tuple[ReadOrder, ...] = get_args(ReadOrder)
@@ -130,7 +130,7 @@ class ReadBenchmark:
         ]
 
 
-def _time_pass(reader: Reader, order: np.ndarray, batch: int, limit: float) -> tuple[float, int]:
+def _time_pass(reader: TimedReader, order: np.ndarray, batch: int, limit: float) -> tuple[float, int]:
     """Return the seconds of a pass and the number of images read.
 
     Args:
@@ -152,7 +152,7 @@ def _time_pass(reader: Reader, order: np.ndarray, batch: int, limit: float) -> t
     return seconds, len(order)
 
 
-def _refuse_wrong(noise: NoiseCache, reader: Reader, indices: np.ndarray) -> None:
+def _refuse_wrong(noise: NoiseCache, reader: TimedReader, indices: np.ndarray) -> None:
     """Raise an error if a reader returns other bytes than those that were written."""
     found = reader.start()(indices)
     for position, index in enumerate(indices.tolist()):
@@ -164,7 +164,7 @@ def _refuse_wrong(noise: NoiseCache, reader: Reader, indices: np.ndarray) -> Non
             )
 
 
-def _refuse_unequal(reader: Reader, index: int, expected: np.ndarray, found: np.ndarray | None) -> None:
+def _refuse_unequal(reader: TimedReader, index: int, expected: np.ndarray, found: np.ndarray | None) -> None:
     same = found is not None and (found.dtype, found.shape) == (expected.dtype, expected.shape)
     if not same or not np.array_equal(np.asarray(found).view(np.uint8), expected.view(np.uint8)):
         raise RuntimeError(f"{reader.name}: image {index} is not what was written")

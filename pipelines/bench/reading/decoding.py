@@ -5,12 +5,12 @@ import numpy as np
 from losa.cache_format import Cache
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.pipelines.bench.reading.noise_cache import SPLIT
-from losa.pipelines.bench.reading.readers import Images, Indices, Reader, ReadImages
+from losa.pipelines.bench.reading.readers import Images, Indices, ReadImages, TimedReader
 
 DECODE = "decode to float32"
 
 
-def decoder(cache: Cache, batch: int) -> Reader:
+def decoder(cache: Cache, batch: int) -> TimedReader:
     """Return a reader that decodes the first images of the cache repeatedly, with torch's number of threads.
 
     Raises:
@@ -30,4 +30,4 @@ def decoder(cache: Cache, batch: int) -> Reader:
     one = np.arange(1)
     if not np.array_equal(decode(one).values, cache.codec(split.sites).decode(split.read(one))):
         raise RuntimeError(f"{DECODE}: other values than those of the reference")
-    return Reader(DECODE, start, whole=False)
+    return TimedReader(DECODE, start, whole=False)

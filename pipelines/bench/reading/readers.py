@@ -44,7 +44,7 @@ MakeRoom: TypeAlias = Callable[[int], Codes]
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class TimedReader:
     """One line of the table."""
 
     name: str
@@ -62,7 +62,7 @@ FIRST_PASS = "losa, first pass"
 LATER_PASS = "losa, later pass"
 
 
-def all_readers(cache: Cache, batch: int) -> list[Reader]:
+def all_readers(cache: Cache, batch: int) -> list[TimedReader]:
     """Return all readers that can read the cache.
 
     Args:
@@ -78,31 +78,31 @@ def all_readers(cache: Cache, batch: int) -> list[Reader]:
         for start in range(0, places.images, batch):
             read(np.arange(start, min(start + batch, places.images)))
     readers = [
-        Reader(PREADV, partial(_preadv, places, memory.used)),
-        Reader(f"{PREADV}, fresh", partial(_preadv, places, memory.fresh)),
-        Reader(FIRST_PASS, _losa(cache, memory.used, threads)),
-        Reader(LATER_PASS, lambda: verified[threads]),
-        Reader(f"{FIRST_PASS}, fresh", _losa(cache, None, threads)),
-        Reader("memmap, per image", partial(_memmap_images, places, memory)),
-        Reader("memmap, index list", partial(_memmap_list, places)),
+        TimedReader(PREADV, partial(_preadv, places, memory.used)),
+        TimedReader(f"{PREADV}, fresh", partial(_preadv, places, memory.fresh)),
+        TimedReader(FIRST_PASS, _losa(cache, memory.used, threads)),
+        TimedReader(LATER_PASS, lambda: verified[threads]),
+        TimedReader(f"{FIRST_PASS}, fresh", _losa(cache, None, threads)),
+        TimedReader("memmap, per image", partial(_memmap_images, places, memory)),
+        TimedReader("memmap, index list", partial(_memmap_list, places)),
     ]
     if threads > 1:
         readers += [
-            Reader(f"{PREADV}, {several}", partial(_preadv, places, memory.used, threads)),
-            Reader(f"{FIRST_PASS}, 1 thread", _losa(cache, memory.used, 1)),
-            Reader(f"{LATER_PASS}, 1 thread", lambda: verified[1]),
+            TimedReader(f"{PREADV}, {several}", partial(_preadv, places, memory.used, threads)),
+            TimedReader(f"{FIRST_PASS}, 1 thread", _losa(cache, memory.used, 1)),
+            TimedReader(f"{LATER_PASS}, 1 thread", lambda: verified[1]),
         ]
     if cache.manifest.store == "zarr":
         readers += [
-            Reader("zarr-python, per image", partial(_zarr_images, places), whole=False),
-            Reader("zarr-python, oindex", partial(_zarr_list, places), whole=False, most=8),
+            TimedReader("zarr-python, per image", partial(_zarr_images, places), whole=False),
+            TimedReader("zarr-python, oindex", partial(_zarr_list, places), whole=False, most=8),
         ]
         if find_spec("tensorstore") is not None:
-            readers.append(Reader("tensorstore, futures", partial(_tensorstore, places)))
+            readers.append(TimedReader("tensorstore, futures", partial(_tensorstore, places)))
     else:
         readers += [
-            Reader("h5py, per image", partial(_h5py_images, places, memory)),
-            Reader("h5py, index list", partial(_h5py_list, places), whole=False),
+            TimedReader("h5py, per image", partial(_h5py_images, places, memory)),
+            TimedReader("h5py, index list", partial(_h5py_list, places), whole=False),
         ]
     return readers
 

@@ -32,7 +32,7 @@ def rows(caches):
 
 
 def stream(seed: int, images: int) -> np.ndarray:
-    """Every site moves away from the one before it by a tenth; one channel is wide."""
+    """Activations whose sites differ by a tenth from the site before; one channel has a wide range."""
     steps = np.random.default_rng(seed).normal(size=(images, 6, 20, 70)).astype(np.float32)
     steps[:, 1:] /= 10
     steps[..., 3] *= 100
@@ -88,7 +88,7 @@ def test_the_rows_are_a_function_of_the_arguments(caches, rows):
 
 @pytest.mark.parametrize("name", INTEGER_FORMATS)
 def test_delta_errors_do_not_add_up(name):
-    """A site is as near as its own difference allows, however many came before it."""
+    """The error of a site is that of its own difference, for any number of sites before it."""
     sample, images = stream(0, 8), stream(1, 4)
     differences = np.diff(sample, axis=1, prepend=0)
     delta = _DeltaCodec(name, calibrate(differences))
@@ -98,7 +98,7 @@ def test_delta_errors_do_not_add_up(name):
     assert (codes.scales.shape, codes.scales.dtype) == (plain.scales.shape, plain.scales.dtype)
     error = (delta.decode(codes).astype(np.float64) - images)[..., 4:].std(axis=(0, 2, 3))
     assert error[1:].max() < 1.5 * error[1:].min()
-    # Differences of a tenth: an error of a tenth, 20 dB.
+    # Differences of a tenth have an error of a tenth, 20 dB less.
     assert 8 < error[0] / error[1:].mean() < 12
 
 

@@ -63,42 +63,42 @@ def in_this_process(monkeypatch):
 
 
 def filled(setting):
-    """Our network of one member and the plain one, with the same parameters, none of them zero."""
+    """A factored network of one member and the plain one, with the same nonzero parameters."""
     (group,) = make_trainer(setting, *make_batch(setting)).groups
-    ours, plain = group.network.double(), make_plain(setting).double()
+    factored, plain = group.network.double(), make_plain(setting).double()
     plain._dtype = torch.float64
     generator = torch.Generator().manual_seed(0)
     state = {}
     with torch.no_grad():
-        for name, part in ours.named_parameters():
-            part.copy_(torch.randn(part.shape, generator=generator, dtype=part.dtype) * 0.3)
-            state |= of_plain(name, part[0])
+        for name, parameter in factored.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * 0.3)
+            state |= of_plain(name, parameter[0])
     assert set(state) == {name for name, _ in plain.named_parameters()}
     plain.load_state_dict(state)
-    return ours, plain
+    return factored, plain
 
 
-def of_plain(name, part):
-    """The plain network's parameters in one of our member's."""
+def of_plain(name, parameter):
+    """Names and values of the plain network's parameters that a parameter of a member contains."""
     if name.startswith("head."):
-        return {name: part.T if part.ndim == 2 else part}
-    return {f"layers.{layer}.{name}": each for layer, each in enumerate(part)}
+        return {name: parameter.T if parameter.ndim == 2 else parameter}
+    return {f"layers.{layer}.{name}": each for layer, each in enumerate(parameter)}
 
 
 @pytest.mark.parametrize("norm", ["frozen", "none", "layer"])
 @pytest.mark.parametrize("side", ["losa", "last"])
 def test_plain_is_a_side_network_of_one_member(side, norm):
     setting = replace(TINY, side=side, norm=norm, members=1)
-    ours, plain = filled(setting)
+    factored, plain = filled(setting)
     activations, labels = make_batch(setting)
     activations = activations.double()
-    scores = ours(FrozenFeatures(activations, torch.float64))
+    scores = factored(FrozenFeatures(activations, torch.float64))
     functional.cross_entropy(scores[0], labels).backward()
     functional.cross_entropy(found := plain(activations), labels).backward()
     torch.testing.assert_close(found, scores[0])
-    gradients = {name: part.grad for name, part in plain.named_parameters()}
-    for name, part in ours.named_parameters():
-        for of_plain_name, expected in of_plain(name, part.grad[0]).items():
+    gradients = {name: parameter.grad for name, parameter in plain.named_parameters()}
+    for name, parameter in factored.named_parameters():
+        for of_plain_name, expected in of_plain(name, parameter.grad[0]).items():
             torch.testing.assert_close(gradients[of_plain_name], expected, msg=of_plain_name)
 
 
@@ -125,11 +125,11 @@ def test_a_step_trains(method, side, dtype, monkeypatch):
     monkeypatch.setattr("losa.pipelines.bench.fused.methods.make_group", spy_on_group)
     setting = replace(TINY, method=method, side=side, dtype=dtype)
     step = METHODS[method](setting, *make_batch(setting))
-    before = [part.detach().clone() for part in trained]
-    for _ in range(2):  # the down-projections of zero ups have no gradient in the first
+    before = [parameter.detach().clone() for parameter in trained]
+    for _ in range(2):  # in the first, zero up-projections stop the gradient of down-projections
         step()
     assert before
-    assert all(not torch.equal(part, old) for part, old in zip(trained, before, strict=True))
+    assert all(not torch.equal(parameter, old) for parameter, old in zip(trained, before, strict=True))
 
 
 def test_the_command_says_what_it_measured(command, tmp_path, in_this_process):
@@ -248,7 +248,7 @@ def test_a_process_that_takes_too_long_is_stopped(monkeypatch):
         raise benchmark.subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(benchmark.subprocess, "run", run)
-    expected = {"note": "stopped after 65 s (--seconds 5)"}
+    expected = {"note": "stopped after 125 s (--seconds 5)"}
     assert benchmark._measure(replace(TINY, seconds=5.0), 1e9) == expected
     with pytest.raises(LosaError, match="the rate of matrix products in float32 could not be measured"):
         FusedBenchmark(methods=["plain"], dtypes=["float32"]).run()

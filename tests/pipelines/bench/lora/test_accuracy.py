@@ -1,4 +1,4 @@
-"""losa-bench lora on a few images through a toy transformer: what it says and that it learns."""
+"""losa-bench lora on a few images through a toy transformer: its output, and that it learns."""
 
 import json
 

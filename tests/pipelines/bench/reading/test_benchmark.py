@@ -1,4 +1,4 @@
-"""losa-bench reads on caches of a few kilobytes: what it says, not how fast it is."""
+"""losa-bench reads on caches of a few kilobytes: its output, not its speed."""
 
 import json
 from dataclasses import replace
@@ -96,7 +96,7 @@ def test_a_reader_that_gives_other_bytes_is_not_timed(two_threads, tmp_path):
 def test_a_pass_reads_every_row_but_where_a_part_has_to_do(monkeypatch):
     monkeypatch.setattr(benchmark, "PART_SECONDS", 0.0)
     seen = []
-    reader = benchmark.Reader("one", lambda: seen.extend)
+    reader = benchmark.TimedReader("one", lambda: seen.extend)
     assert benchmark._time_pass(reader, np.arange(10), 4, 60)[1] == 10
     assert seen == list(range(10))
     assert benchmark._time_pass(replace(reader, whole=False), np.arange(10), 4, 60)[1] == 4
@@ -104,7 +104,7 @@ def test_a_pass_reads_every_row_but_where_a_part_has_to_do(monkeypatch):
 
 
 def test_a_pass_ends_at_its_time_limit():
-    reader = benchmark.Reader("one", lambda: lambda indices: None)
+    reader = benchmark.TimedReader("one", lambda: lambda indices: None)
     assert benchmark._time_pass(reader, np.arange(10), 4, 0)[1] == 4
 
 
