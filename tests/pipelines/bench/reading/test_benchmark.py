@@ -32,14 +32,15 @@ OF_STORE = {
 
 
 @pytest.fixture(scope="module")
-def two_threads():
+def quick_and_two_threads():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("losa.pipelines.bench.reading.readers.default_threads", lambda: 2)
+        patch.setattr(benchmark, "PART_SECONDS", 0.02)
         yield
 
 
 @pytest.fixture(scope="module")
-def rows(two_threads, tmp_path_factory):
+def rows(quick_and_two_threads, tmp_path_factory):
     return FEW.run(tmp_path_factory.mktemp("bench"))
 
 
@@ -66,7 +67,7 @@ def test_every_reader_has_a_row_for_each_cache_and_order(rows):
 
 @pytest.mark.parametrize("codec", ["int8", "float16", "int4", "bfloat16"])
 @pytest.mark.parametrize("store", ["zarr", "hdf5"])
-def test_all_readers_give_the_same_images(two_threads, tmp_path, codec, store):
+def test_all_readers_give_the_same_images(quick_and_two_threads, tmp_path, codec, store):
     noise = NoiseCache(tmp_path / "noise", codec, store, 150, TINY)
     readers = all_readers(noise.write(), 20)
     assert len(readers) >= 12
@@ -85,7 +86,7 @@ def test_noise_is_different_in_every_image_and_the_same_in_every_run(tmp_path):
     np.testing.assert_array_equal(again.image(77).values, noise.image(77).values)
 
 
-def test_a_reader_that_gives_other_bytes_is_not_timed(two_threads, tmp_path):
+def test_a_reader_that_gives_other_bytes_is_not_timed(quick_and_two_threads, tmp_path):
     noise = NoiseCache(tmp_path / "noise", "int8", "zarr", 30, TINY)
     reader = all_readers(noise.write(), 7)[0]
     others = replace(reader, start=lambda: lambda indices: reader.start()(indices[::-1]))
