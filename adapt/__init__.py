@@ -3,9 +3,11 @@
 from losa.adapt.adaptation import adapt, adapt_all
 from losa.adapt.config import AdaptConfig
 from losa.adapt.data.activations import ActivationSource, Batch, CachedActivations
+from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.features import FeatureSpec
-from losa.adapt.members.jobs import Job
+from losa.adapt.members.job import Job
 from losa.adapt.members.side_network_file import load_side_network, save_side_network
+from losa.adapt.members.summary import MemberSummary
 from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.adapt.streams import FrozenFeatures
 from losa.adapt.training.member_group import MemberGroup, make_group
@@ -20,8 +22,10 @@ __all__ = [
     "FrozenFeatures",
     "Job",
     "LabelledActivations",
+    "LabelledImages",
     "MemberEpoch",
     "MemberGroup",
+    "MemberSummary",
     "SideNetwork",
     "Trainer",
     "adapt",

@@ -1,17 +1,18 @@
-"""The second stage: side networks trained from caches, scored, and written down."""
+"""The second stage: side networks are trained from caches, scored and saved."""
 
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from losa.adapt.config import AdaptConfig
-from losa.adapt.members.jobs import Job, JobOffice, PreparedJob
+from losa.adapt.members.job import Job
 from losa.adapt.members.passes import cut_to_memory, plan_passes
-from losa.adapt.members.training_pass import Outcome, TrainingPass
+from losa.adapt.members.preparation import JobPreparer, PreparedJob
+from losa.adapt.members.summary import MemberSummary, Outcome
+from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import make_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
@@ -19,24 +20,25 @@ from losa.cache_format.storage.lock import FileLock, allow_locks
 _log = logging.getLogger(__name__)
 
 
-def adapt(config: AdaptConfig, folder: Path) -> dict[str, Any]:
-    """Train one member and write config, metrics, summary and side network into a folder.
+def adapt(config: AdaptConfig, folder: Path) -> MemberSummary:
+    """Train one member and write configuration, metrics, summary and side network into a folder.
 
-    A finished member of the same configuration and cache is not trained again; one that was interrupted goes
-    on from its last checkpoint. While it trains, it holds the folder's lock.
+    A finished member of the same configuration and cache is not trained again; an interrupted one resumes
+    from its last checkpoint. The folder is locked while the member is trained.
 
     Args:
-        config: of the member.
-        folder: of the member; created if missing.
+        config: configuration of the member.
+        folder: folder of the member; created if missing.
 
     Returns:
-        The summary, as it stands in ``summary.json``.
+        The summary, which is also in ``summary.json``.
 
     Raises:
-        LosaError: anything the person who started it can mend; the message says how.
+        LosaError: options do not fit the cache, files cannot be used, or the member diverged; the message
+            says what to do.
     """
     (outcome,) = adapt_all([Job(config, folder)])
-    if isinstance(outcome, LosaError):
+    if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
@@ -45,12 +47,12 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     """Train many members in as few passes over their caches as possible.
 
     Args:
-        jobs: the members. The same one may be there twice; it is trained once.
+        jobs: the members. Equal jobs are trained once.
 
     Returns:
-        For each job, in order, what `adapt` would have returned or raised.
+        For each job, in order, the summary that `adapt` would return or the `LosaError` it would raise.
     """
-    office = JobOffice()
+    preparer = JobPreparer()
     different = list(dict.fromkeys(jobs))
     outcomes: dict[Job, Outcome] = {}
     prepared: dict[Path, PreparedJob] = {}
@@ -64,7 +66,7 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
                         f"{job.folder} was given to {prepared[folder].config.member_name} in the same sweep; "
                         f"{job.config.member_name} needs another folder (hydra.sweep.subdir=...)"
                     )
-                ready = _lock_and_prepare(office, job, locks)
+                ready = _lock_and_prepare(preparer, job, locks)
             except LosaError as error:
                 outcomes[job] = error
                 continue
@@ -77,7 +79,7 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
                 prepared[folder] = ready
             else:
                 outcomes[job] = ready
-        passes = [part for members in plan_passes(list(prepared.values())) for part in cut_to_memory(members)]
+        passes = [some for members in plan_passes(list(prepared.values())) for some in cut_to_memory(members)]
         for number, members in enumerate(passes, start=1):
             if len(passes) > 1:
                 _log.info("pass %d of %d: %d members", number, len(passes), len(members))
@@ -86,15 +88,15 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     return [outcomes[job] for job in jobs]
 
 
-def _lock_and_prepare(office: JobOffice, job: Job, locks: ExitStack) -> PreparedJob | dict[str, Any]:
-    ready = office.prepare(job)
-    if not isinstance(ready, PreparedJob):
-        return ready
+def _lock_and_prepare(preparer: JobPreparer, job: Job, locks: ExitStack) -> PreparedJob | MemberSummary:
+    found = preparer.prepare(job)
+    if not isinstance(found, PreparedJob):
+        return found
     make_folder(job.folder)
     lock = FileLock(job.folder)
     locks.callback(lock.release)
-    # Once more: another process may have had the lock until now.
-    return ready.looked_up()
+    # Check again: another process may have held the lock until now and finished the member.
+    return found.check_folder()
 
 
 def _run(members: Sequence[PreparedJob]) -> Sequence[Outcome]:
@@ -109,7 +111,7 @@ def _run(members: Sequence[PreparedJob]) -> Sequence[Outcome]:
         )
     except OSError as error:
         found = LosaError(f"{error}. Checkpoints are kept: mend the cause and run the same command again")
-    # Its frames hold what the pass had in memory, which those that follow need.
+    # The frames of the traceback would keep the pass's tensors alive, and later passes need the memory.
     found.__traceback__ = found.__cause__ = found.__context__ = None
-    # What concerns the cache concerns all that read it; other passes may read another one.
+    # An error of the cache concerns all members that read it; other passes may read another cache.
     return [found] * len(members)

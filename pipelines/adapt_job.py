@@ -11,13 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from losa.adapt import AdaptConfig, Job
 from losa.cache_format import LosaError
 from losa.pipelines.command_line import run_command, to_config
-from losa.pipelines.results import Summary
+from losa.pipelines.results import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
 
 _log = logging.getLogger(__name__)
 
 
-def task(composed: DictConfig, candidates: Candidates) -> Summary:
+def task(composed: DictConfig, candidates: Candidates) -> JobResult:
     """Train one member, or find that the launcher has; the summary goes to the table of a multirun."""
     folder = _from_here(HydraConfig.get().runtime.output_dir)
     try:
@@ -25,9 +25,9 @@ def task(composed: DictConfig, candidates: Candidates) -> Summary:
     except Exception:
         _remove_if_empty(folder, folder.parent)
         raise
-    scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary["accuracy"].items())
-    _log.info("%s: %s, %s parameters", folder, scores, f"{summary['parameters']:,}")
-    return Summary(summary)
+    scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())
+    _log.info("%s: %s, %s parameters", folder, scores, f"{summary.parameters:,}")
+    return JobResult(summary)
 
 
 def job_of(composed: DictConfig) -> Job:
@@ -77,7 +77,7 @@ def run() -> None:
     candidates = Candidates()
 
     @wraps(task)
-    def task_with_candidates(composed: DictConfig) -> Summary:
+    def task_with_candidates(composed: DictConfig) -> JobResult:
         return task(composed, candidates)
 
     OmegaConf.register_new_resolver("member_name", member_name, replace=True)

@@ -11,9 +11,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from losa.adapt import Job, adapt_all
+from losa.adapt.members.summary import Outcome
 from losa.cache_format import LosaError
 from losa.pipelines.adapt_job import job_of, task
-from losa.pipelines.outcomes import Outcome, trained
+from losa.pipelines.outcomes import trained
 from losa.pipelines.selection import candidate_of
 
 

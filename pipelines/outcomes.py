@@ -1,21 +1,18 @@
-"""What became of members that a launcher has trained, for the jobs whose turn comes after."""
+"""The outcomes of members that a launcher has trained, for the jobs that run afterwards."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
-from losa.adapt import Job, adapt
-
-Outcome = dict[str, Any] | Exception
-"""A summary, or why there is none."""
+from losa.adapt import Job, MemberSummary, adapt
+from losa.adapt.members.summary import Outcome
 
 _outcomes: ContextVar[Mapping[Job, Outcome]] = ContextVar("outcomes")
 
 
 @contextmanager
 def trained(outcomes: Mapping[Job, Outcome]) -> Iterator[None]:
-    """Within this context these members are not trained again."""
+    """A context in which these members are not trained again."""
     token = _outcomes.set(outcomes)
     try:
         yield
@@ -23,11 +20,11 @@ def trained(outcomes: Mapping[Job, Outcome]) -> Iterator[None]:
         _outcomes.reset(token)
 
 
-def summary_of(job: Job) -> dict[str, Any]:
-    """The summary of a member that a launcher has trained already, or that is trained now.
+def summary_of(job: Job) -> MemberSummary:
+    """The summary of a member, which is trained now unless a launcher has trained it.
 
     Raises:
-        Exception: what concerned this member, then or now.
+        Exception: the member failed, then or now.
     """
     outcome = _outcomes.get({}).get(job)
     if outcome is None:

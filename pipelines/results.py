@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,65 +12,122 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from losa.adapt import MemberSummary
+
 RESULTS_NAME = "results.csv"
 
 _FINISHED = "finished"
 _STANDARD = ("side", "rank", "lr", "seed")
+"""Options that always have a column."""
 _NOT_SHOWN = (*_STANDARD, "eval_split", "out", "overwrite")
-"""Options with a column of their own, or that the table tells without."""
+"""Options that never have a further column."""
 
 
-class Summary(dict[str, Any]):
-    """What a job of losa-adapt returns: a member's summary, as a number its accuracy on the first split.
+@dataclass(frozen=True)
+class JobResult:
+    """What a job of losa-adapt returns to Hydra.
 
-    Sweepers that optimise, like Optuna's, ask for the number.
-
-    >>> float(Summary(name="a", accuracy={"val200": 0.75, "test": 0.5}))
-    0.75
+    As a number it is the accuracy on the first scored split, which sweepers that optimise (Optuna) need.
     """
+
+    summary: MemberSummary
 
     def __float__(self) -> float:
         """Accuracy on the first scored split."""
-        return float(next(iter(self["accuracy"].values())))
+        return float(next(iter(self.summary.accuracy.values())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow:
+    """A row of the table: the results of a member, or the options of a job that failed."""
+
+    side: Any
+    rank: Any
+    lr: Any
+    seed: Any
+    options: Mapping[str, Any]
+    status: str
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+    member: str | None = None
+    parameters: int | None = None
+    head_parameters: int | None = None
+    train_loss: float | None = None
+    seconds: float | None = None
+    folder: str | None = None
+
+    @classmethod
+    def from_summary(cls, summary: MemberSummary) -> "ResultRow":
+        """The row of a trained member."""
+        return cls(
+            side=summary.side,
+            rank=summary.rank,
+            lr=summary.lr,
+            seed=summary.seed,
+            options=summary.options,
+            status=summary.status,
+            accuracy=summary.accuracy,
+            member=summary.member,
+            parameters=summary.parameters,
+            head_parameters=summary.head_parameters,
+            train_loss=summary.train_loss,
+            seconds=summary.seconds,
+            folder=summary.folder,
+        )
+
+    @classmethod
+    def from_failed_job(cls, config: DictConfig) -> "ResultRow":
+        """The row of a job without a result; its options may be invalid."""
+        own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+        options = OmegaConf.to_container(own, resolve=True)
+        assert isinstance(options, dict)
+        return cls(
+            side=options.get("side"),
+            rank=options.get("rank"),
+            lr=options.get("lr"),
+            seed=options.get("seed"),
+            options={str(name): value for name, value in options.items()},
+            status="failed",
+        )
 
 
 class ResultsTable(Callback):
-    """A Hydra callback that collects the summaries of a multirun's jobs."""
+    """A Hydra callback that collects the results of a multirun's jobs."""
 
     def __init__(self) -> None:
-        self._finished: dict[str, dict[str, Any]] = {}
-        self._failed: list[dict[str, Any]] = []
+        self._finished: dict[str, ResultRow] = {}
+        self._failed: list[ResultRow] = []
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Keep the summary of a finished job; two jobs with the same folder count once."""
+        """Keep the result of a job; two jobs with the same folder count once."""
         if job_return.status is not JobStatus.COMPLETED:
             return
-        if job_return.return_value is not None:
-            self._finished[config.hydra.runtime.output_dir] = job_return.return_value
-        elif (failed := _without_result(config)) not in self._failed:
+        result = job_return.return_value
+        if isinstance(result, JobResult):
+            self._finished[config.hydra.runtime.output_dir] = ResultRow.from_summary(result.summary)
+        elif (failed := ResultRow.from_failed_job(config)) not in self._failed:
             self._failed.append(failed)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table, best first, and write it next to the output folders."""
+        """Print the table, best member first, and write it next to the output folders."""
         if self._finished:
-            summaries = [*sorted_by_accuracy(list(self._finished.values())), *self._failed]
+            rows = [*sorted_by_accuracy(list(self._finished.values())), *self._failed]
             path = Path(config.hydra.sweep.dir) / RESULTS_NAME
-            write_csv(path, summaries)
-            Console().print(results_table(summaries))
+            write_csv(path, rows)
+            Console().print(results_table(rows))
             Console().print(f"{path}", highlight=False)
 
 
-def sorted_by_accuracy(summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def sorted_by_accuracy(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Best first, by the first scored split; members that were not scored on it come last."""
-    splits = _splits(summaries)
-    return sorted(summaries, key=lambda summary: [-summary["accuracy"].get(split, -1.0) for split in splits])
+    splits = _splits(rows)
+    return sorted(rows, key=lambda row: [-row.accuracy.get(split, -1.0) for split in splits])
 
 
-def results_table(summaries: Sequence[dict[str, Any]]) -> Table:
-    """One line for each member."""
-    splits = _splits(summaries)
-    options = varying_options([summary.get("options", {}) for summary in summaries])
-    unfinished = any(_status(summary) != _FINISHED for summary in summaries)
+def results_table(rows: Sequence[ResultRow]) -> Table:
+    """The table that is printed, one line for each row."""
+    splits = _splits(rows)
+    options = varying_options([row.options for row in rows])
+    with_status = any(row.status != _FINISHED for row in rows)
     table = Table()
     table.add_column("side network")
     titles = [
@@ -83,53 +141,58 @@ def results_table(summaries: Sequence[dict[str, Any]]) -> Table:
     ]
     for title in titles:
         table.add_column(title, justify="right")
-    if unfinished:
+    if with_status:
         table.add_column("status")
-    for summary in summaries:
-        parameters, seconds = summary.get("parameters"), summary.get("seconds")
-        scores = [summary["accuracy"].get(split) for split in splits]
+    for row in rows:
+        scores = [row.accuracy.get(split) for split in splits]
         cells = [
-            *(shown(summary.get(name)) for name in _STANDARD),
-            *(shown(summary.get("options", {}).get(name)) for name in options),
-            "" if parameters is None else f"{parameters:,}",
+            *(shown(value) for value in (row.side, row.rank, row.lr, row.seed)),
+            *(shown(row.options.get(name)) for name in options),
+            "" if row.parameters is None else f"{row.parameters:,}",
             *("" if score is None else f"{score:.4f}" for score in scores),
-            "" if seconds is None else f"{seconds:.1f}",
+            "" if row.seconds is None else f"{row.seconds:.1f}",
         ]
-        if unfinished:
-            cells.append(_status(summary).replace(_FINISHED, ""))
+        if with_status:
+            cells.append(row.status.replace(_FINISHED, ""))
         table.add_row(*cells)
     return table
 
 
-def write_csv(path: Path, summaries: Sequence[dict[str, Any]]) -> None:
-    """The same as a file, with every number in full."""
-    columns = ["member", *_STANDARD, "parameters", "head_parameters", "train_loss", "seconds"]
-    splits = _splits(summaries)
-    options = varying_options([summary.get("options", {}) for summary in summaries])
+def write_csv(path: Path, rows: Sequence[ResultRow]) -> None:
+    """Write the table to a file, with every number in full."""
+    splits = _splits(rows)
+    options = varying_options([row.options for row in rows])
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*columns, *options, *(f"accuracy.{split}" for split in splits), "status", "folder"])
-        for summary in summaries:
+        writer.writerow(
+            [
+                *("member", *_STANDARD, "parameters", "head_parameters", "train_loss", "seconds"),
+                *options,
+                *(f"accuracy.{split}" for split in splits),
+                *("status", "folder"),
+            ]
+        )
+        for row in rows:
             writer.writerow(
                 [
-                    *(summary.get(name) for name in columns),
-                    *(shown(summary.get("options", {}).get(name)) for name in options),
-                    *(summary["accuracy"].get(split) for split in splits),
-                    _status(summary),
-                    summary.get("folder"),
+                    *(row.member, row.side, row.rank, row.lr, row.seed),
+                    *(row.parameters, row.head_parameters, row.train_loss, row.seconds),
+                    *(shown(row.options.get(name)) for name in options),
+                    *(row.accuracy.get(split) for split in splits),
+                    *(row.status, row.folder),
                 ]
             )
 
 
 def varying_options(members: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of options that differ between the members they concern and have no column of their own."""
+    """Names of options that differ between the members that have them, without those in `_NOT_SHOWN`."""
     names = dict.fromkeys(name for options in members for name in options if name not in _NOT_SHOWN)
     values = {name: {shown(options[name]) for options in members if name in options} for name in names}
     return [name for name in names if len(values[name]) > 1]
 
 
 def shown(value: Any) -> str:
-    """An option's value as one types it, short."""
+    """An option's value as it is typed on the command line, shortened."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -139,18 +202,5 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _without_result(config: DictConfig) -> dict[str, Any]:
-    """A line for a job that failed."""
-    own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
-    options = OmegaConf.to_container(own, resolve=True)
-    assert isinstance(options, dict)
-    known = {name: options.get(name) for name in _STANDARD}
-    return known | {"options": options, "accuracy": {}, "status": "failed"}
-
-
-def _status(summary: Mapping[str, Any]) -> str:
-    return str(summary.get("status", _FINISHED))
-
-
-def _splits(summaries: Sequence[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for summary in summaries for name in summary["accuracy"]))
+def _splits(rows: Sequence[ResultRow]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.accuracy))

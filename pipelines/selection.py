@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from losa.adapt import AdaptConfig, Job, adapt_all
-from losa.adapt.members.jobs import refuse_missing_splits
+from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
+from losa.adapt.members.preparation import refuse_missing_splits
+from losa.adapt.members.summary import Outcome
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.storage.atomic_writes import publish
-from losa.pipelines.outcomes import Outcome, summary_of
+from losa.pipelines.outcomes import summary_of
 from losa.pipelines.results import shown, varying_options
 
 _log = logging.getLogger(__name__)
@@ -62,8 +63,7 @@ class Candidate:
         """On the split to choose on; None if it has none."""
         if isinstance(self.outcome, Exception):
             return None
-        score: float | None = self.outcome.get("accuracy", {}).get(self.config.select_split)
-        return score
+        return self.outcome.accuracy.get(self.config.select_split)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Configuration:
     def parameters(self) -> int:
         """Of its side network."""
         outcome = self.candidates[0].outcome
-        return 0 if isinstance(outcome, Exception) else int(outcome["parameters"])
+        return 0 if isinstance(outcome, Exception) else outcome.parameters
 
     @property
     def options(self) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
         if errors:
             failures.append(f"{task[0].config.cache}: the choice could not be trained: {errors[0]}")
             continue
-        record = _record(configuration, [seed for seed in seeds if isinstance(seed, dict)], task)
+        record = _record(configuration, [seed for seed in seeds if isinstance(seed, MemberSummary)], task)
         records.append(record)
         where = f"{record['cache']}: " if len(tasks) > 1 else ""
         print(f"{where}chosen: {_named(configuration, task)} ({_scores(record)}")
@@ -182,7 +182,7 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
 
 
 def _record(
-    configuration: Configuration, summaries: Sequence[Mapping[str, Any]], task: Sequence[Candidate]
+    configuration: Configuration, summaries: Sequence[MemberSummary], task: Sequence[Candidate]
 ) -> dict[str, Any]:
     config = configuration.candidates[0].config
     seeds = [
@@ -190,14 +190,14 @@ def _record(
             "seed": candidate.config.seed,
             "data_seed": candidate.config.data_seed,
             "selected_on": candidate.accuracy,
-            "accuracy": summary["accuracy"],
-            "folder": summary["folder"],
+            "accuracy": summary.accuracy,
+            "folder": summary.folder,
         }
         for candidate, summary in zip(configuration.candidates, summaries, strict=True)
     ]
     accuracy = {}
-    for split in summaries[0]["accuracy"]:
-        scores = [summary["accuracy"][split] for summary in summaries]
+    for split in summaries[0].accuracy:
+        scores = [summary.accuracy[split] for summary in summaries]
         deviation = statistics.stdev(scores) if len(scores) > 1 else None
         accuracy[split] = {"mean": statistics.fmean(scores), "standard_deviation": deviation}
     return {
@@ -239,7 +239,7 @@ class Candidates:
 
     _found: dict[Path, list[Candidate]] = field(default_factory=dict)
 
-    def summary_of(self, job: Job, sweep_folder: Path) -> dict[str, Any]:
+    def summary_of(self, job: Job, sweep_folder: Path) -> MemberSummary:
         """The summary of a job's member; noted if it is one to choose from.
 
         Raises:

@@ -1,7 +1,57 @@
 """What all tests share."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 # Before anything imports torch. The workers of pytest-xdist share the cores: threads that wait for each other
 # would make small matrix products a hundred times slower. Programs that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if TYPE_CHECKING:
+    from losa.adapt import AdaptConfig, MemberSummary
+
+
+@pytest.fixture(scope="session")
+def make_summary() -> Callable[..., MemberSummary]:
+    """``make_summary(config, **changes)``: the summary of a member that was never trained."""
+    from losa.adapt import AdaptConfig, MemberSummary
+    from losa.adapt.members.summary import SharedPass
+
+    def make(config: AdaptConfig | None = None, **changes: Any) -> MemberSummary:
+        config = config or AdaptConfig(cache="cache")
+        summary = MemberSummary(
+            member=config.member_id,
+            name=config.member_name,
+            status="finished",
+            side=config.side,
+            rank=config.effective_rank,
+            lr=config.lr,
+            seed=config.seed,
+            accuracy=dict.fromkeys(config.eval_splits, 0.5),
+            scores={},
+            train_loss=0.5,
+            epochs=config.epochs,
+            best_epoch=None,
+            best_val_accuracy=None,
+            parameters=1234,
+            head_parameters=34,
+            seconds=1.25,
+            train_seconds=1.0,
+            shared_pass=SharedPass(members=1, seconds=1.25),
+            images={},
+            sites=["block.00"],
+            device="cpu",
+            residency="stream",
+            options=asdict(config),
+            cache={"path": config.cache},
+            folder=config.member_name,
+        )
+        return replace(summary, **changes)
+
+    return make

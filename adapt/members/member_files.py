@@ -1,4 +1,4 @@
-"""The folder of a member: what it was told, how it went, where it stands, what came out."""
+"""The folder of a member: its configuration, metrics, checkpoint and results."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
 from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
+from losa.adapt.members.summary import MemberSummary
 from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import publish
 
@@ -25,7 +26,7 @@ SUMMARY_NAME = "summary.json"
 CONFUSION_NAME = "confusion.json"
 CHECKPOINT_NAME = "checkpoint.safetensors"
 CHECKPOINT_VERSION = 1
-"""To be raised when names or shapes of what a member's state holds change."""
+"""To be raised when names or shapes in a member's state change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +34,11 @@ class Checkpoint:
     """A member between two epochs."""
 
     epoch: int
-    """How many epochs are done."""
+    """Number of epochs done."""
     progress: dict[str, Any]
-    """What the sweep remembers besides."""
+    """JSON values: scores, and whether the member was stopped."""
     state: dict[str, Tensor]
+    """Parameters and optimiser state, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +48,47 @@ class MemberFiles:
     folder: Path
     config: AdaptConfig
 
-    def finished(self, origin: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The summary of a finished member, if it is this one and was trained from the same data.
+    def read_finished(self, origin: Mapping[str, Any]) -> MemberSummary | None:
+        """The summary if this member is finished and was trained from the same data.
+
+        A file that is not a summary counts as missing.
 
         Args:
-            origin: of the data, as it stands in a summary.
+            origin: identity of the data, as in `MemberSummary.cache`.
 
         Raises:
-            LosaError: another finished member is there.
+            LosaError: the folder holds another finished member.
         """
+        path = self.folder / SUMMARY_NAME
         try:
-            summary = json.loads((self.folder / SUMMARY_NAME).read_bytes())
+            content = json.loads(path.read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        if not isinstance(summary, dict):
+        if not isinstance(content, dict):
             return None
-        if summary.get("member") != self.config.member_id:
+        if content.get("member") != self.config.member_id:
             raise LosaError(
-                f"{self.folder} holds another finished member, {summary.get('name')}; this one is "
+                f"{self.folder} holds another finished member, {content.get('name')}; this one is "
                 f"{self.config.member_name}: choose another folder (out=... or hydra.run.dir=...), "
                 "or overwrite=true"
             )
-        if summary.get("cache") != origin:
+        if content.get("cache") != origin:
             _log.warning("%s was trained from another state of the cache; it is trained again", self.folder)
+            return None
+        try:
+            summary = MemberSummary.from_json(content)
+        except ValueError:
+            _log.warning("%s is damaged; the member is trained again", path)
             return None
         _log.info("%s is finished already (overwrite=true trains it again)", self.folder)
         return summary
 
-    def checkpoint(self, origin: Mapping[str, Any]) -> Checkpoint | None:
-        """Where the member stood when it was interrupted; None if there is nothing to go on from."""
+    def read_checkpoint(self, origin: Mapping[str, Any]) -> Checkpoint | None:
+        """The checkpoint of an interrupted training; None if there is none to resume from.
+
+        Args:
+            origin: identity of the data.
+        """
         path = self.folder / CHECKPOINT_NAME
         try:
             data = path.read_bytes()
@@ -83,46 +97,46 @@ class MemberFiles:
         try:
             state = load(data)
             metadata = _metadata(data)
-            told = json.loads(metadata["losa"])
+            record = json.loads(metadata["losa"])
             damaged = metadata["sha256"] != _digest(metadata["losa"], state)
         except (SafetensorError, KeyError, TypeError, ValueError):
             damaged = True
         if damaged:
             _log.warning("%s is damaged; the member is trained from the start", path)
             return None
-        if told["member"] != self.config.member_id:
+        if record["member"] != self.config.member_id:
             return None
-        if told.get("version") != CHECKPOINT_VERSION:
+        if record.get("version") != CHECKPOINT_VERSION:
             _log.warning("%s is of another version of losa; the member is trained from the start", path)
             return None
-        if told["cache"] != dict(origin):
+        if record["cache"] != dict(origin):
             _log.warning("%s is of another state of the cache; the member is trained from the start", path)
             return None
-        return Checkpoint(epoch=told["epoch"], progress=told["progress"], state=state)
+        return Checkpoint(epoch=record["epoch"], progress=record["progress"], state=state)
 
     def save_checkpoint(self, checkpoint: Checkpoint, origin: Mapping[str, Any]) -> None:
         """Replace the checkpoint."""
         state = {name: value.detach().cpu().contiguous() for name, value in checkpoint.state.items()}
-        told = {
+        record = {
             "member": self.config.member_id,
             "version": CHECKPOINT_VERSION,
             "cache": dict(origin),
             "epoch": checkpoint.epoch,
             "progress": checkpoint.progress,
         }
-        metadata = {"losa": json.dumps(told)}
+        metadata = {"losa": json.dumps(record)}
         metadata["sha256"] = _digest(metadata["losa"], state)
         publish(self.folder / CHECKPOINT_NAME, save(state, metadata))
 
     def start(self, epoch: int) -> None:
-        """Write the configuration, and forget results of an earlier training.
+        """Write the configuration, and remove the results of an earlier training.
 
         Args:
-            epoch: from which the training goes on; the lines of the metrics before it stay.
+            epoch: first epoch to be trained; metrics of the epochs before it are kept.
         """
         names = [SUMMARY_NAME, CONFUSION_NAME, DESCRIPTION_NAME, TENSORS_NAME]
         if not epoch:
-            # Or a later training would go on from it, whose metrics are gone.
+            # A later training would resume from it, although its metrics are gone.
             names.append(CHECKPOINT_NAME)
         for name in names:
             (self.folder / name).unlink(missing_ok=True)
@@ -132,26 +146,31 @@ class MemberFiles:
         publish(metrics, "".join(lines[:epoch]).encode())
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
-        """One more line."""
+        """Append a line to the metrics."""
         with (self.folder / METRICS_NAME).open("a", encoding="utf-8") as file:
             print(json.dumps(record), file=file)
 
-    def finish(self, summary: dict[str, Any], confusion: Mapping[str, Any]) -> None:
-        """Write the results, the summary last: its presence says that the member is finished."""
+    def finish(self, summary: MemberSummary, confusion: Mapping[str, Any]) -> None:
+        """Write the results, the summary last: its presence means that the member is finished.
+
+        Args:
+            summary: the results.
+            confusion: confusion matrices, as nested lists, by split and label column.
+        """
         publish(self.folder / CONFUSION_NAME, json.dumps(confusion).encode() + b"\n")
-        publish(self.folder / SUMMARY_NAME, _json(summary))
+        publish(self.folder / SUMMARY_NAME, _json(summary.to_json()))
         (self.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
 
 
 def _metadata(data: bytes) -> dict[str, str]:
-    """Of a safetensors file: a length, and so many bytes of JSON."""
+    """Metadata of a safetensors file, which begins with the length of a JSON header."""
     end = 8 + int.from_bytes(data[:8], "little")
     found: dict[str, str] = json.loads(data[8:end])["__metadata__"]
     return found
 
 
-def _digest(told: str, state: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(told.encode())
+def _digest(record: str, state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(record.encode())
     for name in sorted(state):
         array = state[name].numpy()
         digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())

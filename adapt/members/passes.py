@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from losa.adapt.members.jobs import PreparedJob
+from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.side_networks import effective_options, make_side_network
 from losa.adapt.training.member_group import MemberGroup, make_group
 from losa.adapt.training.working_set import members_at_once

@@ -1,63 +1,30 @@
-"""One pass: the members that share it are trained, watched, scored and written down."""
+"""One pass over a cache: its members are trained together, validated, scored and saved."""
 
 import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 from torch import Tensor
 
-from losa.adapt.config import AdaptConfig
-from losa.adapt.data.activations import CachedActivations
 from losa.adapt.data.order import batch_count
-from losa.adapt.data.residency import Residency, choose_residency
-from losa.adapt.data.resident_activations import load_codes
-from losa.adapt.members.jobs import LabelledImages, PreparedJob
-from losa.adapt.members.member_files import Checkpoint
+from losa.adapt.members.pass_data import PassData
 from losa.adapt.members.passes import make_groups
-from losa.adapt.members.side_network_file import save_side_network
-from losa.adapt.side_networks import idle_options
+from losa.adapt.members.preparation import PreparedJob
+from losa.adapt.members.progress import MemberProgress, worse_half
+from losa.adapt.members.results import PassRecord, write_results
+from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.training.losses import make_objective
 from losa.adapt.training.member_group import MemberGroup
 from losa.adapt.training.scores import Scores, mean_accuracy
 from losa.adapt.training.trainer import LabelledActivations, MemberEpoch, Trainer
-from losa.cache_format import LosaError
 from losa.cache_format.common.progress import progress_bar
 
 _log = logging.getLogger(__name__)
 
-Outcome = dict[str, Any] | LosaError
-"""The summary of a member, or why there is none."""
-
-
-@dataclass
-class _Member:
-    """How a member of the pass stands."""
-
-    prepared: PreparedJob
-    train_loss: float = math.nan
-    best_epoch: int | None = None
-    best_accuracy: float = -1.0
-    best_state: dict[str, Tensor] = field(default_factory=dict)
-    """Parameters of the best epoch, where epochs are compared."""
-    stopped_after: int | None = None
-    """Epochs done, where they are fewer than asked for."""
-    pruned: bool = False
-
-    @property
-    def standing(self) -> float:
-        """To compare members by: accuracy on the validation split, or the training loss, negative."""
-        return self.best_accuracy if self.prepared.config.val_split else -self.train_loss
-
-
-_PROGRESS = ("train_loss", "best_epoch", "best_accuracy", "stopped_after", "pruned")
-"""What a checkpoint holds of a member besides its state."""
-
 
 class TrainingPass:
-    """Trains members of one `pass_key`."""
+    """Trains members of one `pass_key`. Within the pass, members are known by numbers."""
 
     def __init__(self, prepared: Sequence[PreparedJob]) -> None:
         """Read nothing yet.
@@ -65,69 +32,59 @@ class TrainingPass:
         Args:
             prepared: the members. Their folders are locked by the caller.
         """
-        self._members = {number: _Member(member) for number, member in enumerate(prepared)}
-        self._outcomes: dict[int, Outcome] = {}
         first = prepared[0]
-        self._config, self._cache, self._device = first.config, first.cache, first.device
+        self._config = first.config
         self._first_epoch = 0 if first.checkpoint is None else first.checkpoint.epoch
-        read = {site for member in prepared for site in member.features.sites}
-        self._sites = tuple(site for site in self._cache.sites if site in read)
+        self._prepared = dict(enumerate(prepared))
+        self._progress = {number: _progress(member) for number, member in self._prepared.items()}
+        self._data = PassData(prepared)
         self._objective = make_objective(
             [column.num_classes for column in first.columns],
             first.training.labels,
             balanced=self._config.class_weights == "balanced",
-            device=self._device,
+            device=first.device,
         )
-        self._training, self._scored = first.training, first.scored
-        self._residency: Residency = "stream"
         self._started = 0.0
 
     def run(self) -> list[Outcome]:
-        """Train and score all members; what became of each, in order."""
-        groups = make_groups({number: member.prepared for number, member in self._members.items()})
-        self._take_up_checkpoints(groups)
-        for member in self._members.values():
-            member.prepared.files.start(self._first_epoch)
+        """Train and score all members.
+
+        Returns:
+            For each member, in order, its summary or the `LosaError` that it failed with.
+        """
+        groups = self._make_groups()
+        for member in self._prepared.values():
+            member.files.start(self._first_epoch)
         self._started = time.perf_counter()
-        trainer = Trainer(groups, self._training_data(), self._objective, self._config)
+        trainer = Trainer(groups, self._data.load_training(), self._objective, self._config)
         self._train(trainer)
-        trained = time.perf_counter() - self._started
-        self._score(trainer, trained)
-        return [self._outcomes[number] for number in self._members]
+        summaries = self._score(trainer, train_seconds=self._seconds)
+        return [progress.error or summaries[number] for number, progress in self._progress.items()]
 
-    def _training_data(self) -> LabelledActivations:
-        data = self._labelled(self._config.training_split, self._training)
-        assert isinstance(data.source, CachedActivations), "what _labelled returns"
-        positions = data.all_positions
-        self._residency = choose_residency(
-            self._config.residency,
-            data.source.split,
-            images=len(positions),
-            epochs=self._config.epochs,
-            device=self._device,
-        )
-        if self._residency == "stream":
-            return data
-        return replace(data, source=load_codes(data.source, positions, self._residency))
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
 
-    def _labelled(self, split: str, images: LabelledImages) -> LabelledActivations:
-        return LabelledActivations(
-            source=CachedActivations(self._cache.split(split, self._sites), self._device),
-            positions=images.positions,
-            labels=images.labels,
-            sites=self._sites,
-            name=f"split {split!r}",
-            views=images.views,
-            stride=images.stride,
-        )
+    def _make_groups(self) -> list[MemberGroup]:
+        """The groups of the pass, as they were at the last checkpoint."""
+        groups = make_groups(self._prepared)
+        batches = batch_count(len(self._prepared[0].training), self._config.batch_size)
+        for group in groups:
+            for number in group.numbers:
+                checkpoint = self._prepared[number].checkpoint
+                if checkpoint is not None and self._progress[number].is_training:
+                    group.load_member_state(number, checkpoint.state)
+            group.optimizer.steps = self._first_epoch * batches
+        if self._first_epoch:
+            _log.info("%d members resume after epoch %d", len(self._prepared), self._first_epoch)
+        return groups
 
     def _train(self, trainer: Trainer) -> None:
         config = self._config
-        watched = config.val_split
-        validation = None if watched is None else self._labelled(watched, self._scored[watched])
+        validation = None if config.val_split is None else self._data.open_scored(config.val_split)
         saved = time.perf_counter()
-        self._keep(trainer)
-        names = [member.prepared.config.member_name for member in self._members.values()]
+        self._drop_stopped(trainer)
+        names = [member.config.member_name for member in self._prepared.values()]
         title = names[0] if len(names) == 1 else f"{len(names)} members"
         with progress_bar(config.epochs, title, "epoch") as bar:
             bar.update(self._first_epoch)
@@ -135,79 +92,53 @@ class TrainingPass:
                 if not trainer.groups:
                     break
                 results = trainer.epoch(epoch)
-                self._drop_diverged(trainer, results)
-                accuracies = {} if validation is None else self._watch(trainer, validation, epoch)
+                for number, result in results.items():
+                    self._progress[number].record_epoch(result)
+                self._drop_stopped(trainer)
+                accuracies = {} if validation is None else self._validate(trainer, validation, epoch)
                 self._write_metrics(results, accuracies)
-                self._stop_early(trainer, epoch)
-                if epoch + 1 in config.halve_at and epoch + 1 < config.epochs:
-                    self._halve(trainer, epoch)
-                # The clock decides, not the epoch: small members train hundreds of epochs in a minute.
-                # After the last one too: scoring reads what may turn out to be damaged.
+                self._stop_members(trainer, epoch)
+                # By time, not by epochs: small members train hundreds of epochs in a minute. Also after the
+                # last epoch, because scoring may find damaged data.
                 if time.perf_counter() - saved >= config.checkpoint_seconds:
                     self._save_checkpoints(trainer, epoch + 1)
                     saved = time.perf_counter()
-                bar.set_postfix_str(_standing(results), refresh=False)
+                bar.set_postfix_str(_describe(results), refresh=False)
                 bar.update()
 
-    def _drop_diverged(self, trainer: Trainer, results: Mapping[int, MemberEpoch]) -> None:
-        for number, result in results.items():
-            self._members[number].train_loss = result.train_loss
-            if not result.finite:
-                self._diverged(number, f"the loss became NaN or infinite in epoch {result.epoch}")
-        self._keep(trainer)
-
-    def _watch(self, trainer: Trainer, validation: LabelledActivations, epoch: int) -> dict[int, float]:
+    def _validate(self, trainer: Trainer, validation: LabelledActivations, epoch: int) -> dict[int, float]:
+        """Accuracy of each member on the validation split."""
         accuracies = {}
         for number, scores in trainer.evaluate(validation).items():
+            progress = self._progress[number]
             if scores is None:
-                self._diverged(number, f"the scores of {validation.name} are NaN or infinite")
+                progress.fail(f"the scores of {validation.name} are NaN or infinite")
                 continue
-            member = self._members[number]
-            accuracies[number] = accuracy = mean_accuracy(scores)
-            if accuracy > member.best_accuracy:
-                member.best_accuracy, member.best_epoch = accuracy, epoch
-                if member.prepared.config.patience is not None:
-                    member.best_state = _parameters(trainer, number)
-        self._keep(trainer)
+            accuracies[number] = mean_accuracy(scores)
+            is_best = progress.record_validation(epoch, accuracies[number])
+            if is_best and progress.config.patience is not None:
+                progress.best_parameters = _copy_parameters(trainer, number)
+        self._drop_stopped(trainer)
         return accuracies
 
-    def _stop_early(self, trainer: Trainer, epoch: int) -> None:
+    def _stop_members(self, trainer: Trainer, epoch: int) -> None:
+        """Early stopping, then successive halving."""
         for number in trainer.numbers:
-            member = self._members[number]
-            patience = member.prepared.config.patience
-            best = member.best_epoch
-            if patience is not None and best is not None and epoch - best >= patience:
-                member.stopped_after = epoch + 1
-        self._keep(trainer)
+            if self._progress[number].is_out_of_patience(epoch):
+                self._progress[number].stopped_after = epoch + 1
+        self._drop_stopped(trainer)
+        if epoch + 1 in self._config.halve_at and epoch + 1 < self._config.epochs:
+            for number in worse_half({number: self._progress[number] for number in trainer.numbers}):
+                progress = self._progress[number]
+                progress.stopped_after, progress.pruned = epoch + 1, True
+                progress.best_parameters = progress.best_parameters or _copy_parameters(trainer, number)
+            self._drop_stopped(trainer)
 
-    def _halve(self, trainer: Trainer, epoch: int) -> None:
-        numbers = trainer.numbers
-        numbers.sort(key=lambda number: self._members[number].standing, reverse=True)
-        for number in numbers[math.ceil(len(numbers) / 2) :]:
-            member = self._members[number]
-            member.stopped_after, member.pruned = epoch + 1, True
-            member.best_state = member.best_state or _parameters(trainer, number)
-        self._keep(trainer)
-
-    def _keep(self, trainer: Trainer) -> None:
-        trainer.keep(
-            [
-                number
-                for number, member in self._members.items()
-                if number not in self._outcomes and member.stopped_after is None
-            ]
-        )
-
-    def _diverged(self, number: int, what: str) -> None:
-        config = self._members[number].prepared.config
-        message = (
-            f"{config.member_name}: {what} (lr={config.lr:g}): use a smaller lr, or a norm (norm=frozen)"
-        )
-        self._outcomes[number] = LosaError(message)
-        _log.warning("dropped %s", message)
+    def _drop_stopped(self, trainer: Trainer) -> None:
+        trainer.keep([number for number, progress in self._progress.items() if progress.is_training])
 
     def _write_metrics(self, results: Mapping[int, MemberEpoch], accuracies: Mapping[int, float]) -> None:
-        seconds = round(time.perf_counter() - self._started, 3)
+        seconds = round(self._seconds, 3)
         for number, result in results.items():
             record = {
                 "epoch": result.epoch,
@@ -219,162 +150,79 @@ class TrainingPass:
                 record["val_accuracy"] = accuracies[number]
             # JSON has no NaN.
             finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
-            self._members[number].prepared.files.add_metrics(finite | {"seconds": seconds})
+            self._prepared[number].files.add_metrics(finite | {"seconds": seconds})
 
     def _save_checkpoints(self, trainer: Trainer, epoch: int) -> None:
         states = {number: group.member_state(number) for group in trainer.groups for number in group.numbers}
-        for number, member in self._members.items():
-            if number in self._outcomes:
-                continue
-            # Of a member that has stopped only the best epoch is left. It is saved all the same, so that
-            # after an interruption it is not trained again, apart from those it was compared with.
-            state = states.get(number, {})
-            state |= {f"best.{name}": value for name, value in member.best_state.items()}
-            progress = {name: getattr(member, name) for name in _PROGRESS}
-            checkpoint = Checkpoint(epoch=epoch, progress=progress, state=state)
-            member.prepared.files.save_checkpoint(checkpoint, member.prepared.origin)
+        for number, progress in self._progress.items():
+            if progress.error is None:
+                # Stopped members are saved too. Otherwise they would be trained again after an interruption,
+                # apart from the members that they were compared with.
+                checkpoint = progress.make_checkpoint(epoch, states.get(number, {}))
+                member = self._prepared[number]
+                member.files.save_checkpoint(checkpoint, member.origin)
 
-    def _take_up_checkpoints(self, groups: Sequence[MemberGroup]) -> None:
-        images = len(self._training.positions)
-        batches = batch_count(images, self._config.batch_size)
-        for group in groups:
-            for number in group.numbers:
-                member = self._members[number]
-                checkpoint = member.prepared.checkpoint
-                if checkpoint is None:
-                    continue
-                member.best_state = {
-                    name.removeprefix("best."): value
-                    for name, value in checkpoint.state.items()
-                    if name.startswith("best.")
-                }
-                for name, value in checkpoint.progress.items():
-                    setattr(member, name, value)
-                if member.stopped_after is None:
-                    group.load_member_state(number, checkpoint.state)
-            group.optimizer.steps = self._first_epoch * batches
-        if self._first_epoch:
-            _log.info("%d members go on after epoch %d", len(self._members), self._first_epoch)
-
-    def _score(self, trainer: Trainer, train_seconds: float) -> None:
-        scored = {number: member for number, member in self._members.items() if number not in self._outcomes}
-        if not scored:
-            return
-        if any(member.best_state for member in scored.values()):
-            trainer = self._with_best_states(trainer, scored)
-        scores: dict[int, dict[str, list[Scores]]] = {number: {} for number in scored}
+    def _score(self, trainer: Trainer, train_seconds: float) -> dict[int, MemberSummary]:
+        """Score the members that have not failed, and write their results."""
+        trained = [number for number, progress in self._progress.items() if progress.error is None]
+        if not trained:
+            return {}
+        if any(self._progress[number].best_parameters for number in trained):
+            trainer = self._with_best_parameters(trainer, trained)
+        scores: dict[int, dict[str, list[Scores]]] = {number: {} for number in trained}
         for split in self._config.eval_splits:
-            data = self._labelled(split, self._scored[split])
-            for number, result in trainer.evaluate(data).items():
-                if result is None:
-                    self._diverged(number, f"the scores of {data.name} are NaN or infinite")
+            data = self._data.open_scored(split)
+            for number, found in trainer.evaluate(data).items():
+                if found is None:
+                    self._progress[number].fail(f"the scores of {data.name} are NaN or infinite")
                 else:
-                    scores[number][split] = result
-        seconds = time.perf_counter() - self._started
-        for group in trainer.groups:
-            for number in group.numbers:
-                if number not in self._outcomes:
-                    self._outcomes[number] = self._write(
-                        group, number, scores[number], seconds, train_seconds
-                    )
-
-    def _with_best_states(self, trainer: Trainer, scored: Mapping[int, _Member]) -> Trainer:
-        """All members that are to be scored, each with the parameters that count."""
-        states = {
-            number: member.best_state or _parameters(trainer, number) for number, member in scored.items()
+                    scores[number][split] = found
+        record = PassRecord(
+            members=len(self._prepared),
+            seconds=self._seconds,
+            train_seconds=train_seconds,
+            images=self._data.image_counts,
+            residency=self._data.residency,
+        )
+        return {
+            number: write_results(
+                self._prepared[number], self._progress[number], group.network, place, scores[number], record
+            )
+            for group in trainer.groups
+            for place, number in enumerate(group.numbers)
+            if self._progress[number].error is None
         }
-        groups = make_groups({number: member.prepared for number, member in scored.items()})
+
+    def _with_best_parameters(self, trainer: Trainer, numbers: Sequence[int]) -> Trainer:
+        """A trainer of these members, stopped ones included, each with the parameters to score."""
+        parameters = {
+            number: self._progress[number].best_parameters or _copy_parameters(trainer, number)
+            for number in numbers
+        }
+        groups = make_groups({number: self._prepared[number] for number in numbers})
         for group in groups:
             for number in group.numbers:
-                own = group.member_state(number)
-                for name, value in states[number].items():
-                    own[name].copy_(value)
+                state = group.member_state(number)
+                for name, value in parameters[number].items():
+                    state[name].copy_(value)
         return trainer.with_groups(groups)
 
-    def _write(
-        self,
-        group: MemberGroup,
-        number: int,
-        scores: Mapping[str, list[Scores]],
-        seconds: float,
-        train_seconds: float,
-    ) -> dict[str, Any]:
-        member = self._members[number]
-        prepared, config = member.prepared, member.prepared.config
-        folder = prepared.job.folder
-        save_side_network(
-            folder,
-            group.network,
-            group.numbers.index(number),
-            self._cache.manifest.features,
-            prepared.columns,
-        )
-        summary = {
-            "member": config.member_id,
-            "name": config.member_name,
-            "status": "pruned" if member.pruned else "finished",
-            "side": config.side,
-            "rank": config.effective_rank,
-            "lr": config.lr,
-            "seed": config.seed,
-            "accuracy": {split: mean_accuracy(columns) for split, columns in scores.items()},
-            "scores": {
-                split: {
-                    column.name: {
-                        "top1": found.accuracy,
-                        "top5": found.top5_accuracy,
-                        "mean_per_class": found.mean_per_class,
-                        "images": found.images,
-                    }
-                    for column, found in zip(prepared.columns, columns, strict=True)
-                }
-                for split, columns in scores.items()
-            },
-            "train_loss": member.train_loss,
-            "epochs": member.stopped_after or config.epochs,
-            "best_epoch": member.best_epoch if config.patience is not None else None,
-            "best_val_accuracy": member.best_accuracy if config.val_split else None,
-            "parameters": group.network.parameter_count(),
-            "head_parameters": group.network.head_parameter_count(),
-            # What a member costs: the pass, divided among those that share it.
-            "seconds": round(seconds / len(self._members), 3),
-            "train_seconds": round(train_seconds / len(self._members), 3),
-            "pass": {"members": len(self._members), "seconds": round(seconds, 3)},
-            "images": {
-                split: len(images.positions)
-                for split, images in {config.training_split: self._training, **self._scored}.items()
-            },
-            "sites": list(prepared.features.sites),
-            "device": self._device,
-            "residency": self._residency,
-            "options": _relevant_options(config),
-            "cache": prepared.origin,
-            "folder": str(folder),
-        }
-        confusion = {
-            split: {
-                column.name: found.confusion.tolist()
-                for column, found in zip(prepared.columns, columns, strict=True)
-            }
-            for split, columns in scores.items()
-        }
-        prepared.files.finish(summary, confusion)
-        return summary
+
+def _progress(prepared: PreparedJob) -> MemberProgress:
+    if prepared.checkpoint is None:
+        return MemberProgress(prepared.config)
+    return MemberProgress.from_checkpoint(prepared.config, prepared.checkpoint)
 
 
-def _relevant_options(config: AdaptConfig) -> dict[str, Any]:
-    idle = idle_options(config.architecture)
-    return {name: value for name, value in asdict(config).items() if name not in idle}
-
-
-def _parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:
-    """Copies of one member's parameters, by their names in its state."""
+def _copy_parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:
+    """Copies of a member's parameters, by their names in its state."""
     (group,) = (group for group in trainer.groups if number in group.numbers)
     state = group.member_state(number)
     return {name: value.clone() for name, value in state.items() if name.startswith("parameter.")}
 
 
-def _standing(results: Mapping[int, MemberEpoch]) -> str:
+def _describe(results: Mapping[int, MemberEpoch]) -> str:
+    """The text behind the progress bar."""
     losses = [result.train_loss for result in results.values()]
     accuracies = [result.train_accuracy for result in results.values()]
     if len(losses) == 1:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
 from losa.adapt.data.activations import ActivationSource, Batch, read_ahead
+from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.data.mixup import Mix, draw_mix
-from losa.adapt.data.order import batch_count, draw_views, ordered_batches, shuffled_batches
+from losa.adapt.data.order import batch_count, ordered_batches, shuffled_batches
 from losa.adapt.streams import FrozenFeatures
 from losa.adapt.training.losses import Objective
 from losa.adapt.training.member_group import MemberGroup
@@ -24,39 +25,26 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledActivations:
-    """The images to train on or to score: a source, their positions in it, and their labels."""
+    """Labelled images to train on or to score, and the source of their activations."""
 
     source: ActivationSource
-    positions: Int64[np.ndarray, "images"]
-    labels: Int64[np.ndarray, "images columns"]
+    images: LabelledImages
     sites: tuple[str, ...]
-    """Names along the sites axis of what the source reads."""
+    """Names along the sites axis of the source's activations."""
     name: str = "the data"
-    """What errors call them."""
-    views: int = 1
-    """Of each image, the image itself included."""
-    stride: int = 0
-    """From the position of an image to that of its next view."""
+    """Name in error messages."""
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.positions)
+        return len(self.images)
 
-    def drawn(self, data_seed: int, epoch: int) -> "LabelledActivations":
-        """The same images, each in the view that an epoch shows."""
-        if self.views == 1:
-            return self
-        views = draw_views(len(self), self.views, data_seed, epoch)
-        return replace(self, positions=self.positions + self.stride * views, views=1)
-
-    @property
-    def all_positions(self) -> Int64[np.ndarray, "positions"]:
-        """Of all views."""
-        return np.concatenate([self.positions + self.stride * view for view in range(self.views)])
+    def with_drawn_views(self, data_seed: int, epoch: int) -> "LabelledActivations":
+        """The images, each in the view that an epoch shows."""
+        return replace(self, images=self.images.with_drawn_views(data_seed, epoch))
 
     def read(self, batches: Sequence[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:
-        """Batches of rows, read ahead of the consumer."""
-        return read_ahead(self.source, [self.positions[rows] for rows in batches])
+        """Batches of images, given by their rows in `images`, read ahead of the consumer."""
+        return read_ahead(self.source, [self.images.positions[rows] for rows in batches])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,13 +123,13 @@ class Trainer:
         """
         config = self._config
         batches = shuffled_batches(len(self._data), config.batch_size, config.data_seed, number)
-        data = self._data.drawn(config.data_seed, number)
+        data = self._data.with_drawn_views(config.data_seed, number)
         losses: list[Tensor] = []
         correct = torch.zeros(self._member_count, device=self._device)
         lr: list[float] = []
         for index, (rows, batch) in enumerate(zip(batches, data.read(batches), strict=True)):
             step = number * self._steps_per_epoch + index
-            labels = torch.from_numpy(self._data.labels[rows]).to(self._device)
+            labels = torch.from_numpy(self._data.images.labels[rows]).to(self._device)
             mix = draw_mix(len(rows), config.mixup, config.data_seed, step)
             step_losses, step_correct = self._gradients(batch, labels, mix, step)
             lr = []
@@ -151,7 +139,7 @@ class Trainer:
                 lr.extend(rates)
             losses.append(step_losses)
             correct += step_correct
-        known = (self._data.labels != MISSING_LABEL).sum()
+        known = (self._data.images.labels != MISSING_LABEL).sum()
         accuracy = (correct / known).tolist() if not config.mixup else [float("nan")] * self._member_count
         stacked = torch.stack(losses).cpu().numpy()
         return {
@@ -172,7 +160,7 @@ class Trainer:
         batches = ordered_batches(len(data), self._config.batch_size)
         with torch.inference_mode():
             for rows, batch in zip(batches, data.read(batches), strict=True):
-                labels = torch.from_numpy(data.labels[rows]).to(self._device)
+                labels = torch.from_numpy(data.images.labels[rows]).to(self._device)
                 for start in range(0, len(rows), self._micro_batch_size):
                     images = slice(start, start + self._micro_batch_size)
                     features = self._features(batch.decode(images), data)
@@ -253,8 +241,8 @@ class Trainer:
 
     def _choose_micro_batch_size(self) -> int:
         images = min(self._config.batch_size, len(self._data), 3)
-        batch = self._data.source.read(self._data.positions[:images])
-        labels = torch.from_numpy(self._data.labels[:images]).to(self._device)
+        batch = self._data.source.read(self._data.images.positions[:images])
+        labels = torch.from_numpy(self._data.images.labels[:images]).to(self._device)
 
         def step(count: int) -> None:
             self._micro_batch_size = count

@@ -16,6 +16,7 @@ from losa.adapt import (
     FeatureSpec,
     Job,
     LabelledActivations,
+    LabelledImages,
     SideNetwork,
     adapt_all,
     make_side_network,
@@ -174,8 +175,7 @@ def toy_data() -> Callable[..., LabelledActivations]:
         activations = torch.from_numpy(separable(labels, shape, seed))
         return LabelledActivations(
             source=InMemory(activations),
-            positions=np.arange(images),
-            labels=labels[:, None],
+            images=LabelledImages(np.arange(images), labels[:, None]),
             sites=features.sites,
         )
 

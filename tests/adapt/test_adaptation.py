@@ -17,15 +17,18 @@ from losa.adapt import (
     FrozenFeatures,
     Job,
     LabelledActivations,
+    LabelledImages,
+    MemberSummary,
     Trainer,
     adapt,
     load_side_network,
     make_group,
 )
-from losa.adapt.members.jobs import JobOffice, PreparedJob
 from losa.adapt.members.member_files import CONFIG_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
 from losa.adapt.members.passes import make_groups
+from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
+from losa.adapt.members.summary import SharedPass
 from losa.adapt.members.training_pass import TrainingPass
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.adapt.training.losses import make_objective
@@ -45,7 +48,7 @@ def cache(member: Any) -> Path:
 
 
 @pytest.fixture
-def run(member: Any, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def run(member: Any, tmp_path: Path) -> Callable[..., MemberSummary]:
     """``run(**options)``: the summary of a member trained into ``member/``."""
     return lambda **options: adapt(member(**options), tmp_path / "member")
 
@@ -61,28 +64,28 @@ def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, 
     summary = adapt(config, folder)
 
     assert {path.name for path in folder.iterdir()} == {*FILES, LOCK_NAME}
-    assert json.loads((folder / SUMMARY_NAME).read_text()) == summary
+    assert json.loads((folder / SUMMARY_NAME).read_text()) == summary.to_json()
     assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config)
 
     network = load_side_network(folder)
     last_only = SIDE_NETWORKS[side].reads_last_site_only
     sites = ["block.02"] if last_only else ["embed", "block.01", "block.02"]
-    assert summary["member"] == config.member_id
-    assert (summary["side"], summary["lr"], summary["seed"]) == (side, 0.02, 0)
-    assert summary["rank"] == (None if side in ("linear", "attentive") else 4)
-    assert summary["sites"] == sites
-    assert summary["images"] == {"train": 24, "val": 9, "test": 12}
-    assert summary["head_parameters"] == network.head_parameter_count()
-    assert summary["parameters"] == sum(parameter.numel() for parameter in network.parameters())
-    assert set(summary["accuracy"]) == {"val", "test"}
-    assert summary["seconds"] >= summary["train_seconds"] >= 0
-    assert summary["pass"] == {"members": 1, "seconds": summary["seconds"]}
-    assert summary["status"] == "finished"
-    assert (summary["epochs"], summary["best_epoch"], summary["best_val_accuracy"]) == (3, None, None)
-    assert ("rank" in summary["options"]) == (summary["rank"] is not None)
-    assert summary["device"] == "cpu"
-    assert summary["folder"] == str(folder)
-    origin = summary["cache"]
+    assert summary.member == config.member_id
+    assert (summary.side, summary.lr, summary.seed) == (side, 0.02, 0)
+    assert summary.rank == (None if side in ("linear", "attentive") else 4)
+    assert summary.sites == sites
+    assert summary.images == {"train": 24, "val": 9, "test": 12}
+    assert summary.head_parameters == network.head_parameter_count()
+    assert summary.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert set(summary.accuracy) == {"val", "test"}
+    assert summary.seconds >= summary.train_seconds >= 0
+    assert summary.shared_pass == SharedPass(members=1, seconds=summary.seconds)
+    assert summary.status == "finished"
+    assert (summary.epochs, summary.best_epoch, summary.best_val_accuracy) == (3, None, None)
+    assert ("rank" in summary.options) == (summary.rank is not None)
+    assert summary.device == "cpu"
+    assert summary.folder == str(folder)
+    origin = summary.cache
     assert (origin["path"], origin["dataset"], origin["backbone"]) == (str(cache), "toy", "vit_nano.toy")
     assert origin["features_sha256"] == toy_cache.features.sha256
     assert set(origin["splits"]) == {"train", "val", "test"}
@@ -93,13 +96,13 @@ def test_metrics_have_one_line_for_each_epoch(run: Any, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "member" / METRICS_NAME).read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
     assert all(set(line) == {"epoch", "lr", "train_loss", "train_accuracy", "seconds"} for line in lines)
-    assert lines[-1]["train_loss"] == summary["train_loss"] < lines[0]["train_loss"]
+    assert lines[-1]["train_loss"] == summary.train_loss < lines[0]["train_loss"]
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
 
 
 @pytest.mark.parametrize("side", KINDS)
 def test_separable_classes_are_learned(side: str, run: Any) -> None:
-    assert run(side=side, epochs=10, lr=0.05)["accuracy"]["test"] > 0.9
+    assert run(side=side, epochs=10, lr=0.05).accuracy["test"] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -118,15 +121,14 @@ def test_what_is_reported_is_the_last_epoch(
         labels = opened.labels("label")[:, None]
         return LabelledActivations(
             source=CachedActivations(opened, "cpu"),
-            positions=np.arange(len(labels)),
-            labels=labels,
+            images=LabelledImages(np.arange(len(labels)), labels),
             sites=saved.features.sites,
         )
 
     # A training of one's own, to the last epoch, gives the tensors that were saved.
     group = make_group([0], [config], saved.features, 3, "cpu")
     group.network.load_state_dict(saved.state_dict() | dict(group.network.named_parameters()))
-    objective = make_objective([3], labelled("train").labels, balanced=False, device="cpu")
+    objective = make_objective([3], labelled("train").images.labels, balanced=False, device="cpu")
     trainer = Trainer([group], labelled("train"), objective, config)
     for epoch in range(3):
         trainer.epoch(epoch)
@@ -135,12 +137,12 @@ def test_what_is_reported_is_the_last_epoch(
 
     # And what they say to every image is what was counted.
     test = labelled("test")
-    scores = saved(FrozenFeatures(test.source.read(test.positions).decode(slice(None))))[0]
+    scores = saved(FrozenFeatures(test.source.read(test.images.positions).decode(slice(None))))[0]
     confusion = np.zeros((3, 3), np.int64)
-    np.add.at(confusion, (test.labels[:, 0], scores.argmax(dim=-1).numpy()), 1)
+    np.add.at(confusion, (test.images.labels[:, 0], scores.argmax(dim=-1).numpy()), 1)
     told = json.loads((tmp_path / "member" / CONFUSION_NAME).read_text())
     assert told == {"test": {"label": confusion.tolist()}}
-    assert summary["accuracy"] == {"test": np.trace(confusion) / 12}
+    assert summary.accuracy == {"test": np.trace(confusion) / 12}
 
 
 def test_a_finished_member_is_not_trained_again(
@@ -160,8 +162,8 @@ def test_overwrite_trains_again(run: Any, tmp_path: Path) -> None:
     second = run(overwrite=True)
     after = modified(tmp_path / "member")
     assert all(after[name] > before[name] for name in FILES)
-    assert second["accuracy"] == first["accuracy"]
-    assert second["train_loss"] == first["train_loss"]
+    assert second.accuracy == first.accuracy
+    assert second.train_loss == first.train_loss
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"codec": "float16"}, {"splits": {"train": 18, "test": 9}}])
@@ -177,7 +179,7 @@ def test_another_state_of_the_cache_trains_again(
     cache.rename(tmp_path / "old")
     replace(toy_cache, **change).write(cache)
     second = run()
-    assert second["cache"] != first["cache"]
+    assert second.cache != first.cache
     assert "was trained from another state of the cache; it is trained again" in caplog.text
 
 
@@ -220,9 +222,7 @@ def test_other_labels_train_again(
         Relabelled.columns = columns
     relabelled.write(cache)
     second = run()
-    assert {name for name in first["cache"] if first["cache"][name] != second["cache"][name]} == {
-        "labels_sha256"
-    }
+    assert {name for name in first.cache if first.cache[name] != second.cache[name]} == {"labels_sha256"}
     assert "was trained from another state of the cache; it is trained again" in caplog.text
 
 
@@ -238,7 +238,7 @@ def test_the_folder_of_another_member_is_refused(run: Any, member: Any, tmp_path
     )
     assert modified(tmp_path / "member") == before
     assert run() == first
-    assert run(seed=1, overwrite=True)["member"] == member(seed=1).member_id
+    assert run(seed=1, overwrite=True).member == member(seed=1).member_id
 
 
 def test_a_summary_of_something_else_is_refused(run: Any, tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_the_clock_starts_behind_the_optimiser(run: Any, monkeypatch: pytest.Mon
         return make_groups(*arguments)
 
     monkeypatch.setattr("losa.adapt.members.training_pass.make_groups", slow)
-    assert run(epochs=1)["seconds"] < 1.5
+    assert run(epochs=1).seconds < 1.5
 
 
 def test_a_member_that_diverges_with_the_last_update_has_no_summary(
@@ -354,7 +354,7 @@ def test_images_that_are_trained_on_and_scored_are_told(
 def test_a_damaged_summary_trains_again(content: str, run: Any, tmp_path: Path) -> None:
     first = run()
     (tmp_path / "member" / SUMMARY_NAME).write_text(content)
-    assert run()["accuracy"] == first["accuracy"]
+    assert run().accuracy == first.accuracy
 
 
 def test_a_member_that_failed_is_not_finished(run: Any, tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_a_member_that_failed_is_not_finished(run: Any, tmp_path: Path) -> None:
 
 
 def test_seeds_give_other_networks(run: Any) -> None:
-    losses = {run(overwrite=True, **seeds)["train_loss"] for seeds in ({}, {"seed": 1}, {"data_seed": 1})}
+    losses = {run(overwrite=True, **seeds).train_loss for seeds in ({}, {"seed": 1}, {"data_seed": 1})}
     assert len(losses) == 3
 
 
@@ -397,9 +397,9 @@ def test_images_that_are_invalid_or_without_label_are_left_out(
     config = member(cache=str(cache), label="some")
     summary = adapt(config, tmp_path / "member")
     # Every second image has a label: 12 of 24 and 6 of 12; number 5 would have had none.
-    assert summary["images"] == {"train": 11, "test": 5}
+    assert summary.images == {"train": 11, "test": 5}
 
-    prepared = JobOffice().prepare(Job(replace(config, overwrite=True), tmp_path / "member"))
+    prepared = JobPreparer().prepare(Job(replace(config, overwrite=True), tmp_path / "member"))
     assert isinstance(prepared, PreparedJob)
     images = prepared.training
     assert images.positions.tolist() == [0, 2, *range(6, 24, 2)]
@@ -459,7 +459,7 @@ def test_cls_pool_without_cls_token(run: Any, toy_cache: Any, tmp_path: Path) ->
     cache = replace(toy_cache, tokens=tokens).write(tmp_path / "grid")
     with pytest.raises(LosaError, match="no class token; use pool=mean"):
         run(cache=str(cache))
-    assert run(cache=str(cache), pool="mean")["images"]["train"] == 24
+    assert run(cache=str(cache), pool="mean").images["train"] == 24
 
 
 def test_rank_that_is_no_multiple_of_heads(run: Any) -> None:

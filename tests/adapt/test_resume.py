@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from losa.adapt import Trainer, load_side_network
+from losa.adapt import MemberSummary, Trainer, load_side_network
 from losa.adapt.members.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME, MemberFiles
 from losa.cache_format.storage.lock import LOCK_NAME
 
@@ -65,19 +65,19 @@ MEMBERS = [
 ]
 
 
-def exactly_the_same(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+def exactly_the_same(first: list[MemberSummary], second: list[MemberSummary]) -> None:
     """Bit for bit, but for the time they took."""
     for mine, theirs in zip(first, second, strict=True):
-        assert {k: v for k, v in mine.items() if k not in TIMES} == {
-            k: v for k, v in theirs.items() if k not in TIMES
+        assert {k: v for k, v in mine.to_json().items() if k not in TIMES} == {
+            k: v for k, v in theirs.to_json().items() if k not in TIMES
         }
-        folders = [Path(summary["folder"]) for summary in (mine, theirs)]
+        folders = [Path(summary.folder) for summary in (mine, theirs)]
         networks = [load_side_network(folder).state_dict() for folder in folders]
         for name, value in networks[0].items():
             assert torch.equal(value, networks[1][name]), name
         lines = [metrics(folder) for folder in folders]
         assert lines[0] == lines[1]
-        assert [line["epoch"] for line in lines[0]] == list(range(mine["epochs"]))
+        assert [line["epoch"] for line in lines[0]] == list(range(mine.epochs))
         names = [{path.name for path in folder.iterdir()} for folder in folders]
         assert names[0] == names[1]
         assert CHECKPOINT_NAME not in names[0]
@@ -98,7 +98,7 @@ def test_ends_as_if_nothing_had_happened(
     epochs.clear()
     found = sweep(*MEMBERS)
     assert epochs == [(number, 4) for number in range(epoch, EPOCHS)]
-    assert f"4 members go on after epoch {epoch}" in caplog.messages
+    assert f"4 members resume after epoch {epoch}" in caplog.messages
     exactly_the_same(found, whole)
 
 
@@ -162,7 +162,7 @@ def test_halving_goes_on_among_the_same(
     """Those dropped before the interruption are not trained again, where nobody would drop them."""
     members = [option(lr=lr, halve_at=[2, 3]) for lr in (1e-6, 0.02, 0.01, 1e-4)]
     whole = sweep(*members, folder="whole")
-    assert [summary["status"] for summary in whole] == ["pruned", "finished", "pruned", "pruned"]
+    assert [summary.status for summary in whole] == ["pruned", "finished", "pruned", "pruned"]
     interrupted(epoch, *members)
     epochs.clear()
     exactly_the_same(sweep(*members), whole)
@@ -186,7 +186,7 @@ def test_members_that_are_halved_go_on_together_or_not_at_all(
         patch.setattr(MemberFiles, "save_checkpoint", dying)
         sweep(*members)
     found = sweep(*members)
-    assert [summary["status"] for summary in found] == ["finished", "finished", "pruned", "pruned"]
+    assert [summary.status for summary in found] == ["finished", "finished", "pruned", "pruned"]
     exactly_the_same(found, whole)
     assert "4 members with halve_at=[2] stood at different epochs" in caplog.text
 
@@ -234,7 +234,7 @@ def test_early_stopping_goes_on(epoch: int, sweep: Any, interrupted: Any) -> Non
     members = [option(**options, seed=seed, patience=3) for seed in range(3)]
     members.append(option(**options, side="linear", patience=7))
     whole = sweep(*members, folder="whole")
-    assert {summary["epochs"] for summary in whole} > {8}
+    assert {summary.epochs for summary in whole} > {8}
     interrupted(epoch, *members)
     exactly_the_same(sweep(*members), whole)
 
@@ -263,16 +263,16 @@ adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) f
 """
     died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
-    folders = [Path(summary["folder"].replace("whole", "sweep")) for summary in whole]
+    folders = [Path(summary.folder.replace("whole", "sweep")) for summary in whole]
     assert [len(metrics(folder)) for folder in folders] == [3, 3]
     assert all({CHECKPOINT_NAME, LOCK_NAME} <= {path.name for path in each.iterdir()} for each in folders)
     assert not any((folder / SUMMARY_NAME).exists() for folder in folders)
     found = sweep(*MEMBERS[:2])
     # One goes on after three epochs and one after two, so each ends alone: close, not bit for bit.
     for mine, theirs in zip(found, whole, strict=True):
-        assert mine["pass"]["members"] == 1
-        assert mine["accuracy"] == theirs["accuracy"]
-        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-5)
+        assert mine.shared_pass.members == 1
+        assert mine.accuracy == theirs.accuracy
+        assert mine.train_loss == pytest.approx(theirs.train_loss, abs=1e-5)
     assert [[line["epoch"] for line in metrics(folder)] for folder in folders] == [list(range(EPOCHS))] * 2
     assert not any((folder / CHECKPOINT_NAME).exists() for folder in folders)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from losa.adapt import Job, Trainer, adapt, adapt_all, load_side_network
+from losa.adapt import Job, MemberSummary, Trainer, adapt, adapt_all, load_side_network
 from losa.adapt.members.member_files import CHECKPOINT_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
 from losa.cache_format import LosaError
 from losa.cache_format.storage.lock import FileLock
@@ -35,27 +35,28 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def tensors(summary: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return dict(load_side_network(Path(summary["folder"])).named_parameters())
+def tensors(summary: MemberSummary) -> dict[str, torch.Tensor]:
+    return dict(load_side_network(Path(summary.folder)).named_parameters())
 
 
-def metrics(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    lines = (Path(summary["folder"]) / METRICS_NAME).read_text().splitlines()
+def metrics(summary: MemberSummary) -> list[dict[str, Any]]:
+    lines = (Path(summary.folder) / METRICS_NAME).read_text().splitlines()
     return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
 
 
-def same(first: dict[str, Any], second: dict[str, Any], tolerance: float = 1e-6) -> None:
-    """Two summaries tell the same, and the networks are equal within a tolerance."""
+def same(first: MemberSummary, second: MemberSummary, tolerance: float = 1e-6) -> None:
+    """Two summaries are equal but for times, and the networks are equal within a tolerance."""
+    mine, theirs = first.to_json(), second.to_json()
     for name in ("member", "accuracy", "scores", "status", "epochs", "best_epoch", "cache", "parameters"):
-        assert first[name] == second[name], name
-    assert first["train_loss"] == pytest.approx(second["train_loss"], abs=tolerance)
-    theirs = tensors(second)
+        assert mine[name] == theirs[name], name
+    assert first.train_loss == pytest.approx(second.train_loss, abs=tolerance)
+    others = tensors(second)
     for name, value in tensors(first).items():
-        torch.testing.assert_close(value, theirs[name], rtol=0, atol=tolerance, msg=name)
-    mine, others = metrics(first), metrics(second)
-    assert [line["epoch"] for line in mine] == [line["epoch"] for line in others]
+        torch.testing.assert_close(value, others[name], rtol=0, atol=tolerance, msg=name)
+    lines = metrics(first), metrics(second)
+    assert [line["epoch"] for line in lines[0]] == [line["epoch"] for line in lines[1]]
     for name in ("train_loss", "train_accuracy"):
-        values = [[line[name] for line in lines] for lines in (mine, others)]
+        values = [[line[name] for line in each] for each in lines]
         np.testing.assert_allclose(*values, rtol=0, atol=tolerance)
 
 
@@ -73,9 +74,9 @@ class TestOutcomes:
         together = sweep(*options)
         assert passes == [5]
         for each, summary in zip(options, together, strict=True):
-            assert summary["pass"]["members"] == 5
+            assert summary.shared_pass.members == 5
             config = member(**each)
-            assert summary["member"] == config.member_id
+            assert summary.member == config.member_id
             same(summary, adapt(config, tmp_path / "alone" / config.member_name), 1e-4)
 
     def test_the_same_job_twice(self, member: Any, passes: list[int], tmp_path: Path) -> None:
@@ -83,19 +84,19 @@ class TestOutcomes:
         found = adapt_all(jobs)
         assert passes == [2]
         assert found[0] is found[2]
-        assert [summary["seed"] for summary in found] == [1, 2, 1]  # type: ignore[index]
+        assert [summary.seed for summary in found] == [1, 2, 1]  # type: ignore[index]
 
     def test_idle_options_make_no_other_member(self, sweep: Any, passes: list[int]) -> None:
         """A sweep over ranks and kinds trains one linear probe, not one of every rank."""
         found = sweep({"side": "linear", "rank": 2}, {"side": "linear", "rank": 4}, {"rank": 2}, {"rank": 4})
         assert passes == [3]
         assert found[0] is found[1]
-        assert [summary["rank"] for summary in found] == [None, None, 2, 4]
+        assert [summary.rank for summary in found] == [None, None, 2, 4]
 
     def test_two_members_in_one_folder(self, member: Any, tmp_path: Path) -> None:
         configs = [member(seed=seed) for seed in (1, 2)]
         first, second = adapt_all([Job(config, tmp_path / "one") for config in configs])
-        assert isinstance(first, dict)
+        assert isinstance(first, MemberSummary)
         assert isinstance(second, LosaError)
         assert str(second) == (
             f"{tmp_path / 'one'} was given to {configs[0].member_name} in the same sweep; "
@@ -138,7 +139,7 @@ class TestOutcomes:
         other = str(replace(toy_cache, seed=1, width=12).write(tmp_path / "other"))
         found = sweep({}, {"cache": other}, {"seed": 1}, {"cache": other, "seed": 1})
         assert passes == [2, 2]
-        assert [summary["cache"]["path"] == other for summary in found] == [False, True, False, True]
+        assert [summary.cache["path"] == other for summary in found] == [False, True, False, True]
 
     def test_passes_are_cut_to_memory(
         self, sweep: Any, passes: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -157,7 +158,7 @@ class TestOutcomes:
         lock = FileLock(tmp_path / "used")
         found = adapt_all([Job(member(), tmp_path / "used"), Job(member(seed=1), tmp_path / "free")])
         lock.release()
-        assert [type(each).__name__ for each in found] == ["CacheInUse", "dict"]
+        assert [type(each).__name__ for each in found] == ["CacheInUse", "MemberSummary"]
 
     def test_damage_of_one_cache_costs_the_others_nothing(
         self, sweep: Any, toy_cache: Any, tmp_path: Path
@@ -166,7 +167,7 @@ class TestOutcomes:
         (shard,) = other.glob("arrays.zarr/segments/train/codes/c.1.0.0.0")
         shard.write_bytes(bytes(byte ^ 255 for byte in shard.read_bytes()))
         found = sweep({"cache": str(other)}, {}, {"cache": str(other), "seed": 1})
-        assert [type(each).__name__ for each in found] == ["CorruptCache", "dict", "CorruptCache"]
+        assert [type(each).__name__ for each in found] == ["CorruptCache", "MemberSummary", "CorruptCache"]
 
 
 class TestDivergence:
@@ -198,7 +199,7 @@ class TestDivergence:
 
         monkeypatch.setattr(Trainer, "evaluate", failing)
         found = sweep({"val_split": "val"}, {"val_split": "val", "seed": 1})
-        assert isinstance(found[0], dict)
+        assert isinstance(found[0], MemberSummary)
         assert "the scores of split 'val' are NaN or infinite" in str(found[1])
 
 
@@ -207,9 +208,9 @@ class TestWatching:
         (summary,) = sweep({"val_split": "val", "eval_split": "val", "epochs": 5})
         found = [line["val_accuracy"] for line in metrics(summary)]
         assert len(found) == 5
-        assert found[-1] == summary["accuracy"]["val"]
-        assert summary["best_val_accuracy"] == max(found)
-        assert summary["best_epoch"] is None  # without patience the last epoch counts
+        assert found[-1] == summary.accuracy["val"]
+        assert summary.best_val_accuracy == max(found)
+        assert summary.best_epoch is None  # without patience the last epoch counts
 
     def test_watching_changes_no_training(self, sweep: Any) -> None:
         plain, watched = sweep({}, {"val_split": "val"})
@@ -243,11 +244,11 @@ class TestWatching:
         accuracies({0: [0.5, 0.9, 0.7, 0.9, 0.8, 0.8], 1: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 2: [0.9, 0.1, 0.1]})
         watched = {"val_split": "val", "epochs": 6, "patience": 2}
         found = sweep(*(watched | {"seed": seed} for seed in (0, 1, 2)))
-        assert [summary["epochs"] for summary in found] == [4, 6, 3]
-        assert [summary["best_epoch"] for summary in found] == [1, 5, 0]
-        assert [summary["best_val_accuracy"] for summary in found] == [0.9, 0.6, 0.9]
+        assert [summary.epochs for summary in found] == [4, 6, 3]
+        assert [summary.best_epoch for summary in found] == [1, 5, 0]
+        assert [summary.best_val_accuracy for summary in found] == [0.9, 0.6, 0.9]
         assert [len(metrics(summary)) for summary in found] == [4, 6, 3]
-        assert {summary["status"] for summary in found} == {"finished"}
+        assert {summary.status for summary in found} == {"finished"}
         assert sweep(*(watched | {"seed": seed} for seed in (0, 1, 2))) == found
 
     def test_the_best_epoch_is_what_is_saved(
@@ -271,25 +272,25 @@ class TestWatching:
         options = {"val_split": "val", "eval_split": ["val", "test"], "epochs": 8, "patience": 1, "lr": 0.2}
         found = sweep(*(options | {"seed": seed} for seed in range(4)))
         for summary in found:
-            assert summary["accuracy"]["val"] == summary["best_val_accuracy"]
-            assert metrics(summary)[summary["best_epoch"]]["val_accuracy"] == summary["accuracy"]["val"]
-        assert {summary["epochs"] for summary in found} != {8}
+            assert summary.accuracy["val"] == summary.best_val_accuracy
+            assert metrics(summary)[summary.best_epoch]["val_accuracy"] == summary.accuracy["val"]
+        assert {summary.epochs for summary in found} != {8}
 
     def test_the_worse_half_is_dropped(self, sweep: Any, accuracies: Any, passes: list[int]) -> None:
         accuracies({seed: [level] * 6 for seed, level in enumerate([0.5, 0.9, 0.1, 0.7, 0.3])})
         options = {"val_split": "val", "epochs": 6, "halve_at": [2, 4]}
         found = sweep(*(options | {"seed": seed} for seed in range(5)))
-        assert [summary["epochs"] for summary in found] == [4, 6, 2, 6, 2]
+        assert [summary.epochs for summary in found] == [4, 6, 2, 6, 2]
         expected = ["pruned", "finished", "pruned", "finished", "pruned"]
-        assert [summary["status"] for summary in found] == expected
-        assert all(set(summary["accuracy"]) == {"test"} for summary in found)
+        assert [summary.status for summary in found] == expected
+        assert all(set(summary.accuracy) == {"test"} for summary in found)
         assert sweep(*(options | {"seed": seed} for seed in range(5))) == found
         assert passes == [5]
 
     def test_without_a_watched_split_losses_are_compared(self, sweep: Any) -> None:
         options = {"epochs": 4, "halve_at": [2]}
         found = sweep(options | {"lr": 1e-6}, options | {"lr": 0.05})
-        assert [summary["status"] for summary in found] == ["pruned", "finished"]
+        assert [summary.status for summary in found] == ["pruned", "finished"]
 
     def test_those_that_are_left_are_what_they_are_without_the_others(self, sweep: Any) -> None:
         found = sweep({"epochs": 4, "halve_at": [2]}, {"epochs": 4, "halve_at": [2], "lr": 1e-6})
@@ -298,33 +299,33 @@ class TestWatching:
 
     def test_halving_after_the_last_epoch_drops_nobody(self, sweep: Any) -> None:
         found = sweep({"halve_at": [3]}, {"halve_at": [3], "seed": 1})
-        assert [summary["status"] for summary in found] == ["finished", "finished"]
+        assert [summary.status for summary in found] == ["finished", "finished"]
 
 
 class TestLabels:
     def test_two_columns(self, sweep: Any, passes: list[int]) -> None:
         both, one = sweep({"label": ["label", "some"], "epochs": 20, "lr": 0.05}, {"label": "some"})
         assert passes == [1, 1]
-        assert set(both["scores"]["test"]) == {"label", "some"}
-        images = {name: scores["images"] for name, scores in both["scores"]["test"].items()}
+        assert set(both.scores["test"]) == {"label", "some"}
+        images = {name: scores.images for name, scores in both.scores["test"].items()}
         assert images == {"label": 12, "some": 6}
-        assert both["images"] == {"train": 24, "test": 12}
-        assert one["images"] == {"train": 12, "test": 6}
-        top1 = [scores["top1"] for scores in both["scores"]["test"].values()]
-        assert both["accuracy"]["test"] == np.mean(top1) > 0.9
+        assert both.images == {"train": 24, "test": 12}
+        assert one.images == {"train": 12, "test": 6}
+        top1 = [scores.top1 for scores in both.scores["test"].values()]
+        assert both.accuracy["test"] == np.mean(top1) > 0.9
         assert tensors(both)["head.weight"].shape == (1, 8, 6)
 
     def test_scores_and_confusion(self, sweep: Any) -> None:
         (summary,) = sweep({"eval_split": ["val", "test"], "epochs": 1})
-        confusion = json.loads((Path(summary["folder"]) / CONFUSION_NAME).read_text())
+        confusion = json.loads((Path(summary.folder) / CONFUSION_NAME).read_text())
         assert set(confusion) == {"val", "test"}
         for split, images in (("val", 9), ("test", 12)):
             cells = np.array(confusion[split]["label"])
-            found = summary["scores"][split]["label"]
-            assert found["images"] == cells.sum() == images
-            assert found["top1"] == summary["accuracy"][split] == np.trace(cells) / images
-            assert found["mean_per_class"] == pytest.approx((np.diag(cells) / cells.sum(axis=1)).mean())
-            assert found["top5"] == 1
+            found = summary.scores[split]["label"]
+            assert found.images == cells.sum() == images
+            assert found.top1 == summary.accuracy[split] == np.trace(cells) / images
+            assert found.mean_per_class == pytest.approx((np.diag(cells) / cells.sum(axis=1)).mean())
+            assert found.top5 == 1
 
     def test_balanced_classes(self, sweep: Any, toy_cache: Any, tmp_path: Path) -> None:
         class Unbalanced(type(toy_cache)):  # type: ignore[misc]
@@ -336,7 +337,7 @@ class TestLabels:
         cache = str(Unbalanced(splits={"train": 48, "test": 48}).write(tmp_path / "unbalanced"))
         options = {"cache": cache, "side": "linear", "epochs": 6, "lr": 0.05}
         plain, balanced = sweep(options, options | {"class_weights": "balanced"})
-        found = [summary["scores"]["test"]["label"]["mean_per_class"] for summary in (plain, balanced)]
+        found = [summary.scores["test"]["label"].mean_per_class for summary in (plain, balanced)]
         assert found[0] < found[1]
 
 
@@ -344,14 +345,14 @@ class TestOptions:
     def test_bfloat16_is_close_to_float32(self, sweep: Any, passes: list[int]) -> None:
         for norm in ("frozen", "layer"):
             exact, rough = sweep({"norm": norm}, {"norm": norm, "dtype": "bfloat16"})
-            assert rough["train_loss"] == pytest.approx(exact["train_loss"], abs=0.02)
-            assert rough["train_loss"] != exact["train_loss"]
+            assert rough.train_loss == pytest.approx(exact.train_loss, abs=0.02)
+            assert rough.train_loss != exact.train_loss
         assert passes == [1] * 4
 
     @pytest.mark.parametrize("option", [{"mixup": 0.4}, {"dropout": 0.4}, {"label_smoothing": 0.4}], ids=str)
     def test_changes_the_training(self, option: dict[str, Any], sweep: Any) -> None:
         plain, other = sweep({"lr": 0.05, "epochs": 4}, {"lr": 0.05, "epochs": 4} | option)
-        assert abs(plain["train_loss"] - other["train_loss"]) > 1e-4
+        assert abs(plain.train_loss - other.train_loss) > 1e-4
         assert all(line["train_accuracy"] is None for line in metrics(other)) == ("mixup" in option)
 
 
@@ -360,8 +361,8 @@ def test_a_folder_that_cannot_be_used_costs_the_others_nothing(member: Any, tmp_
     folders = [tmp_path / "one", tmp_path / "file", tmp_path / "three"]
     jobs = [Job(member(side="linear", seed=seed), folder) for seed, folder in enumerate(folders)]
     first, failed, third = adapt_all(jobs)
-    assert isinstance(first, dict)
-    assert isinstance(third, dict)
+    assert isinstance(first, MemberSummary)
+    assert isinstance(third, MemberSummary)
     assert isinstance(failed, LosaError)
     assert f"{tmp_path / 'file'} is the member's folder; choose another" in str(failed)
 
@@ -387,4 +388,4 @@ def test_a_pass_that_fails_costs_the_others_nothing_and_leaves_nothing_in_memory
     failed, finished = adapt_all(jobs)
     assert isinstance(failed, LosaError)
     assert told[-1] in str(failed)
-    assert isinstance(finished, dict)
+    assert isinstance(finished, MemberSummary)

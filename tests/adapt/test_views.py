@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from losa.adapt import Job, LabelledActivations, Trainer, adapt, adapt_all
+from losa.adapt import Job, LabelledActivations, MemberSummary, Trainer, adapt, adapt_all
 from losa.adapt.data.activations import CachedActivations
 from losa.cache_format import Cache, LosaError
 
@@ -51,33 +51,34 @@ def test_every_epoch_shows_each_image_once_in_some_view(
 
 
 def test_labels_go_with_the_images(toy_data: Any, make_features: Any) -> None:
-    data: LabelledActivations = replace(toy_data(make_features(), 30), views=3, stride=100)
-    drawn = data.drawn(data_seed=0, epoch=1)
+    data: LabelledActivations = toy_data(make_features(), 30)
+    data = replace(data, images=replace(data.images, views=3, stride=100))
+    drawn = data.with_drawn_views(data_seed=0, epoch=1).images
     assert (drawn.positions % 100 == np.arange(30)).all()
     assert np.unique(drawn.positions // 100).tolist() == [0, 1, 2]
-    assert np.array_equal(drawn.labels, data.labels)
-    assert sorted(data.all_positions.tolist()) == [*range(30), *range(100, 130), *range(200, 230)]
+    assert np.array_equal(drawn.labels, data.images.labels)
+    assert sorted(data.images.all_positions.tolist()) == [*range(30), *range(100, 130), *range(200, 230)]
 
 
 def test_one_view_is_the_split_itself(toy_data: Any, make_features: Any) -> None:
-    data = toy_data(make_features())
-    assert data.drawn(data_seed=0, epoch=1) is data
+    images = toy_data(make_features()).images
+    assert images.with_drawn_views(data_seed=0, epoch=1) is images
 
 
 def test_codes_in_memory_give_the_same(viewed: Any, tmp_path: Path) -> None:
     runs = [adapt(viewed(residency=place), tmp_path / place) for place in ("stream", "ram")]
-    assert runs[0]["train_loss"] == runs[1]["train_loss"]
-    assert runs[0]["accuracy"] == runs[1]["accuracy"]
-    assert runs[1]["residency"] == "ram"
+    assert runs[0].train_loss == runs[1].train_loss
+    assert runs[0].accuracy == runs[1].accuracy
+    assert runs[1].residency == "ram"
 
 
 def test_views_are_another_training(viewed: Any, tmp_path: Path) -> None:
     several, one = adapt_all([Job(viewed(), tmp_path / "several"), Job(viewed(views=1), tmp_path / "one")])
-    assert isinstance(several, dict)
-    assert isinstance(one, dict)
-    assert several["train_loss"] != one["train_loss"]
-    assert several["cache"]["splits"].keys() == {f"train-views{VIEWS}", "test"}
-    assert one["cache"]["splits"].keys() == {"train", "test"}
+    assert isinstance(several, MemberSummary)
+    assert isinstance(one, MemberSummary)
+    assert several.train_loss != one.train_loss
+    assert several.cache["splits"].keys() == {f"train-views{VIEWS}", "test"}
+    assert one.cache["splits"].keys() == {"train", "test"}
 
 
 def test_a_resumed_training_draws_the_same_views(viewed: Any, tmp_path: Path, monkeypatch: Any) -> None:
@@ -94,7 +95,7 @@ def test_a_resumed_training_draws_the_same_views(viewed: Any, tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         adapt(config, tmp_path / "resumed")
     monkeypatch.setattr(Trainer, "epoch", epoch)
-    assert adapt(config, tmp_path / "resumed")["train_loss"] == straight["train_loss"]
+    assert adapt(config, tmp_path / "resumed").train_loss == straight.train_loss
 
 
 def test_an_image_without_all_its_views_is_left_out(
@@ -134,7 +135,7 @@ def test_scoring_what_was_trained_on_is_still_noticed(
 
 def test_the_views_may_be_scored_themselves(viewed: Any, tmp_path: Path) -> None:
     found = adapt(viewed(eval_split=["test", f"train-views{VIEWS}"]), tmp_path / "run")
-    assert found["scores"][f"train-views{VIEWS}"]["label"]["images"] == IMAGES * VIEWS
+    assert found.scores[f"train-views{VIEWS}"]["label"].images == IMAGES * VIEWS
 
 
 def test_a_cache_knows_its_views(toy_cache: Any, tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from losa.adapt import AdaptConfig, Job
+from losa.adapt import AdaptConfig, Job, MemberSummary
 
 
 @dataclass(frozen=True)
@@ -96,50 +95,44 @@ class Training:
     errors: dict[str, Exception] = field(default_factory=dict)
     """What goes wrong with a member, by the beginning of its name."""
     score: Callable[[AdaptConfig], float] = by_rank
+    make_summary: Callable[..., MemberSummary] = field(kw_only=True)
 
-    def adapt_all(self, jobs: Sequence[Job]) -> list[dict[str, Any] | Exception]:
+    def adapt_all(self, jobs: Sequence[Job]) -> list[MemberSummary | Exception]:
         self.passes.append(list(jobs))
         return [self._outcome(job) for job in jobs]
 
-    def adapt(self, config: AdaptConfig, folder: Path) -> dict[str, Any]:
+    def adapt(self, config: AdaptConfig, folder: Path) -> MemberSummary:
         self.passes.append([Job(config, folder)])
         outcome = self._outcome(Job(config, folder))
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def _outcome(self, job: Job) -> dict[str, Any] | Exception:
+    def _outcome(self, job: Job) -> MemberSummary | Exception:
         config = job.config
         for beginning, error in self.errors.items():
             if config.member_name.startswith(beginning):
                 return error
         path = job.folder / "summary.json"
         if path.exists():
-            return dict(json.loads(path.read_text()))
+            return MemberSummary.from_json(json.loads(path.read_text()))
         self.trained.append(config.member_name)
         job.folder.mkdir(parents=True, exist_ok=True)
-        summary = {
-            "member": config.member_id,
-            "side": config.side,
-            "rank": config.rank,
-            "lr": config.lr,
-            "seed": config.seed,
-            "parameters": 100 * config.rank,
-            "head_parameters": 10,
-            "train_loss": 0.5,
-            "seconds": 1.0,
-            "accuracy": dict.fromkeys(config.eval_splits, self.score(config)),
-            "options": asdict(config),
-            "folder": str(job.folder),
-        }
-        path.write_text(json.dumps(summary))
+        summary = self.make_summary(
+            config,
+            rank=config.rank,
+            parameters=100 * config.rank,
+            accuracy=dict.fromkeys(config.eval_splits, self.score(config)),
+            folder=str(job.folder),
+        )
+        path.write_text(json.dumps(summary.to_json()))
         return summary
 
 
 @pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch) -> Training:
+def training(monkeypatch: pytest.MonkeyPatch, make_summary: Callable[..., MemberSummary]) -> Training:
     """Commands train nothing, and what they would have trained is recorded."""
-    stand_in = Training()
+    stand_in = Training(make_summary=make_summary)
     monkeypatch.setattr("losa.pipelines.fused_launcher.adapt_all", stand_in.adapt_all)
     monkeypatch.setattr("losa.pipelines.selection.adapt_all", stand_in.adapt_all)
     monkeypatch.setattr("losa.pipelines.outcomes.adapt", stand_in.adapt)

@@ -16,8 +16,8 @@ from losa.adapt import (
     LabelledActivations,
     Trainer,
 )
-from losa.adapt.members.jobs import JobOffice, PreparedJob
 from losa.adapt.members.passes import make_groups
+from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.adapt.training.losses import make_objective
 from losa.cache_format import Cache
@@ -99,7 +99,7 @@ def make_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def members(side: str, cache: Cache) -> list[PreparedJob]:
     """Two of one kind that differ in their seeds."""
-    office = JobOffice()
+    preparer = JobPreparer()
     found = []
     for seed in (1, 2):
         config = AdaptConfig(
@@ -114,7 +114,7 @@ def members(side: str, cache: Cache) -> list[PreparedJob]:
             seed=seed,
             device="cpu",
         )
-        prepared = office.prepare(Job(config, cache.path / "unused"))
+        prepared = preparer.prepare(Job(config, cache.path / "unused"))
         assert isinstance(prepared, PreparedJob)
         found.append(prepared)
     return found
@@ -125,8 +125,7 @@ def losses(prepared: list[PreparedJob], source: ActivationSource) -> np.ndarray:
     config, images = prepared[0].config, prepared[0].training
     data = LabelledActivations(
         source=source,
-        positions=images.positions,
-        labels=images.labels,
+        images=images,
         sites=prepared[0].features.sites,
     )
     groups = make_groups(dict(enumerate(prepared)))

@@ -1,4 +1,6 @@
 import csv
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from losa.adapt import MemberSummary
 from losa.pipelines.results import (
+    JobResult,
+    ResultRow,
     ResultsTable,
-    Summary,
     results_table,
     shown,
     sorted_by_accuracy,
@@ -18,32 +22,41 @@ from losa.pipelines.results import (
 )
 
 
-def summary(member: str, side: str, rank: int | None, **accuracy: float) -> dict[str, Any]:
-    return {
-        "member": member,
-        "side": side,
-        "rank": rank,
-        "lr": 0.003,
-        "seed": 0,
-        "parameters": 1234,
-        "head_parameters": 34,
-        "train_loss": 0.5,
-        "seconds": 1.25,
-        "accuracy": accuracy,
-        "folder": f"runs/{member}",
-    }
+@pytest.fixture
+def summary(make_summary: Any) -> Callable[..., MemberSummary]:
+    """``summary(member, side, rank, options, **accuracy)``: of a member in ``runs/member``."""
+
+    def make(
+        member: str, side: str, rank: int | None, options: dict[str, Any] | None = None, **accuracy: float
+    ) -> MemberSummary:
+        return make_summary(  # type: ignore[no-any-return]
+            member=member,
+            side=side,
+            rank=rank,
+            accuracy=accuracy,
+            options=options or {},
+            folder=f"runs/{member}",
+        )
+
+    return make
 
 
-def test_the_best_comes_first_by_the_first_split() -> None:
-    worse, better = summary("a", "losa", 4, val=0.5, test=0.9), summary("b", "losa", 8, val=0.6, test=0.1)
+@pytest.fixture
+def row(summary: Any) -> Callable[..., ResultRow]:
+    """The row of a ``summary``."""
+    return lambda *arguments, **accuracy: ResultRow.from_summary(summary(*arguments, **accuracy))
+
+
+def test_the_best_comes_first_by_the_first_split(row: Any) -> None:
+    worse, better = row("a", "losa", 4, val=0.5, test=0.9), row("b", "losa", 8, val=0.6, test=0.1)
     assert sorted_by_accuracy([worse, better]) == [better, worse]
 
 
-def test_members_without_the_first_split_come_last() -> None:
+def test_members_without_the_first_split_come_last(row: Any) -> None:
     val, test, best = (
-        summary("a", "losa", 4, val=0.5),
-        summary("b", "losa", 4, test=0.9),
-        summary("c", "losa", 4, val=0.7, test=0.1),
+        row("a", "losa", 4, val=0.5),
+        row("b", "losa", 4, test=0.9),
+        row("c", "losa", 4, val=0.7, test=0.1),
     )
     assert sorted_by_accuracy([val, test, best]) == [best, val, test]
     console = Console(width=120, record=True)
@@ -56,10 +69,12 @@ def test_members_without_the_first_split_come_last() -> None:
     ]
 
 
-def test_members_are_told_apart_by_their_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_members_are_told_apart_by_their_folders(
+    summary: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def job(folder: str) -> tuple[DictConfig, JobReturn]:
         finished = JobReturn(status=JobStatus.COMPLETED)
-        finished.return_value = summary("same", "losa", 4, test=0.5) | {"folder": folder}
+        finished.return_value = JobResult(replace(summary("same", "losa", 4, test=0.5), folder=folder))
         return OmegaConf.create({"hydra": {"runtime": {"output_dir": f"{tmp_path}/{folder}"}}}), finished
 
     table = ResultsTable()
@@ -70,11 +85,9 @@ def test_members_are_told_apart_by_their_folders(tmp_path: Path, capsys: pytest.
         assert [row["folder"] for row in csv.DictReader(file)] == ["runs/a", "runs/b"]
 
 
-def test_the_table_has_a_line_for_each_member() -> None:
+def test_the_table_has_a_line_for_each_member(row: Any) -> None:
     console = Console(width=120, record=True)
-    console.print(
-        results_table([summary("a", "last", 16, test=0.98), summary("b", "linear", None, test=0.8)])
-    )
+    console.print(results_table([row("a", "last", 16, test=0.98), row("b", "linear", None, test=0.8)]))
     lines = [line.split("│")[1:-1] for line in console.export_text().splitlines() if line.startswith("│")]
     cells = [[cell.strip() for cell in line] for line in lines]
     assert cells == [
@@ -83,27 +96,26 @@ def test_the_table_has_a_line_for_each_member() -> None:
     ]
 
 
-def test_the_file_has_every_number_in_full(tmp_path: Path) -> None:
-    write_csv(tmp_path / "results.csv", [summary("a", "losa", 4, test=1 / 3)])
+def test_the_file_has_every_number_in_full(row: Any, tmp_path: Path) -> None:
+    write_csv(tmp_path / "results.csv", [row("a", "losa", 4, test=1 / 3)])
     with (tmp_path / "results.csv").open() as file:
-        (row,) = csv.DictReader(file)
-    assert float(row["accuracy.test"]) == 1 / 3
-    assert row["folder"] == "runs/a"
+        (found,) = csv.DictReader(file)
+    assert float(found["accuracy.test"]) == 1 / 3
+    assert found["folder"] == "runs/a"
 
 
-def test_options_that_vary_have_a_column(tmp_path: Path) -> None:
-    plain = summary("a", "losa", 4, test=0.5) | {
-        "options": {"rank": 4, "norm": "layer", "dropout": 0.0, "heads": 4, "eval_split": "test", "out": "a"}
-    }
-    other = summary("b", "losa", 8, test=0.5) | {
-        "options": {"rank": 8, "norm": "none", "dropout": 0.1, "heads": 4, "eval_split": "val", "out": "b"}
-    }
-    assert varying_options([plain["options"], other["options"]]) == ["norm", "dropout"]
+def test_options_that_vary_have_a_column(row: Any, tmp_path: Path) -> None:
+    options = [
+        {"rank": 4, "norm": "layer", "dropout": 0.0, "heads": 4, "eval_split": "test", "out": "a"},
+        {"rank": 8, "norm": "none", "dropout": 0.1, "heads": 4, "eval_split": "val", "out": "b"},
+    ]
+    plain, other = row("a", "losa", 4, options[0], test=0.5), row("b", "losa", 8, options[1], test=0.5)
+    assert varying_options(options) == ["norm", "dropout"]
     table = results_table([plain, other])
     assert [column.header for column in table.columns][3:7] == ["seed", "norm", "dropout", "parameters"]
     write_csv(tmp_path / "results.csv", [plain, other])
     with (tmp_path / "results.csv").open() as file:
-        assert [(row["norm"], row["dropout"]) for row in csv.DictReader(file)] == [
+        assert [(line["norm"], line["dropout"]) for line in csv.DictReader(file)] == [
             ("layer", "0"),
             ("none", "0.1"),
         ]
@@ -117,7 +129,9 @@ def test_options_are_shown_as_they_are_typed(value: Any, text: str) -> None:
     assert shown(value) == text
 
 
-def test_failed_jobs_stand_at_the_bottom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_jobs_are_at_the_bottom(
+    summary: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def job(rank: int, value: Any) -> tuple[DictConfig, JobReturn]:
         done = JobReturn(status=JobStatus.COMPLETED)
         done.return_value = value
@@ -127,7 +141,7 @@ def test_failed_jobs_stand_at_the_bottom(tmp_path: Path, capsys: pytest.CaptureF
     table = ResultsTable()
     table.on_job_end(*job(0, None))
     table.on_job_end(*job(0, None))
-    table.on_job_end(*job(4, Summary(summary("a", "losa", 4, test=0.5))))
+    table.on_job_end(*job(4, JobResult(summary("a", "losa", 4, test=0.5))))
     table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     lines = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert [[cell.strip() for cell in line] for line in lines] == [
@@ -141,7 +155,7 @@ def test_failed_jobs_stand_at_the_bottom(tmp_path: Path, capsys: pytest.CaptureF
         ]
 
 
-def test_a_summary_is_a_number_for_sweepers_that_optimise() -> None:
-    returned = Summary(summary("a", "losa", 4, val200=0.75, test=0.5))
+def test_a_result_is_a_number_for_sweepers_that_optimise(summary: Any) -> None:
+    returned = JobResult(summary("a", "losa", 4, val200=0.75, test=0.5))
     assert float(returned) == 0.75
-    assert returned == summary("a", "losa", 4, val200=0.75, test=0.5)
+    assert returned.summary == summary("a", "losa", 4, val200=0.75, test=0.5)

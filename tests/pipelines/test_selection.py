@@ -14,25 +14,32 @@ from losa.pipelines.selection import Candidate, as_candidate, as_final, choose, 
 Command = Callable[..., Any]
 
 
-def candidate(accuracy: float | None, parameters: int = 100, **options: Any) -> Candidate:
-    config = AdaptConfig(cache="cache", protocol="select", **options)
-    if accuracy is None:
-        return Candidate(config, LosaError("the loss became NaN"))
-    return Candidate(config, {"accuracy": {"val200": accuracy}, "parameters": parameters})
+@pytest.fixture
+def candidate(make_summary: Any) -> Callable[..., Candidate]:
+    """``candidate(accuracy, parameters, **options)``: with this accuracy, or failed if it is None."""
+
+    def make(accuracy: float | None, parameters: int = 100, **options: Any) -> Candidate:
+        config = AdaptConfig(cache="cache", protocol="select", **options)
+        if accuracy is None:
+            return Candidate(config, LosaError("the loss became NaN"))
+        summary = make_summary(config, accuracy={"val200": accuracy}, parameters=parameters)
+        return Candidate(config, summary)
+
+    return make
 
 
 def chosen_lr(*candidates: Candidate) -> float:
     return choose(candidates).candidates[0].config.lr
 
 
-def test_the_mean_over_the_seeds_decides() -> None:
+def test_the_mean_over_the_seeds_decides(candidate: Any) -> None:
     lucky = [candidate(0.9, lr=1e-3, seed=0), candidate(0.5, lr=1e-3, seed=1)]
     steady = [candidate(0.8, lr=1e-2, seed=0), candidate(0.8, lr=1e-2, data_seed=1)]
     assert chosen_lr(*lucky, *steady) == 1e-2
     assert choose([*lucky, *steady]).accuracy == 0.8
 
 
-def test_of_equals_the_smallest_and_then_the_first_is_chosen() -> None:
+def test_of_equals_the_smallest_and_then_the_first_is_chosen(candidate: Any) -> None:
     assert (
         chosen_lr(candidate(0.8, 200, lr=1.0), candidate(0.8, 100, lr=2.0), candidate(0.8, 100, lr=3.0)) == 2
     )
@@ -41,7 +48,7 @@ def test_of_equals_the_smallest_and_then_the_first_is_chosen() -> None:
     assert chosen_lr(*same, candidate(0.15, lr=2.0, seed=0), candidate(0.15, lr=2.0, seed=1)) == 2
 
 
-def test_a_configuration_with_a_failed_seed_is_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_configuration_with_a_failed_seed_is_out(candidate: Any, caplog: pytest.LogCaptureFixture) -> None:
     half = [candidate(0.9, lr=1e-3, seed=0), candidate(None, lr=1e-3, seed=1)]
     assert chosen_lr(*half, candidate(0.8, lr=1e-2, seed=0)) == 1e-2
     assert "1 of 2 configurations are not chosen from: a seed failed" in caplog.text
@@ -49,7 +56,7 @@ def test_a_configuration_with_a_failed_seed_is_out(caplog: pytest.LogCaptureFixt
         choose(half)
 
 
-def test_a_member_that_was_asked_for_twice_counts_once() -> None:
+def test_a_member_that_was_asked_for_twice_counts_once(candidate: Any) -> None:
     twice = [candidate(0.5, side="linear", rank=rank) for rank in (4, 8)]
     (configuration,) = configurations([*twice, candidate(0.7, side="linear", seed=1)])
     assert [one.config.seed for one in configuration.candidates] == [0, 1]

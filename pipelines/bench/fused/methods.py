@@ -14,7 +14,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 from torch.optim import AdamW
 
-from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, Trainer, make_group
+from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, LabelledImages, Trainer, make_group
 from losa.adapt.training.losses import make_objective
 from losa.extract.backbone import autocast
 from losa.pipelines.bench.fused.plain import PlainSideNetwork
@@ -55,7 +55,7 @@ def make_trainer(setting: Setting, activations: Tensor, labels: Tensor) -> Train
     group = make_group(range(setting.members), configs, features, NUM_CLASSES, setting.device)
     targets = labels.cpu().numpy()[:, None]
     data = LabelledActivations(
-        source=_InMemory(activations), positions=np.arange(setting.batch), labels=targets, sites=sites
+        source=_InMemory(activations), images=LabelledImages(np.arange(setting.batch), targets), sites=sites
     )
     objective = make_objective([NUM_CLASSES], targets, balanced=False, device=setting.device)
     return Trainer([group], data, objective, config, micro_batch_size=setting.micro_batch_size)

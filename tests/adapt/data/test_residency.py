@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from losa.adapt import CachedActivations, adapt
+from losa.adapt import CachedActivations, MemberSummary, adapt
 from losa.adapt.data.residency import choose_residency
 from losa.adapt.data.resident_activations import load_codes
 from losa.adapt.members.member_files import SUMMARY_NAME
@@ -224,7 +224,7 @@ class TestForced:
 
 class TestAdapt:
     @pytest.fixture
-    def run(self, toy_cache: Any, make_config: Any, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def run(self, toy_cache: Any, make_config: Any, tmp_path: Path) -> Callable[..., MemberSummary]:
         """``run(residency, **options)``: the summary of a member in a folder of its own."""
         bad = frozenset({"train/004.png", "test/000.png"})
         cache = replace(toy_cache, codec="int8", invalid=bad).write(tmp_path / "cache")
@@ -247,11 +247,11 @@ class TestAdapt:
     def test_results_do_not_depend_on_it(self, device: str, run: Any, tmp_path: Path) -> None:
         places = ("stream", "ram") if device == "cpu" else ("stream", "ram", "gpu")
         summaries = [run(place, device=device) for place in places]
-        assert [summary["residency"] for summary in summaries] == list(places)
+        assert [summary.residency for summary in summaries] == list(places)
         for place, summary in zip(places, summaries, strict=True):
             assert json.loads((tmp_path / place / SUMMARY_NAME).read_text())["residency"] == place
             for field in ("member", "accuracy", "train_loss", "images", "cache"):
-                assert summary[field] == summaries[0][field], field
+                assert summary.to_json()[field] == summaries[0].to_json()[field], field
 
     def test_a_member_finished_with_another_one_is_finished(self, run: Any, tmp_path: Path) -> None:
         first = run("stream")

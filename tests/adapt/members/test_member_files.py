@@ -12,9 +12,11 @@ from losa.adapt.members.member_files import (
     CHECKPOINT_NAME,
     CONFIG_NAME,
     METRICS_NAME,
+    SUMMARY_NAME,
     Checkpoint,
     MemberFiles,
 )
+from losa.adapt.members.summary import MemberSummary
 
 ORIGIN = {"path": "cache", "features_sha256": "00", "splits": {"train": "11"}}
 
@@ -39,11 +41,17 @@ def checkpoint() -> Checkpoint:
     return Checkpoint(epoch=2, progress={"train_loss": 0.1, "best_epoch": None, "pruned": False}, state=state)
 
 
+@pytest.fixture
+def summary(files: MemberFiles, make_summary: Any) -> MemberSummary:
+    """The summary of that member."""
+    return make_summary(files.config, cache=ORIGIN)  # type: ignore[no-any-return]
+
+
 class TestCheckpoint:
     def test_round_trip(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
-        assert files.checkpoint(ORIGIN) is None
+        assert files.read_checkpoint(ORIGIN) is None
         files.save_checkpoint(checkpoint, ORIGIN)
-        found = files.checkpoint(ORIGIN)
+        found = files.read_checkpoint(ORIGIN)
         assert found is not None
         assert (found.epoch, found.progress) == (checkpoint.epoch, checkpoint.progress)
         assert found.state.keys() == checkpoint.state.keys()
@@ -53,22 +61,22 @@ class TestCheckpoint:
     def test_the_last_one_counts(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
         for epoch in (1, 2, 3):
             files.save_checkpoint(Checkpoint(epoch=epoch, progress={}, state=checkpoint.state), ORIGIN)
-        found = files.checkpoint(ORIGIN)
+        found = files.read_checkpoint(ORIGIN)
         assert found is not None
         assert found.epoch == 3
         assert [path.name for path in files.folder.iterdir()] == [CHECKPOINT_NAME]
 
     def test_of_another_member(self, make_files: Any, checkpoint: Checkpoint) -> None:
         make_files(seed=1).save_checkpoint(checkpoint, ORIGIN)
-        assert make_files(seed=2).checkpoint(ORIGIN) is None
-        assert make_files(seed=1, checkpoint_seconds=1).checkpoint(ORIGIN) is not None
+        assert make_files(seed=2).read_checkpoint(ORIGIN) is None
+        assert make_files(seed=1, checkpoint_seconds=1).read_checkpoint(ORIGIN) is not None
 
     @pytest.mark.parametrize("change", [{"features_sha256": "22"}, {"splits": {}}, {"more": 1}])
     def test_of_another_state_of_the_cache(
         self, change: dict[str, Any], files: MemberFiles, checkpoint: Checkpoint
     ) -> None:
         files.save_checkpoint(checkpoint, ORIGIN)
-        assert files.checkpoint(ORIGIN | change) is None
+        assert files.read_checkpoint(ORIGIN | change) is None
 
     def test_damage_anywhere(
         self, files: MemberFiles, checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture
@@ -81,9 +89,9 @@ class TestCheckpoint:
                 continue  # the header is padded with spaces
             for bit in (1, 64):
                 path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
-                assert files.checkpoint(ORIGIN) is None, (place, data[max(0, place - 20) : place + 20])
+                assert files.read_checkpoint(ORIGIN) is None, (place, data[max(0, place - 20) : place + 20])
         path.write_bytes(data)
-        assert files.checkpoint(ORIGIN) is not None
+        assert files.read_checkpoint(ORIGIN) is not None
         assert set(caplog.messages) == {f"{path} is damaged; the member is trained from the start"}
 
     @pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.99])
@@ -91,14 +99,16 @@ class TestCheckpoint:
         files.save_checkpoint(checkpoint, ORIGIN)
         path = files.folder / CHECKPOINT_NAME
         path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
-        assert files.checkpoint(ORIGIN) is None
+        assert files.read_checkpoint(ORIGIN) is None
 
 
 class TestStart:
-    def test_results_of_before_are_forgotten(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
+    def test_results_of_before_are_forgotten(
+        self, files: MemberFiles, checkpoint: Checkpoint, summary: MemberSummary
+    ) -> None:
         files.save_checkpoint(checkpoint, ORIGIN)
         files.add_metrics({"epoch": 0})
-        files.finish({"member": files.config.member_id}, {})
+        files.finish(summary, {})
         files.save_checkpoint(checkpoint, ORIGIN)
         files.start(0)
         assert {path.name for path in files.folder.iterdir()} == {CONFIG_NAME, METRICS_NAME}
@@ -115,7 +125,7 @@ class TestStart:
         files.add_metrics({"epoch": 2})
         lines = (files.folder / METRICS_NAME).read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
-        assert files.checkpoint(ORIGIN) is not None
+        assert files.read_checkpoint(ORIGIN) is not None
 
     def test_metrics_that_someone_removed_are_no_obstacle(self, files: MemberFiles) -> None:
         files.start(2)
@@ -123,19 +133,33 @@ class TestStart:
 
 
 class TestFinished:
-    def test_finishing_ends_the_checkpoint(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
+    def test_finishing_ends_the_checkpoint(
+        self, files: MemberFiles, checkpoint: Checkpoint, summary: MemberSummary
+    ) -> None:
         files.save_checkpoint(checkpoint, ORIGIN)
-        summary = {"member": files.config.member_id, "cache": ORIGIN}
         files.finish(summary, {"test": {"label": [[1]]}})
-        assert files.checkpoint(ORIGIN) is None
-        assert files.finished(ORIGIN) == summary
+        assert files.read_checkpoint(ORIGIN) is None
+        assert files.read_finished(ORIGIN) == summary
 
     def test_another_state_of_the_cache_is_told(
-        self, files: MemberFiles, caplog: pytest.LogCaptureFixture
+        self, files: MemberFiles, summary: MemberSummary, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
-        files.finish({"member": files.config.member_id, "cache": ORIGIN}, {})
-        assert files.finished(ORIGIN | {"path": "elsewhere"}) is None
+        files.finish(summary, {})
+        assert files.read_finished(ORIGIN | {"path": "elsewhere"}) is None
         assert caplog.messages == [
             f"{files.folder} was trained from another state of the cache; it is trained again"
         ]
+
+    @pytest.mark.parametrize("content", [{"pass": None}, {"accuracy": "high"}, {"scores": {"test": [1]}}])
+    def test_a_summary_with_invalid_fields_counts_as_missing(
+        self,
+        content: dict[str, Any],
+        files: MemberFiles,
+        summary: MemberSummary,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        path = files.folder / SUMMARY_NAME
+        path.write_text(json.dumps(summary.to_json() | content))
+        assert files.read_finished(ORIGIN) is None
+        assert caplog.messages == [f"{path} is damaged; the member is trained again"]

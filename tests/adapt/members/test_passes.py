@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from losa.adapt import AdaptConfig, Job
-from losa.adapt.members.jobs import JobOffice, PreparedJob
 from losa.adapt.members.member_files import Checkpoint
 from losa.adapt.members.passes import cut_to_memory, group_key, make_groups, plan_passes
+from losa.adapt.members.preparation import JobPreparer, PreparedJob
 
 OWN: dict[str, Any] = {
     "side": "last",
@@ -56,13 +56,13 @@ ELSEWHERE = {"views", "cache", "heads", "device", "protocol", "select_train_spli
 
 @pytest.fixture
 def prepare(member: Any, tmp_path: Path) -> Callable[..., list[PreparedJob]]:
-    """``prepare(options, ...)``: one job for each, from one office."""
+    """``prepare(options, ...)``: one job for each, from one preparer."""
 
     def prepared(*options: dict[str, Any]) -> list[PreparedJob]:
-        office = JobOffice()
+        preparer = JobPreparer()
         # With a split to watch, as patience asks for.
         configs = [member(**({"val_split": "val"} | each)) for each in options]
-        found = [office.prepare(Job(config, tmp_path / config.member_name)) for config in configs]
+        found = [preparer.prepare(Job(config, tmp_path / config.member_name)) for config in configs]
         assert all(isinstance(each, PreparedJob) for each in found)
         return found  # type: ignore[return-value]
 

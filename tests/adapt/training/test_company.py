@@ -83,7 +83,7 @@ class Setting:
                 group.network.double()
                 group.optimizer = make_optimizer(dict(group.network.named_parameters()), chosen)
             groups.append(group)
-        objective = make_objective([3], self.data.labels, balanced=False, device="cpu")
+        objective = make_objective([3], self.data.images.labels, balanced=False, device="cpu")
         if double:
             weights = tuple(weight.double() for weight in objective.class_weights)
             objective = replace(objective, class_weights=weights)
@@ -102,7 +102,7 @@ class Alone:
     ) -> None:
         self.config, self.network = config, network
         self.activations = data.source.activations[:, places]  # type: ignore[attr-defined]
-        self.labels = torch.from_numpy(data.labels[:, 0])
+        self.labels = torch.from_numpy(data.images.labels[:, 0])
         decayed, free = [], []
         for name, parameter in network.named_parameters():
             (free if "norm" in name or "bias" in name else decayed).append(parameter)

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from losa.adapt import AdaptConfig, FrozenFeatures, LabelledActivations, MemberEpoch, Trainer, make_group
+from losa.adapt import (
+    AdaptConfig,
+    FrozenFeatures,
+    LabelledActivations,
+    LabelledImages,
+    MemberEpoch,
+    Trainer,
+    make_group,
+)
 from losa.adapt.data.mixup import draw_mix
 from losa.adapt.data.order import shuffled_batches
 from losa.adapt.side_networks import SIDE_NETWORKS
@@ -33,8 +41,8 @@ def make_trainer(make_config: Any, make_features: Any, toy_data: Any) -> Callabl
         configs: list[AdaptConfig] = [make_config(**(defaults | options | {"seed": seed})) for seed in seeds]
         features = make_features()
         data = data or toy_data(features)
-        classes = [3] * data.labels.shape[1]
-        objective = make_objective(classes, data.labels, balanced=False, device="cpu")
+        classes = [3] * data.images.labels.shape[1]
+        objective = make_objective(classes, data.images.labels, balanced=False, device="cpu")
         group = make_group(range(len(seeds)), configs, features, sum(classes), "cpu")
         return Trainer([group], data, objective, configs[0], micro_batch_size=micro_batch_size)
 
@@ -179,7 +187,7 @@ def test_an_image_that_does_not_fit_is_an_error(make_trainer: Any, monkeypatch: 
 
 def test_positions_choose_images_of_the_source(make_features: Any, toy_data: Any) -> None:
     data = toy_data(make_features())
-    chosen = replace(data, positions=data.positions[5:9], labels=data.labels[5:9])
+    chosen = replace(data, images=LabelledImages(data.images.positions[5:9], data.images.labels[5:9]))
     (found,) = chosen.read([np.array([3, 0])])
     expected = data.source.read(np.array([8, 5]))
     assert torch.equal(found.decode(slice(None)), expected.decode(slice(None)))
@@ -226,9 +234,9 @@ def test_those_that_are_kept_go_on(make_trainer: Any) -> None:
 def test_labels_that_are_missing(make_trainer: Any, make_features: Any, toy_data: Any) -> None:
     """A column teaches its own part of the head, and images without its label do not count there."""
     data = toy_data(make_features())
-    second = np.where(np.arange(len(data)) % 2, -1, (data.labels[:, 0] + 1) % 3)
-    both = np.stack([data.labels[:, 0], second], axis=1)
-    trainer = make_trainer("linear", data=replace(data, labels=both), lr=0.3)
+    second = np.where(np.arange(len(data)) % 2, -1, (data.images.labels[:, 0] + 1) % 3)
+    both = np.stack([data.images.labels[:, 0], second], axis=1)
+    trainer = make_trainer("linear", data=replace(data, images=replace(data.images, labels=both)), lr=0.3)
     epochs = train(trainer)
     scores = trainer.evaluate(trainer._data)[0]
     assert [each.images for each in scores] == [30, 15]
@@ -245,7 +253,7 @@ class TestMixup:
         for step, rows in enumerate(batches):
             mix = draw_mix(len(rows), 0.4, 0, 4 + step)
             assert mix is not None
-            images, labels = data.source.activations[rows], torch.from_numpy(data.labels[rows, 0])
+            images, labels = data.source.activations[rows], torch.from_numpy(data.images.labels[rows, 0])
             mixed = mix.share * images + (1 - mix.share) * images[mix.partner]
             scores = network(FrozenFeatures(mixed))[0]
             losses = [

@@ -1,20 +1,21 @@
-"""What one member needs before it can be trained: its options checked against its cache."""
+"""Checks the options of jobs against their caches, before anything is trained."""
 
+import functools
 import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache as remembered
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from losa.adapt.config import AdaptConfig
+from losa.adapt.data.labelled_images import LabelledImages, read_labelled_images
 from losa.adapt.data.residency import refuse_impossible
 from losa.adapt.features import FeatureSpec
+from losa.adapt.members.job import Job
 from losa.adapt.members.member_files import Checkpoint, MemberFiles
+from losa.adapt.members.summary import MemberSummary
 from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.common.device import resolve_device
@@ -24,45 +25,8 @@ from losa.cache_format.metadata.index import image_ids, read_index
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.cache_format.sites import select_sites
 from losa.cache_format.storage.sealed_json import canonical
-from losa.cache_format.views import parse_key
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """A member to train, and the folder it is written to.
-
-    Jobs are equal if they are the same member in the same folder, whatever their idle options: the ranks of
-    two linear probes.
-    """
-
-    config: AdaptConfig
-    folder: Path
-
-    def __eq__(self, other: object) -> bool:
-        """See the class."""
-        return isinstance(other, Job) and self._key == other._key
-
-    def __hash__(self) -> int:
-        """Of the same."""
-        return hash(self._key)
-
-    @property
-    def _key(self) -> tuple[str, Path]:
-        return self.config.member_id, self.folder
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelledImages:
-    """The images of a split that could be read and have a label."""
-
-    positions: Int64[np.ndarray, "images"]
-    labels: Int64[np.ndarray, "images columns"]
-    views: int = 1
-    """Of each image, all readable."""
-    stride: int = 0
-    """From the position of an image to that of its next view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,54 +39,55 @@ class PreparedJob:
     features: FeatureSpec
     columns: tuple[LabelColumn, ...]
     training: LabelledImages
-    """Of `AdaptConfig.training_split`."""
+    """Images of `AdaptConfig.training_split`."""
     scored: Mapping[str, LabelledImages]
-    """By split: those to score in the end, and the one to watch."""
+    """Images of the evaluation splits and of the validation split, by the name of the split."""
     origin: dict[str, Any]
-    """The cache a member is trained from, for people and to know the member again."""
+    """Identity of the data, by which a member that was trained from it is recognised."""
     checkpoint: Checkpoint | None = None
+    """The checkpoint to resume from."""
 
     @property
     def config(self) -> AdaptConfig:
-        """Of the member."""
+        """Configuration of the member."""
         return self.job.config
 
     @property
     def files(self) -> MemberFiles:
-        """Of the member."""
+        """Files of the member."""
         return MemberFiles(self.job.folder, self.job.config)
 
-    def looked_up(self) -> "PreparedJob | dict[str, Any]":
-        """What its folder holds now: the summary if it is finished, else the job with its checkpoint.
+    def check_folder(self) -> "PreparedJob | MemberSummary":
+        """The summary in the folder if the member is finished, else the job with the checkpoint found there.
 
         Raises:
-            LosaError: another finished member is there.
+            LosaError: the folder holds another finished member.
         """
         if self.config.overwrite:
             return self
-        finished = self.files.finished(self.origin)
+        finished = self.files.read_finished(self.origin)
         if finished is not None:
             return finished
-        return replace(self, checkpoint=self.files.checkpoint(self.origin))
+        return replace(self, checkpoint=self.files.read_checkpoint(self.origin))
 
 
-class JobOffice:
-    """Prepares jobs; what several of them need is read once."""
+class JobPreparer:
+    """Prepares jobs. Caches and splits that several jobs use are read once."""
 
     def __init__(self) -> None:
-        self._open = remembered(Cache)
-        self._labelled = remembered(_labelled)
-        self._warned = remembered(_warn_of_shared_images)
+        self._open_cache = functools.cache(Cache)
+        self._read_images = functools.cache(read_labelled_images)
+        self._warn_once = functools.cache(_warn_of_shared_images)
 
-    def prepare(self, job: Job) -> PreparedJob | dict[str, Any]:
-        """Check a job, or find its summary if it is finished.
+    def prepare(self, job: Job) -> PreparedJob | MemberSummary:
+        """Check a job; the summary if its member is finished.
 
         Raises:
-            LosaError: anything the person who started it can mend; the message says how.
+            LosaError: the options are wrong, or do not fit the cache or the folder.
         """
         config = job.config
         device = resolve_device(config.device)
-        cache = self._open(config.cache)
+        cache = self._open_cache(config.cache)
         features = _feature_spec(cache, config)
         columns = tuple(cache.label_column(name) for name in config.labels)
         for column in columns:
@@ -131,18 +96,18 @@ class JobOffice:
                     f"{cache.path}: label column {column.name!r} has {column.num_classes} classes; "
                     "training a classifier needs at least two"
                 )
-        # An architecture that does not fit is this job's own mistake, not that of those it would train with.
+        # An architecture that does not fit must fail this job alone, not all jobs of its pass.
         make_side_network(config.architecture, features, 2, [config.seed])
         refuse_missing_splits(cache, config)
-        training = self._labelled(cache, config.training_split, config.labels, config.views)
+        training = self._read_images(cache, config.training_split, config.labels, config.views)
         scored = {
-            name: self._labelled(cache, name, config.labels, 1)
+            name: self._read_images(cache, name, config.labels, 1)
             for name in (*config.eval_splits, config.val_split)
             if name is not None
         }
         self._refuse_one_class(cache, config, training)
         for name, images in scored.items():
-            self._warned(cache, config.training_split, training, name, images)
+            self._warn_once(cache, config.training_split, training, name, images)
         prepared = PreparedJob(
             job=job,
             device=device,
@@ -153,12 +118,12 @@ class JobOffice:
             scored=scored,
             origin=_origin(cache, columns, scored | {config.training_split: training}),
         )
-        found = prepared.looked_up()
-        # A split is opened only where it can be refused: that reads a record for each of its shards.
+        found = prepared.check_folder()
+        # Opening a split reads a record for each shard, so it is opened only if its size may be refused.
         if isinstance(found, PreparedJob) and config.residency in ("gpu", "ram"):
             train = cache.split(config.training_split, features.sites)
-            codes = len(training.positions) * config.views
-            refuse_impossible(config.residency, train, images=codes, device=device)
+            count = len(training) * config.views
+            refuse_impossible(config.residency, train, images=count, device=device)
         return found
 
     @staticmethod
@@ -173,7 +138,7 @@ class JobOffice:
 
 
 def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
-    """What the side network has to know of the sites it reads."""
+    """The features that the side network reads."""
     group = cache.manifest.features.group
     selected = select_sites(config.sites, cache.sites)
     return FeatureSpec(
@@ -188,14 +153,14 @@ def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
 
 
 def refuse_missing_splits(cache: Cache, config: AdaptConfig) -> None:
-    """Refuse splits to train on or to score that the cache does not have.
+    """Refuse a configuration whose training or evaluation split is not in the cache.
 
     Raises:
-        LosaError: naming those it has, and how views are added.
+        LosaError: a split is missing; the message names the splits of the cache, and how to add views.
     """
     for name in config.eval_splits:
         cache.manifest.split(name)
-    cache.manifest.split(config.train_split)  # raises if even that is missing
+    cache.manifest.split(config.train_split)  # raises if the images themselves are missing
     known = [split.name for split in cache.manifest.splits]
     if config.training_split not in known:
         raise LosaError(
@@ -204,30 +169,10 @@ def refuse_missing_splits(cache: Cache, config: AdaptConfig) -> None:
         )
 
 
-def _labelled(cache: Cache, name: str, columns: tuple[str, ...], views: int) -> LabelledImages:
-    split = cache.split(name)
-    images = len(split) // views
-    if views > 1:
-        photographs = [parse_key(key)[0] for key in split.keys]
-        if photographs != views * photographs[:images]:
-            raise LosaError(f"{cache.path}: split {name!r} does not hold {views} views of each of its images")
-    labels = np.stack([split.labels(column)[:images] for column in columns], axis=1)
-    valid = np.logical_and.reduce(split.valid.reshape(views, images))
-    known = valid[:, None] & (labels != MISSING_LABEL)
-    for column, found in zip(columns, known.any(axis=0), strict=True):
-        if not found:
-            raise LosaError(
-                f"{cache.path}: none of the {images} images of split {name!r} is readable and has a "
-                f"label in column {column!r}"
-            )
-    positions = np.flatnonzero(known.any(axis=1))
-    return LabelledImages(positions, labels[positions], views, images)
-
-
 def _warn_of_shared_images(
     cache: Cache, train_split: str, training: LabelledImages, name: str, scoring: LabelledImages
 ) -> None:
-    """Say which scores are not those of unseen images."""
+    """Warn if images of a scored split are also trained on."""
     trained, scored = (
         image_ids(read_index(cache.metadata, cache.manifest.split(split)))[images.positions]
         for split, images in ((train_split, training), (name, scoring))

@@ -1,0 +1,63 @@
+"""The activations that the members of a pass read."""
+
+from collections.abc import Sequence
+
+from losa.adapt.data.activations import ActivationSource, CachedActivations
+from losa.adapt.data.labelled_images import LabelledImages
+from losa.adapt.data.residency import Residency, choose_residency
+from losa.adapt.data.resident_activations import load_codes
+from losa.adapt.members.preparation import PreparedJob
+from losa.adapt.training.trainer import LabelledActivations
+
+
+class PassData:
+    """Opens the splits of a pass, with the sites of all its members together.
+
+    Attributes:
+        residency: where the codes of the training split are kept, once `load_training` has chosen it.
+    """
+
+    def __init__(self, prepared: Sequence[PreparedJob]) -> None:
+        """Open nothing yet.
+
+        Args:
+            prepared: the members, of one `pass_key`.
+        """
+        first = prepared[0]
+        self.residency: Residency = "stream"
+        self._config, self._cache, self._device = first.config, first.cache, first.device
+        self._training, self._scored = first.training, first.scored
+        used = {site for member in prepared for site in member.features.sites}
+        self._sites = tuple(site for site in self._cache.sites if site in used)
+
+    @property
+    def image_counts(self) -> dict[str, int]:
+        """Number of images used of the training split and of each scored split."""
+        images = {self._config.training_split: self._training, **self._scored}
+        return {split: len(found) for split, found in images.items()}
+
+    def load_training(self) -> LabelledActivations:
+        """The training split, its codes loaded if they are to stay in memory."""
+        split = self._config.training_split
+        source = self._open(split)
+        positions = self._training.all_positions
+        self.residency = choose_residency(
+            self._config.residency,
+            source.split,
+            images=len(positions),
+            epochs=self._config.epochs,
+            device=self._device,
+        )
+        if self.residency == "stream":
+            return self._labelled(split, source, self._training)
+        return self._labelled(split, load_codes(source, positions, self.residency), self._training)
+
+    def open_scored(self, split: str) -> LabelledActivations:
+        """A split to score."""
+        return self._labelled(split, self._open(split), self._scored[split])
+
+    def _open(self, split: str) -> CachedActivations:
+        return CachedActivations(self._cache.split(split, self._sites), self._device)
+
+    def _labelled(self, split: str, source: ActivationSource, images: LabelledImages) -> LabelledActivations:
+        return LabelledActivations(source=source, images=images, sites=self._sites, name=f"split {split!r}")

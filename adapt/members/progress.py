@@ -1,0 +1,121 @@
+"""The progress of members through the epochs of their pass: scores, early stopping, halving, divergence."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from losa.adapt.config import AdaptConfig
+from losa.adapt.members.member_files import Checkpoint
+from losa.adapt.training.trainer import MemberEpoch
+from losa.cache_format import LosaError
+
+_log = logging.getLogger(__name__)
+
+_BEST = "best."
+"""Prefix of the best parameters in the state of a checkpoint."""
+
+
+@dataclass
+class MemberProgress:
+    """The progress of one member."""
+
+    config: AdaptConfig
+    train_loss: float = math.nan
+    """Mean loss of the last epoch."""
+    best_epoch: int | None = None
+    """Epoch with the highest accuracy on the validation split."""
+    best_accuracy: float = -1.0
+    """Accuracy of that epoch; -1 before the first one."""
+    stopped_after: int | None = None
+    """Number of epochs trained, if the member was stopped early."""
+    pruned: bool = False
+    """Whether successive halving stopped the member."""
+    best_parameters: dict[str, Tensor] = field(default_factory=dict)
+    """Parameters to score instead of those of the last epoch; empty if the last epoch counts."""
+    error: LosaError | None = None
+    """Why the member failed."""
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the member takes part in the next epoch."""
+        return self.error is None and self.stopped_after is None
+
+    @property
+    def halving_score(self) -> float:
+        """Value by which successive halving compares members; higher is better.
+
+        It is the best accuracy on the validation split, or without such a split the negative training loss.
+        """
+        return self.best_accuracy if self.config.val_split else -self.train_loss
+
+    def record_epoch(self, result: MemberEpoch) -> None:
+        """Record the loss of an epoch; the member fails if it diverged."""
+        self.train_loss = result.train_loss
+        if not result.finite:
+            self.fail(f"the loss became NaN or infinite in epoch {result.epoch}")
+
+    def record_validation(self, epoch: int, accuracy: float) -> bool:
+        """Record the accuracy on the validation split; whether it is the best so far."""
+        if accuracy <= self.best_accuracy:
+            return False
+        self.best_accuracy, self.best_epoch = accuracy, epoch
+        return True
+
+    def is_out_of_patience(self, epoch: int) -> bool:
+        """Whether the accuracy has not improved for ``patience`` epochs, the given one included."""
+        patience, best = self.config.patience, self.best_epoch
+        return patience is not None and best is not None and epoch - best >= patience
+
+    def fail(self, reason: str) -> None:
+        """Record that the member diverged; the reason completes the message of its error."""
+        self.error = LosaError(
+            f"{self.config.member_name}: {reason} (lr={self.config.lr:g}): "
+            "use a smaller lr, or a norm (norm=frozen)"
+        )
+        _log.warning("dropped %s", self.error)
+
+    def make_checkpoint(self, epoch: int, state: Mapping[str, Tensor]) -> Checkpoint:
+        """The checkpoint after some epochs.
+
+        Args:
+            epoch: number of epochs done.
+            state: parameters and optimiser state; empty for a member that was stopped.
+        """
+        return Checkpoint(
+            epoch=epoch,
+            progress={
+                "train_loss": self.train_loss,
+                "best_epoch": self.best_epoch,
+                "best_accuracy": self.best_accuracy,
+                "stopped_after": self.stopped_after,
+                "pruned": self.pruned,
+            },
+            state={**state, **{f"{_BEST}{name}": value for name, value in self.best_parameters.items()}},
+        )
+
+    @classmethod
+    def from_checkpoint(cls, config: AdaptConfig, checkpoint: Checkpoint) -> "MemberProgress":
+        """The progress that `make_checkpoint` saved."""
+        saved = checkpoint.progress
+        return cls(
+            config,
+            train_loss=saved["train_loss"],
+            best_epoch=saved["best_epoch"],
+            best_accuracy=saved["best_accuracy"],
+            stopped_after=saved["stopped_after"],
+            pruned=saved["pruned"],
+            best_parameters={
+                name.removeprefix(_BEST): value
+                for name, value in checkpoint.state.items()
+                if name.startswith(_BEST)
+            },
+        )
+
+
+def worse_half(progress: Mapping[int, MemberProgress]) -> list[int]:
+    """Numbers of the members that successive halving drops: the worse half of them, rounded down."""
+    best_first = sorted(progress, key=lambda number: progress[number].halving_score, reverse=True)
+    return best_first[math.ceil(len(best_first) / 2) :]

@@ -1,0 +1,102 @@
+"""The results of a trained member, as stored in ``summary.json``."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from losa.adapt.side_networks import SideKind
+
+_JSON_NAMES = {"shared_pass": "pass"}
+"""Names of fields in the file, where they differ: ``pass`` is a keyword of Python."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnScores:
+    """Scores of one split in one label column."""
+
+    top1: float
+    """Fraction of images whose class has the highest score."""
+    top5: float
+    """Fraction of images whose class is among the five highest scores."""
+    mean_per_class: float
+    """Accuracy of each class, averaged over the classes that have images."""
+    images: int
+    """Number of images that have a label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPass:
+    """The pass in which a member was trained."""
+
+    members: int
+    seconds: float
+    """Duration for all members together, scoring included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberSummary:
+    """Options, scores and costs of a trained member."""
+
+    member: str
+    """Id of the member."""
+    name: str
+    status: Literal["finished", "pruned"]
+    """``pruned`` if successive halving dropped the member."""
+    side: SideKind
+    rank: int | None
+    """None for a side network without a rank."""
+    lr: float
+    seed: int
+    accuracy: dict[str, float]
+    """Accuracy on each scored split, averaged over label columns."""
+    scores: dict[str, dict[str, ColumnScores]]
+    """Scores by split and label column."""
+    train_loss: float
+    """Mean loss of the last epoch."""
+    epochs: int
+    """Number of epochs trained."""
+    best_epoch: int | None
+    """Epoch whose parameters were kept; None without ``patience``."""
+    best_val_accuracy: float | None
+    """Highest accuracy on the validation split; None without one."""
+    parameters: int
+    head_parameters: int
+    seconds: float
+    """The member's share of the duration of its pass."""
+    train_seconds: float
+    """The member's share of the time spent on training."""
+    shared_pass: SharedPass
+    images: dict[str, int]
+    """Number of images used of each split."""
+    sites: list[str]
+    device: str
+    residency: str
+    options: dict[str, Any]
+    """Options of the member, without those that its side network ignores."""
+    cache: dict[str, Any]
+    """Identity of the cache that the member was trained from."""
+    folder: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Content of ``summary.json``."""
+        return {_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "MemberSummary":
+        """The summary with this content; unknown fields are ignored.
+
+        Raises:
+            ValueError: fields are missing or invalid.
+        """
+        named = {name: content[key] for name, key in _KEYS.items() if key in content}
+        return _ADAPTER.validate_json(to_json(named), strict=True)
+
+
+_ADAPTER = TypeAdapter(MemberSummary)
+_KEYS = {name: _JSON_NAMES.get(name, name) for name in MemberSummary.__dataclass_fields__}
+
+Outcome = MemberSummary | Exception
+"""The summary of a member, or the error that it failed with."""

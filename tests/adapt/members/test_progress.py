@@ -1,0 +1,93 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from losa.adapt import AdaptConfig, MemberEpoch
+from losa.adapt.members.member_files import Checkpoint
+from losa.adapt.members.progress import MemberProgress, worse_half
+
+SAVED = {
+    "train_loss": 0.25,
+    "best_epoch": 3,
+    "best_accuracy": 0.75,
+    "stopped_after": 6,
+    "pruned": True,
+}
+"""As in the checkpoints of version 1. Names are never edited."""
+
+
+@pytest.fixture
+def config(make_config: Callable[..., AdaptConfig]) -> AdaptConfig:
+    """A member with a validation split and patience."""
+    return make_config(val_split="val", patience=2)
+
+
+def epoch_of(*losses: float) -> MemberEpoch:
+    return MemberEpoch(epoch=4, lr=0.1, step_losses=np.array(losses), train_accuracy=0.5)
+
+
+class TestCheckpoint:
+    def test_of_version_1_is_read(self, config: AdaptConfig) -> None:
+        state = {"parameter.a": torch.ones(2), "mean.a": torch.ones(2), "best.parameter.a": torch.zeros(2)}
+        found = MemberProgress.from_checkpoint(config, Checkpoint(epoch=6, progress=SAVED, state=state))
+        assert (found.train_loss, found.best_epoch, found.best_accuracy) == (0.25, 3, 0.75)
+        assert (found.stopped_after, found.pruned, found.error) == (6, True, None)
+        assert list(found.best_parameters) == ["parameter.a"]
+        assert torch.equal(found.best_parameters["parameter.a"], torch.zeros(2))
+
+    def test_round_trip(self, config: AdaptConfig) -> None:
+        checkpoint = Checkpoint(epoch=6, progress=SAVED, state={"best.parameter.a": torch.zeros(2)})
+        progress = MemberProgress.from_checkpoint(config, checkpoint)
+        again = progress.make_checkpoint(6, {"parameter.a": torch.ones(2)})
+        assert (again.epoch, list(again.progress.items())) == (6, list(SAVED.items()))
+        assert list(again.state) == ["parameter.a", "best.parameter.a"]
+
+    @pytest.mark.parametrize("name", SAVED)
+    def test_every_field_is_required(self, name: str, config: AdaptConfig) -> None:
+        saved = {key: value for key, value in SAVED.items() if key != name}
+        with pytest.raises(KeyError, match=name):
+            MemberProgress.from_checkpoint(config, Checkpoint(epoch=6, progress=saved, state={}))
+
+
+class TestDivergence:
+    def test_a_loss_that_is_not_finite_ends_the_training(self, config: AdaptConfig) -> None:
+        progress = MemberProgress(config)
+        progress.record_epoch(epoch_of(1.0, 2.0))
+        assert (progress.is_training, progress.train_loss) == (True, 1.5)
+        progress.record_epoch(epoch_of(1.0, float("inf")))
+        assert not progress.is_training
+        assert str(progress.error).startswith(
+            f"{config.member_name}: the loss became NaN or infinite in epoch 4"
+        )
+
+
+class TestEarlyStopping:
+    def test_equal_accuracies_are_no_improvement(self, config: AdaptConfig) -> None:
+        progress = MemberProgress(config)
+        found = [progress.record_validation(epoch, value) for epoch, value in enumerate([0.0, 0.5, 0.5, 0.4])]
+        assert found == [True, True, False, False]
+        assert (progress.best_epoch, progress.best_accuracy) == (1, 0.5)
+        assert [progress.is_out_of_patience(epoch) for epoch in (1, 2, 3, 4)] == [False, False, True, True]
+
+    def test_without_patience_nothing_is_stopped(self, make_config: Any) -> None:
+        progress = MemberProgress(make_config(val_split="val"), best_epoch=0)
+        assert not progress.is_out_of_patience(100)
+
+
+class TestSuccessiveHalving:
+    def test_accuracies_are_compared_or_else_losses(self, config: AdaptConfig, make_config: Any) -> None:
+        assert MemberProgress(config, best_accuracy=0.5, train_loss=0.1).halving_score == 0.5
+        assert MemberProgress(make_config(), best_accuracy=0.5, train_loss=0.1).halving_score == -0.1
+
+    @pytest.mark.parametrize(
+        ("scores", "dropped"),
+        [([0.5], []), ([0.1, 0.2], [10]), ([0.2, 0.1, 0.3], [11]), ([0.5] * 4, [12, 13])],
+    )
+    def test_the_worse_half_rounded_down(
+        self, scores: list[float], dropped: list[int], config: AdaptConfig
+    ) -> None:
+        members = {10 + i: MemberProgress(config, best_accuracy=score) for i, score in enumerate(scores)}
+        assert worse_half(members) == dropped

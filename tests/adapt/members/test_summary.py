@@ -1,0 +1,51 @@
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from losa.adapt.members.summary import ColumnScores, MemberSummary
+
+KEYS = """member name status side rank lr seed accuracy scores train_loss epochs best_epoch best_val_accuracy
+parameters head_parameters seconds train_seconds pass images sites device residency options cache folder"""
+
+
+@pytest.fixture
+def summary(make_summary: Any) -> MemberSummary:
+    """A summary with scores."""
+    scores = ColumnScores(top1=0.5, top5=1.0, mean_per_class=0.25, images=12)
+    return make_summary(scores={"test": {"label": scores}})  # type: ignore[no-any-return]
+
+
+def test_keys_and_their_order(summary: MemberSummary) -> None:
+    content = summary.to_json()
+    assert list(content) == KEYS.split()
+    assert list(content["pass"]) == ["members", "seconds"]
+    assert list(content["scores"]["test"]["label"]) == ["top1", "top5", "mean_per_class", "images"]
+
+
+@pytest.mark.parametrize("change", [{}, {"rank": None}, {"train_loss": math.inf}, {"status": "pruned"}])
+def test_round_trip(change: dict[str, Any], summary: MemberSummary) -> None:
+    changed = replace(summary, **change)
+    assert MemberSummary.from_json(json.loads(json.dumps(changed.to_json()))) == changed
+
+
+def test_unknown_fields_are_ignored(summary: MemberSummary) -> None:
+    assert MemberSummary.from_json(summary.to_json() | {"later": 1, "shared_pass": 2}) == summary
+
+
+@pytest.mark.parametrize("key", KEYS.split())
+def test_a_missing_field_is_refused(key: str, summary: MemberSummary) -> None:
+    content = summary.to_json()
+    del content[key]
+    with pytest.raises(ValueError, match="Field required"):
+        MemberSummary.from_json(content)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"status": "running"}, {"lr": "0.1"}, {"rank": 1.5}, {"side": "lasagne"}, {"pass": {}}]
+)
+def test_an_invalid_field_is_refused(wrong: dict[str, Any], summary: MemberSummary) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        MemberSummary.from_json(summary.to_json() | wrong)
