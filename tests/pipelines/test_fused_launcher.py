@@ -77,12 +77,12 @@ def test_jobs_that_fail_cost_the_others_nothing(sweep: Command, tmp_path: Path, 
 
 def test_two_members_cannot_have_one_folder(command: Command, extracted: Path) -> None:
     told = ["cache=cache", "side=linear", "epochs=1", "train_split=train800", "eval_split=val200"]
-    folder = ["hydra.sweep.dir=runs/one", "hydra.sweep.subdir=here"]
+    folder = ["hydra.sweep.dir=runs/two", "hydra.sweep.subdir=here"]
     failed = command(extracted, "losa-adapt", "-m", "lr=1e-3,1e-2", *told, *folder)
     assert failed.returncode == 1
     assert "error: 1 of 2 jobs failed:" in failed.stderr
     assert "needs another folder (hydra.sweep.subdir=...)" in failed.stderr
-    assert json.loads((extracted / "runs/one/here/summary.json").read_text())["options"]["lr"] == 1e-3
+    assert json.loads((extracted / "runs/two/here/summary.json").read_text())["options"]["lr"] == 1e-3
 
 
 def test_the_basic_launcher_can_be_chosen(sweep: Command, training: Any) -> None:
