@@ -1,4 +1,4 @@
-"""Which images a cache holds: splits laid over segments so that every image is stored once."""
+"""Placement of splits in segments, so that every image is stored once."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ from losa.cache_format.metadata.labels import MISSING_LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitContents:
-    """A split as its source describes it."""
+    """The images and labels of a split, as its source describes them."""
 
     name: str
     keys: Sequence[str]
-    """One for every image, unique: a POSIX path relative to the data set's root, in Unicode form NFC."""
+    """Unique key of every image: a POSIX path relative to the data set's root, in Unicode form NFC."""
     labels: Mapping[str, Int64[np.ndarray, "images"]] = field(default_factory=dict)
-    """Label column -> label of every image, -1 where it has none."""
+    """Label column -> label of every image; -1 where an image has none."""
 
     def __post_init__(self) -> None:
-        """Refuse a name that is none, an empty split, a key that occurs twice, labels of another length."""
+        """Refuse an invalid name, an empty split, and keys that are invalid or not unique."""
         if not self.keys:
             raise LosaError(f"split {self.name!r} is empty: there is nothing to extract")
         if not is_name(self.name):
@@ -62,34 +62,34 @@ class StoredSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """New splits placed into a cache: the segments they need and the rows they point to."""
+    """Placement of new splits in a cache: the segments to add and the indices of the splits."""
 
     segments: tuple[StoredSegment, ...]
     indices: Mapping[str, Int64[np.ndarray, "images two"]]
-    """Split -> number of the segment of every image, and its row there."""
+    """Split -> for every image the number of its segment and its row there."""
 
 
 def place(
     splits: Sequence[SplitContents],
     *,
     columns: Sequence[LabelColumn],
-    stored: Sequence["StoredSegment"],
+    stored: Sequence[StoredSegment],
     rows_per_shard: int,
 ) -> Placement:
-    """Place splits behind the images that are stored already.
+    """Place splits after the images that are already stored.
 
-    Each split contributes one segment, named after it, with the images that no earlier one holds;
-    a split whose images are all stored (``train800val200``) needs none.
+    Each split adds one segment, named after it, with the images that no earlier segment holds.
+    A split whose images are all stored (``train800val200``) adds none.
 
     Args:
-        splits: in the order in which they are to be stored.
-        columns: label columns of the cache. Where no split labels an image, it is stored as -1.
-        stored: the segments that exist.
-        rows_per_shard: of the new segments.
+        splits: the splits, in the order in which they are to be stored.
+        columns: label columns of the cache. An image that no split labels gets -1.
+        stored: the existing segments.
+        rows_per_shard: images in a shard of the new segments.
 
     Raises:
         LosaError: two splits, or a split and the cache, give one image different labels, or a label is
-            none of its column's.
+            out of the range of its column.
     """
     place_of = {key: (entry.segment.number, row) for entry in stored for row, key in enumerate(entry.keys)}
     classes = {column.name: column.num_classes for column in columns}
@@ -126,7 +126,7 @@ def place(
                 number=number,
                 images=len(keys),
                 keys_sha256=hash_keys(keys),
-                # A shard longer than its segment would only pad the scales.
+                # In a shard longer than its segment, scales would only be padded.
                 rows_per_shard=min(rows_per_shard, len(keys)),
                 labels_sha256={column: hash_array(labels) for column, labels in labels_of_rows.items()},
             )
@@ -145,11 +145,11 @@ def _refuse_beyond(split: str, column: str, labels: np.ndarray, num_classes: int
 
 
 def _is_text(key: str) -> bool:
-    """Whether a file name is UTF-8; Python marks the bytes of others by lone surrogates."""
+    """Whether a file name is valid UTF-8. Python represents other bytes by lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in key)
 
 
 def unused_name(name: str, taken: Sequence[str]) -> str:
-    """A name for a segment: the one given, with a number behind it if it is taken."""
+    """A name for a segment: the given one, with a number appended if it is taken."""
     candidates = [name, *(f"{name}.{number}" for number in range(2, len(taken) + 3))]
     return next(candidate for candidate in candidates if candidate not in taken)

@@ -1,4 +1,4 @@
-"""A cache stated in full, segment by segment, so that another one can be made to hold the same."""
+"""The full contents of a cache except its shards, from which a copy can be made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ _OTHER_DESTINATION = "Choose another destination, or remove this one."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheContents:
-    """All of a cache but its shards."""
+    """Everything in a cache except its shards."""
 
     manifest: Manifest
-    """What it is to say; its records of small files are made anew."""
+    """Manifest of the copy. Its records of metadata files are ignored and made again."""
     placement: Placement
-    """Its segments and indices."""
+    """All segments, and the indices of all splits."""
     constants: Mapping[str, np.ndarray]
 
     @classmethod
@@ -45,11 +45,11 @@ class CacheContents:
         )
 
     def survey(self, path: CachePath) -> Survey:
-        """Compare with what stands at ``path``: nothing, or the same contents.
+        """Compare the contents with the cache at ``path``, which need not exist.
 
         Raises:
-            IdentityMismatch: another cache.
-            CacheError: something else.
+            IdentityMismatch: the cache has other contents.
+            CacheError: the folder is not empty and not a cache.
         """
         wanted = self.manifest
         refuse_foreign(path, wanted.store, wanted.features)

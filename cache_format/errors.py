@@ -1,11 +1,11 @@
-"""What losa says when something is wrong: expected, found, where, what to do next."""
+"""Errors meant for people: expected, found, where, what to do next."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class LosaError(Exception):
-    """Base of every error meant for the person at the keyboard. Its text is the whole message."""
+    """Base of every error that a user can cause and mend. Its text is the whole message."""
 
 
 class CacheError(LosaError):
@@ -13,7 +13,7 @@ class CacheError(LosaError):
 
 
 class CorruptCache(CacheError):  # noqa: N818 -- reads as a sentence: "raise CorruptCache"
-    """Bytes on disk are not the bytes that were written."""
+    """Bytes on disk differ from those that were written."""
 
 
 class IncompleteCache(CacheError):  # noqa: N818
@@ -37,7 +37,7 @@ class Difference(NamedTuple):
 
 
 class IdentityMismatch(CacheError):  # noqa: N818
-    """The cache was made from something else than what is asked for now."""
+    """The cache was made from other features, images or settings than those requested."""
 
     def __init__(self, path: object, differences: Sequence[Difference], advice: str) -> None:
         self.path = path

@@ -1,7 +1,7 @@
-"""What determines the bytes of a cache: the feature identity.
+"""The feature identity: everything that determines the features of an image.
 
 Two caches with equal feature identities hold the same features for the same image. The manifest
-(`losa.cache_format.manifest`) adds what may grow: segments, splits and labels.
+(`losa.cache_format.manifest`) adds the parts that may grow: segments, splits and labels.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ ComputeDtype = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class BackboneIdentity:
-    """Which network, with which weights."""
+    """The network and its weights."""
 
     name: str
-    """timm's name of the architecture, with the tag of the pretrained weights if there is one."""
+    """timm's name of the architecture, with the tag of the pretrained weights if it has one."""
     weights_sha256: Sha256
     """Hash of the tensors as loaded, classification head excluded."""
     depth: Annotated[int, Field(ge=1, le=10_000)]
@@ -32,7 +32,7 @@ class BackboneIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Preprocessing:
-    """From a decoded RGB image to the backbone's input, as timm's evaluation transform does it."""
+    """How timm's evaluation transform turns a decoded RGB image into the backbone's input."""
 
     input_size: tuple[Size, Size, Size]
     """Channels, height, width."""
@@ -43,7 +43,7 @@ class Preprocessing:
     crop_mode: str
 
     def __post_init__(self) -> None:
-        """Refuse a mean or a standard deviation that is not one number for each channel."""
+        """Refuse a mean or a standard deviation without exactly one number per channel."""
         channels = self.input_size[0]
         if len(self.mean) != channels or len(self.std) != channels:
             raise ValueError(f"mean and std: expected {channels} numbers each, one for every channel")
@@ -51,21 +51,21 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class TokenLayout:
-    """The token axis: frame after frame; in each, prefix tokens, then the grid row by row.
+    """Layout of the token axis: frame by frame, each with its prefix tokens and then its grid, row by row.
 
     The index of position ``p`` in frame ``f`` is ``f * (prefix + grid height * grid width) + p``.
     """
 
     cls: Annotated[int, Field(ge=0, le=16)]
-    """Class tokens (a distilled DeiT has a second one)."""
+    """Number of class tokens (a distilled DeiT has two)."""
     registers: Annotated[int, Field(ge=0, le=1024)]
     grid: tuple[Size, Size]
-    """Height and width in patches."""
+    """Height and width of the grid in patches."""
     frames: Annotated[int, Field(ge=1, le=65_536)] = 1
 
     @property
     def prefix(self) -> int:
-        """Tokens before the grid in each frame."""
+        """Number of tokens before the grid in each frame."""
         return self.cls + self.registers
 
     @property
@@ -76,14 +76,14 @@ class TokenLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SiteGroup:
-    """Sites whose activations have one shape, stored side by side in one array."""
+    """Sites whose activations have the same shape and are stored in one array."""
 
     sites: Annotated[tuple[str, ...], Field(min_length=1, max_length=10_001)]
     tokens: TokenLayout
     width: Size
 
     def __post_init__(self) -> None:
-        """Refuse a site that is named twice."""
+        """Refuse sites that are not unique."""
         if len(set(self.sites)) != len(self.sites):
             raise ValueError(f"sites are not unique: {', '.join(self.sites)}")
 
@@ -98,14 +98,14 @@ class FinalNorm:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class FeatureIdentity:
-    """All that determines the features of an image."""
+    """Everything that determines the features of an image."""
 
     backbone: BackboneIdentity
     preprocessing: Preprocessing
     site_groups: Annotated[tuple[SiteGroup, ...], Field(min_length=1, max_length=1)]
     """One group in version 1; backbones with mixed widths will need several."""
     views: Annotated[int, Field(ge=1, le=1)] = 1
-    """Augmented views of each image. Version 1 has one, the evaluation transform."""
+    """Number of augmented views of each image. Version 1 has one, the evaluation transform."""
     norm_applied: Literal[False] = False
     """Whether the final norm was applied before storing. In version 1 it never is."""
     compute_dtype: ComputeDtype
@@ -114,10 +114,10 @@ class FeatureIdentity:
     codec_parameters: Annotated[dict[Name, int | float | str], Field(max_length=0)] = field(
         default_factory=dict
     )
-    """What a codec has to be told. Those of version 1 need nothing, and have nothing here."""
+    """Parameters of the codec. The codecs of version 1 have none."""
     final_norm: FinalNorm | None
     constants: dict[Name, Sha256]
-    """Frozen arrays that stand in the cache (codec calibration, final norm), by name, with their hashes."""
+    """Name -> hash of each frozen array in the cache (codec calibration, final norm)."""
 
     @property
     def group(self) -> SiteGroup:
@@ -126,10 +126,10 @@ class FeatureIdentity:
 
     @property
     def sha256(self) -> str:
-        """The identity in one word.
+        """Hash of the identity.
 
-        Fields that are None or empty are left out, so that a field which a later version adds does not
-        change the hash of what exists.
+        Fields that are None or empty are left out, so that a field added by a later version does not
+        change the hashes of existing caches.
         """
         return hashlib.sha256(canonical(_present(asdict(self)))).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The manifest: one JSON file that says what a cache is and what it holds."""
+"""The manifest: one JSON file that describes what a cache is and what it holds."""
 
 import json
 from dataclasses import asdict
@@ -26,11 +26,11 @@ FORMAT_VERSION: Literal[1] = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Segment:
-    """A run of images that is stored once, in the order of its keys, as consecutive shards."""
+    """A list of images that are stored once, in the order of their keys, in consecutive shards."""
 
     name: Name
     number: Count
-    """By which split indices name it. It stays when other segments are dropped."""
+    """Number of the segment in split indices. It stays the same when other segments are dropped."""
     images: Annotated[Count, Field(ge=1)]
     keys_sha256: Sha256
     rows_per_shard: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -43,7 +43,7 @@ class Segment:
         return -(-self.images // self.rows_per_shard)
 
     def rows(self, shard: int) -> range:
-        """The rows of the segment that stand in a shard."""
+        """The rows of the segment that a shard holds."""
         start = shard * self.rows_per_shard
         return range(start, min(start + self.rows_per_shard, self.images))
 
@@ -57,7 +57,7 @@ class SplitRecord:
     keys_sha256: Sha256
     """Hash of the keys in the order of the split."""
     index_sha256: Sha256
-    """Hash of the index, which has a segment's number and a row for every image."""
+    """Hash of the index, which holds the number of a segment and a row for every image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -67,12 +67,12 @@ class LabelColumn:
     name: Name
     kind: Literal["class"] = "class"
     num_classes: Annotated[int, Field(ge=0, le=2**31 - 1)]
-    """Size of the label space, which no split needs to exhaust; 0 if nothing is labelled."""
+    """Size of the label space, which a split need not exhaust; 0 if no image has a label."""
     classes: tuple[str, ...] | None = None
     """Class names in the order of the labels, if known."""
 
     def __post_init__(self) -> None:
-        """Refuse a list of names that does not fit the number of classes."""
+        """Refuse a list of names whose length is not the number of classes."""
         if self.classes is not None and len(self.classes) != self.num_classes:
             raise ValueError(
                 f"label column {self.name}: {self.num_classes} classes, {len(self.classes)} names"
@@ -81,7 +81,7 @@ class LabelColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Manifest:
-    """What a cache is (features) and what it holds (segments, splits, labels). Valid once constructed."""
+    """Description of a cache: its features, segments, splits, labels and files. Valid once constructed."""
 
     format: Literal["losa-cache"] = FORMAT
     version: Literal[1] = FORMAT_VERSION
@@ -95,12 +95,12 @@ class Manifest:
     segments: tuple[Segment, ...]
     splits: tuple[SplitRecord, ...]
     files: dict[FileName, FileRecord]
-    """Every file of the cache but the shards, their commit records and this one, relative to the cache."""
+    """The metadata files: all except shards, commit records and the manifest, relative to the cache."""
     provenance: dict[str, str]
-    """Versions and hardware of the first extraction. They are shown, never compared."""
+    """Versions and hardware of the first extraction. They are shown but never compared."""
 
     def __post_init__(self) -> None:
-        """Refuse names that occur twice."""
+        """Refuse names that are not unique, and segments without exactly the cache's label columns."""
         for what, names in (
             ("segments", [segment.name for segment in self.segments]),
             ("segments", [str(segment.number) for segment in self.segments]),
@@ -118,7 +118,7 @@ class Manifest:
 
     @property
     def arrays(self) -> str:
-        """Name of the folder, beside the manifest, in which the arrays stand."""
+        """Name of the folder, beside the manifest, that contains the arrays."""
         return make_store(self.store).root
 
     def split(self, name: str) -> SplitRecord:
@@ -134,11 +134,11 @@ class Manifest:
         raise CacheError(f"the cache has no split {name!r}; it has: {known}")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The manifest as plain JSON values."""
         return asdict(self)
 
     def write(self, cache: CachePath) -> None:
-        """Publish the manifest of a cache."""
+        """Publish the manifest in the folder of a cache."""
         publish(cache / MANIFEST_NAME, seal(self.to_json()))
 
     @classmethod
@@ -165,7 +165,7 @@ class Manifest:
             raise CorruptCache(f"{path}: expected format {FORMAT!r}, found {content.get('format')!r}")
         refuse_other_version(content, path)
         try:
-            # From text, not from the parsed values: strict mode takes a list for a tuple only in JSON.
+            # From text, not from the parsed values: only in JSON does strict mode accept a list as a tuple.
             # In the order of the file, so that a manifest that is written again changes only where it grows.
             return _ADAPTER.validate_json(json.dumps(content))
         except ValidationError as error:
@@ -178,7 +178,7 @@ class Manifest:
 
 
 def has_manifest(cache: CachePath) -> bool:
-    """Whether there is a manifest in a folder, valid or not."""
+    """Whether a folder contains a manifest, valid or not."""
     return (cache / MANIFEST_NAME).exists()
 
 
@@ -189,7 +189,7 @@ _NEW_MANIFEST = (
 
 
 def refuse_other_version(content: dict[str, Any], path: CachePath) -> None:
-    """Refuse a record that a newer losa has written, before its fields are looked at.
+    """Refuse a record of another version before its other fields are examined.
 
     Raises:
         CacheError: its version is not the one this losa reads.

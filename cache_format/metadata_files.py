@@ -22,7 +22,7 @@ def foundation_metadata(store: Store, constants: Mapping[str, np.ndarray]) -> di
 
 
 def segment_metadata(metadata: CacheMetadata, entry: StoredSegment) -> dict[str, bytes]:
-    """Keys and labels of a segment, and the description of its shards."""
+    """Metadata files of a segment: keys, labels and the descriptions of the arrays in its shards."""
     files = SegmentFiles.of(metadata, entry.segment)
     folder = f"segments/{entry.segment.name}"
     described = files.store.shard_descriptions(files.geometry)
@@ -38,7 +38,7 @@ def segment_metadata(metadata: CacheMetadata, entry: StoredSegment) -> dict[str,
 
 
 def split_metadata(store: Store, split: str, index: Int64[np.ndarray, "images two"]) -> dict[str, bytes]:
-    """The index of a split."""
+    """Metadata files of a split: its index."""
     return _files(store, {index_name(split): index_array(index)}, [f"splits/{split}"])
 
 

@@ -1,4 +1,4 @@
-"""Opens a cache and reads images in any order, straight from byte ranges, checksums verified."""
+"""Opens a cache and reads images in any order from byte ranges, with their checksums verified."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from losa.cache_format.storage.paths import CachePath, cache_folder
 
 
 class Cache:
-    """A cache opened for reading. Holds the manifest and the constants, no features."""
+    """A cache opened for reading. It holds the manifest and the constants in memory, but no features."""
 
     def __init__(self, path: str | os.PathLike[str] | UPath) -> None:
         """Open the cache at ``path``.
@@ -48,7 +48,7 @@ class Cache:
 
     @property
     def manifest(self) -> Manifest:
-        """What the cache is and what it holds."""
+        """The cache's manifest."""
         return self.metadata.manifest
 
     @property
@@ -57,16 +57,16 @@ class Cache:
         return self.manifest.features.group.sites
 
     def calibration(self, sites: Sequence[str]) -> Calibration | None:
-        """The codec's calibration for some sites, if the codec has one."""
+        """The codec's calibration for the given sites; None if the codec has no calibration."""
         calibration = calibration_of(self.constants)
         return None if calibration is None else calibration.select([self.sites.index(s) for s in sites])
 
     def codec(self, sites: Sequence[str]) -> Codec:
-        """The numpy codec for some sites."""
+        """The numpy codec for the given sites."""
         return make_codec(self.manifest.features.codec, self.calibration(sites))
 
     def statistics(self) -> list[SiteStatistics]:
-        """What was measured of each site while writing, over all committed shards.
+        """Statistics of each site, measured during extraction, over all committed shards.
 
         Raises:
             CorruptCache: a commit record is damaged.
@@ -79,7 +79,7 @@ class Cache:
         return total_statistics(committed, len(self.sites))
 
     def keys(self, split: str) -> list[str]:
-        """Keys of the images of a split, which need not be extracted yet.
+        """Keys of the images of a split, whether they are extracted or not.
 
         Raises:
             CorruptCache: keys or index are damaged.
@@ -101,7 +101,7 @@ class Cache:
         """The description of a label column.
 
         Raises:
-            CacheError: there is no such column; those that exist are listed.
+            CacheError: there is no such column; the message lists those that exist.
         """
         for column in self.manifest.labels:
             if column.name == name:
@@ -113,12 +113,13 @@ class Cache:
         """Open a split for reading.
 
         Args:
-            name: as listed in the manifest.
-            sites: which of the stored sites, see `select_sites`; every one of them if None.
-            threads: that share a read; if None, as many as there are cores, to a limit. A remote cache is
-                read by one, which asks for everything at once.
+            name: name of the split in the manifest.
+            sites: selection of the stored sites, see `select_sites`; all of them if None.
+            threads: number of threads that share a read; if None, the number of cores, up to a limit. A
+                remote cache is read by one thread, which requests everything at once.
 
         Raises:
+            CacheError: there is no such split.
             IncompleteCache: extraction of the split is not finished.
         """
         chosen = self.sites if sites is None else select_sites(sites, self.sites)
@@ -126,7 +127,7 @@ class Cache:
 
 
 class Split:
-    """A split opened for reading: an ordered choice of stored images."""
+    """A split opened for reading: an ordered selection of stored images."""
 
     def __init__(self, cache: Cache, name: str, sites: tuple[str, ...], threads: int) -> None:
         self.cache = cache
@@ -154,28 +155,28 @@ class Split:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Sites, tokens and width of one image, decoded."""
+        """Shape of one decoded image: sites, tokens, width."""
         group = self.cache.manifest.features.group
         return (len(self.sites), group.tokens.count, group.width)
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one image as codes, scales included."""
+        """Bytes of one image as codes and scales."""
         geometry = next(iter(self._readers.values())).files.geometry
         return len(self.sites) * geometry.stored_site_bytes
 
     @cached_property
     def keys(self) -> list[str]:
-        """Key of every image."""
+        """Keys of the images, in order."""
         return self.cache.keys(self.record.name)
 
     @cached_property
     def valid(self) -> Bool[np.ndarray, "images"]:
-        """False where the image could not be read when it was to be extracted."""
+        """False where the image could not be decoded during extraction."""
         return self._gather(lambda reader, rows: reader.valid(rows), bool)
 
     def labels(self, column: str) -> Int64[np.ndarray, "images"]:
-        """Labels of every image; -1 where an image has none."""
+        """Label of every image; -1 where an image has none."""
         num_classes = self.cache.label_column(column).num_classes
 
         def of_rows(reader: SegmentReader, rows: np.ndarray) -> np.ndarray:
@@ -192,14 +193,13 @@ class Split:
         """Read images as codes, in the given order; duplicates are allowed.
 
         Args:
-            indices: positions in the split, from 0; negative ones are refused.
-            out: codes of the right shapes that an earlier read returned, to be overwritten. Memory that
-                was used before costs no page faults, which otherwise take a third of the time. It is filled
-                fastest where it begins with a cache line, as what is returned here does.
+            indices: positions in the split, from 0; negative positions are refused.
+            out: codes returned by an earlier read of the same number of images, to be overwritten. Memory
+                that was used before causes no page faults, which otherwise take a third of the time.
 
         Raises:
             IndexError: a position is out of range.
-            CorruptCache: bytes do not fit their checksum (verified when they are first read).
+            CorruptCache: bytes do not fit their checksum, which is verified when they are first read.
         """
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError(

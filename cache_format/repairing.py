@@ -1,4 +1,4 @@
-"""Takes what is damaged out of a cache, so that extraction makes it anew."""
+"""Removes damaged shards from a cache, so that extraction makes them again."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,23 +16,23 @@ from losa.cache_format.verification import Progress, Verification, verify
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What was done to a cache, and what is left to do."""
+    """The result of repairing a cache, and what is left to do."""
 
     found: Verification
-    """The state before."""
+    """State of the cache before the repair."""
     dropped_shards: tuple[tuple[str, int], ...]
-    """Segment and number of each damaged shard. They are missing now."""
+    """Segment and number of each damaged shard that was removed. They are missing now."""
     removed: tuple[str, ...]
-    """What else was removed, relative to the cache: temporary files, what stood in the place of a file or
-    folder of the cache and, to prune, segments and splits that the manifest does not have."""
-    not_mended: tuple[str, ...]
-    """Damaged or missing small files, relative to the cache. They stay as they are."""
+    """Other paths that were removed, relative to the cache: temporary files, entries in the place of a file
+    or folder of the cache and, with ``prune``, segments and splits that are not in the manifest."""
+    not_repaired: tuple[str, ...]
+    """Paths of damaged or missing metadata files, relative to the cache. They are left unchanged."""
     splits: tuple[str, ...]
     """Names of the splits of the cache."""
 
     @property
     def left(self) -> tuple[str, ...]:
-        """Unknown files that were not touched, relative to the cache. They do no harm."""
+        """Paths of unknown files that were left unchanged, relative to the cache. They do no harm."""
         gone = tuple(f"{name}/" for name in self.removed)
         return tuple(
             name for name in self.found.strays if name not in self.removed and not name.startswith(gone)
@@ -40,35 +40,35 @@ class Repair:
 
     @property
     def advice(self) -> tuple[str, ...]:
-        """What a person has to do now, as sentences."""
+        """Sentences that say what the user has to do now."""
         sentences = []
         if self.dropped_shards or self.found.missing_shards:
             sentences.append("Run the losa-extract command that made the cache: it makes missing shards.")
-        if self.not_mended:
+        if self.not_repaired:
             sentences.append(
-                "Small files are damaged. Run the losa-extract command that made the cache, with all its "
+                "Metadata files are damaged. Run the losa-extract command that made the cache, with all its "
                 f"splits (splits=[{','.join(self.splits)}]): it writes them again and keeps the shards."
             )
         return tuple(sentences)
 
 
 def repair(path: str | CachePath, progress: Progress | None = None, *, prune: bool = False) -> Repair:
-    """Verify a cache, and remove what is damaged and what is left over.
+    """Verify a cache, and remove damaged shards and leftovers.
 
-    Of a damaged shard the commit record goes first: killed at any moment, repair leaves a cache in which
-    that shard is missing or damaged, never one that is taken for whole. Whole shards are not touched.
+    The commit record of a damaged shard is removed first: if repair is killed at any moment, the shard is
+    missing or damaged, but never taken for undamaged. Undamaged shards are not touched.
 
     Args:
         path: folder or URL of the cache.
-        progress: as of `verify`.
-        prune: remove segments and splits that the manifest does not have, too. They may be all that is
-            left of somebody's work, if the manifest is an old one.
+        progress: see `verify`.
+        prune: also remove segments and splits that are not in the manifest. They may be somebody's only copy
+            if the manifest is an old one.
 
     Raises:
         CacheError: there is no cache, or its files cannot be read for another reason than damage.
         CacheInUse: another process is writing to the cache.
         CorruptCache: the manifest is damaged. Remove it and run the losa-extract command that made the
-            cache: with the same settings it takes over the shards that stand.
+            cache: with the same settings it keeps the existing shards.
     """
     cache = cache_folder(path)
     CacheMetadata.read(cache)  # where there is no cache, no lock file is left behind
@@ -86,7 +86,7 @@ def repair(path: str | CachePath, progress: Progress | None = None, *, prune: bo
         found=found,
         dropped_shards=tuple((bad.segment, bad.shard) for bad in found.bad_shards),
         removed=tuple(obstacles),
-        not_mended=tuple(bad.name for bad in found.bad_files),
+        not_repaired=tuple(bad.name for bad in found.bad_files),
         splits=tuple(record.name for record in metadata.manifest.splits),
     )
 
@@ -98,7 +98,7 @@ def _drop_shards(metadata: CacheMetadata, found: Verification) -> None:
 
 
 def _leftovers(metadata: CacheMetadata, found: Verification, prune: bool) -> Iterator[str]:
-    """Strays that losa itself has left: temporary files; to prune, segments and splits that are gone."""
+    """Strays that losa itself has left: temporary files and, with ``prune``, dropped segments and splits."""
     manifest, root = metadata.manifest, metadata.store.root
     known = {
         *(f"{root}/segments/{segment.name}" for segment in manifest.segments),
@@ -114,7 +114,7 @@ def _leftovers(metadata: CacheMetadata, found: Verification, prune: bool) -> Ite
 
 
 def _obstacles(metadata: CacheMetadata, found: Verification) -> Iterator[str]:
-    """Files where the cache has folders, folders where it has files: nothing could be written there."""
+    """Files where the cache has folders, and folders where it has files, which would block a writer."""
     cache, manifest = metadata.path, metadata.manifest
     if not isinstance(cache, Path):
         return  # a bucket has no folders

@@ -1,18 +1,18 @@
-"""Names of the places where a backbone is tapped, and the one rule that selects among them."""
+"""Names of the sites of a backbone, and the rule that selects among them."""
 
 from collections.abc import Sequence
 
 from losa.cache_format.errors import LosaError
 
 EMBED = "embed"
-"""The tokens that enter block 0: patch embedding, position embedding, prefix tokens."""
+"""Site of the tokens that enter block 0: patch embedding, position embedding, prefix tokens."""
 
 SiteSelection = int | str | Sequence["int | str"]
 """``n`` (evenly spaced blocks), ``"all"`` (every block), a site's name, or a list of any of these."""
 
 
 def block_site(block: int) -> str:
-    """Name of the residual stream leaving a block, before the final norm.
+    """Name of the site after a block: the residual stream leaving it, before the final norm.
 
     >>> block_site(5)
     'block.05'
@@ -21,7 +21,7 @@ def block_site(block: int) -> str:
 
 
 def backbone_sites(depth: int) -> tuple[str, ...]:
-    """Every site of a backbone with ``depth`` blocks, from input to output.
+    """All sites of a backbone with ``depth`` blocks, from input to output.
 
     >>> backbone_sites(2)
     ('embed', 'block.00', 'block.01')
@@ -30,7 +30,7 @@ def backbone_sites(depth: int) -> tuple[str, ...]:
 
 
 def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
-    """Indices of ``count`` evenly spaced blocks out of ``depth``; the last block is always among them.
+    """Indices of ``count`` evenly spaced blocks out of ``depth``, always including the last one.
 
     >>> evenly_spaced(4, 12)
     (2, 5, 8, 11)
@@ -43,9 +43,9 @@ def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
 
 
 def select_sites(selection: SiteSelection, available: Sequence[str]) -> tuple[str, ...]:
-    """The selected ones among the ``available`` sites, in the order of ``available``.
+    """The selected sites, in the order of ``available``.
 
-    ``embed`` is selected by name only: ``all`` and ``n`` speak of blocks.
+    ``embed`` can be selected only by name: ``all`` and ``n`` refer to blocks.
 
     >>> select_sites(2, backbone_sites(4))
     ('block.01', 'block.03')

@@ -1,4 +1,4 @@
-"""Compares what is asked for with what a cache holds, and says what would have to be added. Reads only."""
+"""Compares a request with an existing cache and finds what has to be added. Nothing is written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ _OTHER_CACHE = "Choose another cache=..., or remove this one if it is stale."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheRequest:
-    """What somebody wants a cache to be and to hold."""
+    """The requested features, labels and splits of a cache."""
 
     dataset: str
     features: FeatureIdentity
@@ -51,23 +51,23 @@ class CacheRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """A cache as it will be once the request is met."""
+    """The state of a cache compared with a request."""
 
     metadata: CacheMetadata
-    """The manifest has records only of the metadata files that exist already."""
+    """Metadata of the cache once the request is met. Metadata files to be written have no records yet."""
     exists: bool
-    """Whether there is a manifest already."""
+    """Whether the cache has a manifest already."""
     placement: Placement
-    """What has to be added."""
+    """Segments and splits to be added."""
     restored: Placement
-    """What stands already and can be written again, if small files of the cache are damaged."""
+    """Existing segments and splits that can be written again; empty unless metadata files are damaged."""
     damaged: Mapping[str, CorruptCache]
-    """These files."""
+    """Damaged metadata files: name -> problem."""
     segments: frozenset[str]
-    """Names of the segments in which the requested splits have images."""
+    """Names of the segments that hold images of the requested splits."""
 
     def keys(self, segment: Segment) -> Sequence[str]:
-        """Keys of a segment, also if their file is damaged or not written yet."""
+        """Keys of a segment, even if their file is damaged or not written yet."""
         for entry in (*self.placement.segments, *self.restored.segments):
             if entry.segment.name == segment.name:
                 return entry.keys
@@ -79,9 +79,9 @@ def survey_cache(path: CachePath, request: CacheRequest) -> Survey:
 
     Raises:
         IdentityMismatch: the cache is of other features, labels or images.
-        CorruptCache: small files are damaged and the request does not say what was in them.
-        CacheError: the folder holds something else.
-        LosaError: two splits contradict each other about a label.
+        CorruptCache: metadata files are damaged and their contents do not follow from the request.
+        CacheError: the folder is not empty and not a cache.
+        LosaError: two splits give one image different labels.
     """
     refuse_foreign(path, request.store, request.features)
     exists = has_manifest(path)
@@ -138,7 +138,7 @@ def stored_segments(metadata: CacheMetadata) -> list[StoredSegment]:
     """Keys and labels of every segment of a cache.
 
     Raises:
-        CorruptCache: one of them is damaged.
+        CorruptCache: keys or labels are damaged.
     """
     return [
         StoredSegment(
@@ -154,7 +154,7 @@ def stored_segments(metadata: CacheMetadata) -> list[StoredSegment]:
 
 
 def split_record(split: SplitContents, index: Int64[np.ndarray, "images two"]) -> SplitRecord:
-    """How a split stands in the manifest."""
+    """The record of a split in the manifest."""
     return SplitRecord(
         name=split.name,
         images=len(split.keys),
@@ -164,7 +164,11 @@ def split_record(split: SplitContents, index: Int64[np.ndarray, "images two"]) -
 
 
 def _replay(metadata: CacheMetadata, request: CacheRequest, damaged: Mapping[str, CorruptCache]) -> Placement:
-    """The cache's segments and splits as they follow from the request, if they do."""
+    """Reconstruct the cache's segments and splits from the request.
+
+    Raises:
+        CorruptCache: they do not follow from the request.
+    """
     manifest = metadata.manifest
     asked = {split.name: split for split in request.splits}
     splits = [asked[record.name] for record in manifest.splits if record.name in asked]
@@ -182,7 +186,7 @@ def _replay(metadata: CacheMetadata, request: CacheRequest, damaged: Mapping[str
         advice += " Views need the view_crop and view_flip they were made with, and no views=..."
     if len(splits) == len(manifest.splits):
         advice = (
-            "What was in them does not follow from the data set, because splits were dropped or merged, or "
+            "Their contents do not follow from the data set, because splits were dropped or merged, or "
             "the data set has changed: take these files from a copy of the cache."
         )
     raise CorruptCache(
@@ -197,10 +201,10 @@ def _replay(metadata: CacheMetadata, request: CacheRequest, damaged: Mapping[str
 
 
 def refuse_foreign(path: CachePath, store: StoreName, features: FeatureIdentity) -> None:
-    """Refuse to write among somebody's files.
+    """Refuse a folder that holds other files than those of a cache with the given features.
 
     Raises:
-        CacheError: the folder holds something else than a cache, or shards of other features.
+        CacheError: the folder is neither empty nor a cache, or holds shards of other features.
     """
     refuse_unreachable(path)
     if not path.exists() or has_manifest(path):
@@ -220,12 +224,12 @@ def refuse_foreign(path: CachePath, store: StoreName, features: FeatureIdentity)
         if not belongs:
             raise CacheError(
                 f"{path} holds shards but no {MANIFEST_NAME}, and {record} is of other features than those "
-                "asked for: move the folder away"
+                "requested: move the folder away"
             )
 
 
 def orphaned_records(path: CachePath, store: StoreName) -> list[CachePath]:
-    """The commit records below a folder, whatever its manifest says."""
+    """The commit records below a folder, found by listing and not from its manifest."""
     segments = path / make_store(store).root / "segments"
     if not segments.exists():
         return []

@@ -1,4 +1,4 @@
-"""Reads every byte of a cache and tells all that is wrong with it, not only what comes first."""
+"""Reads every byte of a cache and lists all damage, not only the first."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,39 +21,39 @@ from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.storage.remote import size_of, sizes_below
 
 Progress = Callable[[int, int], None]
-"""Called with the number of bytes read so far, and of all there are to read."""
+"""Called with the number of bytes read so far, and the total number of bytes."""
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadFile:
-    """A file beside the shards that is not what the manifest says."""
+    """A metadata file that is missing or damaged."""
 
     name: str
-    """Relative to the cache."""
+    """Path relative to the cache."""
     problem: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was found in a cache."""
+    """The result of verifying a cache."""
 
     bytes: int
-    """Bytes that were read and compared with a checksum."""
+    """Bytes that were read and compared with checksums."""
     files: int
-    """Files that were read, or that should have been there to be read."""
+    """Number of files that were read or are missing."""
     images: int
-    """Images of the committed shards, damaged ones among them."""
+    """Number of images in the committed shards, damaged images included."""
     bad_files: tuple[BadFile, ...]
-    """Damaged or missing keys, labels, indices, constants and descriptions of arrays."""
+    """Damaged or missing metadata files."""
     bad_shards: tuple[BadShard, ...]
-    """Committed shards that are damaged, each with its bad images."""
+    """Damaged committed shards, each with its damaged images."""
     missing_shards: Mapping[str, int]
-    """Segment -> number of its shards that are not committed, where there are any. Incomplete is not
-    damaged: extraction goes on from there."""
+    """Segment -> number of its uncommitted shards, for incomplete segments. An incomplete segment is not
+    damaged: extraction can be resumed."""
     strays: tuple[str, ...]
-    """Files that nothing accounts for, relative to the cache: left by a writer that was killed or by
-    splits that were dropped, or foreign. They do no harm."""
+    """Paths, relative to the cache, of files that neither the manifest nor a shard accounts for: leftovers of
+    a killed writer or of dropped splits, or files of other origin. They do no harm."""
 
     @property
     def ok(self) -> bool:
@@ -64,8 +64,8 @@ class Verification:
 def verify(path: str | CachePath, progress: Progress | None = None) -> Verification:
     """Value every byte of a cache and compare it with its checksum.
 
-    Shards are read in blocks of a few MiB, so their size does not matter to memory; keys and labels are
-    held as a whole.
+    Shards are read in blocks of a few MiB, so their size does not affect the use of memory. Keys and labels
+    are held in memory as a whole.
 
     Args:
         path: folder or URL of the cache.
@@ -73,7 +73,7 @@ def verify(path: str | CachePath, progress: Progress | None = None) -> Verificat
 
     Raises:
         CacheError: there is no cache, or its files cannot be read for another reason than damage.
-        CorruptCache: the manifest is damaged, so that nothing is known of the rest.
+        CorruptCache: the manifest is damaged, without which nothing else can be verified.
     """
     metadata = CacheMetadata.read(cache_folder(path))
     cache, manifest, root = metadata.path, metadata.manifest, metadata.store.root
@@ -110,7 +110,7 @@ def verify(path: str | CachePath, progress: Progress | None = None) -> Verificat
 
 
 class _Tally:
-    """Counts bytes."""
+    """Counts the bytes read and reports progress."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.done = 0
@@ -124,10 +124,10 @@ class _Tally:
 
 
 def _bad_files(metadata: CacheMetadata) -> tuple[list[BadFile], dict[int, list[str] | None]]:
-    """Files with wrong bytes, then arrays that are not those the manifest speaks of.
+    """Find metadata files with wrong bytes, and arrays that do not fit the manifest.
 
     Returns:
-        What was found, and the keys of every segment by its number; None where they are damaged.
+        The bad files, and the keys of every segment by its number; None for damaged keys.
     """
     manifest = metadata.manifest
     found = {name: str(error) for name, error in metadata.damaged_files().items()}
@@ -149,9 +149,8 @@ def _bad_files(metadata: CacheMetadata) -> tuple[list[BadFile], dict[int, list[s
         folder = f"segments/{segment.name}"
         offsets = metadata.array_file(f"{folder}/keys/offsets", 1)
         texts = metadata.array_file(f"{folder}/keys/bytes", 1)
-        keys[segment.number] = (
-            None if offsets in found else whole(texts, partial(read_keys, metadata, segment))
-        )
+        read = partial(read_keys, metadata, segment)
+        keys[segment.number] = None if offsets in found else whole(texts, read)
         for column in manifest.labels:
             name = metadata.array_file(f"{folder}/labels/{column.name}", 1)
             whole(name, partial(read_labels, metadata, segment, column.name))
@@ -162,10 +161,10 @@ def _bad_files(metadata: CacheMetadata) -> tuple[list[BadFile], dict[int, list[s
 
 
 def _check_split(metadata: CacheMetadata, record: SplitRecord, keys: Mapping[int, list[str] | None]) -> None:
-    """Make sure that the index of a split leads to its keys.
+    """Check that the index of a split leads to its keys.
 
     Raises:
-        CorruptCache: it does not.
+        CorruptCache: the index is damaged, or leads to other keys.
     """
     index = read_index(metadata, record).tolist()
     needed = {number: keys[number] for number in {number for number, _ in index}}
@@ -180,7 +179,7 @@ def _check_split(metadata: CacheMetadata, record: SplitRecord, keys: Mapping[int
 def _strays(
     metadata: CacheMetadata, segments: Sequence[SegmentFiles], sizes: Mapping[str, int]
 ) -> Iterator[str]:
-    """Files that nothing accounts for, in order."""
+    """Paths of files that neither the manifest nor a shard accounts for, in order."""
     temporary = MANIFEST_NAME + TEMPORARY_SUFFIX
     if (metadata.path / temporary).exists():
         yield temporary

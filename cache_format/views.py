@@ -1,8 +1,8 @@
-"""Augmented views: random crops of photographs, kept in a cache as images of their own.
+"""Augmented views: random crops of photographs, stored in a cache as separate images.
 
-A view's key is that of its photograph and how it was made, so the key alone determines the view, and a cache
-may get further views at any time. A split of views holds the photographs of another split first, then the
-first view of each, then the second of each.
+The key of a view consists of the key of its photograph and the parameters of the crop. The key alone
+therefore determines the view, and views can be added to a cache at any time. A split of views lists the
+photographs of another split first, then the first view of each, then the second view of each.
 """
 
 import re
@@ -13,17 +13,17 @@ _KEY = re.compile(r"(.+)\?view=([1-9][0-9]*)&crop=([0-9]+(?:\.[0-9]+)?(?:e-[0-9]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a view is made of a photograph."""
+    """Parameters from which a view of a photograph is made."""
 
     number: int
-    """From 1; the photograph itself is number 0."""
+    """Number of the view, from 1; the photograph itself is number 0."""
     crop: float
-    """Part of the photograph's area that the crop keeps at least."""
+    """Least fraction of the photograph's area that the crop keeps."""
     flip: bool
-    """Whether it is mirrored left to right, with even chances."""
+    """Whether the crop is mirrored left to right with probability 1/2."""
 
     def key(self, photograph: str) -> str:
-        """Of this view of a photograph.
+        """The key of this view of a photograph.
 
         >>> View(number=2, crop=0.6, flip=True).key("dog/1.jpg")
         'dog/1.jpg?view=2&crop=0.6&flip=1'
@@ -32,7 +32,7 @@ class View:
 
 
 def parse_key(key: str) -> tuple[str, View | None]:
-    """The key of the photograph, and which view of it this is; None for itself.
+    """Split a key into that of the photograph and the view; the view is None for the photograph itself.
 
     >>> parse_key("dog/1.jpg?view=2&crop=0.6&flip=1")
     ('dog/1.jpg', View(number=2, crop=0.6, flip=True))
@@ -47,7 +47,7 @@ def parse_key(key: str) -> tuple[str, View | None]:
 
 
 def views_split(split: str, views: int) -> str:
-    """Name of the split that holds so many views, the photographs themselves included, of another's.
+    """Name of the split with the given number of views of each image of another split, itself included.
 
     >>> views_split("train800val200", 4)
     'train800val200-views4'
@@ -56,7 +56,7 @@ def views_split(split: str, views: int) -> str:
 
 
 def parse_views_split(name: str) -> tuple[str, int]:
-    """The split whose views it holds, and how many of each image; 1 for any other split.
+    """The split whose views a split holds, and the number of views of each image; 1 for any other split.
 
     >>> parse_views_split("train800val200-views4"), parse_views_split("test")
     (('train800val200', 4), ('test', 1))

@@ -1,4 +1,4 @@
-"""Creates a cache, or takes up one that an earlier run has begun."""
+"""Creates a cache, or opens an existing one to complete or extend it."""
 
 import logging
 import shutil
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class CacheWriter:
-    """The one writer of a cache. Use as a context manager: it holds the cache's lock."""
+    """The only writer of a cache: it holds the cache's lock. Use it as a context manager."""
 
     def __init__(
         self,
@@ -42,17 +42,18 @@ class CacheWriter:
     ) -> None:
         """Create the cache at ``path``, or open it to resume or to add splits.
 
-        Small files that are damaged are written again, if the request says what was in them.
+        Damaged metadata files are written again if their contents follow from the request.
 
         Args:
             path: folder of the cache.
-            request: what it is to be and to hold: splits to be placed, or the contents of another cache.
-            constants: the arrays whose hashes stand in the request's features; contents have their own.
+            request: the requested cache: splits to be placed, or the contents of another cache.
+            constants: the arrays whose hashes are in the request's features; `CacheContents` have their own.
 
         Raises:
             IdentityMismatch: the cache is of other features, labels or images.
-            CacheInUse: another process is writing to it.
-            CacheError: the folder holds something else.
+            CacheInUse: another process is writing to the cache.
+            CacheError: the folder is not empty and not a cache.
+            CorruptCache: metadata files are damaged and cannot be written again.
         """
 
         def look() -> Survey:
@@ -61,7 +62,7 @@ class CacheWriter:
         if isinstance(request, CacheContents):
             constants = request.constants
         if not has_manifest(path):
-            look()  # before anything is made: a refused folder stays as it is
+            look()  # before anything is written: a refused folder is not changed
         self._statistics: dict[str, dict[int, Sequence[SiteStatistics]]] = {}
         make_folder(path)
         self._lock = writer_lock(path)
@@ -80,7 +81,7 @@ class CacheWriter:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest as it is on disk now."""
+        """The manifest as it is on disk."""
         return self.metadata.manifest
 
     def __enter__(self) -> "CacheWriter":
@@ -150,7 +151,7 @@ class CacheWriter:
         path, manifest, store = metadata.path, metadata.manifest, metadata.store
         files = _placed(metadata, surveyed.placement)
         if not surveyed.exists:
-            # Left by a run that died before there was a manifest. Shards that survived their manifest stay.
+            # Left by a run that died before it wrote a manifest. Shards whose manifest was lost are kept.
             arrays = path / store.root
             if isinstance(arrays, Path) and arrays.exists() and not orphaned_records(path, store.name):
                 shutil.rmtree(arrays)

@@ -1,6 +1,6 @@
-"""How activations become stored numbers and back: the numpy reference.
+"""Codecs between activations and stored numbers: the numpy reference.
 
-``losa.cache_format.codecs.torch_codecs`` does the same on a torch device; a test holds the two equal.
+``losa.cache_format.codecs.torch_codecs`` has the same codecs on a torch device; tests compare the two.
 Shape suffixes in this package: N images, S sites, T tokens, D width, G groups of channels.
 """
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def make_codec(name: CodecName, calibration: Calibration | None = None) -> Codec:
-    """The codec of a name; ``int8`` and ``int4`` need a calibration."""
+    """The codec with the given name; ``int8`` and ``int4`` need a calibration."""
     if name == "int8" or name == "int4":
         assert calibration is not None, f"codec {name} needs a calibration"
         return IntegerCodec(calibration, name)
@@ -33,5 +33,5 @@ def make_codec(name: CodecName, calibration: Calibration | None = None) -> Codec
 
 
 def needs_calibration(name: CodecName) -> bool:
-    """Whether a codec is calibrated on a sample before the first shard."""
+    """Whether a codec has to be calibrated on a sample before the first shard."""
     return name in INTEGER_FORMATS

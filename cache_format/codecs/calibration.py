@@ -1,4 +1,4 @@
-"""Centre and spread of every channel, which the integer codecs need."""
+"""Calibration of the integer codecs: centre and spread of every channel."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,19 @@ from jaxtyping import Float, Float32, Float64
 SPREAD_FLOOR = 1e-2
 """Least spread of a channel, relative to the median channel of its site.
 
-A channel that is constant in the sample may move elsewhere. With a spread near zero it would then
-set the token's scale alone, and leave no levels to the other channels.
+A channel that is constant in the sample may vary in other images. With a spread near zero it would then
+determine the scale of the whole token and leave almost no levels to the other channels.
 """
 CONSTANT = 1e-6
-"""A channel varies if its spread, relative to its mean, is above this; below are rounding errors."""
+"""Spread relative to the mean above which a channel varies; below it there are only rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Per-channel centre and spread of each site, from a fixed sample of the data set."""
+    """Centre and spread of every channel of each site, from a fixed sample of the data set.
+
+    The centre is the mean, and the spread is the standard deviation, but at least a floor.
+    """
 
     centre: Float32[np.ndarray, "sites width"]
     spread: Float32[np.ndarray, "sites width"]
@@ -29,12 +32,12 @@ class Calibration:
         total: Float64[np.ndarray, "sites width"],
         total_squares: Float64[np.ndarray, "sites width"],
     ) -> "Calibration":
-        """Mean and standard deviation (with a floor) from sums over ``count`` tokens.
+        """Calibrate from sums over the tokens of a sample.
 
         Args:
-            count: tokens of all images of the sample.
-            total: sums of the values of each channel.
-            total_squares: sums of their squares.
+            count: number of tokens of all images of the sample.
+            total: sum of the values of each channel.
+            total_squares: sum of the squares of the values of each channel.
         """
         mean = total / count
         spread = np.sqrt(np.maximum(total_squares / count - mean**2, 0))
@@ -47,7 +50,7 @@ class Calibration:
 
 
 def calibrate(activations: Float[np.ndarray, "images sites tokens width"]) -> Calibration:
-    """Centre (mean) and spread (standard deviation, with a floor) of every channel of every site."""
+    """Calibrate on a sample of activations."""
     sample = activations.astype(np.float64)
     images, _, tokens, _ = sample.shape
     return Calibration.from_moments(images * tokens, sample.sum(axis=(0, 2)), (sample**2).sum(axis=(0, 2)))
@@ -56,7 +59,10 @@ def calibrate(activations: Float[np.ndarray, "images sites tokens width"]) -> Ca
 def _spread_floor(
     mean: Float64[np.ndarray, "sites width"], spread: Float64[np.ndarray, "sites width"]
 ) -> Float64[np.ndarray, " sites"]:
-    """A part of the median channel of those that vary; a site that does not vary has one spread."""
+    """Floor of each site: a fraction of the median spread of its varying channels.
+
+    If no channel varies, all channels get the largest spread of the site.
+    """
     varies = spread > CONSTANT * np.abs(mean)
     floors = [
         SPREAD_FLOOR * np.median(channels[moving]) if moving.any() else channels.max()

@@ -1,4 +1,4 @@
-"""The codecs that only round: float32, float16 and bfloat16."""
+"""Codecs that only round: float32, float16 and bfloat16."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ from losa.cache_format.codecs.codec import Codes
 
 @dataclass(frozen=True, slots=True)
 class CastCodec:
-    """float32 and float16: stored as they are."""
+    """float32 and float16, stored in numpy's dtype of that name."""
 
     name: Literal["float32", "float16"]
 
@@ -32,13 +32,13 @@ class Bfloat16Codec:
     name: Literal["bfloat16"] = "bfloat16"
 
     def encode(self, activations: Float[np.ndarray, "images sites tokens width"]) -> Codes:
-        """Round to the upper 16 bits."""
+        """Round to the upper 16 bits of a float32."""
         bits = np.ascontiguousarray(activations, np.float32).view(np.uint32)
         rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
         # Rounding must not turn a NaN with a small payload into infinity.
         return Codes(np.where(np.isnan(activations), 0x7FC0, rounded).astype(np.uint16))
 
     def decode(self, codes: Codes) -> Float32[np.ndarray, "images sites tokens width"]:
-        """Put zeros below the stored bits."""
+        """Widen to float32, with zeros below the stored bits."""
         bits = codes.values.astype(np.uint32) << np.uint32(16)
         return bits.view(np.float32)

@@ -1,4 +1,4 @@
-"""What a codec is: the contract that every one of them keeps."""
+"""The interface of all codecs."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -11,24 +11,24 @@ CodecName = Literal["float32", "float16", "bfloat16", "int8", "int4"]
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Activations as stored, in the dtypes and shapes of `code_layout`."""
+    """Encoded activations, in the dtypes and shapes of `code_layout`."""
 
     values: Shaped[np.ndarray, "images sites tokens stored"]
-    """One number for every channel, or for two of them (int4)."""
+    """One number for every channel, or for every two channels (int4)."""
     scales: Float[np.ndarray, "images sites tokens groups"] | None = None
-    """One for every group of channels of a token; None if the codec has none."""
+    """One scale for every group of channels of a token; None if the codec has no scales."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class Codec(Protocol):
-    """Encodes float32 activations. Encoding is a pure function of each token: no history, no lookahead."""
+    """Encodes float32 activations. The codes of a token depend on this token only."""
 
     @property
     def name(self) -> CodecName:
-        """The codec's name in manifest and configuration."""
+        """Name of the codec in the manifest and in configurations."""
 
     def encode(self, activations: Float[np.ndarray, "images sites tokens width"]) -> Codes:
-        """float32 to codes."""
+        """Encode float32 activations."""
 
     def decode(self, codes: Codes) -> Float32[np.ndarray, "images sites tokens width"]:
-        """Codes to float32; what the codec cannot hold comes back as NaN or infinity."""
+        """Decode to float32. Values out of the codec's range are decoded as NaN or infinity."""

@@ -24,18 +24,18 @@ _global_switch = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Compressor:
-    """zstd as it is; ``blosc`` is zstd and ``lz4`` is LZ4 behind blosc's bit shuffle."""
+    """A lossless compressor: plain zstd, or zstd (``blosc``) or LZ4 (``lz4``) after blosc's bit shuffle."""
 
     name: CompressorName
     itemsize: int
-    """Bytes of one code, which the shuffle takes apart."""
+    """Bytes of one stored number, whose bits blosc shuffles."""
 
     def encode(self, data: Any) -> bytes:
-        """Compress one image. The same bytes give the same result, whatever the number of threads."""
+        """Compress one image. The result does not depend on the number of threads."""
         if self.name == "zstd":
             return bytes(Zstd(level=ZSTD_LEVEL).encode(data))
         codec = Blosc(cname=_BLOSC[self.name], clevel=BLOSC_LEVEL, shuffle=Blosc.BITSHUFFLE)
-        # Blosc's threads lay blocks down in the order in which they finish.
+        # Blosc's threads write blocks in the order in which they finish.
         with _global_switch:
             before, blosc.use_threads = blosc.use_threads, False
             try:
@@ -46,13 +46,13 @@ class Compressor:
     def decode(self, data: Any, out: Any, where: str) -> None:
         """Decompress one image into a buffer of exactly its size.
 
-        The caller knows the checksum of the data: not every damage can be seen here.
+        The caller checks the checksum of the data first: not all damage can be detected here.
 
         Raises:
             CorruptCache: the data cannot be decompressed into the buffer.
         """
-        # Neither library can be trusted with wrong headers: zstd fills a part of a larger buffer, and blosc
-        # believes the number of bytes that it is to read.
+        # Neither library is safe with wrong headers: zstd silently fills only a part of a larger buffer, and
+        # blosc reads as many bytes as the header says.
         expected = memoryview(out).nbytes
         stated = (_zstd_size if self.name == "zstd" else _blosc_size)(memoryview(data).cast("B"))
         if stated != expected:
@@ -66,15 +66,15 @@ class Compressor:
             raise CorruptCache(f"{where}: cannot be decompressed ({error})") from None
 
     def bound(self, size: int) -> int:
-        """Most bytes that an image of ``size`` bytes is compressed to."""
+        """Upper bound of the compressed size of an image of ``size`` bytes."""
         return size + size // 64 + 1024
 
     def most(self, size: int) -> int:
-        """Most bytes that ``size`` compressed bytes can become: zstd repeats a byte 128 KiB times in 4."""
+        """Upper bound of the decompressed size of ``size`` bytes: zstd can store 128 KiB in 4 bytes."""
         return size * 2**15
 
     def zarr_codec(self) -> dict[str, Any]:
-        """The codec in zarr metadata."""
+        """The compressor as a codec in zarr metadata."""
         if self.name == "zstd":
             return {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}
         return {
@@ -89,7 +89,7 @@ class Compressor:
         }
 
     def hdf5_filter(self) -> tuple[int, tuple[int, ...]]:
-        """Number and options of the HDF5 filter."""
+        """Number and options of the compressor as an HDF5 filter."""
         import hdf5plugin  # registers the filters with HDF5, and takes a while to load
 
         if self.name == "zstd":
@@ -102,7 +102,7 @@ class Compressor:
 
 
 def _zstd_size(data: memoryview) -> int | None:
-    """Content size in the header of a zstd frame (RFC 8878, 3.1.1); None if there is none."""
+    """Content size in the header of a zstd frame (RFC 8878, 3.1.1); None if it has none."""
     if len(data) < 5 or bytes(data[:4]) != b"\x28\xb5\x2f\xfd":
         return None
     flag, single_segment = data[4] >> 6, data[4] >> 5 & 1
@@ -115,7 +115,7 @@ def _zstd_size(data: memoryview) -> int | None:
 
 
 def _blosc_size(data: memoryview) -> int | None:
-    """Content size in the header of a blosc buffer; None if it is not the header of so many bytes."""
+    """Content size in the header of a blosc buffer; None if the header does not fit its size."""
     if len(data) < 16 or int.from_bytes(data[12:16], "little") != len(data):
         return None
     return int.from_bytes(data[4:8], "little")

@@ -1,4 +1,4 @@
-"""int8 and int4: integers after per-channel centre and spread, with a scale for every group of channels."""
+"""int8 and int4: normalised channels as integers, with a scale for every group of channels."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,22 +12,22 @@ from losa.cache_format.codecs.codec import Codes
 IntegerName = Literal["int8", "int4"]
 
 ZERO = 8
-"""The nibble of code 0."""
+"""The nibble that stores code 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegerFormat:
-    """Codec version 1 of an integer codec. Nothing here can be configured: it is part of the format."""
+    """Parameters of an integer codec in codec version 1. They are part of the format, not options."""
 
     levels: int
-    """Codes run from minus this to this: symmetric, so that negation is exact."""
+    """Largest code. Codes run from ``-levels`` to ``levels``: symmetric, so that negation is exact."""
     group: int | None
-    """Channels that share a scale, the last ones of a token perhaps fewer; None: all of a token."""
+    """Channels that share a scale; a token's last group may be smaller. None: all channels of a token."""
     scale_dtype: Literal["float32", "float16"]
     scale_floor: float
-    """Least scale, a normal number of its dtype: a group that equals the centre would have none."""
+    """Least scale, a normal number of its dtype, for groups whose values equal the centre."""
     packed: bool
-    """Two codes in a byte (see `pack`) instead of one."""
+    """Whether a byte stores two codes (see `pack`)."""
 
     @property
     def dtype(self) -> Literal["int8", "uint8"]:
@@ -35,15 +35,15 @@ class IntegerFormat:
         return "uint8" if self.packed else "int8"
 
     def stored_width(self, width: int) -> int:
-        """Stored values of a token."""
+        """Number of stored values of a token."""
         return -(-width // 2) if self.packed else width
 
     def group_size(self, width: int) -> int:
-        """Channels of a group, but for the last."""
+        """Number of channels of a group, except the last one of a token."""
         return self.group or width
 
     def groups(self, width: int) -> int:
-        """Scales of a token."""
+        """Number of scales of a token."""
         return -(-width // self.group_size(width))
 
 
@@ -54,11 +54,11 @@ INTEGER_FORMATS: dict[IntegerName, IntegerFormat] = {
 
 
 def pack(codes: Int8[np.ndarray, "images sites tokens width"]) -> UInt8[np.ndarray, "images sites tokens _"]:
-    """Put two codes from -7 to 7 into one byte.
+    """Pack pairs of codes from -7 to 7 into bytes.
 
-    A code is stored as an unsigned nibble, 8 greater than it is: zero is 8, and 0 never occurs. The low
-    nibble has the even channel, the high nibble the odd one after it. Where the width is odd, the last high
-    nibble is 8.
+    A code is stored as an unsigned nibble, which is the code plus 8; nibble 0 never occurs. The low nibble
+    has the even channel, the high nibble the odd channel after it. If the width is odd, the last high nibble
+    is 8.
 
     >>> pack(np.array([[[[-7, 0, 7]]]], np.int8))
     array([[[[129, 143]]]], dtype=uint8)
@@ -71,7 +71,7 @@ def pack(codes: Int8[np.ndarray, "images sites tokens width"]) -> UInt8[np.ndarr
 def unpack(
     packed: UInt8[np.ndarray, "images sites tokens _"], width: int
 ) -> Int8[np.ndarray, "images sites tokens {width}"]:
-    """Bytes to the codes of ``width`` channels.
+    """Unpack bytes into the codes of ``width`` channels.
 
     >>> unpack(np.array([[[[129, 143]]]], np.uint8), 3)
     array([[[[-7,  0,  7]]]], dtype=int8)
@@ -82,11 +82,11 @@ def unpack(
 
 @dataclass(frozen=True, slots=True)
 class IntegerCodec:
-    """Quantises what is left after per-channel centre and spread.
+    """Quantises channels after subtracting their centre and dividing by their spread.
 
-    With ``z = (x - centre) / spread``, ``scale = max |z| / levels`` over the channels of a group, stored
-    as `IntegerFormat` says, and ``code = round(z / scale)`` with the scale as stored: nothing is ever
-    clipped. Where a scale is too large for its dtype, the whole group decodes to NaN or infinity.
+    With ``z = (x - centre) / spread``, the scale of a group is ``max |z| / levels`` over its channels,
+    rounded to the dtype in `IntegerFormat`, and ``code = round(z / scale)`` with the rounded scale. Values
+    are never clipped. If a scale overflows its dtype, the whole group decodes to NaN or infinity.
     """
 
     calibration: Calibration
@@ -98,7 +98,7 @@ class IntegerCodec:
         return INTEGER_FORMATS[self.name]
 
     def encode(self, activations: Float[np.ndarray, "images sites tokens width"]) -> Codes:
-        """Quantise, with the scales as they are stored."""
+        """Quantise activations, with scales as they will be stored."""
         form, centre_SD, spread_SD = self.format, self.calibration.centre, self.calibration.spread
         width = activations.shape[-1]
         starts = range(0, width, form.group_size(width))
@@ -112,7 +112,7 @@ class IntegerCodec:
         return Codes(pack(codes) if form.packed else codes, scale_NSTG)
 
     def decode(self, codes: Codes) -> Float32[np.ndarray, "images sites tokens width"]:
-        """``code * scale * spread + centre``."""
+        """Compute ``code * scale * spread + centre``."""
         assert codes.scales is not None, f"{self.name} codes carry scales"
         centre_SD, spread_SD = self.calibration.centre, self.calibration.spread
         values = unpack(codes.values, centre_SD.shape[1]) if self.format.packed else codes.values

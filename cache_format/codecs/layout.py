@@ -11,12 +11,12 @@ StorageDtype = Literal["float32", "float16", "uint16", "int8", "uint8"]
 
 @dataclass(frozen=True, slots=True)
 class CodeLayout:
-    """How the codes of one token stand in memory and on disk."""
+    """Dtypes and sizes of the codes and scales of one token, in memory and on disk."""
 
     dtype: StorageDtype
-    """Of the values: uint16 is bfloat16, uint8 is int4, packed."""
+    """Dtype of the stored values: uint16 for bfloat16, uint8 for packed int4."""
     width: int
-    """Stored values per token; int4 has two channels in each."""
+    """Stored values per token; int4 stores two channels in each."""
     scale_dtype: Literal["float32", "float16"] | None
     """None if the codec has no scales."""
     groups: int

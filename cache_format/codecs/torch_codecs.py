@@ -1,7 +1,7 @@
-"""The codecs of ``losa.cache_format.codecs`` on a torch device. Importing this imports torch.
+"""The codecs of ``losa.cache_format.codecs`` on a torch device. Importing this module imports torch.
 
-Everything works in place where it can: a batch of float32 activations is large, and decoding one is
-what a training step begins with.
+Operations are in place where possible: a batch of float32 activations is large, and every training step
+begins by decoding one.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _CAST_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": 
 
 @dataclass(frozen=True, slots=True)
 class DeviceCodes:
-    """Codes on a device, as stored but for bfloat16, which has its own dtype here."""
+    """Codes on a device, in the storage dtype, except that bfloat16 has torch's own dtype."""
 
     values: Shaped[Tensor, "images sites tokens stored"]
     scales: Float[Tensor, "images sites tokens groups"] | None = None
@@ -34,7 +34,7 @@ class DeviceCodes:
 
 
 class DeviceCodec:
-    """Encodes and decodes on ``device``; equal to the numpy reference."""
+    """A codec on a torch device, equal to the numpy reference."""
 
     def __init__(
         self, name: CodecName, calibration: Calibration | None = None, device: torch.device | str = "cpu"
@@ -47,17 +47,17 @@ class DeviceCodec:
             self._integer = _IntegerCodec(INTEGER_FORMATS[name], calibration, self.device)
 
     def encode(self, activations: Float[Tensor, "images sites tokens width"]) -> DeviceCodes:
-        """Activations to codes, on the device they are on."""
+        """Encode activations on the device they are on."""
         if self._integer is None:
             return DeviceCodes(activations.to(_CAST_DTYPES[self.name]))
         return self._integer.encode(activations)
 
     def decode(self, codes: DeviceCodes) -> Float32[Tensor, "images sites tokens width"]:
-        """Codes to float32, on the device they are on."""
+        """Decode codes to float32 on the device they are on."""
         return codes.values.float() if self._integer is None else self._integer.decode(codes)
 
     def to_device(self, codes: Codes) -> DeviceCodes:
-        """Move stored codes to the device, still as codes."""
+        """Move stored codes to the device without decoding them."""
         values = torch.from_numpy(codes.values)
         if codes.values.dtype == np.uint16:
             values = values.view(torch.bfloat16)
@@ -66,11 +66,11 @@ class DeviceCodec:
 
 
 class _IntegerCodec:
-    """`losa.cache_format.codecs.integer.IntegerCodec` on a device."""
+    """The counterpart of `losa.cache_format.codecs.integer.IntegerCodec` on a torch device."""
 
     def __init__(self, form: IntegerFormat, calibration: Calibration, device: torch.device) -> None:
         self._form = form
-        # Copies: what was read from a cache is not writable, and torch warns of sharing it.
+        # Copies: arrays read from a cache are not writable, and torch warns when it shares such memory.
         self._centre = torch.tensor(calibration.centre, device=device)[:, None]
         self._spread = torch.tensor(calibration.spread, device=device)[:, None]
         self._width = calibration.centre.shape[1]
@@ -93,7 +93,7 @@ class _IntegerCodec:
     def decode(self, codes: DeviceCodes) -> Float32[Tensor, "images sites tokens width"]:
         assert codes.scales is not None, "integer codes carry scales"
         decoded = torch.empty((*codes.values.shape[:-1], self._width), device=codes.values.device)
-        # On the CPU image by image: what is computed on one stays in the processor's caches.
+        # On the CPU image by image: the intermediate results of one image stay in the processor's caches.
         step = 1 if decoded.device.type == "cpu" else max(1, len(decoded))
         parts = zip(decoded.split(step), codes.values.split(step), codes.scales.split(step), strict=True)
         for part, values, scales in parts:
@@ -108,9 +108,9 @@ class _IntegerCodec:
         values: Float32[Tensor, "images sites tokens width"],
         scales: Float32[Tensor, "images sites tokens groups"],
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Views of channels and their scales, (..., groups, channels) and (..., groups, 1).
+        """Views of the channels and their scales, (..., groups, channels) and (..., groups, 1).
 
-        One pair for the groups of full size, one for a shorter last group.
+        One pair for the groups of full size, and one for a shorter last group.
         """
         size = self._form.group_size(self._width)
         full = self._width // size
@@ -124,7 +124,7 @@ def _pack(codes: Int8[Tensor, "images sites tokens width"]) -> UInt8[Tensor, "im
     nibbles = codes + ZERO
     if nibbles.shape[-1] % 2:
         nibbles = torch.nn.functional.pad(nibbles, (0, 1), value=ZERO)
-    # As 16-bit numbers 0x0H0L; this is many times faster than picking every second byte.
+    # As 16-bit numbers 0x0H0L, which is many times faster than selecting every second byte.
     pairs = nibbles.view(torch.int16)
     return pairs.bitwise_or_(pairs >> 4).to(torch.uint8)
 

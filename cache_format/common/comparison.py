@@ -1,4 +1,4 @@
-"""In which fields two records differ."""
+"""Field-by-field comparison of two records."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from losa.cache_format.errors import Difference
 
 
 def differences(expected: object, found: object) -> list[Difference]:
-    """Every leaf in which two identities (dataclasses or JSON values) differ, in the order of fields."""
+    """All leaves in which two records (dataclasses or JSON values) differ, in the order of the fields."""
     left, right = dict(_leaves("", expected)), dict(_leaves("", found))
     absent = "nothing"
     return [

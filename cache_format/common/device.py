@@ -1,13 +1,15 @@
-"""The compute device that was asked for, or a clear refusal."""
+"""Choice of the compute device."""
 
 from losa.cache_format.errors import LosaError
 
 
 def resolve_device(name: str) -> str:
-    """``auto`` becomes ``cuda`` where there is a GPU, else ``cpu``. Torch is imported only here.
+    """Check the name of a device; ``auto`` becomes ``cuda`` if there is a GPU, else ``cpu``.
+
+    Torch is imported when the function is called.
 
     Raises:
-        LosaError: a device that does not exist; the CPU never stands in for a GPU that was asked for.
+        LosaError: there is no such device. The CPU never replaces a GPU that was requested.
     """
     import torch
 

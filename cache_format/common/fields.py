@@ -1,4 +1,4 @@
-"""Types of the fields of JSON records: what is valid is checked when a record is made."""
+"""Types of the fields of JSON records, which are validated when a record is constructed."""
 
 import re
 from typing import Annotated
@@ -10,13 +10,13 @@ STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Count = Annotated[int, Field(ge=0, le=2**40)]
 Size = Annotated[int, Field(ge=1, le=2**24)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
-"""Of splits, segments, columns and constants, which are names of folders or files."""
+"""Pattern of the names of splits, segments, columns and constants, which become names of files."""
 RESERVED_SUFFIXES = (".json", ".h5", ".tmp")
-"""Of files that a cache has of its own."""
+"""Suffixes of files that losa itself writes; names must not end in them."""
 
 
 def is_name(text: str) -> bool:
-    """Whether a split, a segment, a column or a constant may be called so.
+    """Whether a text is a valid name of a split, segment, column or constant.
 
     >>> is_name("train800"), is_name("zarr.json"), is_name("../x")
     (True, False, False)

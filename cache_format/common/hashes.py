@@ -1,4 +1,4 @@
-"""sha256 of image keys and of arrays, as records name them."""
+"""sha256 hashes of image keys and of arrays, as the manifest records them."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def hash_keys(keys: Iterable[str]) -> str:
-    """sha256 over ordered keys; each is preceded by its length in bytes, so no two lists collide."""
+    """sha256 of a list of keys. The length in bytes precedes each key, so that different lists differ."""
     digest = hashlib.sha256()
     for key in keys:
         encoded = key.encode()
@@ -17,7 +17,7 @@ def hash_keys(keys: Iterable[str]) -> str:
 
 
 def hash_array(array: np.ndarray) -> str:
-    """sha256 over dtype, shape and little-endian C-order bytes."""
+    """sha256 of the dtype, shape and little-endian C-order bytes of an array."""
     digest = hashlib.sha256(f"{array.dtype.name}{list(array.shape)}".encode())
     digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     return digest.hexdigest()

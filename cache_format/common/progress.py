@@ -1,4 +1,4 @@
-"""Progress bars for people at a terminal, a line now and then for log files."""
+"""Progress bars for terminals, and occasional progress lines for log files."""
 
 import sys
 from typing import Any
@@ -14,14 +14,14 @@ tqdm.monitor_interval = 0
 def progress_bar(
     total: int, description: str, unit: str, *, leave: bool = True, unit_scale: bool = False
 ) -> "tqdm[Any]":
-    """A tqdm bar; where stderr is no terminal, it speaks once a minute.
+    """A tqdm progress bar. If stderr is not a terminal, it prints one line per minute.
 
     Args:
-        total: units in all.
-        description: what is going on.
-        unit: what is counted.
-        leave: whether the bar stays when it has ended.
-        unit_scale: whether numbers are written with k, M and G.
+        total: number of units.
+        description: text before the bar.
+        unit: name of a unit.
+        leave: whether the bar stays on the screen at the end.
+        unit_scale: whether numbers are abbreviated with k, M and G.
     """
     if sys.stderr.isatty():
         return tqdm(total=total, desc=description, unit=unit, leave=leave, unit_scale=unit_scale)

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that was probably meant, as the end of a sentence; nothing if none is near.
+    """Suggest a known name similar to ``name``, as the end of a sentence; empty if none is similar.
 
     >>> nearest("rnk", ["rank", "lr"])
     "; did you mean 'rank'?"

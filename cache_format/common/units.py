@@ -1,8 +1,8 @@
-"""Numbers for people."""
+"""Formatting of numbers for people."""
 
 
 def readable(count: int) -> str:
-    """A number of bytes for people, in powers of 1000.
+    """Format a number of bytes, in powers of 1000.
 
     >>> readable(1_815_552)
     '1.8 MB'

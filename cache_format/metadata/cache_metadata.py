@@ -21,7 +21,7 @@ from losa.cache_format.stores import Store, make_store
 
 @dataclass(frozen=True, slots=True)
 class CacheMetadata:
-    """Where a cache is and what its manifest says."""
+    """The folder of a cache and its manifest."""
 
     path: CachePath
     """Folder of the cache."""

@@ -1,4 +1,4 @@
-"""Frozen arrays that stand in the cache beside the features: codec calibration, the final norm."""
+"""Constants: frozen arrays stored beside the features, namely codec calibration and final norm."""
 
 from collections.abc import Mapping
 
@@ -36,20 +36,20 @@ def constant_arrays(constants: Mapping[str, np.ndarray]) -> dict[str, MetadataAr
 
 
 def read_constants(metadata: CacheMetadata) -> dict[str, np.ndarray]:
-    """The constants named in the identity, as float32.
+    """Read the constants named in the identity, as float32 arrays.
 
     Raises:
-        CorruptCache: an unknown name, or an array whose hash is not the identity's.
+        CorruptCache: a name is unknown, or an array does not have the hash in the identity.
     """
     check_constants(metadata)
     return {name: read_constant(metadata, name) for name in metadata.manifest.features.constants}
 
 
 def read_constant(metadata: CacheMetadata, name: str) -> np.ndarray:
-    """One of the constants.
+    """Read one of the constants, as a float32 array.
 
     Raises:
-        CorruptCache: an array whose hash is not the identity's.
+        CorruptCache: the array does not have the hash in the identity.
     """
     features = metadata.manifest.features
     group = features.group
@@ -71,10 +71,10 @@ def constant_file(metadata: CacheMetadata, name: str) -> str:
 
 
 def check_constants(metadata: CacheMetadata) -> None:
-    """Make sure that the identity names known constants, and those that its codec needs.
+    """Check that the identity names only known constants, and those that its codec needs.
 
     Raises:
-        CorruptCache: it does not.
+        CorruptCache: a name is unknown or missing.
     """
     features = metadata.manifest.features
     for name in features.constants:
@@ -91,9 +91,9 @@ def check_constants(metadata: CacheMetadata) -> None:
 
 
 def orphaned_calibration(cache: CachePath, store: Store, group: SiteGroup) -> dict[str, np.ndarray]:
-    """Centre and spread of a cache that has lost its manifest, if they stand there.
+    """Centre and spread in a cache that has lost its manifest, as far as they exist.
 
-    Whether they are right is told by the identity that they give.
+    The caller checks them by the identity that they yield: it must be that of the commit records.
     """
     shape = (len(group.sites), group.width)
     size = 4 * shape[0] * shape[1]
@@ -107,12 +107,12 @@ def orphaned_calibration(cache: CachePath, store: Store, group: SiteGroup) -> di
 
 
 def calibration_constants(calibration: Calibration | None) -> dict[str, np.ndarray]:
-    """A calibration as constants; none if the codec has no calibration."""
+    """A calibration as constants; empty if the codec has no calibration."""
     return {} if calibration is None else {CENTRE: calibration.centre, SPREAD: calibration.spread}
 
 
 def calibration_of(constants: Mapping[str, np.ndarray]) -> Calibration | None:
-    """The codec's calibration, if the cache has one."""
+    """The calibration among the constants of a cache; None if the codec has no calibration."""
     if CENTRE not in constants or SPREAD not in constants:
         return None
     return Calibration(constants[CENTRE], constants[SPREAD])

@@ -1,4 +1,4 @@
-"""The index of a split: for each of its images the number of a segment, and the row in it."""
+"""The index of a split: the number of the segment and the row there of each of its images."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -11,12 +11,12 @@ from losa.cache_format.stores.base import MetadataArray
 
 
 def index_array(index: Int64[np.ndarray, "images two"]) -> MetadataArray:
-    """The index of a split as an array."""
+    """The index of a split as a metadata array."""
     return MetadataArray(index, ("images", "place"))
 
 
 def index_name(split: str) -> str:
-    """Name of the array."""
+    """Name of the array that holds the index of a split."""
     return f"splits/{split}/index"
 
 
@@ -24,8 +24,8 @@ def read_index(metadata: CacheMetadata, record: SplitRecord) -> Int64[np.ndarray
     """Read the index of a split.
 
     Raises:
-        CorruptCache: it is missing, not the one whose hash is in the manifest, or points to an image
-            that the manifest does not have.
+        CorruptCache: the index is missing, does not have the hash in the manifest, or points to an image
+            that is not in the manifest.
     """
     index = metadata.read_array(index_name(record.name), "int64", [record.images, 2])
     if hash_array(index) != record.index_sha256:
@@ -48,6 +48,6 @@ def read_index(metadata: CacheMetadata, record: SplitRecord) -> Int64[np.ndarray
 
 
 def image_ids(index: Int64[np.ndarray, "images two"]) -> Int64[np.ndarray, "images"]:
-    """A number for every image, the same in all splits of the cache that hold it."""
+    """A unique number for every image, the same in all splits of the cache that contain the image."""
     ids: np.ndarray = (index[:, 0] << np.int64(40)) + index[:, 1]
     return ids

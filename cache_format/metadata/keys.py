@@ -1,6 +1,6 @@
-"""Image keys on disk: all UTF-8 bytes in one array, the places where keys begin in another.
+"""Image keys on disk: their UTF-8 bytes in one array, the offsets where keys begin in another.
 
-Zarr readers disagree about string types; bytes and offsets are read by all of them.
+Zarr readers support different string types; all of them can read bytes and offsets.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from losa.cache_format.stores.base import MetadataArray
 
 
 def key_arrays(keys: Sequence[str]) -> dict[str, MetadataArray]:
-    """The keys of a segment as the arrays ``keys/offsets`` and ``keys/bytes``."""
+    """The keys of a segment as metadata arrays ``keys/offsets`` and ``keys/bytes``."""
     encoded = [key.encode() for key in keys]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     return {
@@ -26,10 +26,10 @@ def key_arrays(keys: Sequence[str]) -> dict[str, MetadataArray]:
 
 
 def read_keys(metadata: CacheMetadata, segment: Segment) -> list[str]:
-    """The keys of a segment.
+    """Read the keys of a segment.
 
     Raises:
-        CorruptCache: they are not the keys whose hash the manifest has.
+        CorruptCache: they are damaged or do not have the hash in the manifest.
     """
     where = f"{metadata.path}: keys of segment {segment.name!r}"
     folder = f"segments/{segment.name}/keys"

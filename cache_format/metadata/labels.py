@@ -15,15 +15,15 @@ MISSING_LABEL = -1
 
 
 def label_arrays(labels: Mapping[str, Int64[np.ndarray, "images"]]) -> dict[str, MetadataArray]:
-    """The label columns of a segment as arrays ``labels/<column>``."""
+    """The label columns of a segment as metadata arrays ``labels/<column>``."""
     return {f"labels/{column}": MetadataArray(values, ("images",)) for column, values in labels.items()}
 
 
 def read_labels(metadata: CacheMetadata, segment: Segment, column: str) -> Int64[np.ndarray, "images"]:
-    """One label column of a segment.
+    """Read one label column of a segment.
 
     Raises:
-        CorruptCache: it is missing, or not the one whose hash is in the manifest.
+        CorruptCache: the column is missing or does not have the hash in the manifest.
     """
     name = f"segments/{segment.name}/labels/{column}"
     labels = metadata.read_array(name, "int64", [segment.images])

@@ -1,1 +1,1 @@
-"""Shards and their commit records: written, read, checked, copied."""
+"""Shards and their commit records: writing, reading, checking and copying."""

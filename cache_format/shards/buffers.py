@@ -1,4 +1,4 @@
-"""Memory that the kernel can copy into at full speed."""
+"""Aligned memory, into which the kernel copies at full speed."""
 
 import math
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ def aligned_empty(shape: Sequence[int], dtype: DTypeLike) -> Shaped[np.ndarray, 
 
 
 def empty_codes(layout: CodeLayout, shape: tuple[int, int, int]) -> Codes:
-    """Codes to be read into.
+    """Uninitialised codes in aligned memory, to be read into.
 
     Args:
-        layout: of the codec.
-        shape: images, sites, tokens.
+        layout: layout of the codec.
+        shape: numbers of images, sites and tokens.
     """
     return Codes(
         aligned_empty((*shape, layout.width), layout.dtype),

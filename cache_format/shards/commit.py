@@ -1,4 +1,4 @@
-"""Commit records: a shard counts once its record stands."""
+"""Commit records: a shard is committed once its record is published."""
 
 from dataclasses import asdict
 from typing import Annotated, Literal
@@ -23,32 +23,32 @@ SOURCE_HASH_BYTES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Commit:
-    """What is known of a finished shard."""
+    """The record of a finished shard: its files, the places and checksums of its images, and statistics."""
 
     version: Literal[1] = 1
     features_sha256: Sha256
-    """Identity of the features."""
+    """Hash of the feature identity."""
     segment: Name
     segment_keys_sha256: Sha256
     shard: Count
     rows: Annotated[Count, Field(ge=1)]
     files: Annotated[dict[FileName, FileRecord], Field(min_length=1, max_length=2)]
-    """Files of the shard, relative to the segment."""
+    """File name -> record of each file of the shard; names are relative to the segment."""
     codes: Extent
-    """Where the codes of every row stand."""
+    """Places of the codes of every row."""
     scales: Strided | None
-    """Where its scales stand, if the codec has them."""
+    """Places of the scales of every row; None if the codec has no scales."""
     site_crc32c: Hex
-    """For every row and site, little-endian: crc32c of the site's codes followed by its scales."""
+    """`site_checksum` of every row and site, as little-endian ``u4`` in hexadecimal digits."""
     source_blake2b: Hex
-    """For every row: blake2b-128 of the image's bytes as they were read; zeros for an invalid row."""
+    """blake2b-128 of the file of every row's image, in hexadecimal digits; zeros for an invalid row."""
     invalid: dict[str, str]
-    """Row in the shard -> why its image could not be read. The codes of such a row are zeros."""
+    """Invalid row in the shard -> why its image could not be decoded. The codes of such rows are zeros."""
     statistics: tuple[SiteStatistics, ...]
-    """Of each site, over the valid rows."""
+    """Statistics of each site over the valid rows."""
 
     def __post_init__(self) -> None:
-        """Refuse vectors whose lengths do not fit the number of rows and sites, and places outside files."""
+        """Refuse vectors of wrong lengths, rows that do not exist, and places outside the files."""
         if len(self.site_crc32c) != self.rows * len(self.statistics) * 8:
             raise ValueError(f"site_crc32c: {len(self.site_crc32c)} digits for {self.rows} rows")
         if len(self.source_blake2b) != self.rows * SOURCE_HASH_BYTES * 2:
@@ -58,7 +58,7 @@ class Commit:
                 raise ValueError(f"invalid: there is no row {row}")
         for name, extent in (("codes", self.codes), ("scales", self.scales)):
             if extent is not None and _end(name, extent, self.rows) > self._size_of(extent.file):
-                raise ValueError(f"{name}: rows stand beyond the end of their file")
+                raise ValueError(f"{name}: rows are beyond the end of their file")
 
     def _size_of(self, file: str) -> int:
         if file not in self.files:
@@ -67,7 +67,7 @@ class Commit:
 
     @property
     def checksums(self) -> UInt32[np.ndarray, "rows sites"]:
-        """The checksums as an array."""
+        """The checksums of all rows and sites as an array."""
         return np.frombuffer(bytes.fromhex(self.site_crc32c), "<u4").reshape(self.rows, -1)
 
     def valid(self, row: int) -> bool:
@@ -84,12 +84,12 @@ class Commit:
         return self.source_hash(row) if self.valid(row) else self.invalid[str(row)]
 
     def write(self, path: CachePath) -> None:
-        """Publish the record."""
+        """Publish the record at ``path``."""
         publish(path, seal(asdict(self)))
 
     @classmethod
     def parse(cls, data: bytes, path: CachePath) -> "Commit":
-        """Validate a record; ``path`` is named in errors.
+        """Parse and validate a record; errors name ``path``.
 
         Raises:
             CorruptCache: the record is damaged.
@@ -104,7 +104,7 @@ class Commit:
 
 
 def _end(name: str, extent: Extent, rows: int) -> int:
-    """One past the last byte of the rows, in exact arithmetic."""
+    """Offset just after the last byte of the rows, in exact arithmetic."""
     if isinstance(extent, Strided):
         return extent.row_offset(rows)
     if len(extent.chunks) != rows * CHUNK_RECORD.itemsize * 2:

@@ -1,4 +1,4 @@
-"""Where the files of a segment stand, and what is known of its shards."""
+"""The files of a segment, and its commit records."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from losa.cache_format.stores.base import Chunked, ShardGeometry, Strided
 
 @dataclass(frozen=True, slots=True)
 class SegmentFiles:
-    """Names, shapes and commit records of one segment of a cache."""
+    """Finds the files and reads the commit records of one segment of a cache."""
 
     metadata: CacheMetadata
     segment: Segment
@@ -28,7 +28,7 @@ class SegmentFiles:
 
     @classmethod
     def of(cls, metadata: CacheMetadata, segment: Segment) -> "SegmentFiles":
-        """The files of a segment of a cache."""
+        """The files of a segment, which need not exist yet."""
         features = metadata.manifest.features
         geometry = ShardGeometry(
             images=segment.images,
@@ -52,7 +52,7 @@ class SegmentFiles:
 
     @property
     def name(self) -> str:
-        """The segment's folder, relative to the cache."""
+        """Path of the segment's folder, relative to the cache."""
         return f"{self.store.root}/segments/{self.segment.name}"
 
     @property
@@ -61,19 +61,19 @@ class SegmentFiles:
         return self.metadata.path / self.name
 
     def record_name(self, shard: int) -> str:
-        """The commit record of a shard, relative to the cache."""
+        """Path of the commit record of a shard, relative to the cache."""
         return f"{self.name}/{self.store.commit_file(shard)}"
 
     def shard_paths(self, shard: int) -> list[CachePath]:
-        """The files of a shard; the first is the one with the codes."""
+        """Paths of the files of a shard; the first file contains the codes."""
         return [self.folder / name for name in self.store.shard_files(self.geometry, shard)]
 
     def commit_path(self, shard: int) -> CachePath:
-        """The commit record of a shard."""
+        """Path of the commit record of a shard."""
         return self.folder / self.store.commit_file(shard)
 
     def commit(self, shard: int) -> Commit:
-        """The commit record of a shard, after its files were found to have the right sizes.
+        """Read the commit record of a shard and check the sizes of its files.
 
         Raises:
             FileNotFoundError: the shard was not committed.
@@ -87,9 +87,10 @@ class SegmentFiles:
         return found
 
     def commits(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
-        """The records of some shards, in order: None where there is none, an error where one is wrong.
+        """Read the commit records of some shards, in order, and check the sizes of their files.
 
-        Wrong is also a record whose files have other sizes.
+        Yields for each shard its record, None if it is not committed, or an error if its record is damaged
+        or a file has another size than the record says.
         """
         listed = None if isinstance(self.folder, Path) else sizes_below(self.folder)
         for commit in self.records(shards):
@@ -114,7 +115,7 @@ class SegmentFiles:
                 yield commit
 
     def records(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
-        """As `commits`, but without a look at the files of the shards."""
+        """Read the commit records of some shards like `commits`, but without checking the sizes of files."""
         found = read_existing([self.commit_path(shard) for shard in shards])
         for shard, data in zip(shards, found, strict=True):
             if data is None or isinstance(data, CorruptCache):
@@ -129,9 +130,10 @@ class SegmentFiles:
                 yield commit
 
     def recorded(self) -> list[int]:
-        """Numbers of the shards that have a record, in order.
+        """Numbers of the shards that have a commit record, in order.
 
-        From a listing: the number of shards comes from a file and may be beyond counting.
+        They are found by listing the folder: the number of shards comes from a file and may be too large to
+        count up to.
         """
         folder = self.commit_path(0).parent
         prefix = self.store.commit_file(0).rpartition("/")[0]
@@ -142,12 +144,16 @@ class SegmentFiles:
         return sorted(number for number in numbers if number is not None)
 
     def accounts_for(self, name: str) -> bool:
-        """Whether a file, named relative to the cache, is of a shard of this segment or its record."""
+        """Whether a file belongs to a shard of this segment or is its commit record.
+
+        Args:
+            name: path relative to the cache.
+        """
         start = f"{self.name}/"
         return name.startswith(start) and self._shard_of(name.removeprefix(start), self._names) is not None
 
     def sizes(self, commit: Commit) -> dict[str, int | None]:
-        """Bytes of the files that a record names; None where there is no file."""
+        """File name -> bytes of each file that a record names; None for a missing file."""
         return {name: size_of(self.folder / name) for name in commit.files}
 
     def _names(self, shard: int) -> list[str]:
@@ -157,7 +163,7 @@ class SegmentFiles:
         return [self.store.commit_file(shard)]
 
     def _shard_of(self, name: str, names_of: Callable[[int], Sequence[str]]) -> int | None:
-        """The shard among whose names one is."""
+        """The shard that has a given name among its names; None if there is none."""
         for digits in re.findall("[0-9]{1,13}", name.rpartition("/")[2]):
             if int(digits) < self.segment.shards and name in names_of(int(digits)):
                 return int(digits)
@@ -197,7 +203,7 @@ class SegmentFiles:
         ):
             if isinstance(extent, Strided) and extent.stride < least:
                 raise CorruptCache(
-                    f"{self.commit_path(shard)}: rows of {least} bytes cannot stand {extent.stride} apart"
+                    f"{self.commit_path(shard)}: rows of {least} bytes cannot be {extent.stride} bytes apart"
                 )
 
         compressor = geometry.compression

@@ -1,4 +1,4 @@
-"""Reads rows of one segment into the caller's buffers, and checks them when they are first read."""
+"""Reads rows of one segment into the caller's buffers, and verifies them when they are first read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from losa.cache_format.stores.base import CHUNK_RECORD, Chunked, Strided
 
 
 class SegmentReader:
-    """Knows from the commit records where every image stands, in whichever store."""
+    """Reads rows of a segment. It takes their places from commit records, so all stores are read alike."""
 
     def __init__(
         self,
@@ -30,10 +30,10 @@ class SegmentReader:
         """Prepare to read.
 
         Args:
-            files: of the segment.
-            rows: those that will be asked for; their shards must be committed.
-            positions: of the wanted sites on the stored site axis, rising.
-            ranges: reads the cache's files.
+            files: files of the segment.
+            rows: rows that will be read; their shards must be committed.
+            positions: positions of the wanted sites on the stored site axis, in ascending order.
+            ranges: reader of the cache's files.
 
         Raises:
             IncompleteCache: shards are not committed.
@@ -64,7 +64,7 @@ class SegmentReader:
         self._runs = _runs(self._positions)
 
     def valid(self, rows: Int64[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
-        """False where an image could not be read at extraction."""
+        """False where the image of a row could not be decoded during extraction."""
         invalid = [
             self.files.segment.rows(shard).start + int(row)
             for shard, commit in self._commits.items()
@@ -81,11 +81,12 @@ class SegmentReader:
         """Read rows into C-contiguous buffers, one for each row.
 
         Raises:
-            CorruptCache: a file is too short, or bytes do not fit their checksum on first touch.
+            CorruptCache: a file is too short, or bytes that are read for the first time do not fit their
+                checksum.
         """
         images = list(zip(rows, values, repeat(None) if scales is None else scales, strict=False))
-        # One by one what is to be checked or unpacked: it is still in the processor's caches then. All in
-        # one go where that saves requests, or where reading is all there is to do.
+        # One by one if rows have to be verified or decompressed, because they are in the processor's caches
+        # right after reading. All at once if that saves requests, or if there is only reading to do.
         step = len(images) if self._ranges.together or self._plain(rows) else 1
         for start in range(0, len(images), max(1, step)):
             part = images[start : start + step]
@@ -95,7 +96,7 @@ class SegmentReader:
                 self._finish(*image, ranges)
 
     def _plain(self, rows: Sequence[int]) -> bool:
-        """Whether rows are neither compressed nor still to be checked."""
+        """Whether rows are uncompressed and verified already."""
         places = (self._place(row) for row in rows)
         return all(shard.codes is not None and shard.verified[slot] for shard, slot in places)
 
@@ -156,7 +157,7 @@ class SegmentReader:
     def _message(self, row: int, problem: str) -> str:
         files = self.files
         key = read_keys(files.metadata, files.segment)[row]
-        # The checksum is of codes and scales together: either file may be the damaged one.
+        # The checksum covers codes and scales together, so either file may be damaged.
         paths = " or ".join(str(path) for path in files.shard_paths(row // files.segment.rows_per_shard))
         return (
             f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), "
@@ -195,7 +196,7 @@ class _Shard:
 
 
 def _runs(positions: list[int]) -> list[tuple[int, int, int]]:
-    """Neighbouring positions joined: (index in the buffer, first position, length)."""
+    """Runs of consecutive positions, as (index in the buffer, first position, length)."""
     runs = []
     for _, group in groupby(enumerate(positions), lambda pair: pair[1] - pair[0]):
         members = list(group)

@@ -1,4 +1,4 @@
-"""Checks the files of one shard after another against their commit records, and finds the bad images."""
+"""Compares the files of shards with their commit records, and finds damaged images."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,39 +17,39 @@ from losa.cache_format.stores.base import Chunked, Strided
 CHECK_BLOCK_BYTES = 4 * 2**20
 """Bytes that are read and checked at a time."""
 _RECORDS = 16
-"""Commit records that are held at a time."""
+"""Number of commit records in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadImage:
-    """An image of which something is damaged."""
+    """A damaged image, or one of its damaged sites."""
 
     segment: str
     row: int
-    """In the segment, from 0."""
+    """Row in the segment, from 0."""
     key: str | None
-    """None if the keys of the segment cannot be read."""
+    """Key of the image; None if the keys of the segment cannot be read."""
     site: str | None
-    """None for all of them: compressed codes have one checksum, and a file that ends early has none."""
+    """Damaged site; None if all sites are lost, in compressed codes or in a file that is too short."""
     problem: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadShard:
-    """A committed shard that is not what its record says."""
+    """A committed shard whose record or files are damaged."""
 
     segment: str
     shard: int
-    """Its number, from 0."""
+    """Number of the shard, from 0."""
     problems: tuple[str, ...]
-    """One for the record, or one for each damaged file."""
+    """One problem for the record, or one for each damaged file."""
     images: tuple[BadImage, ...]
-    """Its bad images. None if the damage is outside of them (in a shard index, an HDF5 head, padding), or if
-    the record is damaged, which holds the checksums."""
+    """Damaged images. Empty if the damage is outside of images (in a shard index, an HDF5 head, padding), or
+    if the record is damaged, which has the checksums."""
 
 
 class ShardCheck:
-    """Checks the shards of one segment; holds a block and an image in memory."""
+    """Checks the shards of one segment, with a block and an image in memory at a time."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class ShardCheck:
         """Prepare to check.
 
         Args:
-            files: of the segment.
-            ranges: reads the cache's files.
-            keys: of the segment's rows, to name images; None if they are unknown.
+            files: files of the segment.
+            ranges: reader of the cache's files.
+            keys: keys of the segment's rows, to name images; None if they are unknown.
             read: called with the number of bytes of every block that was read.
         """
         self._files = files
@@ -73,7 +73,7 @@ class ShardCheck:
         self._buffer = np.empty(CHECK_BLOCK_BYTES, np.uint8)
 
     def run(self, shards: Sequence[int]) -> Iterator[BadShard]:
-        """Read shards whole; those that are damaged come out.
+        """Read shards completely and yield those that are damaged.
 
         Raises:
             CacheError: files cannot be read for another reason than damage.
@@ -96,7 +96,7 @@ class ShardCheck:
             return None
         images = tuple(self._bad_images(commit, sizes))
         if not images:
-            problems.append("no image is hit: the damage is in what stands before, between or after them")
+            problems.append("no image is damaged: the damage is before, between or after the images")
         return self._bad(commit.shard, problems, images)
 
     def _bad(self, shard: int, problems: Sequence[str], images: tuple[BadImage, ...] = ()) -> BadShard:
@@ -105,7 +105,7 @@ class ShardCheck:
         )
 
     def _problem(self, commit: Commit, name: str, size: int | None) -> str | None:
-        """What is wrong with a file, if anything."""
+        """The problem with a file; None if it is undamaged."""
         record = commit.files[name]
         path = self._files.folder / name
         if size is None:
@@ -135,7 +135,7 @@ class ShardCheck:
 
     def _bad_images(self, commit: Commit, sizes: Mapping[str, int | None]) -> Iterator[BadImage]:
         rows = self._files.segment.rows(commit.shard)
-        checksums = commit.checksums.tolist()  # once: it takes the hexadecimal digits of the whole shard
+        checksums = commit.checksums.tolist()  # once, because it converts the digits of the whole shard
         chunks = commit.codes.table.tolist() if isinstance(commit.codes, Chunked) else [None] * commit.rows
         for slot, row in enumerate(rows):
             for site, problem in self._bad_sites(commit, slot, checksums[slot], chunks[slot], sizes):
@@ -155,7 +155,7 @@ class ShardCheck:
         chunk: tuple[int, int, int] | None,
         sizes: Mapping[str, int | None],
     ) -> Iterator[tuple[str | None, str]]:
-        """Every bad site of one image, and what is wrong; the site is None for all of them."""
+        """Every damaged site of one image, and the problem; the site is None if all sites are lost."""
         geometry = self._files.geometry
         try:
             codes = self._codes(commit, slot, chunk, sizes)

@@ -1,4 +1,4 @@
-"""A committed shard of one cache copied into another, file by file."""
+"""Copying of a committed shard from one cache to another, file by file."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,18 +12,18 @@ from losa.cache_format.storage.atomic_writes import publishing, remove
 from losa.cache_format.storage.paths import CachePath, cannot_read
 
 COPY_BLOCK_BYTES = 8 * 2**20
-"""Bytes that are held in memory."""
+"""Bytes that are copied at a time."""
 
 
 def copy_shard(
     source: SegmentFiles, target: SegmentFiles, commit: Commit, still_ours: Callable[[], None]
 ) -> None:
-    """Copy a shard's files as they are, and its record last.
+    """Copy the files of a shard unchanged, and then its commit record.
 
     Args:
         source: files of the segment that has the shard.
-        target: files of the same segment elsewhere, perhaps under another name.
-        commit: the record of the source.
+        target: files of the same segment in the other cache, where it may have another name.
+        commit: the record of the shard in the source.
         still_ours: called before anything is published; raises if another writer has taken over.
 
     Raises:
@@ -58,6 +58,6 @@ def _copy_file(
             copy.write(block)
         if (size, f"{crc:08x}") != (expected.bytes, expected.crc32):
             raise CorruptCache(
-                f"{source.folder / name}: its bytes are not those that were written. "
+                f"{source.folder / name}: its bytes differ from those that were written. "
                 f"Run losa-cache verify {source.metadata.path} for details; losa-cache repair drops the shard"
             )

@@ -1,4 +1,4 @@
-"""Writes one shard, batch after batch, and publishes it whole."""
+"""Writes one shard in batches, and publishes it as a whole."""
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from losa.cache_format.storage.file_record import FileRecord, record_of
 
 
 class ShardWriter:
-    """Takes the rows of one shard in order. Holds no more than a batch, the scales and the checksums."""
+    """Writes the rows of one shard in order. Only a batch, the scales and the checksums are in memory."""
 
     def __init__(self, file: BinaryIO, files: SegmentFiles, shard: int) -> None:
         self._file = _Checksummed(file)
@@ -35,7 +35,7 @@ class ShardWriter:
 
     @property
     def rows(self) -> int:
-        """Rows appended so far."""
+        """Number of rows appended so far."""
         return len(self._sources)
 
     @property
@@ -49,9 +49,9 @@ class ShardWriter:
         """Append rows.
 
         Args:
-            codes: of the readable images among them.
-            outcomes: of every row: the hash of the image's bytes, or why it could not be read.
-            statistics: of each site over the readable images.
+            codes: codes of the valid images among the rows.
+            outcomes: for every row the source hash of its image, or why the image could not be decoded.
+            statistics: statistics of each site over the valid images.
         """
         position = 0
         for outcome in outcomes:
@@ -69,11 +69,11 @@ class ShardWriter:
             self._statistics = total_statistics([self._statistics, statistics], len(self._statistics))
 
     def finish(self) -> tuple[Commit, dict[str, bytes]]:
-        """Write what follows the rows.
+        """Write the rest of the main file after the rows.
 
         Returns:
-            The commit record, and the other files of the shard: the caller publishes the streamed file,
-            these, and the record, in this order.
+            The commit record, and the other files of the shard. The caller publishes the main file, the other
+            files and the record, in this order.
         """
         assert self.rows == self._expected, f"shard {self._shard}: {self.rows} of {self._expected} rows"
         files = self._files
@@ -106,7 +106,7 @@ class ShardWriter:
         if scales is None and layout.scale_dtype is not None:
             scales = np.zeros(geometry.scales_shape[1:], layout.scale_dtype)
         elif scales is not None:
-            # A copy, because scales wait for the end of the shard and the caller may use its buffers again.
+            # A copy, because scales are written at the end of the shard and the caller may reuse its buffers.
             scales = np.array(scales, layout.scale_dtype, order="C")
         expected = (geometry.codes_shape[1:], np.dtype(layout.dtype))
         assert (values.shape, values.dtype) == expected, f"{values.dtype}{values.shape}, not {expected}"
@@ -122,20 +122,20 @@ class ShardWriter:
 def writing_shard(
     files: SegmentFiles, shard: int, still_ours: Callable[[], None] = lambda: None
 ) -> Iterator[ShardWriter]:
-    """Write a shard; it counts once the block has ended without an error.
+    """Write a shard, which is committed if the block ends without an error.
 
     Args:
-        files: of the segment.
-        shard: its number.
+        files: files of the segment.
+        shard: number of the shard.
         still_ours: called before anything is published; raises if another writer has taken over.
 
     Raises:
-        CacheError: the disk is full. What is committed stays, and the same command resumes.
+        CacheError: the disk is full. Committed shards are kept.
     """
 
     def make_room() -> None:
         still_ours()
-        # Only now, when the shard is whole on the disk: one that is made again keeps its record until then.
+        # Only now, when the new shard is whole on the disk: until then a remade shard keeps its old record.
         remove(files.commit_path(shard))
 
     with on_full_disk(files, shard):
@@ -151,7 +151,7 @@ def writing_shard(
 
 @contextmanager
 def on_full_disk(files: SegmentFiles, shard: int) -> Iterator[None]:
-    """Say what a full disk means for a shard that is being written.
+    """Turn the error of a full disk into one that says what to do.
 
     Raises:
         CacheError: the disk is full.
@@ -169,7 +169,7 @@ def on_full_disk(files: SegmentFiles, shard: int) -> Iterator[None]:
 
 
 class _Checksummed:
-    """Passes bytes on to a file and knows size and checksum of all of them."""
+    """Writes bytes to a file and records their size and checksum."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -185,5 +185,5 @@ class _Checksummed:
 
     @property
     def record(self) -> FileRecord:
-        """Of everything that was written."""
+        """The record of everything written so far."""
         return FileRecord(bytes=self._bytes, crc32=f"{self._crc:08x}")

@@ -1,4 +1,4 @@
-"""What is measured of every site while a shard is written."""
+"""Statistics of every site, measured while a shard is written."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,9 @@ _Sum = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStatistics:
-    """Sums over the values of one site; those of several shards add up."""
+    """Sums over the values of one site; the statistics of several shards can be added."""
 
-    # Bounds are checked when a commit record is read, not when statistics are made.
+    # Bounds are checked when a commit record is read, not when statistics are constructed.
     __pydantic_config__ = STRICT
 
     count: Annotated[int, Field(ge=0, le=2**63 - 1)]
@@ -25,7 +25,7 @@ class SiteStatistics:
     maximum: _Finite
     sum_squares: _Sum
     error_sum_squares: _Sum
-    """Of the decoded codes against the activations."""
+    """Sum of the squared differences between decoded codes and activations."""
 
     @property
     def rms(self) -> float:
@@ -34,14 +34,14 @@ class SiteStatistics:
 
     @property
     def snr_db(self) -> float:
-        """Signal-to-noise ratio of the codec in dB; infinite where it loses nothing."""
+        """Signal-to-noise ratio of the codec in dB; infinite if the codec loses nothing."""
         if not self.error_sum_squares:
             return math.inf
         ratio = self.sum_squares / self.error_sum_squares
         return 10 * math.log10(ratio) if ratio else -math.inf
 
     def __add__(self, other: "SiteStatistics") -> "SiteStatistics":
-        """Statistics of the values of both; a shard without a readable image adds nothing."""
+        """Statistics of the values of both; a shard without a valid image adds nothing."""
         if not (self.count and other.count):
             return self if self.count else other
         return SiteStatistics(

@@ -1,1 +1,1 @@
-"""Files, here or in a bucket: paths, whole writes, byte ranges, locks, sealed JSON."""
+"""Local and remote files: paths, atomic writes, byte ranges, locks, sealed JSON."""

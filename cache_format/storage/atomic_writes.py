@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all.
+"""Atomic writes: files appear whole or not at all.
 
-A local file is written under a temporary name, flushed to the device, renamed, and the rename itself is
-flushed by syncing the folder. A process or machine that dies in between leaves the old state. A remote
-file is written on this machine first and then uploaded, which object stores do whole or not at all.
+A local file is written under a temporary name, flushed to the device and renamed, and the rename is flushed
+by syncing the folder. A process or machine that dies in between leaves the old state. A remote file is first
+written on this machine and then uploaded, which is atomic in object stores.
 """
 
 import os
@@ -20,7 +20,7 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries (names, not contents) to the device."""
+    """Flush the entries of a folder (names, not contents) to the device."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -29,7 +29,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: CachePath) -> None:
-    """Create a folder and its missing parents so that they survive a power cut. Buckets have no folders."""
+    """Create a folder and its missing parents durably. Does nothing in a bucket, which has no folders."""
     if not isinstance(folder, Path):
         return
     missing = [folder, *folder.parents]
@@ -45,11 +45,11 @@ def _nothing() -> None:
 
 @contextmanager
 def publishing(path: CachePath, before: Callable[[], None] = _nothing) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its name only when the block ends without an error.
+    """Open a file for writing that gets its name only if the block ends without an error.
 
     Args:
-        path: of the file.
-        before: called when the file is whole and flushed, before it takes its name.
+        path: final path of the file.
+        before: called when the file is whole and flushed, before it gets its name.
     """
     publisher = _publishing_locally(path, before) if isinstance(path, Path) else _uploading(path, before)
     with publisher as file:
@@ -57,16 +57,16 @@ def publishing(path: CachePath, before: Callable[[], None] = _nothing) -> Iterat
 
 
 def publish(path: CachePath, content: bytes) -> None:
-    """Write one file whole or not at all."""
+    """Write one file atomically."""
     with publishing(path) as file:
         file.write(content)
 
 
 def publish_files(folder: CachePath, files: Mapping[str, bytes]) -> None:
-    """Publish files one after another, each in a folder that is made if it is missing.
+    """Publish files one after another, and create their folders.
 
     Args:
-        folder: the names of the files are relative to it.
+        folder: folder to which the names are relative.
         files: name -> content.
     """
     for name, content in files.items():
@@ -75,7 +75,7 @@ def publish_files(folder: CachePath, files: Mapping[str, bytes]) -> None:
 
 
 def remove(path: CachePath) -> None:
-    """Remove a file, if it is there, before anything that comes after."""
+    """Remove a file, if it exists, durably."""
     if not isinstance(path, Path):
         path.unlink(missing_ok=True)
     elif path.exists():

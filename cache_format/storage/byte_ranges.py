@@ -1,4 +1,4 @@
-"""Reads byte ranges of many files into the caller's buffers: positioned reads here, one request elsewhere."""
+"""Reads byte ranges of many files into the caller's buffers, by positioned reads or by remote requests."""
 
 import os
 import resource
@@ -15,36 +15,37 @@ from losa.cache_format.storage.paths import CachePath, cannot_read
 
 
 class Range(NamedTuple):
-    """Bytes that are wanted, and where to put them."""
+    """A byte range of a file and the buffer to fill with it."""
 
     path: CachePath
     offset: int
     buffer: np.ndarray
-    """C-contiguous; its size is the number of bytes."""
+    """C-contiguous buffer, whose size is the number of bytes to read."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class ByteRanges(Protocol):
-    """Reads ranges. Safe in threads, in forked children and when sent to spawned ones."""
+    """Reads byte ranges. Safe to use in threads and forked children, and to pickle for spawned ones."""
 
     together: bool
-    """Whether many ranges in one request are faster than one by one."""
+    """Whether many ranges in one call are faster than one call for each."""
 
     def fill(self, ranges: Sequence[Range]) -> None:
-        """Fill the buffers.
+        """Fill the buffers of all ranges.
 
         Raises:
-            CorruptCache: a file has vanished or is too short.
+            CorruptCache: a file is missing or too short.
+            CacheError: a file cannot be read for another reason than damage.
         """
 
 
 def open_ranges(cache: CachePath) -> ByteRanges:
-    """The reader for a cache's place."""
+    """The reader of byte ranges for a local or remote cache."""
     return LocalRanges() if isinstance(cache, Path) else RemoteRanges(cache)
 
 
 class LocalRanges:
-    """Positioned reads leave no shared file position, so threads and forked workers may read at once."""
+    """Reads local files. Positioned reads share no file position between threads and forked workers."""
 
     together = False
 
@@ -54,7 +55,7 @@ class LocalRanges:
         self._descriptors: dict[Path, int] = {}
 
     def fill(self, ranges: Sequence[Range]) -> None:
-        """Fill the buffers."""
+        """Fill the buffers of all ranges, one after another."""
         for path, offset, buffer in ranges:
             assert isinstance(path, Path), "ranges of this machine's files"
             descriptor = self._descriptors.get(path)
@@ -72,14 +73,14 @@ class LocalRanges:
                     os.close(passing)
 
     def _open(self, path: Path) -> tuple[int, int | None]:
-        """A descriptor, and the same again if the caller is to close it."""
+        """A descriptor, and the same descriptor again if the caller has to close it."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise CorruptCache(f"{path} has vanished since the cache was opened") from None
         except OSError as error:
             raise cannot_read(path, error) from error
-        # No lock, which a forked child could inherit closed: setdefault is one step.
+        # Without a lock, which a forked child could inherit locked: setdefault is atomic.
         if (
             len(self._descriptors) < self._most
             and self._descriptors.setdefault(path, descriptor) == descriptor
@@ -88,7 +89,7 @@ class LocalRanges:
         return descriptor, descriptor
 
     def __reduce__(self) -> Any:
-        """For spawned workers: descriptors stay behind."""
+        """Pickle without descriptors, for spawned workers."""
         return (LocalRanges, ())
 
     def __del__(self) -> None:
@@ -97,7 +98,7 @@ class LocalRanges:
 
 
 def _read_rest(descriptor: int, path: Path, offset: int, buffer: np.ndarray, done: int) -> None:
-    """Go on after ``done`` bytes: Linux reads at most 2 GiB at once."""
+    """Continue after ``done`` bytes: Linux reads at most 2 GiB at once."""
     view = buffer.reshape(-1).view(np.uint8).data
     while done < len(view):
         more = os.preadv(descriptor, [view[done:]], offset + done)
@@ -107,7 +108,7 @@ def _read_rest(descriptor: int, path: Path, offset: int, buffer: np.ndarray, don
 
 
 class RemoteRanges:
-    """Ranges through fsspec; asynchronous file systems fetch those of one call at the same time."""
+    """Reads ranges through fsspec. Asynchronous file systems fetch the ranges of one call concurrently."""
 
     together = True
 
@@ -116,9 +117,9 @@ class RemoteRanges:
         self._options = dict(cache.storage_options)
 
     def fill(self, ranges: Sequence[Range]) -> None:
-        """Fill the buffers."""
-        # Asked for every time: in a forked child the instance of the parent cannot be used, and fsspec
-        # keeps instances by process.
+        """Fill the buffers of all ranges in one request."""
+        # Looked up every time: a forked child cannot use the instance of its parent, and fsspec caches
+        # instances by process.
         files: Any = fsspec.filesystem(self._protocol, **self._options)
         starts = [wanted.offset for wanted in ranges]
         ends = [wanted.offset + wanted.buffer.nbytes for wanted in ranges]

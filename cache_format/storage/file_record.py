@@ -1,4 +1,4 @@
-"""What a file must be: its size and its checksum."""
+"""Size and checksum of a file, as the manifest and commit records store them."""
 
 from typing import Annotated
 from zlib import crc32
@@ -11,10 +11,10 @@ from losa.cache_format.common.fields import STRICT, Count
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class FileRecord:
-    """What a file must be.
+    """Expected size and checksum of a file.
 
-    Its checksum is CRC-32, not CRC-32C: of bytes that end in their own CRC-32C, as zarr chunks do, the
-    CRC-32C is one and the same number whatever they are.
+    The checksum is CRC-32, not CRC-32C: the CRC-32C of bytes that end in their own CRC-32C, as zarr chunks
+    do, is always the same number.
     """
 
     bytes: Count
@@ -22,5 +22,5 @@ class FileRecord:
 
 
 def record_of(content: bytes) -> FileRecord:
-    """Size and checksum of a file's content."""
+    """The record of a file with the given content."""
     return FileRecord(bytes=len(content), crc32=f"{crc32(content):08x}")

@@ -1,4 +1,4 @@
-"""How much still fits at a cache's place."""
+"""Free disk space."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from losa.cache_format.storage.paths import CachePath
 
 
 def free_disk_bytes(folder: CachePath) -> int | None:
-    """Free bytes where a folder stands or is to stand; None where nobody can tell, as in a bucket."""
+    """Free bytes on the disk of a folder, which need not exist; None if unknown, as in a bucket."""
     if not isinstance(folder, Path):
         return None
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists())

@@ -1,4 +1,4 @@
-"""One writer per folder."""
+"""Locks that allow one writer per folder."""
 
 import contextlib
 import fcntl
@@ -23,24 +23,24 @@ _log = logging.getLogger(__name__)
 
 LOCK_NAME = ".writer.lock"
 OTHER_FILES = 128
-"""That a process opens beside its locks. Readers of caches take up to an eighth of all for each split."""
+"""Files that a process may open besides its locks. Readers use up to 1/8 of the limit for each split."""
 LEASE_SECONDS = 300.0
-"""A remote lock that was not renewed for so long belongs to a writer that has died."""
+"""Age at which a remote lock that was not renewed is taken to belong to a dead writer."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class WriterLock(Protocol):
-    """Held by the one writer of a folder."""
+    """The lock held by the only writer of a folder."""
 
     def check(self) -> None:
-        """Make sure that the lock is still held.
+        """Check that the lock is still held.
 
         Raises:
             CacheInUse: another writer has taken over.
         """
 
     def release(self) -> None:
-        """Let the next writer in."""
+        """Release the lock."""
 
 
 def writer_lock(folder: CachePath) -> WriterLock:
@@ -54,10 +54,10 @@ def writer_lock(folder: CachePath) -> WriterLock:
 
 
 def allow_locks(count: int) -> None:
-    """Let this process hold so many locks of local folders, each of which is an open file.
+    """Raise the limit of open files so that this process can hold ``count`` locks of local folders.
 
     Raises:
-        CacheError: the system does not let it open so many.
+        CacheError: the hard limit of the system is too low.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * count + OTHER_FILES
@@ -73,10 +73,10 @@ def allow_locks(count: int) -> None:
 
 
 class FileLock:
-    """An advisory lock on a local folder. The kernel drops it when its process ends, however it ends."""
+    """An advisory lock on a local folder. The kernel releases it when the process ends in any way."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lock; errors as of `writer_lock`."""
+        """Take the lock; raises the errors of `writer_lock`."""
         self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,10 +96,10 @@ class FileLock:
         _held.add(self)
 
     def check(self) -> None:
-        """The kernel keeps it while the descriptor is open."""
+        """Do nothing: the kernel keeps the lock while the descriptor is open."""
 
     def release(self) -> None:
-        """Let the next writer in."""
+        """Release the lock."""
         _held.discard(self)
         os.close(self._descriptor)
 
@@ -107,14 +107,14 @@ class FileLock:
 class Lease:
     """An object in a bucket that names its writer and is renewed while the writer lives.
 
-    Buckets have no locks. The object is created only if there is none, where the file system can do that;
-    and every writer looks for its own token again before it publishes anything, so that of two which began
-    at once, or of which one took the other for dead, one stops. The clocks of the machines that write to
-    one cache must agree within a minute or so.
+    Buckets have no locks. The object is created only if it does not exist, where the file system supports
+    this. Every writer checks that the object still has its own token before it publishes anything. So one of
+    two writers stops if both began at once, or if one took the other for dead. The clocks of all machines
+    that write to one cache must agree within about a minute.
     """
 
     def __init__(self, folder: UPath) -> None:
-        """Take the lock; errors as of `writer_lock`."""
+        """Take the lock; raises the errors of `writer_lock`."""
         self._folder = folder
         self._path = folder / LOCK_NAME
         self._token = uuid.uuid4().hex
@@ -129,14 +129,14 @@ class Lease:
         if holder:
             self._path.unlink(missing_ok=True)
         self._stop = threading.Event()
-        with contextlib.suppress(FileExistsError):  # somebody was faster, which the next line tells
+        with contextlib.suppress(FileExistsError):  # another writer was faster, which the next line detects
             self._write(mode="create")
         self.check()
         self._thread = threading.Thread(target=self._keep, name="losa-lease", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Look who holds the lock now."""
+        """Check that the object still has this writer's token."""
         holder = self._holder()
         if not holder:
             raise CacheInUse(f"{self._folder}: the writer's lock has vanished; this one stops")
@@ -147,7 +147,7 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let the next writer in."""
+        """Release the lock."""
         self._stop.set()
         self._thread.join()
         if self._holder().get("token") == self._token:
@@ -159,7 +159,7 @@ class Lease:
                 if self._holder().get("token") != self._token:
                     return
                 self._renew()
-            # File systems have errors of their own, and the next try may reach the bucket again.
+            # File systems raise errors of their own types, and the next attempt may reach the bucket again.
             except Exception as error:
                 _log.warning("%s: the writer's lock could not be renewed: %s", self._folder, error)
 
@@ -183,7 +183,7 @@ class Lease:
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, KeyError):
-            return {"renewed": 0.0}  # not a lease: nobody renews it
+            return {"renewed": 0.0}  # not a lease, so no writer renews it
 
 
 _held: weakref.WeakSet[FileLock] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""Where a cache stands: a local folder, or a folder of a bucket named by a URL."""
+"""Paths of caches: a local folder, or a folder in a bucket that is named by a URL."""
 
 import errno
 import os
@@ -10,14 +10,14 @@ from upath import UPath
 from losa.cache_format.errors import CacheError, CorruptCache
 
 CachePath: TypeAlias = Path | UPath
-"""A `pathlib.Path` on this machine, or a `UPath` (same methods, through fsspec) elsewhere."""
+"""A local `pathlib.Path`, or a remote `UPath`, which has the same methods through fsspec."""
 
 
 def cache_folder(path: str | os.PathLike[str] | UPath) -> CachePath:
     """The folder that a user's ``cache=...`` names.
 
     Raises:
-        CacheError: a URL whose protocol is unknown, or needs a package that is not installed.
+        CacheError: the protocol of a URL is unknown or needs a package that is not installed.
     """
     text = str(path) if isinstance(path, UPath) else os.fspath(path)
     protocol, separator, rest = text.partition("://")
@@ -27,13 +27,13 @@ def cache_folder(path: str | os.PathLike[str] | UPath) -> CachePath:
         return Path(rest)
     try:
         folder = path if isinstance(path, UPath) else UPath(text)
-        folder.fs  # noqa: B018 -- made on first use, which may fail
+        folder.fs  # noqa: B018 -- created on first access, which may fail
     except ImportError as error:
         raise CacheError(f"cache={text}: {error} (pip install 'losa[s3]' brings what s3:// needs)") from None
     except ValueError as error:
         raise CacheError(f"cache={text}: {error}") from None
     if isinstance(folder, Path):
-        # What does not look like a protocol (``carrier-pigeon://``) would become a folder of that name.
+        # Without a valid protocol (``carrier-pigeon://``) the text would become the name of a folder.
         raise CacheError(f"cache={text}: unsupported filesystem: {protocol!r}")
     return folder
 
@@ -44,12 +44,12 @@ def is_remote(path: CachePath) -> bool:
 
 
 def cannot_read(path: CachePath, error: OSError) -> CacheError:
-    """What to raise when reading a file of a cache fails: damage, or a reason that may pass."""
+    """The error to raise when a file of a cache cannot be read: `CorruptCache` if it is damaged."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return CorruptCache(f"{path}: there is no such file")
     if isinstance(error, IsADirectoryError):
         return CorruptCache(f"{path}: expected a file, found a folder")
-    # A dead sector. Elsewhere fsspec says so of whatever goes wrong in the network.
+    # A dead sector. For remote files, fsspec raises the same error for all network problems.
     if error.errno == errno.EIO and isinstance(path, Path):
         return CorruptCache(f"{path}: cannot be read ({error.strerror})")
     return CacheError(f"{path}: cannot be read ({error.strerror or error})")

@@ -1,4 +1,4 @@
-"""What is asked of an fsspec file system as one request, because one by one would take a round trip each."""
+"""Operations on many files in one request to an fsspec file system, instead of a round trip for each file."""
 
 import stat
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from losa.cache_format.storage.paths import CachePath, cannot_read
 def read_existing(paths: Sequence[CachePath]) -> list[bytes | CorruptCache | None]:
     """Contents of small files of one folder, in the given order.
 
-    None where there is no file, an error where there is something else.
+    None for a missing file, an error for a file that is damaged or not a file.
 
     Raises:
         CacheError: the files cannot be reached.
@@ -27,16 +27,16 @@ def read_existing(paths: Sequence[CachePath]) -> list[bytes | CorruptCache | Non
 
 
 def refuse_unreachable(folder: CachePath) -> None:
-    """Make sure that a folder's place can be asked at all, whether the folder exists or not.
+    """Check that the file system of a folder can be reached, whether the folder exists or not.
 
     Raises:
-        CacheError: the bucket does not exist, the credentials are missing or wrong, nobody answers.
+        CacheError: the bucket does not exist, the credentials are missing or wrong, or the server is down.
     """
     if isinstance(folder, Path):
         return
     try:
-        folder.fs.find(f"{folder.path}/nothing")  # listing the folder itself could be long
-    except Exception as error:  # file systems have errors of their own
+        folder.fs.find(f"{folder.path}/nothing")  # listing the folder itself could take long
+    except Exception as error:  # file systems raise errors of their own types
         raise CacheError(
             f"{folder} cannot be reached: {type(error).__name__}: {error}. Check the bucket's name, the "
             "credentials and the endpoint"
@@ -44,19 +44,19 @@ def refuse_unreachable(folder: CachePath) -> None:
 
 
 def sizes_below(folder: CachePath) -> dict[str, int]:
-    """Every file below a folder, with its size in bytes, by path relative to it."""
+    """Sizes in bytes of all files below a folder, by path relative to it."""
     if isinstance(folder, Path):
-        # Sizes one by one, because a writer may rename files while they are listed.
+        # Each size on its own, because a writer may rename files during the listing.
         found = {path.relative_to(folder).as_posix(): size_of(path) for path in folder.rglob("*")}
         return {name: size for name, size in found.items() if size is not None}
-    folder.fs.invalidate_cache()  # another process may have written since it was listed
+    folder.fs.invalidate_cache()  # another process may have written since the last listing
     root = folder.path.rstrip("/")
     listed = folder.fs.find(root, detail=True)
     return {name[len(root) + 1 :]: int(entry["size"]) for name, entry in listed.items()}
 
 
 def names_in(folder: CachePath) -> list[str]:
-    """Names of what stands in a folder; none if there is no folder."""
+    """Names of the entries of a folder; empty if there is no folder."""
     if not isinstance(folder, Path):
         return [name for name in sizes_below(folder) if "/" not in name]
     try:
@@ -66,7 +66,7 @@ def names_in(folder: CachePath) -> list[str]:
 
 
 def size_of(path: CachePath) -> int | None:
-    """Bytes of a file; None if there is none."""
+    """Size of a file in bytes; None if there is no file."""
     try:
         if not isinstance(path, Path):
             entry = path.fs.info(path.path)

@@ -1,4 +1,4 @@
-"""JSON records that carry a checksum of themselves."""
+"""Sealed JSON: records that contain their own checksum."""
 
 import json
 from typing import Any
@@ -12,14 +12,14 @@ _CHECKSUM = "record_crc32c"
 
 
 def canonical(content: object) -> bytes:
-    """The one encoding of a JSON value that is hashed: sorted keys, no white space, UTF-8."""
+    """The canonical encoding of a JSON value, which is hashed: sorted keys, no white space, UTF-8."""
     return json.dumps(
         content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
 
 
 def seal(content: dict[str, Any]) -> bytes:
-    """Readable JSON with the crc32c of its canonical encoding as the last field."""
+    """Indented JSON with the crc32c of the canonical encoding as the last field."""
     sealed = {**content, _CHECKSUM: f"{crc32c(canonical(content)):08x}"}
     return json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
@@ -28,7 +28,7 @@ def unseal(data: bytes, path: CachePath) -> dict[str, Any]:
     """The content of a sealed record.
 
     Raises:
-        CorruptCache: not JSON, or the checksum does not fit; ``path`` is named.
+        CorruptCache: the data are not JSON, or the checksum is wrong; the message names ``path``.
     """
     try:
         content = json.loads(data)

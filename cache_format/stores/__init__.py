@@ -1,4 +1,4 @@
-"""The two ways in which arrays stand in files: zarr and HDF5. A store knows bytes and names, no folders."""
+"""The two layouts of arrays in files: zarr and HDF5. A store makes names and bytes; it writes no files."""
 
 from losa.cache_format.stores.base import Store, StoreName
 from losa.cache_format.stores.hdf5_store import Hdf5Store
@@ -10,5 +10,5 @@ _STORES: dict[StoreName, Store] = {"zarr": ZarrStore(), "hdf5": Hdf5Store()}
 
 
 def make_store(name: StoreName) -> Store:
-    """The store of a name."""
+    """The store with the given name."""
     return _STORES[name]

@@ -1,4 +1,4 @@
-"""What a store has to answer, and the words in which it answers."""
+"""The interface of all stores, and the types that it uses."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -24,7 +24,7 @@ CHUNK_RECORD = np.dtype([("offset", "<u8"), ("bytes", "<u8"), ("crc32c", "<u4")]
 
 
 class MetadataArray(NamedTuple):
-    """An array that is read and written as a whole: keys, labels, indices, constants."""
+    """An array that is read and written as a whole, with the names of its axes."""
 
     values: Shaped[np.ndarray, "*shape"]
     axes: tuple[str, ...]
@@ -32,7 +32,7 @@ class MetadataArray(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardGeometry:
-    """Shapes of the arrays of a segment, and how their rows are cut into shards."""
+    """Shapes of the arrays of a segment, and the division of their rows into shards."""
 
     images: int
     rows_per_shard: int
@@ -43,19 +43,19 @@ class ShardGeometry:
 
     @property
     def compression(self) -> Compressor | None:
-        """What compresses an image's codes."""
+        """The compressor of the codes; None if they are not compressed."""
         if self.compressor is None:
             return None
         return Compressor(self.compressor, np.dtype(self.layout.dtype).itemsize)
 
     @property
     def codes_shape(self) -> tuple[int, int, int, int]:
-        """Images, sites, tokens, stored width."""
+        """Shape of the codes: images, sites, tokens, stored width."""
         return (self.images, self.sites, self.tokens, self.layout.width)
 
     @property
     def scales_shape(self) -> tuple[int, int, int, int]:
-        """Images, sites, tokens, groups; no groups if the codec has no scales."""
+        """Shape of the scales: images, sites, tokens, groups; 0 groups if the codec has no scales."""
         return (self.images, self.sites, self.tokens, self.layout.groups)
 
     @property
@@ -91,13 +91,13 @@ class ShardGeometry:
         return self.sites * self.stored_site_bytes
 
     def rows(self, shard: int) -> int:
-        """Rows of a shard."""
+        """Number of rows of a shard."""
         return min(self.rows_per_shard, self.images - shard * self.rows_per_shard)
 
 
 @record(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Strided:
-    """Rows of equal size at equal distances in one file."""
+    """Places of rows of equal size at equal distances in one file."""
 
     kind: Literal["strided"] = "strided"
     file: FileName
@@ -105,22 +105,22 @@ class Strided:
     stride: Count
 
     def row_offset(self, row: int) -> int:
-        """Where a row begins, in bytes from the beginning of the file."""
+        """Offset of a row in the file, in bytes."""
         return self.offset + row * self.stride
 
 
 @record(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Chunked:
-    """Compressed rows in one file, each with a place of its own."""
+    """Places of compressed rows in one file, which differ in size."""
 
     kind: Literal["chunked"] = "chunked"
     file: FileName
     chunks: Hex
-    """For every row a `CHUNK_RECORD`."""
+    """A `CHUNK_RECORD` for every row, in hexadecimal digits."""
 
     @property
     def table(self) -> np.ndarray:
-        """The chunks as a structured array."""
+        """The chunks as a structured array of `CHUNK_RECORD`."""
         return np.frombuffer(bytes.fromhex(self.chunks), CHUNK_RECORD)
 
 
@@ -128,17 +128,17 @@ Extent: TypeAlias = Strided | Chunked
 
 
 class FinishedShard(NamedTuple):
-    """Where the rows of a shard stand."""
+    """Places of the rows of a shard, and the files that are written after the streamed file."""
 
     codes: Extent
     scales: Strided | None
     others: dict[str, bytes]
-    """Files of the shard beside the one that was streamed: name relative to the segment -> content."""
+    """Further files of the shard: name relative to the segment -> content."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class ByteSink(Protocol):
-    """What is written to from beginning to end."""
+    """A file that is written from beginning to end."""
 
     def write(self, data: Any, /) -> int:
         """Write a buffer."""
@@ -146,50 +146,50 @@ class ByteSink(Protocol):
 
 @runtime_checkable  # as above
 class ShardStream(Protocol):
-    """Takes the rows of one shard and streams them into its main file."""
+    """Streams the rows of one shard into its main file."""
 
     def append(self, values: Shaped[np.ndarray, "sites tokens width"]) -> None:
-        """Write the codes of the next row, a C-contiguous array."""
+        """Write the codes of the next row from a C-contiguous array."""
 
     def finish(self, scales: Shaped[np.ndarray, "rows sites tokens groups"] | None) -> FinishedShard:
-        """Write what follows the rows. The caller closes the file."""
+        """Write the rest of the file after the rows. The caller closes the file."""
 
 
 @runtime_checkable  # as above
 class Store(Protocol):
-    """How arrays become files. Names are relative to the folder that is named along with them."""
+    """Lays out arrays in files. All names of files are relative paths."""
 
     @property
     def name(self) -> StoreName:
-        """The store's name in manifest and configuration."""
+        """Name of the store in the manifest and in configurations."""
 
     @property
     def root(self) -> str:
-        """Folder beside the manifest in which all arrays stand."""
+        """Name of the folder, beside the manifest, that contains all arrays."""
 
     def group_files(self) -> dict[str, bytes]:
-        """Files that make a folder a group."""
+        """Files that make a folder a group, relative to the folder."""
 
     def array_files(self, name: str, array: MetadataArray) -> dict[str, bytes]:
-        """The files of a small array; `name` is its path."""
+        """The files of a metadata array, relative to ``root``; ``name`` is the path of the array."""
 
     def array_file(self, name: str, axes: int) -> str:
-        """Of these, the one with the values."""
+        """The one among the `array_files` that has the values, for an array of ``axes`` axes."""
 
     def array_bytes(self, data: bytes, size: int) -> bytes:
-        """The ``size`` bytes of values in that file's content, which has passed its checksum."""
+        """The ``size`` bytes of values in the content of `array_file`; empty if the sizes do not fit."""
 
     def shard_descriptions(self, geometry: ShardGeometry) -> dict[str, bytes]:
-        """Files that describe the arrays whose rows stand in shards."""
+        """Files that describe the arrays stored in shards, relative to the segment."""
 
     def shard_files(self, geometry: ShardGeometry, shard: int) -> tuple[str, ...]:
-        """The files of a shard; the first is the one that is streamed."""
+        """The files of a shard, relative to the segment; the first one is streamed."""
 
     def commit_file(self, shard: int) -> str:
-        """The commit record of a shard: where readers of the store do not stumble over it."""
+        """The commit record of a shard, at a place that other readers of the store ignore."""
 
     def shard_bytes(self, geometry: ShardGeometry, shard: int) -> int:
-        """Bytes of a shard's files; with a compressor, what they have at most."""
+        """Bytes of a shard's files; an upper bound if the codes are compressed."""
 
     def stream(self, file: ByteSink, geometry: ShardGeometry, shard: int) -> ShardStream:
-        """Begin a shard."""
+        """Begin the main file of a shard."""

@@ -1,8 +1,8 @@
-"""HDF5: one finished file for each shard and for each small array.
+"""The HDF5 store: one finished file for each shard and for each metadata array.
 
-HDF5 files cannot be appended to safely, and its library takes one thread at a time. So a file is written
-once: h5py makes the head that describes the data sets, the rows follow as plain bytes, and the reader
-never needs the library. A compressed shard is composed by the library in memory.
+HDF5 files cannot be appended to safely, and the library allows one thread at a time. So each file is written
+once: h5py makes the head that describes the data sets, the rows follow as plain bytes, and reading does not
+need the library. The library composes a compressed shard in memory.
 """
 
 import io
@@ -32,23 +32,23 @@ from losa.cache_format.stores.base import (
 _LIBVER = ("v110", "v110")
 """File format of HDF5 1.10: the first whose object headers carry checksums."""
 _HEAD_BYTES = 2048
-"""HDF5 lays metadata in blocks of this size; one holds all there is to say of two data sets."""
+"""Size of HDF5's metadata blocks; one block can describe two data sets."""
 _CODES_AXES = "images sites tokens width"
 _SCALES_AXES = "images sites tokens groups"
 
 
 class Hdf5Store:
-    """Contiguous data sets; chunked ones, one image a chunk, if codes are compressed."""
+    """Stores arrays in contiguous data sets, and compressed codes in chunks of one image."""
 
     name: Literal["hdf5"] = "hdf5"
     root = "arrays.hdf5"
 
     def group_files(self) -> dict[str, bytes]:
-        """Nothing: groups are folders."""
+        """No files: groups are plain folders."""
         return {}
 
     def array_files(self, name: str, array: MetadataArray) -> dict[str, bytes]:
-        """One file with one data set, which has the last part of the name."""
+        """One file with one data set, named by the last part of the array's name."""
         values, axes = array
         values = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
         leaf = name.rpartition("/")[2]
@@ -56,15 +56,15 @@ class Hdf5Store:
         return {self.array_file(name, values.ndim): head + values.tobytes()}
 
     def array_file(self, name: str, axes: int) -> str:
-        """The one file."""
+        """The only file of the array."""
         return f"{name}.h5"
 
     def array_bytes(self, data: bytes, size: int) -> bytes:
-        """The end of the file: the one contiguous data set."""
+        """The end of the file, where the only data set is."""
         return data[len(data) - size :] if len(data) >= size else b""
 
     def shard_descriptions(self, geometry: ShardGeometry) -> dict[str, bytes]:
-        """Nothing: each shard describes itself."""
+        """No files: each shard describes itself."""
         return {}
 
     def shard_files(self, geometry: ShardGeometry, shard: int) -> tuple[str, ...]:
@@ -72,11 +72,11 @@ class Hdf5Store:
         return (f"shard.{shard}.h5",)
 
     def commit_file(self, shard: int) -> str:
-        """Beside the shard."""
+        """The record is beside the shard."""
         return f"commit.{shard}.json"
 
     def shard_bytes(self, geometry: ShardGeometry, shard: int) -> int:
-        """A head, codes and scales; the bound of a compressed image leaves room for its index."""
+        """Bytes of a head, codes and scales; the bound of a compressed image has room for its index entry."""
         compressor = geometry.compression
         image = geometry.image_bytes if compressor is None else compressor.bound(geometry.image_bytes)
         head = _HEAD_BYTES if compressor is None else 2 * _HEAD_BYTES
@@ -91,7 +91,7 @@ class Hdf5Store:
 
 
 class ContiguousShard:
-    """head, codes row after row, scales."""
+    """Streams a shard of uncompressed codes: head, codes row by row, scales."""
 
     def __init__(self, file: ByteSink, geometry: ShardGeometry, rows: int, name: str) -> None:
         self._file = file
@@ -115,7 +115,7 @@ class ContiguousShard:
 
 
 class CompressedShard:
-    """Holds the compressed rows of the shard until the library can compose the file in memory."""
+    """Compresses the rows of a shard and composes its file in memory at the end."""
 
     def __init__(self, file: ByteSink, geometry: ShardGeometry, rows: int, name: str) -> None:
         self._file = file
@@ -131,7 +131,7 @@ class CompressedShard:
         self._chunks.append(compressor.encode(values))
 
     def finish(self, scales: Shaped[np.ndarray, "rows sites tokens groups"] | None) -> FinishedShard:
-        """Compose and write the file."""
+        """Compose the file and write it."""
         memory = io.BytesIO()
         with h5py.File(memory, "w", libver=_LIBVER) as composed:
             datasets = _create(composed, _datasets(self._geometry, self._rows), self._geometry.compression)
@@ -167,9 +167,9 @@ def _datasets(geometry: ShardGeometry, rows: int) -> tuple[_Dataset, ...]:
 def _create(
     file: h5py.File, datasets: Sequence[_Dataset], compressor: Compressor | None = None
 ) -> list[h5py.Dataset]:
-    """Data sets without times of creation, whose space is allocated at once and not filled.
+    """Create data sets without times of creation, whose space is allocated immediately and not filled.
 
-    The first is chunked and filtered if there is a compressor.
+    If there is a compressor, the first one is chunked and filtered instead.
     """
     created = []
     for number, (name, shape, dtype, axes) in enumerate(datasets):
@@ -192,13 +192,13 @@ def _create(
 
 @lru_cache(maxsize=64)
 def _head(datasets: tuple[_Dataset, ...]) -> tuple[bytes, list[int]]:
-    """What stands before the values of contiguous data sets, and the place of each data set."""
-    # A real file, because only there HDF5 gathers its metadata in one block. It stays sparse: nothing is
-    # written into the space of the values.
+    """The bytes before the values of contiguous data sets, and the offset of each data set."""
+    # A real file, because only there does HDF5 put its metadata into one block. The file is sparse: nothing
+    # is written into the space of the values.
     with tempfile.NamedTemporaryFile(prefix="losa-head-", suffix=".h5") as sparse:
         with h5py.File(sparse.name, "w", libver=_LIBVER) as file:
             created = _create(file, datasets)
-            # An empty data set has no place.
+            # An empty data set has no offset.
             offsets = [dataset.id.get_offset() or _HEAD_BYTES for dataset in created]
             sizes = [dataset.nbytes for dataset in created]
         ends = [offset + size for offset, size in zip(offsets, sizes, strict=True)]

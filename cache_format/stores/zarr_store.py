@@ -1,7 +1,7 @@
-"""Zarr v3 as bytes: metadata documents, whole arrays, and shards whose images have known places.
+"""The zarr store, version 3: metadata documents, whole arrays, and shards of images at known offsets.
 
-losa writes these bytes itself because zarr-python neither syncs files nor keeps shards of zeros, and
-because a shard must be streamed. Any zarr reader opens the result.
+losa writes these bytes itself because zarr-python neither syncs files nor keeps shards of zeros, and because
+shards have to be streamed. Any zarr reader can open the result.
 """
 
 import json
@@ -28,11 +28,11 @@ CHECKSUM_BYTES = 4
 _LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC32C = {"name": "crc32c"}
 _ABSENT = np.iinfo(np.uint64).max
-"""In a shard index: there is no such chunk."""
+"""Marks an absent chunk in a shard index."""
 
 
 def chunk_name(*index: int) -> str:
-    """File name of a chunk: ``c`` and its index, joined by dots so that an array is one flat folder.
+    """File name of a chunk: ``c`` and its index, joined by dots, so that all chunks are in one folder.
 
     >>> chunk_name(3, 0, 0, 0)
     'c.3.0.0.0'
@@ -41,22 +41,22 @@ def chunk_name(*index: int) -> str:
 
 
 def checksum(data: Any) -> bytes:
-    """crc32c of a buffer as zarr's ``crc32c`` codec appends it: four bytes, little-endian."""
+    """crc32c of a buffer as zarr's ``crc32c`` codec appends it: four little-endian bytes."""
     return crc32c(data).to_bytes(CHECKSUM_BYTES, "little")
 
 
 class ZarrStore:
-    """One zarr group. Codes stand in shards of one image a chunk, scales in chunks of a shard's rows."""
+    """Stores a cache as one zarr group: codes in shards of a chunk per image, scales in a chunk per shard."""
 
     name: Literal["zarr"] = "zarr"
     root = "arrays.zarr"
 
     def group_files(self) -> dict[str, bytes]:
-        """The group's metadata."""
+        """The metadata of a group."""
         return {METADATA_NAME: _encode({"zarr_format": 3, "node_type": "group", "attributes": {}})}
 
     def array_files(self, name: str, array: MetadataArray) -> dict[str, bytes]:
-        """Metadata, and one chunk that holds the whole array; an empty array has no chunk."""
+        """The metadata and one chunk with the whole array; an empty array has no chunk."""
         values, axes = array
         chunk = [max(1, length) for length in values.shape]
         files = {
@@ -70,11 +70,11 @@ class ZarrStore:
         return files
 
     def array_file(self, name: str, axes: int) -> str:
-        """The one chunk."""
+        """The only chunk of the array."""
         return f"{name}/{chunk_name(*[0] * axes)}"
 
     def array_bytes(self, data: bytes, size: int) -> bytes:
-        """All but the checksum."""
+        """The chunk without its checksum."""
         return data[:size] if len(data) == size + CHECKSUM_BYTES else b""
 
     def shard_descriptions(self, geometry: ShardGeometry) -> dict[str, bytes]:
@@ -106,11 +106,11 @@ class ZarrStore:
         return (f"codes/{name}", f"scales/{name}") if geometry.site_scale_bytes else (f"codes/{name}",)
 
     def commit_file(self, shard: int) -> str:
-        """In the folder of an array, where zarr readers list nothing."""
+        """The record is in the folder of an array, which zarr readers do not list."""
         return f"codes/commit.{shard}.json"
 
     def shard_bytes(self, geometry: ShardGeometry, shard: int) -> int:
-        """Images with their checksums and zeros, shard index, and scales padded to a full shard."""
+        """Bytes of images with checksums and padding, the shard index, and scales padded to a full shard."""
         compressor = geometry.compression
         stride = _stride(geometry)
         if compressor is not None:
@@ -125,9 +125,9 @@ class ZarrStore:
 
 
 class ZarrShard:
-    """chunk, crc32c, zeros to the next cache line, chunk, ..., index, crc32c of the index.
+    """Streams a shard: chunk, crc32c, zeros to the next cache line, chunk, ..., index, crc32c of the index.
 
-    Compressed chunks stand without zeros between them.
+    There are no zeros between compressed chunks.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class ZarrShard:
         self._position += stride
 
     def finish(self, scales: Shaped[np.ndarray, "rows sites tokens groups"] | None) -> FinishedShard:
-        """Write the index; the scales are a file of their own, padded to a full shard as zarr wants it."""
+        """Write the index. The scales are a separate file, padded to a full shard as zarr requires."""
         chunks = np.array(self._chunks, CHUNK_RECORD)
         index = np.full((self._geometry.rows_per_shard, 2), _ABSENT, "<u8")
         index[: len(chunks), 0] = chunks["offset"]
@@ -198,9 +198,10 @@ def _array_metadata(
     Args:
         shape: logical shape.
         dtype: zarr's name of the data type.
-        chunk: shape of what one file holds.
+        chunk: shape of the part of the array in one file.
         axes: dimension names.
-        inner_chunk: with it, files are shards (index at the end) of such chunks.
+        inner_chunk: shape of the chunks in each file, which is a shard with its index at the end; if None,
+            files are not sharded.
         compression: codecs between the bytes and their checksum.
     """
     codecs: list[dict[str, Any]] = [_LITTLE_ENDIAN, *compression, _CRC32C]

@@ -1,1 +1,1 @@
-"""losa-cache: looking at caches, checking, mending, joining and re-coding them."""
+"""losa-cache: inspecting, verifying, repairing, merging and converting caches."""

@@ -1,4 +1,4 @@
-"""losa-cache: the command."""
+"""The command losa-cache."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from losa.pipelines.cache.verdict import repair_lines, verification_json, verifi
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
-    "Look at caches of activations, check and mend them, join them, write them again in another form. "
+    "Inspect, verify and repair caches of activations, merge them, and convert them to another form. "
     "A cache is a folder or a URL such as s3://bucket/folder."
 )
 
@@ -37,17 +37,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text
 
 @tool.command()
 def info(cache: CachePlace, as_json: AsJson = False) -> None:
-    """Tell what a cache is and holds: identity, splits, bytes, signal-to-noise ratio of every site."""
-    told = describe(Cache(cache))
+    """Show what a cache is and holds: identity, splits, bytes, signal-to-noise ratio of every site."""
+    description = describe(Cache(cache))
     if as_json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(description, indent=2))
     else:
-        Console(soft_wrap=True).print(render(told), highlight=False)
+        Console(soft_wrap=True).print(render(description), highlight=False)
 
 
 @tool.command()
 def verify(cache: CachePlace, as_json: AsJson = False) -> None:
-    """Read every byte of a cache and list all that is damaged; exit code 1 if anything is."""
+    """Read every byte of a cache and list all damage; exit code 1 if there is any."""
     with _bytes("verifying") as progress:
         found = verify_cache(cache_folder(cache), progress)
     if as_json:
@@ -62,29 +62,29 @@ def verify(cache: CachePlace, as_json: AsJson = False) -> None:
 def repair(
     cache: CachePlace,
     prune: Annotated[
-        bool, typer.Option(help="remove segments and splits that the manifest does not have, too")
+        bool, typer.Option(help="also remove segments and splits that are not in the manifest")
     ] = False,
 ) -> None:
-    """Verify a cache and drop its damaged shards, so that losa-extract makes them anew.
+    """Verify a cache and drop its damaged shards, so that losa-extract makes them again.
 
-    Whole shards are not touched. Exit code 1 if something is left that only losa-extract can mend.
+    Undamaged shards are not touched. Exit code 1 if there is damage left that only losa-extract can repair.
     """
     with _bytes("verifying") as progress:
         done = repair_cache(cache_folder(cache), progress, prune=prune)
     print(*repair_lines(cache, done), sep="\n")
-    if done.not_mended:
+    if done.not_repaired:
         raise typer.Exit(1)
 
 
 @tool.command()
 def merge(
-    sources: Annotated[list[str], typer.Argument(metavar="CACHE...", help="caches of one identity")],
+    sources: Annotated[list[str], typer.Argument(metavar="CACHE...", help="caches with the same identity")],
     to: Target,
 ) -> None:
-    """Join caches that hold other splits, or other shards of the same splits.
+    """Merge caches that hold different splits, or different shards of the same splits.
 
-    Shards are copied as they are, and checked on the way. What stands at the destination is kept: the same
-    command goes on after an interruption.
+    Shards are copied unchanged, and verified on the way. Shards at the destination are kept, so the same
+    command resumes after an interruption.
     """
     with _shards("merging") as progress:
         done = merge_caches([Cache(source) for source in sources], cache_folder(to), progress)
@@ -99,18 +99,19 @@ def convert(
     codec: Annotated[CodecName | None, typer.Option(help="other codec")] = None,
     compressor: Annotated[
         Literal[CompressorName, "none"] | None,
-        typer.Option(help="other compressor; none takes it away"),
+        typer.Option(help="other compressor; none removes it"),
     ] = None,
     sites: Annotated[
-        str | None, typer.Option(help="fewer sites: a number (evenly spaced), or names joined by commas")
+        str | None, typer.Option(help="fewer sites: a number (evenly spaced), or names separated by commas")
     ] = None,
 ) -> None:
-    """Write a cache again: in another store, with another codec or compressor, with fewer sites.
+    """Write a copy of a cache in another store, with another codec or compressor, or with fewer sites.
 
-    With the same codec, codes are copied bit by bit. With another one they are decoded and encoded again;
-    what both lose adds up, and `info` shows it. The same command goes on after an interruption.
+    With the same codec, codes are copied bit by bit. With another codec they are decoded and encoded again;
+    the errors of both codecs add up, and `info` shows the sum. The same command resumes after an
+    interruption.
     """
-    from losa.pipelines.cache.convert import Conversion  # torch, which the other commands can do without
+    from losa.pipelines.cache.convert import Conversion  # imports torch, which other commands do not need
 
     conversion = Conversion(
         store=store,
@@ -131,7 +132,7 @@ def drop(
     everything: Annotated[bool, typer.Option("--all", help="the whole cache")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
-    """Remove splits, with the images that no other split has; or a whole cache."""
+    """Remove splits and the images that no other split has, or a whole cache."""
     folder = cache_folder(cache)
     if bool(splits) == everything:
         raise CacheError("name the splits to drop, or --all for the whole cache")

@@ -1,4 +1,4 @@
-"""A cache written again: in another store, with another codec or compressor, or with fewer sites."""
+"""Conversion of a cache to another store, codec or compressor, or to fewer sites."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,38 +34,38 @@ from losa.pipelines.cache.shards import BATCH, committed, row_reader, shard_batc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """What a conversion did."""
+    """The result of a conversion."""
 
     written: int
-    """Shards written by this run."""
+    """Number of shards written by this run."""
     missing: int
-    """Shards that the source does not have."""
+    """Number of shards that the source does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What is to be different in the copy; None leaves a thing as it is."""
+    """The properties in which the copy differs from the source; None leaves a property unchanged."""
 
     store: StoreName | None = None
     codec: CodecName | None = None
     compressor: CompressorName | None = None
     uncompressed: bool = False
-    """Take the compressor away."""
+    """Whether to remove the compressor."""
     sites: SiteSelection | None = None
 
     def run(self, source: Cache, destination: CachePath, progress: Callable[[int, int], None]) -> Converted:
-        """Write the copy; what an interrupted run has written is kept.
+        """Write the copy. Shards written by an interrupted run are kept.
 
-        With the same codec, codes are copied bit by bit. Otherwise they are decoded and encoded again; from
-        a float32 cache that gives what extraction with the new codec would have given on this machine.
+        With the same codec, codes are copied bit by bit. Otherwise they are decoded and encoded again. From
+        a float32 cache this yields the codes that extraction with the new codec yields on this machine.
 
         Args:
-            source: an open cache.
+            source: the cache to convert.
             destination: folder of the copy.
-            progress: called with the number of shards done and of all.
+            progress: called with the number of shards done, and the number of all shards.
 
         Raises:
-            IdentityMismatch: the destination holds another cache.
+            IdentityMismatch: the destination is another cache.
             NonFiniteActivations: values do not fit the new codec.
             CorruptCache: the source is damaged.
         """
@@ -122,23 +122,23 @@ class Conversion:
 
 
 _Write = Callable[[ShardWriter, Segment, Commit], None]
-"""Fills a shard from the segment and record of the source."""
+"""Function that fills a shard, given the segment and the commit record in the source."""
 
 
 def _copying(source: Cache, sites: tuple[str, ...]) -> _Write:
-    """Takes codes over as they are."""
+    """A function that copies codes unchanged."""
 
     def write(out: ShardWriter, segment: Segment, commit: Commit) -> None:
         statistics = _of_sites(source, commit, sites)
         for codes, outcomes in shard_batches(source, segment, commit, sites):
             out.append(codes, outcomes, statistics)
-            statistics = []  # they are of the whole shard
+            statistics = []  # added once, because they are those of the whole shard
 
     return write
 
 
 def _recoding(source: Cache, contents: CacheContents, sites: tuple[str, ...]) -> _Write:
-    """Decodes codes and encodes them with another codec."""
+    """A function that decodes codes and encodes them with another codec."""
     old = DeviceCodec(source.manifest.features.codec, source.calibration(sites))
     group = contents.manifest.features.group
     nothing = torch.empty(0, len(sites), group.tokens.count, group.width)
@@ -150,7 +150,7 @@ def _recoding(source: Cache, contents: CacheContents, sites: tuple[str, ...]) ->
             recoded, measured = encode(new, old.decode(old.to_device(codes)), sites)
             out.append(recoded, outcomes, [])
             errors += [site.error_sum_squares for site in measured] or 0.0
-        # Against the backbone's activations: the errors of both codecs, which are independent, add up.
+        # Errors relative to the backbone's activations: those of both codecs are independent and add up.
         statistics = [
             replace(site, error_sum_squares=site.error_sum_squares + float(error))
             for site, error in zip(_of_sites(source, commit, sites), errors, strict=True)
@@ -165,10 +165,10 @@ def _of_sites(source: Cache, commit: Commit, sites: tuple[str, ...]) -> list[Sit
 
 
 def _calibrate(source: Cache, sites: tuple[str, ...]) -> Calibration:
-    """From the same sample that extraction takes.
+    """Calibrate on the same sample of images as extraction does.
 
     Raises:
-        LosaError: images of the sample are not extracted.
+        LosaError: images of the sample are not extracted yet.
     """
     places = {
         key: (segment, row)

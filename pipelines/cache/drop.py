@@ -1,4 +1,4 @@
-"""Takes splits out of a cache."""
+"""Removal of splits from a cache, or of a whole cache."""
 
 import shutil
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from losa.cache_format.storage.paths import CachePath
 
 
 def droppable(path: CachePath, splits: Sequence[str]) -> tuple[Manifest, list[str]]:
-    """What a cache would be without some splits.
+    """Find what would be left of a cache without some splits.
 
     Returns:
         The new manifest, and the names of the segments that no other split needs.
 
     Raises:
-        CacheError: there is no such split, or none would be left.
+        CacheError: there is no such split, or no split would be left.
     """
     metadata = CacheMetadata.read(path)
     manifest = metadata.manifest
@@ -42,13 +42,13 @@ def droppable(path: CachePath, splits: Sequence[str]) -> tuple[Manifest, list[st
 
 
 def drop_splits(path: CachePath, splits: Sequence[str]) -> None:
-    """Take splits out of a cache, and the images that no other split has.
+    """Remove splits from a cache, and the images that no other split has.
 
-    The manifest changes first: killed in between, the cache is whole, and `losa-cache repair` removes what
-    is left over.
+    The manifest is changed first: if the process is killed after that, the cache is valid, and
+    `losa-cache repair` removes the leftovers.
 
     Raises:
-        CacheError: as of `droppable`.
+        CacheError: see `droppable`.
         CacheInUse: another process is writing to the cache.
     """
     lock = writer_lock(path)
@@ -63,7 +63,7 @@ def drop_splits(path: CachePath, splits: Sequence[str]) -> None:
 
 
 def drop_cache(path: CachePath) -> None:
-    """Remove a whole cache, its manifest first. Files that are not the cache's stay.
+    """Remove a whole cache, beginning with its manifest. Files that are not part of the cache are kept.
 
     Raises:
         CacheError: there is no cache.
@@ -80,7 +80,7 @@ def drop_cache(path: CachePath) -> None:
     finally:
         lock.release()
     if isinstance(path, Path):
-        with suppress(OSError):  # something else stands there, or a new cache
+        with suppress(OSError):  # the folder holds other files, or a new cache
             path.rmdir()
 
 

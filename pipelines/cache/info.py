@@ -1,4 +1,4 @@
-"""What a cache is and holds, as numbers and as text."""
+"""Description of a cache, as JSON values and as text."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from losa.pipelines.cache.shards import committed
 
 
 def describe(cache: Cache) -> dict[str, Any]:
-    """All that ``losa-cache info`` tells, as JSON values. Sizes are in bytes, SNR in dB.
+    """Describe a cache as JSON values. Sizes are in bytes, signal-to-noise ratios in dB.
 
     Raises:
         CorruptCache: a record or an index is damaged.
@@ -61,7 +61,7 @@ def describe(cache: Cache) -> dict[str, Any]:
 
 
 def _image_bytes(commits: list[Commit]) -> float | None:
-    """Mean bytes of an image on disk, checksums and padding included."""
+    """Mean bytes of an image on disk, including checksums and padding; None if no shard is committed."""
     rows = sum(commit.rows for commit in commits)
     stored = sum(record.bytes for commit in commits for record in commit.files.values())
     return stored / rows if rows else None
@@ -71,7 +71,7 @@ def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> di
     manifest = cache.manifest
     index = read_index(cache.metadata, manifest.split(name))
     per_shard = {segment.number: segment.rows_per_shard for segment in manifest.segments}
-    there = invalid = 0
+    extracted = invalid = 0
     size = 0.0
     for number in np.unique(index[:, 0]).tolist():
         shards, rows = np.divmod(index[index[:, 0] == number, 1], per_shard[number])
@@ -80,13 +80,13 @@ def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> di
             if commit is None:
                 continue
             mine = rows[shards == shard]
-            there += len(mine)
+            extracted += len(mine)
             invalid += sum(not commit.valid(row) for row in mine.tolist())
             size += len(mine) / commit.rows * sum(record.bytes for record in commit.files.values())
     return {
         "name": name,
         "images": len(index),
-        "extracted": there,
+        "extracted": extracted,
         "invalid": invalid,
         "bytes": round(size),
     }
@@ -107,7 +107,7 @@ def _site(name: str, parts: list[SiteStatistics]) -> dict[str, Any]:
 
 
 def render(info: dict[str, Any]) -> Group:
-    """The same for people."""
+    """Format a description for the terminal."""
     facts = Table.grid(padding=(0, 2))
     height, width = info["input_size"][1:]
     coded = info["codec"] if info["compressor"] is None else f"{info['codec']}, {info['compressor']}"

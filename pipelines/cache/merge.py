@@ -1,4 +1,4 @@
-"""Several caches of one identity joined into one: other splits, or other shards of the same ones."""
+"""Merging of caches with the same identity that hold different splits or different shards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,27 +18,27 @@ from losa.pipelines.cache.shards import committed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
-    """What a merge did."""
+    """The result of a merge."""
 
     copied: int
-    """Shards copied by this run."""
+    """Number of shards copied by this run."""
     missing: int
-    """Shards that no source has."""
+    """Number of shards that no source has."""
 
 
 def merge_caches(
     sources: Sequence[Cache], destination: CachePath, progress: Callable[[int, int], None]
 ) -> Merged:
-    """Copy shards of all sources into one cache; what is there already is kept.
+    """Copy shards of all sources into one cache. Shards that exist there already are kept.
 
     Args:
-        sources: caches of equal features, store, compressor and labels.
-        destination: where the cache is to be; it may hold the unfinished result of the same merge.
-        progress: called with the number of shards done and of all.
+        sources: caches with the same features, store, compressor and labels.
+        destination: folder of the merged cache; it may hold the unfinished result of the same merge.
+        progress: called with the number of shards done, and the number of all shards.
 
     Raises:
-        IdentityMismatch: the sources differ in what they are, or the destination is another cache.
-        CacheError: they contradict each other about a split or a label.
+        IdentityMismatch: the sources have different identities, or the destination is another cache.
+        CacheError: the sources contradict each other about a split or a label.
     """
     contents, origins = _joined(sources)
     with CacheWriter(destination, contents) as writer:
@@ -61,7 +61,7 @@ def merge_caches(
 
 
 _Origins = dict[str, list[tuple[Cache, Segment]]]
-"""Segment of the result -> the caches that have it, and what it is called there."""
+"""Segment of the result -> the caches that have it, and the segment in each of them."""
 
 
 def _joined(sources: Sequence[Cache]) -> tuple[CacheContents, _Origins]:
@@ -127,8 +127,8 @@ def _refuse_other(first: Cache, cache: Cache) -> None:
         raise IdentityMismatch(
             cache.path,
             found,
-            f"Only caches of one identity can be merged ({first.path} is the first). If their calibration "
-            "is all that differs, they were calibrated on other images: convert both to a codec without "
+            f"Only caches with the same identity can be merged ({first.path} is the first). If only their "
+            "calibration differs, they were calibrated on different images: convert both to a codec without "
             "calibration (losa-cache convert --codec bfloat16), or extract all splits with one command.",
         )
 

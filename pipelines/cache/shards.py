@@ -1,4 +1,4 @@
-"""Committed shards, row by row."""
+"""Reading of committed shards, row by row."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,11 +13,11 @@ from losa.cache_format.shards.segment_reader import SegmentReader
 from losa.cache_format.storage.byte_ranges import open_ranges
 
 BATCH = 16
-"""Rows that are held in memory at a time."""
+"""Number of rows in memory at a time."""
 
 
 def committed(cache: Cache, segment: Segment) -> dict[int, Commit]:
-    """The committed shards of a segment.
+    """Read the commit records of a segment: number of the shard -> record.
 
     Raises:
         CorruptCache: a commit record is damaged, or a file has another size than it says.
@@ -31,7 +31,7 @@ def committed(cache: Cache, segment: Segment) -> dict[int, Commit]:
 def row_reader(
     cache: Cache, segment: Segment, rows: Sequence[int], sites: Sequence[str]
 ) -> Callable[[Sequence[int]], Codes]:
-    """Reads codes of rows of a segment; those that will be asked for are among ``rows``."""
+    """A function that reads the codes of rows of a segment, which must be among ``rows``."""
     features = cache.manifest.features
     layout = code_layout(features.codec, features.group.width)
     reader = SegmentReader(
@@ -52,7 +52,7 @@ def row_reader(
 def shard_batches(
     cache: Cache, segment: Segment, commit: Commit, sites: Sequence[str]
 ) -> Iterator[tuple[Codes, list[bytes | str]]]:
-    """The rows of a shard as a writer takes them: codes of the readable ones, and every row's outcome."""
+    """The rows of a shard as a writer takes them: codes of the valid rows, and the outcomes of all rows."""
     stored = segment.rows(commit.shard)
     read = row_reader(cache, segment, stored, sites)
     for start in range(0, commit.rows, BATCH):

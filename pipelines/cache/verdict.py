@@ -1,4 +1,4 @@
-"""What `losa-cache verify` and `losa-cache repair` have found and done, in words."""
+"""Results of `losa-cache verify` and `losa-cache repair` as text and JSON."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,12 +9,12 @@ from losa.cache_format.common.units import readable
 
 
 def verification_json(found: Verification) -> dict[str, Any]:
-    """As JSON values."""
+    """The result of a verification as JSON values."""
     return {"ok": found.ok, **asdict(found)}
 
 
 def verification_lines(path: str, found: Verification) -> Iterator[str]:
-    """For people: every bad file, shard and image on a line of its own, then the verdict."""
+    """The result of a verification as text: a line for every bad file, shard and image, then a summary."""
     for file in found.bad_files:
         yield f"bad file: {file.problem}"
     for shard in found.bad_shards:
@@ -27,7 +27,7 @@ def verification_lines(path: str, found: Verification) -> Iterator[str]:
     for segment, count in found.missing_shards.items():
         yield f"segment {segment!r}: {count} shards are not extracted yet"
     if found.strays:
-        yield f"{len(found.strays)} files that nothing accounts for, the first is {found.strays[0]}"
+        yield f"{len(found.strays)} unknown files, the first is {found.strays[0]}"
     read = f"{path}: {readable(found.bytes)} in {found.files:,} files, {found.images:,} images"
     if found.ok:
         yield f"{read}: every byte is what was written"
@@ -40,18 +40,18 @@ def verification_lines(path: str, found: Verification) -> Iterator[str]:
 
 
 def repair_lines(path: str, done: Repair) -> Iterator[str]:
-    """For people: what was done, and what to do now."""
+    """The result of a repair as text: what was done, and what to do next."""
     for segment, shard in done.dropped_shards:
         yield f"dropped shard {shard} of segment {segment!r}"
     for name in done.removed:
         yield f"removed {name}"
-    for name in done.not_mended:
-        yield f"damaged, and left as it is: {name}"
+    for name in done.not_repaired:
+        yield f"damaged, and left unchanged: {name}"
     if done.left:
         yield (
-            f"{len(done.left)} files that nothing accounts for were left, the first is {done.left[0]} "
-            "(--prune removes segments and splits that the manifest does not have)"
+            f"{len(done.left)} unknown files were left, the first is {done.left[0]} "
+            "(--prune removes segments and splits that are not in the manifest)"
         )
-    if not (done.dropped_shards or done.removed or done.not_mended):
-        yield f"{path}: nothing to mend"
+    if not (done.dropped_shards or done.removed or done.not_repaired):
+        yield f"{path}: nothing to repair"
     yield from done.advice

@@ -192,7 +192,7 @@ def test_shards_of_other_features_without_a_manifest_are_refused(recipe, finishe
         replace(recipe, **change).open(path)
     record = min(path.rglob("commit.*.json"), key=str)
     assert str(caught.value) == (
-        f"{path} holds shards but no manifest.json, and {record} is of other features than those asked for: "
+        f"{path} holds shards but no manifest.json, and {record} is of other features than those requested: "
         "move the folder away"
     )
     assert tiny.tree(path) == before

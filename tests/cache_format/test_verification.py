@@ -100,10 +100,10 @@ def test_everything_that_is_wrong_is_told(recipe, finished, tiny):
     assert done.dropped_shards == (("train", 0), ("train", 2))
     assert done.removed == (f"{TRAIN}/codes/c.0.0.0.0.tmp",)
     assert done.left == ("arrays.zarr/notes.txt",)
-    assert done.not_mended == (f"{TRAIN}/labels/colour/c.0",)
+    assert done.not_repaired == (f"{TRAIN}/labels/colour/c.0",)
     assert done.advice == (
         "Run the losa-extract command that made the cache: it makes missing shards.",
-        "Small files are damaged. Run the losa-extract command that made the cache, with all its splits "
+        "Metadata files are damaged. Run the losa-extract command that made the cache, with all its splits "
         "(splits=[train,val]): it writes them again and keeps the shards.",
     )
 

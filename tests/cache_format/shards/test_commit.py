@@ -83,11 +83,11 @@ def test_checksums_are_little_endian_rows_by_sites(commit):
         ({"files": {}}, "files"),
         ({"files": {"../up": FileRecord(bytes=1, crc32="00000000")}}, "files"),
         ({"codes": Strided(file="other", offset=0, stride=1)}, "there is no record of file other"),
-        ({"codes": Strided(file="codes/c.4.0.0.0", offset=101, stride=450)}, "codes: rows stand beyond"),
-        ({"scales": Strided(file="scales/c.4.0.0", offset=0, stride=27)}, "scales: rows stand beyond"),
+        ({"codes": Strided(file="codes/c.4.0.0.0", offset=101, stride=450)}, "codes: rows are beyond"),
+        ({"scales": Strided(file="scales/c.4.0.0", offset=0, stride=27)}, "scales: rows are beyond"),
         ({"codes": chunked((0, 10, 0))}, "codes: 40 digits for 2 rows"),
-        ({"codes": chunked((0, 10, 0), (995, 6, 0))}, "codes: rows stand beyond"),
-        ({"codes": chunked((2**64 - 1, 2, 0), (0, 6, 0))}, "codes: rows stand beyond"),
+        ({"codes": chunked((0, 10, 0), (995, 6, 0))}, "codes: rows are beyond"),
+        ({"codes": chunked((2**64 - 1, 2, 0), (0, 6, 0))}, "codes: rows are beyond"),
     ],
 )
 def test_an_inconsistent_record_cannot_be_built(commit, change, message):

@@ -8,7 +8,7 @@ def test_a_whole_cache(tiny, command, tmp_path):
     assert "11 images: every byte is what was written" in told.stdout
     assert json.loads(command(tmp_path, "losa-cache", "verify", "zoo", "--json").stdout)["ok"] is True
     mended = command(tmp_path, "losa-cache", "repair", "zoo")
-    assert (mended.returncode, mended.stdout) == (0, "zoo: nothing to mend\n")
+    assert (mended.returncode, mended.stdout) == (0, "zoo: nothing to repair\n")
 
 
 def test_every_bad_image_is_named_and_repair_makes_room_for_new_ones(tiny, command, tmp_path):
@@ -54,7 +54,7 @@ def test_what_the_manifest_does_not_have_is_removed_only_when_asked(tiny, comman
     (path / "manifest.json").write_bytes((old / "manifest.json").read_bytes())
     tiny.Recipe(splits=(("train", tiny.TRAIN),))
     told = command(tmp_path, "losa-cache", "repair", "zoo")
-    assert "files that nothing accounts for were left" in told.stdout, told.stderr
+    assert "unknown files were left" in told.stdout, told.stderr
     assert (path / "arrays.zarr/segments/val").exists()
     assert (
         "removed arrays.zarr/segments/val"
