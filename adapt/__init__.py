@@ -1,4 +1,4 @@
-"""Stage 2: side networks are trained from a cache."""
+"""Stage 2: trains side networks from a cache."""
 
 from losa.adapt.adaptation import adapt, adapt_all
 from losa.adapt.config import AdaptConfig

@@ -66,7 +66,7 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
                         f"{job.folder} was given to {prepared[folder].config.member_name} in the same sweep; "
                         f"{job.config.member_name} needs another folder (hydra.sweep.subdir=...)"
                     )
-                ready = _lock_and_prepare(preparer, job, locks)
+                found = _lock_and_prepare(preparer, job, locks)
             except LosaError as error:
                 outcomes[job] = error
                 continue
@@ -75,10 +75,10 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
                     f"{error}: {job.folder} is the member's folder; choose another (out=...)"
                 )
                 continue
-            if isinstance(ready, PreparedJob):
-                prepared[folder] = ready
+            if isinstance(found, PreparedJob):
+                prepared[folder] = found
             else:
-                outcomes[job] = ready
+                outcomes[job] = found
         passes = [some for members in plan_passes(list(prepared.values())) for some in cut_to_memory(members)]
         for number, members in enumerate(passes, start=1):
             if len(passes) > 1:
@@ -110,7 +110,7 @@ def _run(members: Sequence[PreparedJob]) -> Sequence[Outcome]:
             "smaller ranks, or with residency=stream. Checkpoints are kept"
         )
     except OSError as error:
-        found = LosaError(f"{error}. Checkpoints are kept: mend the cause and run the same command again")
+        found = LosaError(f"{error}. Checkpoints are kept: remove the cause and run the same command again")
     # The frames of the traceback would keep the pass's tensors alive, and later passes need the memory.
     found.__traceback__ = found.__cause__ = found.__context__ = None
     # An error of the cache concerns all members that read it; other passes may read another cache.

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def task(composed: DictConfig, candidates: Candidates) -> JobResult:
-    """Train one member, or find that the launcher has; the summary goes to the table of a multirun."""
+    """Train one member, unless the launcher has trained it; the result goes to the table of a multirun."""
     folder = _from_here(HydraConfig.get().runtime.output_dir)
     try:
         summary = candidates.summary_of(job_of(composed), _from_here(HydraConfig.get().sweep.dir))
@@ -31,22 +31,22 @@ def task(composed: DictConfig, candidates: Candidates) -> JobResult:
 
 
 def job_of(composed: DictConfig) -> Job:
-    """What a composed configuration asks for, in the output folder that Hydra has for it.
+    """The job that a composed configuration describes, in the output folder that Hydra chose for it.
 
     Raises:
-        LosaError: options that are missing or invalid.
+        LosaError: options are missing or invalid.
     """
     return Job(to_config(AdaptConfig, composed), _from_here(HydraConfig.get().runtime.output_dir))
 
 
 def _from_here(folder: str) -> Path:
-    """Relative to the current folder where it lies below it."""
+    """The path relative to the current folder, if it is below that folder."""
     path = Path(folder)
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _remove_if_empty(*folders: Path) -> None:
-    """Hydra makes the folders before the options are looked at."""
+    """Remove empty folders: Hydra creates them before the options are checked."""
     for folder in folders:
         if Path.cwd().is_relative_to(folder.absolute()):
             return
@@ -60,8 +60,8 @@ def member_name(_root_: DictConfig) -> str:
     """Name of the output folder of the composed configuration, for Hydra.
 
     Raises:
-        LosaError: options that are missing or invalid. Not in a multirun, which an error would end here:
-            the job gets the sweep's own folder, and fails for the same reason when it starts.
+        LosaError: options are missing or invalid. Not in a multirun, which an error would end here: the job
+            gets the folder of the sweep, and fails for the same reason when it starts.
     """
     options = OmegaConf.masked_copy(_root_, [str(name) for name in _root_ if name != "hydra"])
     try:

@@ -1,4 +1,4 @@
-"""All jobs of a sweep in as few passes over the cache as possible, and yet ordinary Hydra jobs."""
+"""The fused launcher: trains the members of a sweep together, then runs its jobs as ordinary Hydra jobs."""
 
 import copy
 import inspect
@@ -26,17 +26,17 @@ def launch(
     *,
     first: int,
 ) -> list[JobReturn]:
-    """Train the members of all jobs together, then run the jobs, which find them trained.
+    """Train the members of all jobs together, then run the jobs, which find their members trained.
 
     Args:
-        context: of the application.
-        task_function: of losa-adapt.
-        config: of the sweep.
-        job_overrides: for each job.
-        first: number of the first job; a sweeper may launch several batches.
+        context: Hydra's context of the application.
+        task_function: the task of losa-adapt.
+        config: configuration of the sweep.
+        job_overrides: overrides of each job.
+        first: number of the first job; a sweeper may launch several batches of jobs.
 
     Raises:
-        LosaError: the application is another than losa-adapt.
+        LosaError: the application is not losa-adapt.
     """
     if inspect.unwrap(task_function) is not task:
         raise LosaError(
@@ -49,7 +49,7 @@ def launch(
     jobs = [
         _composed(context, config, overrides, number) for number, overrides in enumerate(job_overrides, first)
     ]
-    # Messages of the training concern all jobs: to the console, and to a log file in the sweep's folder.
+    # Messages of the training concern all jobs, so they are logged in the folder of the sweep.
     shared = copy.deepcopy(config)
     _set_output_folder(shared, sweep_folder)
     configure_log(shared.hydra.job_logging, shared.hydra.verbose)
@@ -78,11 +78,11 @@ def _composed(context: HydraContext, config: DictConfig, overrides: Sequence[str
 
 
 def _job(config: DictConfig) -> Job | None:
-    """The member that a job asks for; None if its options are wrong: it will say so itself when it runs."""
+    """The member of a job; None if its options are wrong, which the job itself reports when it runs."""
     before = HydraConfig.instance().cfg
     probe = copy.deepcopy(config)
     try:
-        # As run_job does: the name of the folder may be made of anything in Hydra's configuration.
+        # As run_job does it: the folder's name may depend on anything in Hydra's configuration.
         HydraConfig.instance().set_config(probe)
         folder = Path(str(OmegaConf.select(probe, "hydra.sweep.dir")))
         folder /= str(OmegaConf.select(probe, "hydra.sweep.subdir"))

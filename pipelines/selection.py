@@ -1,4 +1,4 @@
-"""protocol=select: choose on a validation split, train the choice on all, score it once on the test split."""
+"""protocol=select: choose on a validation split, train the choice, score it once on the test split."""
 
 import json
 import logging
@@ -23,11 +23,11 @@ SELECTED_FOLDER = "selected"
 
 _SEEDS = ("seed", "data_seed")
 _TASK = ("cache", "label", "train_split", "eval_split", "select_train_split", "select_split")
-"""Configurations are compared where these are equal."""
+"""Options that configurations must share to be compared."""
 
 
 def as_candidate(config: AdaptConfig) -> AdaptConfig:
-    """What is trained while choosing: the same, on the smaller split, scored on the one to choose on."""
+    """The member to train while choosing: on the smaller split, scored on the split to choose on."""
     if config.protocol == "direct":
         return config
     return replace(
@@ -36,12 +36,12 @@ def as_candidate(config: AdaptConfig) -> AdaptConfig:
 
 
 def as_final(config: AdaptConfig) -> AdaptConfig:
-    """What the choice is trained with: all epochs, since the images to watch are among those to train on."""
+    """The member to train once chosen: for all epochs, since its validation images are now trained on."""
     return replace(config, protocol="direct", val_split=None, patience=None, halve_at=[])
 
 
 def candidate_of(job: Job) -> Job:
-    """The job to train first.
+    """The job to train while choosing.
 
     Raises:
         LosaError: a split that is needed after the choice is missing.
@@ -53,14 +53,14 @@ def candidate_of(job: Job) -> Job:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A job as it was asked for, and what became of it while choosing."""
+    """The requested configuration of a job, and its outcome while choosing."""
 
     config: AdaptConfig
     outcome: Outcome
 
     @property
     def accuracy(self) -> float | None:
-        """On the split to choose on; None if it has none."""
+        """Accuracy on the split to choose on; None if there is none."""
         if isinstance(self.outcome, Exception):
             return None
         return self.outcome.accuracy.get(self.config.select_split)
@@ -74,30 +74,30 @@ class Configuration:
 
     @property
     def complete(self) -> bool:
-        """Every seed has its score: a mean over the seeds that happened to converge would be too good."""
+        """Whether every seed has a score: a mean over only the seeds that converged would be too high."""
         return all(candidate.accuracy is not None for candidate in self.candidates)
 
     @property
     def accuracy(self) -> float:
-        """Mean over the seeds, without the last digits in which equal means differ."""
+        """Mean accuracy over the seeds, rounded so that means of equal scores are equal."""
         scores = [candidate.accuracy for candidate in self.candidates]
         return round(statistics.fmean(score for score in scores if score is not None), 9)
 
     @property
     def parameters(self) -> int:
-        """Of its side network."""
+        """Number of parameters of the side network."""
         outcome = self.candidates[0].outcome
         return 0 if isinstance(outcome, Exception) else outcome.parameters
 
     @property
     def options(self) -> dict[str, Any]:
-        """All but the seeds."""
+        """All options except the seeds."""
         options = asdict(self.candidates[0].config)
         return {name: value for name, value in options.items() if name not in _SEEDS}
 
 
 def configurations(candidates: Sequence[Candidate]) -> list[Configuration]:
-    """Put together what differs only in its seeds; a member that was asked for twice counts once."""
+    """Group candidates that differ only in their seeds; equal members count once."""
     groups: dict[str, dict[str, Candidate]] = {}
     for candidate in candidates:
         config = as_candidate(candidate.config)
@@ -107,18 +107,20 @@ def configurations(candidates: Sequence[Candidate]) -> list[Configuration]:
 
 
 def choose(candidates: Sequence[Candidate]) -> Configuration:
-    """The configuration with the best mean over its seeds; of equals the smallest, then the first.
+    """The configuration with the best mean over its seeds.
+
+    Of equal ones, the one with fewer parameters is chosen, then the first.
 
     Raises:
-        LosaError: none is complete.
+        LosaError: no configuration is complete.
     """
     found = configurations(candidates)
     complete = [configuration for configuration in found if configuration.complete]
     if not complete:
-        raise LosaError("nothing to choose from: of every configuration a seed failed")
+        raise LosaError("nothing to choose from: a seed of every configuration failed")
     if len(complete) < len(found):
         _log.warning(
-            "%d of %d configurations are not chosen from: a seed failed",
+            "%d of %d configurations cannot be chosen: a seed failed",
             len(found) - len(complete),
             len(found),
         )
@@ -126,19 +128,19 @@ def choose(candidates: Sequence[Candidate]) -> Configuration:
 
 
 def select(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
-    """Train candidates, choose, train the choice for each of its seeds, and score that.
+    """Train candidates, choose one configuration, train it for each of its seeds, and score it.
 
     Args:
         jobs: configurations to choose from, with their folders. Jobs that differ in cache, label column or
-            splits are of different tasks; each task has its own choice.
-        folder: gets ``selected.json``, and ``selected/`` with the folders of what was chosen.
+            splits belong to different tasks; each task has its own choice.
+        folder: folder for ``selected.json`` and ``selected/``, which has the folders of the chosen members.
 
     Returns:
-        For each task what stands in ``selected.json``.
+        The content of ``selected.json``, one record for each task.
 
     Raises:
-        LosaError: of some task there is nothing to choose from, or the choice cannot be trained. The others
-            have their choice all the same.
+        LosaError: a task has nothing to choose from, or its choice cannot be trained. The choices of the
+            other tasks are made all the same.
     """
     outcomes = adapt_all([candidate_of(job) for job in jobs])
     found = [Candidate(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
@@ -146,7 +148,12 @@ def select(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
 
 
 def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]]:
-    """As ``select``, once the candidates are trained."""
+    """The second half of `select`, once the candidates are trained.
+
+    Args:
+        candidates: configurations to choose from, with their outcomes.
+        folder: as in `select`.
+    """
     tasks: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         options = asdict(candidate.config)
@@ -213,7 +220,7 @@ def _record(
 
 
 def _named(configuration: Configuration, task: Sequence[Candidate]) -> str:
-    """The side network and the options that people look for, or that were chosen among."""
+    """The side network, rank and learning rate, and the options that differ between candidates."""
     config = configuration.candidates[0].config
     compared = varying_options([asdict(candidate.config) for candidate in task])
     rank = [] if config.effective_rank is None else ["rank"]
@@ -235,15 +242,15 @@ def _scores(record: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The jobs of one command that ask for protocol=select, by the folder of their sweep."""
+    """The jobs of one command with protocol=select, by the folder of their sweep."""
 
     _found: dict[Path, list[Candidate]] = field(default_factory=dict)
 
     def summary_of(self, job: Job, sweep_folder: Path) -> MemberSummary:
-        """The summary of a job's member; noted if it is one to choose from.
+        """The summary of a job's member, which is recorded if it is a candidate.
 
         Raises:
-            Exception: what concerned this member.
+            Exception: the member failed.
         """
         candidate = candidate_of(job)
         if job.config.protocol == "direct":
@@ -258,10 +265,10 @@ class Candidates:
         return summary
 
     def conclude(self) -> None:
-        """At the end of the command: choose, train the choice, score it.
+        """Choose, train and score the choice of every sweep, at the end of the command.
 
         Raises:
-            LosaError: as ``select``.
+            LosaError: as in `select`.
         """
         for folder, found in self._found.items():
             finish(found, folder)

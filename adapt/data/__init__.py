@@ -1,1 +1,1 @@
-"""Activations of images in the order in which training wants them."""
+"""The images to train on: labels, order, views, and where their activations are kept."""

@@ -1,4 +1,4 @@
-"""Where the training loop gets its activations from."""
+"""Sources of activations for the training loop."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,31 +15,31 @@ from losa.cache_format import Split
 from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
 
 AHEAD = 2
-"""Batches that are read while one is computed."""
+"""Number of batches that are read while one is computed."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class Batch(Protocol):
-    """Some images, held in as little memory as they were stored in."""
+    """Images whose activations are still encoded as in the cache."""
 
     def __len__(self) -> int:
         """Number of images."""
 
     def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Float[Tensor, "images sites tokens width"]:
-        """Activations of some of them, on the compute device."""
+        """Decode the activations of some of the images, on the compute device."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class ActivationSource(Protocol):
-    """Activations of a split."""
+    """Reads the activations of a split."""
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> Batch:
-        """Some images, in the given order."""
+        """Read some images, in the given order."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodedBatch:
-    """Codes on the compute device; only what is asked for is decoded."""
+    """Codes on the compute device; only requested images are decoded."""
 
     codes: DeviceCodes
     codec: DeviceCodec
@@ -49,27 +49,38 @@ class CodedBatch:
         return len(self.codes.values)
 
     def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Float32[Tensor, "images sites tokens width"]:
-        """Activations of some of them, on the compute device."""
+        """Decode the activations of some of the images, on the compute device."""
         values, scales = self.codes.values, self.codes.scales
         chosen = images if isinstance(images, slice) else torch.from_numpy(images).to(values.device)
         return self.codec.decode(DeviceCodes(values[chosen], None if scales is None else scales[chosen]))
 
 
 class CachedActivations:
-    """Reads a cache anew every time."""
+    """Reads from a cache, every time."""
 
     def __init__(self, split: Split, device: str) -> None:
+        """Read the calibration of the split's sites.
+
+        Args:
+            split: the split to read.
+            device: the compute device.
+        """
         calibration = split.cache.calibration(split.sites)
         self.split = split
         self.codec = DeviceCodec(split.cache.manifest.features.codec, calibration, device)
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> CodedBatch:
-        """Some images, in the given order."""
+        """Read some images, in the given order."""
         return CodedBatch(self.codec.to_device(self.split.read(indices)), self.codec)
 
 
 def read_ahead(source: ActivationSource, batches: Iterable[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:
-    """Batches, read by a thread a few ahead of the consumer."""
+    """Read batches in a thread, a few ahead of the consumer.
+
+    Args:
+        source: where to read from.
+        batches: positions of the images of each batch.
+    """
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="losa-read") as pool:
         try:

@@ -1,7 +1,7 @@
-"""Mixup (arXiv 1710.09412) on frozen features: pairs of images share their activations and their labels.
+"""Mixup (arXiv 1710.09412) on frozen features: activations and labels of pairs of images are mixed.
 
-The activations of all sites are mixed in the same proportion, which is not what the backbone would make of
-mixed images, but exact in what it says: a side network sees a convex combination of two streams.
+All sites are mixed in the same proportion. The backbone would compute other activations for mixed images;
+here a side network sees the convex combination of two streams.
 """
 
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from jaxtyping import Int64
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How one batch is mixed."""
+    """The pairs of one batch, and their proportion."""
 
     partner: Int64[np.ndarray, "images"]
-    """For each image the one it is mixed with."""
+    """Place in the batch of the image that each image is mixed with."""
     share: float
-    """Of the image itself; the partner has the rest."""
+    """Weight of the image itself; the partner has the rest."""
 
 
 def draw_mix(images: int, alpha: float, data_seed: int, step: int) -> Mix | None:
-    """A function of (data seed, step), never of history.
+    """Draw the mix of a batch, as a function of (data seed, step); None without mixup.
 
     Args:
-        images: of the batch.
-        alpha: of the Beta distribution that the share is drawn from; 0 for no mixup.
-        data_seed: as of the order of images.
-        step: from 0, over the whole training.
+        images: number of images of the batch.
+        alpha: parameter of the Beta distribution that the share is drawn from; 0 for no mixup.
+        data_seed: seed, shared with the order of images.
+        step: number of the step in the whole training, from 0.
     """
     if not alpha:
         return None
-    # The last number keeps the stream apart from that of the images' order.
+    # The last number of the counter separates these random numbers from those for the order of images.
     key = np.array([data_seed % 2**64, step], np.uint64)
     generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, 1]))
     return Mix(generator.permutation(images), float(generator.beta(alpha, alpha)))

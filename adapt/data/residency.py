@@ -1,4 +1,4 @@
-"""Where the codes stay that every epoch reads: on the GPU, in memory, or in the cache alone."""
+"""Residency: where the codes of the training split are kept, on the GPU, in memory, or only in the cache."""
 
 import logging
 from typing import Literal
@@ -12,63 +12,67 @@ _log = logging.getLogger(__name__)
 
 Residency = Literal["gpu", "ram", "stream"]
 
-SHARE = 2
-"""``auto`` takes at most one part in so many of what is free: side networks and batches need room too."""
+FREE_MEMORY_DIVISOR = 2
+"""``auto`` uses at most the free memory divided by this: side networks and batches need room too."""
 
 
 def choose_residency(
-    asked: Residency | Literal["auto"], split: Split, *, images: int, epochs: int, device: str
+    requested: Residency | Literal["auto"], split: Split, *, images: int, epochs: int, device: str
 ) -> Residency:
-    """Choose from sizes, or check what was asked for. The choice is logged with its reason.
+    """Choose the residency by sizes, or check the requested one. The choice is logged with its reason.
 
     Args:
-        asked: the option.
-        split: what is read.
-        images: how many of its images every epoch reads.
-        epochs: how often it does.
+        requested: the option.
+        split: the training split.
+        images: number of images that are read from it.
+        epochs: number of epochs.
         device: the compute device.
 
     Raises:
-        LosaError: what was asked for cannot be.
+        LosaError: the requested residency is impossible.
     """
-    if asked == "auto":
+    if requested == "auto":
         residency, why = _choose(split.cache, images * split.image_bytes, epochs, device)
     else:
-        refuse_impossible(asked, split, images=images, device=device)
-        residency, why = asked, "as asked"
+        refuse_impossible(requested, split, images=images, device=device)
+        residency, why = requested, "as requested"
     codes = _codes(images, split)
-    _log.info("residency=%s: %s %s; %s", residency, codes, _WHAT_HAPPENS[residency], why)
+    _log.info("residency=%s: %s %s; %s", residency, codes, _VERB_PHRASES[residency], why)
     return residency
 
 
-def refuse_impossible(asked: Residency | Literal["auto"], split: Split, *, images: int, device: str) -> None:
-    """Refuse what was asked for if it cannot be.
+def refuse_impossible(
+    requested: Residency | Literal["auto"], split: Split, *, images: int, device: str
+) -> None:
+    """Refuse a residency that is impossible.
 
     Args:
-        asked: the option.
-        split: what is read.
-        images: how many of its images every epoch reads.
+        requested: the option.
+        split: the training split.
+        images: number of images that are read from it.
         device: the compute device.
 
     Raises:
-        LosaError: it cannot be.
+        LosaError: the codes do not fit, or there is no GPU.
     """
-    if asked in ("auto", "stream"):
+    if requested in ("auto", "stream"):
         return
-    if asked == "gpu" and not is_cuda(device):
+    if requested == "gpu" and not is_cuda(device):
         raise LosaError(
             f"residency=gpu: expected a CUDA device, found device={device}: "
             "use device=cuda where there is one, or residency=auto"
         )
-    free, where = (free_on_gpu(device), f"on {device}") if asked == "gpu" else (free_in_ram(), "in memory")
+    free, where = (
+        (free_on_gpu(device), f"on {device}") if requested == "gpu" else (free_in_ram(), "in memory")
+    )
     if images * split.image_bytes > free:
         raise LosaError(
-            f"residency={asked}: {split.cache.path}: {_codes(images, split)} do not fit: only "
+            f"residency={requested}: {split.cache.path}: {_codes(images, split)} do not fit: only "
             f"{readable(free)} are free {where}; use residency=auto or stream, or fewer sites (sites=4)"
         )
 
 
-_WHAT_HAPPENS = {
+_VERB_PHRASES = {
     "gpu": "stay on the GPU",
     "ram": "stay in memory",
     "stream": "are read from the cache in every epoch",
@@ -80,16 +84,16 @@ def _choose(cache: Cache, need: int, epochs: int, device: str) -> tuple[Residenc
         return "stream", "there is one epoch"
     if is_cuda(device):
         free = free_on_gpu(device)
-        if need * SHARE <= free:
+        if need * FREE_MEMORY_DIVISOR <= free:
             return "gpu", f"{readable(free)} are free there"
     if is_remote(cache.path):
         costly = "the cache is remote"
     elif cache.manifest.compressor is not None:
         costly = f"the cache is compressed ({cache.manifest.compressor})"
     else:
-        return "stream", "the cache is local and not compressed, so they come at the speed of memory"
+        return "stream", "the cache is local and not compressed, so they are read at the speed of memory"
     free = free_in_ram()
-    if need * SHARE <= free:
+    if need * FREE_MEMORY_DIVISOR <= free:
         return "ram", f"{costly}, and {readable(free)} of memory are free"
     return "stream", f"{costly}, but only {readable(free)} of memory are free"
 

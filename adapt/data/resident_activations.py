@@ -1,4 +1,4 @@
-"""Activations of images whose codes were read once and stay in memory, here or on the GPU."""
+"""Activations of images whose codes are read once and kept in memory, on this machine or on the GPU."""
 
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -14,11 +14,11 @@ from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.metadata.index import image_ids, read_index
 
 BATCH_BYTES = 2**27
-"""Of codes that are read at once while loading."""
+"""Bytes of codes that are read at once while loading."""
 
 
 class ResidentActivations:
-    """Takes codes out of memory, here or on the compute device."""
+    """An `ActivationSource` of codes in memory, on this machine or on the compute device."""
 
     def __init__(
         self,
@@ -26,19 +26,19 @@ class ResidentActivations:
         rows: Int64[np.ndarray, "images"],
         codec: DeviceCodec,
     ) -> None:
-        """Wrap codes that were loaded; see `load_codes`.
+        """Wrap loaded codes; see `load_codes`.
 
         Args:
-            take: rows of what was loaded, in the given order, on the compute device.
-            rows: for every position of the split the row that has its codes; -1 where there is none.
-            codec: on the compute device.
+            take: returns rows of the loaded codes, in the given order, on the compute device.
+            rows: for every position of the split the row of its codes; -1 where none were loaded.
+            codec: the codec, on the compute device.
         """
         self._take = take
         self._rows = rows
         self._codec = codec
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> CodedBatch:
-        """Some images, in the given order.
+        """Read some images, in the given order.
 
         Raises:
             IndexError: a position is out of range or was not loaded.
@@ -54,15 +54,15 @@ class ResidentActivations:
 def load_codes(
     source: CachedActivations, positions: Int64[np.ndarray, "images"], place: Literal["gpu", "ram"]
 ) -> ResidentActivations:
-    """Read images of a split once, checksums verified, and keep their codes.
+    """Read images of a split once, verify their checksums, and keep their codes.
 
     Args:
-        source: streams the split to the compute device.
-        positions: of the images that will be asked for.
-        place: the compute device's memory, or this machine's.
+        source: the split, and the codec on the compute device.
+        positions: positions of the images that will be read.
+        place: ``gpu`` for the memory of the compute device, ``ram`` for that of this machine.
 
     Raises:
-        CorruptCache: bytes do not fit their checksum.
+        CorruptCache: stored bytes do not match their checksum.
     """
     split, codec = source.split, source.codec
     cache = split.cache
@@ -82,9 +82,9 @@ def _load_in_ram(
     scales = None
     if none.scales is not None:
         scales = np.empty((len(positions), *none.scales.shape[1:]), none.scales.dtype)
-    for part in _parts(split, len(positions)):
-        split.read(positions[part], Codes(values[part], None if scales is None else scales[part]))
-    # Rows are taken by numpy: torch takes thirty times longer for it on a CPU.
+    for chunk in _row_ranges(split, len(positions)):
+        split.read(positions[chunk], Codes(values[chunk], None if scales is None else scales[chunk]))
+    # Rows are taken with numpy, because torch is thirty times slower at it on a CPU.
     return lambda rows: codec.to_device(Codes(values[rows], None if scales is None else scales[rows]))
 
 
@@ -94,11 +94,11 @@ def _load_on_device(
     none = codec.to_device(split.read(positions[:0]))
     values = none.values.new_empty((len(positions), *none.values.shape[1:]))
     scales = None if none.scales is None else none.scales.new_empty((len(positions), *none.scales.shape[1:]))
-    for part in _parts(split, len(positions)):
-        codes = codec.to_device(split.read(positions[part]))
-        values[part] = codes.values
+    for chunk in _row_ranges(split, len(positions)):
+        codes = codec.to_device(split.read(positions[chunk]))
+        values[chunk] = codes.values
         if scales is not None and codes.scales is not None:
-            scales[part] = codes.scales
+            scales[chunk] = codes.scales
 
     def take(rows: np.ndarray) -> DeviceCodes:
         chosen = torch.from_numpy(rows).to(values.device)
@@ -109,10 +109,11 @@ def _load_on_device(
     return take
 
 
-def _parts(split: Split, images: int) -> Iterator[slice]:
+def _row_ranges(split: Split, images: int) -> Iterator[slice]:
+    """Ranges of rows to read at once, with a progress bar."""
     step = max(1, BATCH_BYTES // split.image_bytes)
     with progress_bar(images, f"load {split.record.name}", "image", leave=False) as bar:
         for start in range(0, images, step):
-            part = slice(start, min(start + step, images))
-            yield part
-            bar.update(part.stop - part.start)
+            rows = slice(start, min(start + step, images))
+            yield rows
+            bar.update(rows.stop - rows.start)

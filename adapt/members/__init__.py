@@ -1,1 +1,1 @@
-"""Members of a sweep: what was asked for, their folders, the passes they share."""
+"""Members of a sweep: their jobs, their folders, and the passes in which they are trained."""

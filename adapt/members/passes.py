@@ -1,4 +1,4 @@
-"""Which members can be trained in one pass over a cache, and which of them form one network."""
+"""Passes over a cache: which members can share one, and which of these form one network."""
 
 import logging
 from collections import defaultdict
@@ -14,15 +14,18 @@ _log = logging.getLogger(__name__)
 
 
 def pass_key(prepared: PreparedJob) -> Hashable:
-    """Equal for members that may share a pass: they read the same images in the same order, from now on."""
-    return _reading(prepared), _epoch(prepared)
+    """A key that is equal for members that may share a pass.
+
+    Those are members that read the same images in the same order, from the same epoch on.
+    """
+    return _reading_key(prepared), _epoch(prepared)
 
 
 def _epoch(prepared: PreparedJob) -> int:
     return 0 if prepared.checkpoint is None else prepared.checkpoint.epoch
 
 
-def _reading(prepared: PreparedJob) -> Hashable:
+def _reading_key(prepared: PreparedJob) -> Hashable:
     config = prepared.config
     return (
         tuple(sorted(prepared.origin["splits"].items())),
@@ -46,26 +49,26 @@ def _reading(prepared: PreparedJob) -> Hashable:
 
 
 def group_key(prepared: PreparedJob) -> Hashable:
-    """Equal for members of a pass that may form one network with one optimiser."""
+    """A key that is equal for members of a pass that may form one network with one optimiser."""
     config = prepared.config
     shape = tuple(sorted(effective_options(config.architecture).items()))
     return (shape, prepared.features.sites, config.optimizer)
 
 
 def plan_passes(prepared: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
-    """Members by the pass they belong to, in the order of their first.
+    """Group members by the pass they belong to, in the order of each pass's first member.
 
-    Members of which the worse half is to be dropped are compared, so they go on together or not at all: a
-    kill between two checkpoints leaves them at different epochs, and then all begin again.
+    Successive halving compares members, so those with ``halve_at`` resume together or not at all. If an
+    interruption has left them at different epochs, all of them are trained from the start.
     """
     readings: dict[Hashable, list[PreparedJob]] = defaultdict(list)
     for member in prepared:
-        readings[_reading(member)].append(member)
+        readings[_reading_key(member)].append(member)
     passes: dict[Hashable, list[PreparedJob]] = defaultdict(list)
     for members in readings.values():
         if members[0].config.halve_at and len({_epoch(member) for member in members}) > 1:
             _log.warning(
-                "%d members with halve_at=%s stood at different epochs when they were interrupted; they are "
+                "%d members with halve_at=%s were interrupted at different epochs; they are "
                 "trained from the start, to be compared with each other",
                 len(members),
                 members[0].config.halve_at,
@@ -77,7 +80,7 @@ def plan_passes(prepared: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
 
 
 def cut_to_memory(members: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
-    """A pass, or several smaller ones if memory does not hold all of its members at once."""
+    """Cut a pass into several smaller ones if memory does not hold all of its members at once."""
     kinds = {group_key(member): member for member in members}
     networks = [
         make_side_network(
@@ -97,10 +100,10 @@ def cut_to_memory(members: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
 
 
 def make_groups(prepared: dict[int, PreparedJob]) -> list[MemberGroup]:
-    """The networks of a pass, freshly initialised.
+    """The groups of a pass, freshly initialised.
 
     Args:
-        prepared: members by their numbers in the pass.
+        prepared: the members, by their numbers in the pass.
 
     Raises:
         LosaError: an architecture does not fit its features.

@@ -1,4 +1,4 @@
-"""A trained side network on disk: its tensors, and a description that names cache and backbone."""
+"""The files of a trained side network: its tensors, and a description with the identity of its features."""
 
 import hashlib
 import json
@@ -24,8 +24,8 @@ from losa.cache_format.storage.sealed_json import seal, unseal
 
 TENSORS_NAME = "side_network.safetensors"
 DESCRIPTION_NAME = "side_network.json"
-VERSION = 2
-"""2: thin matrices are stored as ``rank`` rows; in version 1 some were the other way round."""
+NETWORK_VERSION = 2
+"""In version 2 thin matrices are stored as ``rank`` rows; in version 1 some were transposed."""
 
 
 def save_side_network(
@@ -35,14 +35,14 @@ def save_side_network(
     identity: FeatureIdentity,
     columns: Sequence[LabelColumn],
 ) -> None:
-    """Write one member: tensors without the members axis, frozen norms included, and the description.
+    """Write the tensors of one member, without the members axis, and the description.
 
     Args:
-        folder: where to.
-        network: that holds the member.
-        member: its place on the members axis.
-        identity: of the features it was trained on.
-        columns: label columns whose class scores stand side by side in the network's result.
+        folder: folder to write to.
+        network: the network that holds the member.
+        member: index of the member on the members axis.
+        identity: identity of the features that the member was trained on.
+        columns: label columns, in the order of their class scores in the network's output.
     """
     tensors = {name: parameter[member] for name, parameter in network.named_parameters()}
     tensors |= dict(network.named_buffers())
@@ -50,7 +50,7 @@ def save_side_network(
     final_norm = network.features.final_norm
     description = {
         "format": "losa-side-network",
-        "version": VERSION,
+        "version": NETWORK_VERSION,
         "architecture": asdict(network.architecture),
         "sites": list(network.features.sites),
         "tokens": asdict(network.features.tokens),
@@ -69,10 +69,10 @@ def save_side_network(
 
 
 def load_side_network(folder: Path) -> SideNetwork:
-    """Read a network of one member, on the CPU and in eval mode.
+    """Read the network of one member, on the CPU and in eval mode.
 
     Raises:
-        LosaError: files are missing, damaged or do not fit each other.
+        LosaError: files are missing or damaged, do not belong together, or have another version.
     """
     path = folder / DESCRIPTION_NAME
     try:
@@ -81,10 +81,11 @@ def load_side_network(folder: Path) -> SideNetwork:
     except FileNotFoundError as error:
         raise LosaError(f"{folder} holds no side network: {error.filename} is missing") from None
     try:
-        if description["version"] != VERSION:
-            remedy = "install a newer one" if description["version"] > VERSION else "train it again"
+        if description["version"] != NETWORK_VERSION:
+            remedy = "install a newer one" if description["version"] > NETWORK_VERSION else "train it again"
             raise LosaError(
-                f"{path}: version {description['version']!r}; this losa reads version {VERSION}: {remedy}"
+                f"{path}: version {description['version']!r}; "
+                f"this losa reads version {NETWORK_VERSION}: {remedy}"
             )
         if hashlib.sha256(data).hexdigest() != description["tensors_sha256"]:
             raise LosaError(f"{folder / TENSORS_NAME} is damaged: its sha256 is not the one in {path}")

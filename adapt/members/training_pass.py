@@ -24,13 +24,13 @@ _log = logging.getLogger(__name__)
 
 
 class TrainingPass:
-    """Trains members of one `pass_key`. Within the pass, members are known by numbers."""
+    """Trains members of one `pass_key`. Within the pass, members are identified by numbers."""
 
     def __init__(self, prepared: Sequence[PreparedJob]) -> None:
-        """Read nothing yet.
+        """Prepare the progress of each member; no activations are read yet.
 
         Args:
-            prepared: the members. Their folders are locked by the caller.
+            prepared: the members, of one `pass_key`. Their folders are locked by the caller.
         """
         first = prepared[0]
         self._config = first.config

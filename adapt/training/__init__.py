@@ -1,1 +1,1 @@
-"""Training: losses, optimisers, the loop."""
+"""Training: losses, optimisers and the training loop."""

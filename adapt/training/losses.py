@@ -1,4 +1,4 @@
-"""What members are trained to make small: cross-entropy, one value for each member."""
+"""The training loss: cross-entropy, one value for each member."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,27 +14,28 @@ from losa.cache_format.metadata.labels import MISSING_LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """Cross-entropy over one or more label columns, whose scores stand side by side.
+    """Cross-entropy over one or more label columns, whose scores are concatenated on the classes axis.
 
-    For each column it is the weighted mean over the batch's images that have a label there; columns add up.
+    The loss of a column is the weighted mean over the images of the batch that have a label in it. The losses
+    of all columns are added.
     """
 
     classes: tuple[int, ...]
     """Number of classes of each column."""
     class_weights: tuple[Float[Tensor, "_"], ...]
-    """Of each column; ones where classes count alike."""
+    """Weight of each class, ``(classes,)`` for each column; ones if classes are not balanced."""
 
     def split(self, scores: Float[Tensor, "members images classes"]) -> tuple[Tensor, ...]:
-        """Scores of each column."""
-        parts: tuple[Tensor, ...] = scores.split(self.classes, dim=-1)
-        return parts
+        """The scores of each column, ``(members, images, classes of the column)``."""
+        columns: tuple[Tensor, ...] = scores.split(self.classes, dim=-1)
+        return columns
 
     def weights(self, labels: Int64[Tensor, "images columns"]) -> Float[Tensor, "images columns"]:
-        """What every label counts in the mean over these images, which add up to one in every column."""
+        """Weight of each label in the mean over these images; weights add up to one in every column."""
         weights = torch.stack(
             [
-                torch.where(column == MISSING_LABEL, 0, of_class[column.clamp(min=0)])
-                for column, of_class in zip(labels.T, self.class_weights, strict=True)
+                torch.where(column == MISSING_LABEL, 0, class_weights[column.clamp(min=0)])
+                for column, class_weights in zip(labels.T, self.class_weights, strict=True)
             ],
             dim=1,
         )
@@ -47,21 +48,21 @@ class Objective:
         weights: Float[Tensor, "images columns"],
         smoothing: Float[Tensor, "members"],
     ) -> Float[Tensor, "members"]:
-        """Of each member; parts of a batch add up to the batch's.
+        """The loss of each member; the losses of micro-batches add up to the loss of their batch.
 
         Args:
-            scores: of the images.
-            labels: of the images, `MISSING_LABEL` where there is none.
-            weights: of the labels, from `weights` of the whole batch.
-            smoothing: part of the target that is spread over all classes.
+            scores: scores of the images.
+            labels: labels of the images, `MISSING_LABEL` where there is none.
+            weights: weights of the labels, computed by `weights` for the whole batch.
+            smoothing: label smoothing of each member, the fraction of the target spread over all classes.
         """
         total = scores.new_zeros(scores.shape[0])
-        for part, of_column, weight in zip(self.split(scores), labels.T, weights.T, strict=True):
-            log_probabilities = functional.log_softmax(part, dim=-1)
-            index = of_column.clamp(min=0)[None, :, None].expand(len(part), -1, 1)
-            right = -log_probabilities.gather(-1, index)[..., 0]
-            spread = -log_probabilities.mean(dim=-1)
-            each = torch.lerp(right, spread, smoothing[:, None].to(right.dtype))
+        for column_scores, column, weight in zip(self.split(scores), labels.T, weights.T, strict=True):
+            log_probabilities = functional.log_softmax(column_scores, dim=-1)
+            index = column.clamp(min=0)[None, :, None].expand(len(column_scores), -1, 1)
+            target = -log_probabilities.gather(-1, index)[..., 0]
+            uniform = -log_probabilities.mean(dim=-1)
+            each = torch.lerp(target, uniform, smoothing[:, None].to(target.dtype))
             total = total + each @ weight.to(each.dtype)
         return total
 
@@ -73,15 +74,15 @@ def make_objective(
 
     Args:
         classes: number of classes of each column.
-        labels: of the training images.
-        balanced: every class counts the same, however many images it has: ``1 / number of its images``,
-            scaled so that the mean over images is one. Classes without an image count nothing.
-        device: where scores are.
+        labels: labels of the training images.
+        balanced: weight each class by ``1 / number of its images``, scaled so that the mean over images is
+            one. Classes without images have weight zero.
+        device: the compute device.
     """
     weights = []
     for column, count in zip(labels.T, classes, strict=True):
         found = np.bincount(column[column != MISSING_LABEL], minlength=count)
-        even = found.sum() / np.maximum(found, 1) / max(1, np.count_nonzero(found))
-        chosen = np.where(found > 0, even, 0.0) if balanced else np.ones(count)
+        balancing = found.sum() / np.maximum(found, 1) / max(1, np.count_nonzero(found))
+        chosen = np.where(found > 0, balancing, 0.0) if balanced else np.ones(count)
         weights.append(torch.tensor(chosen, dtype=torch.float32, device=device))
     return Objective(classes=tuple(classes), class_weights=tuple(weights))

@@ -1,4 +1,4 @@
-"""Members of one pass that share an architecture: one network, one optimiser."""
+"""Members of one pass that share an architecture: they form one network with one optimiser."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from losa.adapt.training.schedule import warmup_cosine
 
 @dataclass
 class MemberGroup:
-    """What trains together. Members are known by the numbers that the pass gave them."""
+    """Members that are trained together. They are identified by their numbers in the pass."""
 
     numbers: list[int]
     configs: list[AdaptConfig]
@@ -30,7 +30,12 @@ class MemberGroup:
         return torch.tensor([config.label_smoothing for config in self.configs], device=device)
 
     def dropout(self, step: int, first_image: int) -> Dropout | None:
-        """Dropout of a step; None if no member has any."""
+        """The dropout of a step; None if no member uses dropout.
+
+        Args:
+            step: number of the step, from 0.
+            first_image: place of the micro-batch's first image in its batch.
+        """
         rates = [config.dropout for config in self.configs]
         if not any(rates):
             return None
@@ -42,7 +47,11 @@ class MemberGroup:
         return [config.lr * warmup_cosine(step, steps, config.warmup) for config in self.configs]
 
     def keep(self, numbers: Sequence[int]) -> None:
-        """Go on with some of the members."""
+        """Continue with some of the members.
+
+        Args:
+            numbers: numbers of the members to keep, in their new order.
+        """
         places = [self.numbers.index(number) for number in numbers]
         if len(places) == len(self.numbers):
             return
@@ -52,17 +61,17 @@ class MemberGroup:
         self.optimizer.keep(places, dict(self.network.named_parameters()))
 
     def member_state(self, number: int) -> dict[str, Tensor]:
-        """Parameters and what the optimiser remembers of one member; views, not copies."""
+        """Parameters and optimiser state of one member, by name; views, not copies."""
         place = self.numbers.index(number)
         state: dict[str, Tensor] = dict(self.optimizer.member_state())
         state |= {f"parameter.{name}": value for name, value in self.network.named_parameters()}
         return {name: value.detach()[place] for name, value in state.items()}
 
     def load_member_state(self, number: int, state: dict[str, Tensor]) -> None:
-        """Take up what `member_state` gave.
+        """Load a state that `member_state` returned.
 
         Raises:
-            KeyError: something is missing.
+            KeyError: a name is missing.
             RuntimeError: a shape does not fit.
         """
         for name, value in self.member_state(number).items():
@@ -76,7 +85,14 @@ def make_group(
     num_classes: int,
     device: str,
 ) -> MemberGroup:
-    """A freshly initialised group; see `MemberGroup`.
+    """A freshly initialised group.
+
+    Args:
+        numbers: numbers of the members in their pass.
+        configs: configurations of the members, of one architecture and one kind of optimiser.
+        features: features that the network reads.
+        num_classes: number of class scores, over all label columns.
+        device: the compute device.
 
     Raises:
         LosaError: the architecture does not fit the features.

@@ -13,26 +13,26 @@ from losa.cache_format.metadata.labels import MISSING_LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Of one member in one label column. Fractions, not percent."""
+    """Scores of one member in one label column, as fractions."""
 
     confusion: Int64[np.ndarray, "classes classes"]
-    """Images by true class (row) and predicted class (column)."""
+    """Number of images by true class (row) and predicted class (column)."""
     top5_correct: int
-    """Images whose class is among the five highest scores, or fewer where there are fewer classes."""
+    """Number of images whose class is among the five highest scores (all, where there are fewer classes)."""
 
     @property
     def images(self) -> int:
-        """Images that have a label."""
+        """Number of images that have a label."""
         return int(self.confusion.sum())
 
     @property
     def accuracy(self) -> float:
-        """Images whose class has the highest score."""
+        """Fraction of images whose class has the highest score."""
         return float(np.trace(self.confusion) / self.images)
 
     @property
     def top5_accuracy(self) -> float:
-        """See ``top5_correct``."""
+        """Fraction of images whose class is among the five highest scores."""
         return self.top5_correct / self.images
 
     @property
@@ -44,9 +44,16 @@ class Scores:
 
 
 class ScoreKeeper:
-    """Gathers the scores of members over a split."""
+    """Counts correct predictions of members over the batches of a split."""
 
     def __init__(self, members: int, classes: Sequence[int], device: str) -> None:
+        """Start with empty counts.
+
+        Args:
+            members: number of members.
+            classes: number of classes of each label column.
+            device: the compute device.
+        """
         self._classes = tuple(classes)
         self._confusion = [
             torch.zeros(members, count * count, dtype=torch.int64, device=device) for count in classes
@@ -58,20 +65,20 @@ class ScoreKeeper:
         """Count a batch.
 
         Args:
-            scores: ``(members, images, classes)`` of each column.
-            labels: of the images.
+            scores: class scores ``(members, images, classes)`` for each column.
+            labels: labels of the images.
         """
-        for number, (part, column, count) in enumerate(zip(scores, labels.T, self._classes, strict=True)):
-            self._finite &= part.isfinite().all(dim=-1).all(dim=-1)
+        for number, (found, column, count) in enumerate(zip(scores, labels.T, self._classes, strict=True)):
+            self._finite &= found.isfinite().all(dim=-1).all(dim=-1)
             known = column != MISSING_LABEL
-            part, true = part[:, known], column[known]
-            cells = true * count + part.argmax(dim=-1)
+            found, true = found[:, known], column[known]
+            cells = true * count + found.argmax(dim=-1)
             self._confusion[number].scatter_add_(1, cells, torch.ones_like(cells))
-            best = part.topk(min(5, count), dim=-1).indices
+            best = found.topk(min(5, count), dim=-1).indices
             self._top5[:, number] += (best == true[:, None]).any(dim=-1).sum(dim=-1)
 
     def result(self) -> list[list[Scores] | None]:
-        """Of each member the scores of every column; None for one whose scores were NaN or infinite."""
+        """For each member the scores of every column, or None if its class scores were NaN or infinite."""
         confusion = [
             cells.view(-1, count, count).cpu().numpy()
             for cells, count in zip(self._confusion, self._classes, strict=True)
@@ -89,5 +96,5 @@ class ScoreKeeper:
 
 
 def mean_accuracy(scores: Sequence[Scores]) -> float:
-    """Over label columns."""
+    """Mean accuracy over label columns."""
     return float(np.mean([column.accuracy for column in scores]))

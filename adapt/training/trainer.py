@@ -1,4 +1,4 @@
-"""The training loop: activations in, trained side networks out. The backbone is nowhere in sight."""
+"""The training loop: from activations to trained side networks. It needs no backbone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -49,31 +49,32 @@ class LabelledActivations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberEpoch:
-    """What an epoch gave for one member."""
+    """Losses and accuracy of one member in one epoch."""
 
     epoch: int
     lr: float
-    """At the last step."""
+    """Learning rate at the last step."""
     step_losses: Float[np.ndarray, "steps"]
+    """Loss at each step."""
     train_accuracy: float
-    """Over the epoch's batches, while training, averaged over label columns; of mixed images the share of
-    the image that is the larger part is not known, so with mixup it is NaN."""
+    """Accuracy over the batches of the epoch, each scored before its update, averaged over label columns.
+    NaN with mixup, because a mixed image has no single label."""
 
     @property
     def train_loss(self) -> float:
-        """Mean over the steps."""
+        """Mean loss over the steps."""
         return float(self.step_losses.mean())
 
     @property
     def finite(self) -> bool:
-        """Whether every loss was a number."""
+        """Whether no loss was NaN or infinite."""
         return bool(np.isfinite(self.step_losses).all())
 
 
 class Trainer:
-    """Trains the members of one pass together, epoch by epoch, from one reading of the features.
+    """Trains the members of one pass together; each epoch reads the features once for all of them.
 
-    Members share what `config` says of batches, epochs, order and mixup; each has the rest to itself.
+    Members share batches, epochs, the order of images and mixup. All other options may differ.
     """
 
     def __init__(
@@ -85,13 +86,13 @@ class Trainer:
         *,
         micro_batch_size: int | None = None,
     ) -> None:
-        """Get ready.
+        """Choose the micro-batch size, unless it is given.
 
         Args:
             groups: the members, on the compute device.
-            data: what to train on.
-            objective: what to make small.
-            config: of any member, for what they share.
+            data: images to train on.
+            objective: the loss.
+            config: configuration of any member, for the options that members share.
             micro_batch_size: images that are computed at once; None to choose by memory.
         """
         self.groups = list(groups)
@@ -103,12 +104,12 @@ class Trainer:
 
     @property
     def numbers(self) -> list[int]:
-        """Of the members that are still trained, in the order of the groups."""
+        """Numbers of the members that are still trained, in the order of the groups."""
         return [number for group in self.groups for number in group.numbers]
 
     @property
     def steps(self) -> int:
-        """Of the whole training."""
+        """Number of steps of the whole training."""
         return self._config.epochs * self._steps_per_epoch
 
     @property
@@ -116,10 +117,13 @@ class Trainer:
         return batch_count(len(self._data), self._config.batch_size)
 
     def epoch(self, number: int) -> dict[int, MemberEpoch]:
-        """Train one epoch; what it gave each member, by its number.
+        """Train one epoch.
 
         Args:
-            number: from 0.
+            number: number of the epoch, from 0.
+
+        Returns:
+            Losses and accuracy of each member, by its number.
         """
         config = self._config
         batches = shuffled_batches(len(self._data), config.batch_size, config.data_seed, number)
@@ -173,13 +177,17 @@ class Trainer:
         }
 
     def with_groups(self, groups: Sequence[MemberGroup]) -> "Trainer":
-        """The same for other members."""
+        """A trainer of other members, with the same data and options."""
         return Trainer(
             groups, self._data, self._objective, self._config, micro_batch_size=self._micro_batch_size
         )
 
     def keep(self, numbers: Sequence[int]) -> None:
-        """Go on with some of the members."""
+        """Continue with some of the members.
+
+        Args:
+            numbers: numbers of the members to keep.
+        """
         wanted = set(numbers)
         self.groups = [group for group in self.groups if not wanted.isdisjoint(group.numbers)]
         for group in self.groups:
@@ -190,12 +198,16 @@ class Trainer:
         return sum(len(group.numbers) for group in self.groups)
 
     def _gradients(self, batch: Batch, labels: Tensor, mix: Mix | None, step: int) -> tuple[Tensor, Tensor]:
-        """Gradients of one batch; losses and correct answers of all members."""
+        """Compute the gradients of one batch.
+
+        Returns:
+            For each member its loss, and how many labels it predicts correctly.
+        """
         while True:
             try:
                 return self._try_gradients(batch, labels, mix, step)
             except torch.cuda.OutOfMemoryError:
-                # What stood on the GPU before has grown, or was shared with others from the start.
+                # Less memory is free than when the size was chosen, or other processes use the GPU.
                 if self._micro_batch_size == 1:
                     raise
                 self._micro_batch_size //= 2
@@ -217,7 +229,7 @@ class Trainer:
             images = slice(start, start + self._micro_batch_size)
             activations = batch.decode(images)
             if mix is not None:
-                # Not in place: float32 codes are their own activations.
+                # Not in place: decoded float32 activations may share memory with their codes.
                 activations = torch.lerp(batch.decode(mix.partner[images]), activations, mix.share)
             features = self._features(activations, self._data)
             place = 0
@@ -256,7 +268,7 @@ class Trainer:
 
 @dataclass(frozen=True, slots=True)
 class _FirstImages:
-    """The first images of a batch."""
+    """The first images of a batch, as a batch."""
 
     batch: Batch
     count: int

@@ -188,7 +188,7 @@ def test_members_that_are_halved_go_on_together_or_not_at_all(
     found = sweep(*members)
     assert [summary.status for summary in found] == ["finished", "finished", "pruned", "pruned"]
     exactly_the_same(found, whole)
-    assert "4 members with halve_at=[2] stood at different epochs" in caplog.text
+    assert "4 members with halve_at=[2] were interrupted at different epochs" in caplog.text
 
 
 def test_an_interruption_while_scoring_costs_no_epoch(

@@ -51,7 +51,7 @@ def test_of_equals_the_smallest_and_then_the_first_is_chosen(candidate: Any) -> 
 def test_a_configuration_with_a_failed_seed_is_out(candidate: Any, caplog: pytest.LogCaptureFixture) -> None:
     half = [candidate(0.9, lr=1e-3, seed=0), candidate(None, lr=1e-3, seed=1)]
     assert chosen_lr(*half, candidate(0.8, lr=1e-2, seed=0)) == 1e-2
-    assert "1 of 2 configurations are not chosen from: a seed failed" in caplog.text
+    assert "1 of 2 configurations cannot be chosen: a seed failed" in caplog.text
     with pytest.raises(LosaError, match="nothing to choose from"):
         choose(half)
 

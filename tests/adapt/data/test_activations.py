@@ -117,16 +117,18 @@ def test_a_consumer_that_leaves_stops_the_thread() -> None:
 
 def test_reads_that_have_not_begun_are_cancelled() -> None:
     source = Recording()
-    read, release = source.read, threading.Event()
+    read, begun, release = source.read, threading.Event(), threading.Event()
 
     def waiting(indices: np.ndarray) -> Numbers:
         if indices[0] > 0:
+            begun.set()
             release.wait(timeout=10)
         return read(indices)
 
     source.read = waiting  # type: ignore[method-assign]
     batches = read_ahead(source, BATCHES)
     next(batches)
+    assert begun.wait(timeout=10)
     threading.Timer(0.2, release.set).start()
     batches.close()  # type: ignore[attr-defined]
     assert source.asked == [0, 2]

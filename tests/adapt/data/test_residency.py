@@ -140,7 +140,7 @@ class TestAuto:
             "residency=gpu: codes of 24 images (6.9 kB) stay on the GPU; 14.0 kB are free there"
             if expected == "gpu"
             else "residency=stream: codes of 24 images (6.9 kB) are read from the cache in every epoch; the "
-            "cache is local and not compressed, so they come at the speed of memory"
+            "cache is local and not compressed, so they are read at the speed of memory"
         ]
 
     def test_a_local_cache_without_compression_is_streamed(self, split: Split, free: Any) -> None:
@@ -201,7 +201,7 @@ class TestForced:
         assert choose(split, asked, device=device) == asked
         (told,) = caplog.messages
         assert told.startswith(f"residency={asked}: codes of 24 images (6.9 kB) ")
-        assert told.endswith("; as asked")
+        assert told.endswith("; as requested")
 
     def test_gpu_without_gpu(self, split: Split) -> None:
         with pytest.raises(LosaError) as error:

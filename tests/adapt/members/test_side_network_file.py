@@ -17,7 +17,7 @@ from losa.adapt import (
     make_side_network,
     save_side_network,
 )
-from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME, VERSION
+from losa.adapt.members.side_network_file import DESCRIPTION_NAME, NETWORK_VERSION, TENSORS_NAME
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
 from losa.cache_format.identity import FinalNorm
@@ -96,7 +96,7 @@ def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any
     description = json.loads((saved / DESCRIPTION_NAME).read_text())
     features = toy_cache.features
     assert description["format"] == "losa-side-network"
-    assert description["version"] == VERSION
+    assert description["version"] == NETWORK_VERSION
     assert description["features_sha256"] == features.sha256
     assert description["backbone"] == {
         "name": "vit_nano.toy",
@@ -179,8 +179,11 @@ def test_a_description_that_makes_no_sense(changes: dict[str, Any], saved: Path)
 
 
 def test_another_version_is_refused(saved: Path) -> None:
-    edit(saved, version=VERSION + 1)
-    with pytest.raises(LosaError, match=rf"version {VERSION + 1}; this losa reads version {VERSION}"):
+    edit(saved, version=NETWORK_VERSION + 1)
+    with pytest.raises(
+        LosaError,
+        match=rf"version {NETWORK_VERSION + 1}; this losa reads version {NETWORK_VERSION}",
+    ):
         load_side_network(saved)
 
 
