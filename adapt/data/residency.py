@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 Residency = Literal["gpu", "ram", "stream"]
 
-FREE_MEMORY_DIVISOR = 2
+RESIDENT_MEMORY_DIVISOR = 2
 """``auto`` uses at most the free memory divided by this: side networks and batches need room too."""
 
 
@@ -84,7 +84,7 @@ def _choose(cache: Cache, need: int, epochs: int, device: str) -> tuple[Residenc
         return "stream", "there is one epoch"
     if is_cuda(device):
         free = free_on_gpu(device)
-        if need * FREE_MEMORY_DIVISOR <= free:
+        if need * RESIDENT_MEMORY_DIVISOR <= free:
             return "gpu", f"{readable(free)} are free there"
     if is_remote(cache.path):
         costly = "the cache is remote"
@@ -93,7 +93,7 @@ def _choose(cache: Cache, need: int, epochs: int, device: str) -> tuple[Residenc
     else:
         return "stream", "the cache is local and not compressed, so they are read at the speed of memory"
     free = free_in_ram()
-    if need * FREE_MEMORY_DIVISOR <= free:
+    if need * RESIDENT_MEMORY_DIVISOR <= free:
         return "ram", f"{costly}, and {readable(free)} of memory are free"
     return "stream", f"{costly}, but only {readable(free)} of memory are free"
 

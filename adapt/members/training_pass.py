@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from losa.adapt.data.order import batch_count
+from losa.adapt.members.member_progress import MemberProgress, worse_half
 from losa.adapt.members.pass_data import PassData
 from losa.adapt.members.passes import make_groups
 from losa.adapt.members.preparation import PreparedJob
-from losa.adapt.members.progress import MemberProgress, worse_half
-from losa.adapt.members.results import PassRecord, write_results
+from losa.adapt.members.result_files import PassRecord, write_results
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.training.losses import make_objective
 from losa.adapt.training.member_group import MemberGroup

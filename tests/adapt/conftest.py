@@ -1,4 +1,4 @@
-"""What the tests of adaptation build: features, side networks, toy activations and a toy cache."""
+"""Fixtures of the tests of adaptation: features, side networks, toy activations and a toy cache."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -195,7 +195,7 @@ class ToyCache:
     compressor: CompressorName | None = None
     invalid: frozenset[str] = frozenset()
     views: int = 1
-    """Of the images of ``train``, in a split of their own."""
+    """Number of views of the images of ``train``, in a further split if there are several."""
     seed: int = 0
 
     columns = (
@@ -249,7 +249,7 @@ class ToyCache:
 
     @property
     def calibration(self) -> Calibration | None:
-        """Of all images, if the codec has one."""
+        """Calibration from all images; None for a codec without one."""
         return calibrate(np.stack(list(self.by_key.values()))) if needs_calibration(self.codec) else None
 
     @property
@@ -263,7 +263,7 @@ class ToyCache:
 
     @property
     def features(self) -> FeatureIdentity:
-        """The identity. Other seeds stand for other weights."""
+        """The feature identity. Another seed means other weights."""
         return FeatureIdentity(
             backbone=BackboneIdentity(name="vit_nano.toy", weights_sha256=f"{self.seed:064x}", depth=3),
             preprocessing=Preprocessing(
@@ -282,7 +282,7 @@ class ToyCache:
         )
 
     def write(self, path: Path, shards: int | None = None) -> Path:
-        """Write the first so many shards, or all."""
+        """Write the first ``shards`` shards, or all."""
         codec = make_codec(self.codec, self.calibration)
         request = CacheRequest(
             dataset="toy",
@@ -335,7 +335,7 @@ def member(toy_cache: ToyCache, make_config: Any, tmp_path: Path) -> Callable[..
 
 @pytest.fixture
 def sweep(member: Any, tmp_path: Path) -> Callable[..., list[Any]]:
-    """``sweep({option: value}, ...)``: what became of members trained together, each in ``name/``."""
+    """``sweep({option: value}, ...)``: the outcomes of members trained together, each in ``name/``."""
 
     def run(*options: dict[str, Any], folder: str = "sweep") -> list[Any]:
         configs = [member(**each) for each in options]

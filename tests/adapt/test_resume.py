@@ -1,4 +1,4 @@
-"""A sweep that is interrupted goes on from its checkpoints and ends as if nothing had happened."""
+"""An interrupted sweep resumes from its checkpoints and ends as if nothing had happened."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ def interrupted(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
 
 @pytest.fixture
 def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Grows by ``(epoch, members)`` with every epoch that is trained."""
+    """A list that grows by ``(epoch, members)`` with every epoch that is trained."""
     found: list[tuple[int, int]] = []
     whole = Trainer.epoch
 
@@ -132,7 +132,7 @@ def test_members_that_were_interrupted_at_different_epochs(
     assert epochs == [(2, 1), (3, 1), (4, 1), (4, 1), *((number, 1) for number in range(EPOCHS))]
 
 
-def test_overwriting_begins_anew(sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]) -> None:
+def test_overwriting_starts_again(sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]) -> None:
     whole = sweep(MEMBERS[0], folder="whole")
     interrupted(3, MEMBERS[0])
     # Interrupted again before a checkpoint of its own: that of before must not count any more.
@@ -159,7 +159,7 @@ def test_a_damaged_checkpoint_starts_again(
 def test_halving_goes_on_among_the_same(
     epoch: int, sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
 ) -> None:
-    """Those dropped before the interruption are not trained again, where nobody would drop them."""
+    """Members dropped before the interruption are not trained again: alone they would not be dropped."""
     members = [option(lr=lr, halve_at=[2, 3]) for lr in (1e-6, 0.02, 0.01, 1e-4)]
     whole = sweep(*members, folder="whole")
     assert [summary.status for summary in whole] == ["pruned", "finished", "pruned", "pruned"]
@@ -268,7 +268,7 @@ adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) f
     assert all({CHECKPOINT_NAME, LOCK_NAME} <= {path.name for path in each.iterdir()} for each in folders)
     assert not any((folder / SUMMARY_NAME).exists() for folder in folders)
     found = sweep(*MEMBERS[:2])
-    # One goes on after three epochs and one after two, so each ends alone: close, not bit for bit.
+    # One resumes after three epochs and one after two, so each ends alone: close, not bit for bit.
     for mine, theirs in zip(found, whole, strict=True):
         assert mine.shared_pass.members == 1
         assert mine.accuracy == theirs.accuracy

@@ -1,4 +1,4 @@
-"""Many members in as few passes as possible; what each gives is its own."""
+"""Many members are trained in few passes; the outcome of each does not depend on the others."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ DIVERGING = {"lr": 1e30, "norm": "none"}
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the number of members with every pass that is trained."""
+    """A list that grows by the number of members with every pass that is trained."""
     found: list[int] = []
     init = Trainer.__init__
 

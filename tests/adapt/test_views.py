@@ -24,7 +24,7 @@ def viewed(toy_cache: Any, member: Any, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """Grows by the positions of everything that is read from a split of views."""
+    """A list that grows by the positions of each batch read from a split of views."""
     found: list[np.ndarray] = []
     original = CachedActivations.read
 

@@ -80,20 +80,20 @@ def extracted(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def by_rank(config: AdaptConfig) -> float:
-    """An accuracy that can be told beforehand."""
+    """An accuracy that is known beforehand."""
     return (config.rank + config.seed) / 100
 
 
 @dataclass
 class Training:
-    """Stands in for losa.adapt: writes summaries without training anything."""
+    """A stand-in for losa.adapt that writes summaries without training anything."""
 
     passes: list[list[Job]] = field(default_factory=list)
-    """What was to be trained together."""
+    """The jobs of each pass."""
     trained: list[str] = field(default_factory=list)
-    """Names of the members that were not found again."""
+    """Names of the members that were trained, not found finished."""
     errors: dict[str, Exception] = field(default_factory=dict)
-    """What goes wrong with a member, by the beginning of its name."""
+    """The error of a member, by the beginning of its name."""
     score: Callable[[AdaptConfig], float] = by_rank
     make_summary: Callable[..., MemberSummary] = field(kw_only=True)
 
@@ -131,7 +131,7 @@ class Training:
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch, make_summary: Callable[..., MemberSummary]) -> Training:
-    """Commands train nothing, and what they would have trained is recorded."""
+    """Commands train nothing; the members they would have trained are recorded."""
     stand_in = Training(make_summary=make_summary)
     monkeypatch.setattr("losa.pipelines.fused_launcher.adapt_all", stand_in.adapt_all)
     monkeypatch.setattr("losa.pipelines.selection.adapt_all", stand_in.adapt_all)

@@ -1,4 +1,4 @@
-"""The launcher against what Hydra's users expect of any; the training itself is stood in for."""
+"""The launcher does what Hydra's users expect of any launcher; the training is replaced by a stand-in."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ def test_all_jobs_are_trained_in_one_pass(sweep: Command, tmp_path: Path, traini
     assert len(training.trained) == 4
 
 
-def test_a_member_that_is_asked_for_twice_is_trained_once(
+def test_a_member_that_is_requested_twice_is_trained_once(
     sweep: Command, tmp_path: Path, training: Any
 ) -> None:
     finished = sweep("side=linear", "rank=2,4")

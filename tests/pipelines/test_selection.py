@@ -56,7 +56,7 @@ def test_a_configuration_with_a_failed_seed_is_out(candidate: Any, caplog: pytes
         choose(half)
 
 
-def test_a_member_that_was_asked_for_twice_counts_once(candidate: Any) -> None:
+def test_a_member_that_was_requested_twice_counts_once(candidate: Any) -> None:
     twice = [candidate(0.5, side="linear", rank=rank) for rank in (4, 8)]
     (configuration,) = configurations([*twice, candidate(0.7, side="linear", seed=1)])
     assert [one.config.seed for one in configuration.candidates] == [0, 1]
@@ -64,9 +64,9 @@ def test_a_member_that_was_asked_for_twice_counts_once(candidate: Any) -> None:
 
 
 def test_a_candidate_is_the_member_that_is_trained_directly() -> None:
-    asked = AdaptConfig(cache="cache", protocol="select")
+    requested = AdaptConfig(cache="cache", protocol="select")
     direct = AdaptConfig(cache="cache", train_split="train800", eval_split="val200")
-    assert as_candidate(asked).member_id == direct.member_id
+    assert as_candidate(requested).member_id == direct.member_id
     assert as_candidate(direct) is direct
 
 
@@ -82,10 +82,10 @@ def jobs(folder: Path, cache: Path, **options: Any) -> list[Job]:
 def test_two_passes_and_a_record(
     tmp_path: Path, extracted: Path, training: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = jobs(tmp_path, extracted / "cache")
-    (record,) = select(asked, tmp_path)
+    requested = jobs(tmp_path, extracted / "cache")
+    (record,) = select(requested, tmp_path)
     candidates, finals = training.passes
-    assert [job.folder for job in candidates] == [job.folder for job in asked]
+    assert [job.folder for job in candidates] == [job.folder for job in requested]
     assert {(job.config.protocol, job.config.train_split, job.config.eval_split) for job in candidates} == {
         ("direct", "train800", "val200")
     }
@@ -109,10 +109,10 @@ def test_two_passes_and_a_record(
 
 
 def test_what_is_finished_is_found_again(tmp_path: Path, extracted: Path, training: Any) -> None:
-    asked = jobs(tmp_path, extracted / "cache")
-    first = select(asked, tmp_path)
+    requested = jobs(tmp_path, extracted / "cache")
+    first = select(requested, tmp_path)
     assert len(training.trained) == 9
-    assert select(asked[::-1], tmp_path)[0]["selected_on"] == first[0]["selected_on"]
+    assert select(requested[::-1], tmp_path)[0]["selected_on"] == first[0]["selected_on"]
     assert len(training.trained) == 9
 
 
@@ -139,11 +139,11 @@ def test_watched_images_are_trained_on_in_the_end(tmp_path: Path, extracted: Pat
 
 
 def test_a_choice_that_cannot_be_trained(tmp_path: Path, extracted: Path, training: Any) -> None:
-    asked = jobs(tmp_path, extracted / "cache")
-    final = as_final(asked[-1].config)
+    requested = jobs(tmp_path, extracted / "cache")
+    final = as_final(requested[-1].config)
     training.errors = {final.member_name: LosaError("the loss became NaN")}
     with pytest.raises(LosaError, match="the choice could not be trained: the loss became NaN"):
-        select(asked, tmp_path)
+        select(requested, tmp_path)
     assert not (tmp_path / "selected.json").exists()
 
 
@@ -165,7 +165,7 @@ def test_a_task_that_fails_does_not_take_the_others_choice(
     assert capsys.readouterr().out.startswith(f"{cache}: chosen: losa rank=4")
 
 
-def test_views_are_asked_for_before_anything_is_trained(
+def test_missing_views_are_reported_before_anything_is_trained(
     tmp_path: Path, extracted: Path, training: Any
 ) -> None:
     with pytest.raises(LosaError, match=r"losa-extract splits=\[train800\] views=2"):

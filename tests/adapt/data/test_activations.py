@@ -30,15 +30,15 @@ class Numbers:
 
 
 class Recording:
-    """A source that remembers what was asked for."""
+    """A source that records the first position of every batch it reads."""
 
     def __init__(self, bad: int | None = None) -> None:
         self.bad = bad
-        self.asked: list[int] = []
+        self.requested: list[int] = []
         self.threads: set[str] = set()
 
     def read(self, indices: np.ndarray) -> Numbers:
-        self.asked.append(int(indices[0]))
+        self.requested.append(int(indices[0]))
         self.threads.add(threading.current_thread().name)
         if indices[0] == self.bad:
             raise OSError(f"cannot read {self.bad}")
@@ -63,7 +63,7 @@ def test_batches_come_in_order() -> None:
 def test_one_thread_of_its_own_reads_in_order() -> None:
     source = Recording()
     assert len(list(read_ahead(source, BATCHES))) == len(BATCHES)
-    assert source.asked == [int(batch[0]) for batch in BATCHES]
+    assert source.requested == [int(batch[0]) for batch in BATCHES]
     assert len(source.threads) == 1
     assert threading.current_thread().name not in source.threads
 
@@ -71,7 +71,7 @@ def test_one_thread_of_its_own_reads_in_order() -> None:
 def test_no_more_than_a_few_batches_are_held() -> None:
     source = Recording()
     for consumed, _ in enumerate(read_ahead(source, BATCHES), start=1):
-        assert len(source.asked) <= consumed + AHEAD
+        assert len(source.requested) <= consumed + AHEAD
 
 
 def test_the_next_batches_are_read_while_one_is_used() -> None:
@@ -80,7 +80,7 @@ def test_the_next_batches_are_read_while_one_is_used() -> None:
     read = source.read
 
     def reading(indices: np.ndarray) -> Numbers:
-        if len(source.asked) == AHEAD:
+        if len(source.requested) == AHEAD:
             started.set()
         return read(indices)
 
@@ -112,7 +112,7 @@ def test_a_consumer_that_leaves_stops_the_thread() -> None:
     assert reading_threads()
     batches.close()  # type: ignore[attr-defined]
     assert not reading_threads()
-    assert len(source.asked) <= 1 + AHEAD
+    assert len(source.requested) <= 1 + AHEAD
 
 
 def test_reads_that_have_not_begun_are_cancelled() -> None:
@@ -131,7 +131,7 @@ def test_reads_that_have_not_begun_are_cancelled() -> None:
     assert begun.wait(timeout=10)
     threading.Timer(0.2, release.set).start()
     batches.close()  # type: ignore[attr-defined]
-    assert source.asked == [0, 2]
+    assert source.requested == [0, 2]
 
 
 def test_a_consumer_that_fails_stops_the_thread() -> None:

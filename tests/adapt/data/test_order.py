@@ -41,7 +41,7 @@ def test_ordered_batches_are_in_order() -> None:
     assert [batch.tolist() for batch in ordered_batches(5, 2)] == [[0, 1], [2, 3], [4]]
 
 
-def test_views_are_drawn_evenly_and_anew_in_every_epoch() -> None:
+def test_views_are_drawn_evenly_and_differ_between_epochs() -> None:
     epochs = np.stack([draw_views(1000, 4, data_seed=0, epoch=epoch) for epoch in range(8)])
     assert np.unique(epochs).tolist() == [0, 1, 2, 3]
     assert (np.abs(np.apply_along_axis(np.bincount, 1, epochs) - 250) < 60).all()

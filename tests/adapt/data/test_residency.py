@@ -98,20 +98,20 @@ class TestActivations:
     def test_the_cache_is_read_once_in_row_order(
         self, place: Any, split: Split, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        asked: list[list[int]] = []
+        requested: list[list[int]] = []
         read = split.read
 
         def recording(indices: np.ndarray, *rest: Any) -> Any:
-            asked.append(indices.tolist())
+            requested.append(indices.tolist())
             return read(indices, *rest)
 
         monkeypatch.setattr(split, "read", recording)
         monkeypatch.setattr("losa.adapt.data.resident_activations.BATCH_BYTES", 4 * split.image_bytes)
         resident = load_codes(CachedActivations(split, "cpu"), np.array([20, 1, 0, 23, 9, 4]), place)
-        assert [batch for batch in asked if batch] == [[0, 1, 4, 9], [20, 23]]
-        before = len(asked)
+        assert [batch for batch in requested if batch] == [[0, 1, 4, 9], [20, 23]]
+        before = len(requested)
         resident.read(np.array([23, 0]))
-        assert len(asked) == before
+        assert len(requested) == before
 
     @pytest.mark.parametrize("place", ["ram", "gpu"])
     @pytest.mark.parametrize("wrong", [2, -1, 24])
@@ -190,17 +190,17 @@ class TestAuto:
 
 class TestForced:
     @pytest.mark.parametrize(
-        ("asked", "device"),
+        ("requested", "device"),
         [("stream", "cpu"), ("stream", "cuda"), ("ram", "cpu"), ("ram", "cuda"), ("gpu", "cuda")],
     )
     def test_what_is_possible_is_done(
-        self, asked: Any, device: str, split: Split, free: Any, caplog: pytest.LogCaptureFixture
+        self, requested: Any, device: str, split: Split, free: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
         free(ram=7 * KB, gpu=7 * KB)
-        assert choose(split, asked, device=device) == asked
+        assert choose(split, requested, device=device) == requested
         (told,) = caplog.messages
-        assert told.startswith(f"residency={asked}: codes of 24 images (6.9 kB) ")
+        assert told.startswith(f"residency={requested}: codes of 24 images (6.9 kB) ")
         assert told.endswith("; as requested")
 
     def test_gpu_without_gpu(self, split: Split) -> None:
@@ -211,13 +211,13 @@ class TestForced:
             "residency=auto"
         )
 
-    @pytest.mark.parametrize(("asked", "where"), [("ram", "in memory"), ("gpu", "on cuda:1")])
-    def test_what_does_not_fit(self, asked: Any, where: str, split: Split, free: Any) -> None:
+    @pytest.mark.parametrize(("requested", "where"), [("ram", "in memory"), ("gpu", "on cuda:1")])
+    def test_what_does_not_fit(self, requested: Any, where: str, split: Split, free: Any) -> None:
         free(ram=6 * KB, gpu=6 * KB)
         with pytest.raises(LosaError) as error:
-            choose(split, asked, device="cuda:1")
+            choose(split, requested, device="cuda:1")
         assert str(error.value) == (
-            f"residency={asked}: {split.cache.path}: codes of 24 images (6.9 kB) do not fit: only 6.0 kB "
+            f"residency={requested}: {split.cache.path}: codes of 24 images (6.9 kB) do not fit: only 6.0 kB "
             f"are free {where}; use residency=auto or stream, or fewer sites (sites=4)"
         )
 
@@ -264,5 +264,5 @@ class TestAdapt:
         assert not (tmp_path / "gpu").exists()
 
 
-def choose(split: Split, asked: Any, device: str = "cpu", epochs: int = 20) -> str:
-    return choose_residency(asked, split, images=len(split), epochs=epochs, device=device)
+def choose(split: Split, requested: Any, device: str = "cpu", epochs: int = 20) -> str:
+    return choose_residency(requested, split, images=len(split), epochs=epochs, device=device)

@@ -23,19 +23,19 @@ ORIGIN = {"path": "cache", "features_sha256": "00", "splits": {"train": "11"}}
 
 @pytest.fixture
 def make_files(make_config: Any, tmp_path: Path) -> Callable[..., MemberFiles]:
-    """``make_files(**options)``: of a member in one and the same folder."""
+    """``make_files(**options)``: the files of a member, always in the same folder."""
     return lambda **options: MemberFiles(tmp_path, make_config(**options))
 
 
 @pytest.fixture
 def files(make_files: Callable[..., MemberFiles]) -> MemberFiles:
-    """Those of the plainest member."""
+    """The files of a member with default options."""
     return make_files()
 
 
 @pytest.fixture
 def checkpoint() -> Checkpoint:
-    """After two epochs."""
+    """A checkpoint after two epochs."""
     rows = torch.arange(12, dtype=torch.float32).view(3, 4)
     state = {"parameter.a": rows[1], "mean.a": rows.mT[2], "best.parameter.a": rows.clone().requires_grad_()}
     return Checkpoint(epoch=2, progress={"train_loss": 0.1, "best_epoch": None, "pruned": False}, state=state)

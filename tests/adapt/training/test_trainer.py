@@ -73,7 +73,7 @@ def test_losses_go_down(
         assert scores[0].accuracy > 0.9
 
 
-def test_what_an_epoch_tells(make_trainer: Any) -> None:
+def test_results_of_an_epoch(make_trainer: Any) -> None:
     trainer = make_trainer("losa", (0, 1, 2), epochs=3, warmup=0.25)
     found = train(trainer, 3)
     assert trainer.steps == 4 * 3  # the last of the four batches has six of the thirty images
@@ -232,7 +232,7 @@ def test_those_that_are_kept_go_on(make_trainer: Any) -> None:
 
 
 def test_labels_that_are_missing(make_trainer: Any, make_features: Any, toy_data: Any) -> None:
-    """A column teaches its own part of the head, and images without its label do not count there."""
+    """A column trains its own rows of the head; images without a label in it do not count there."""
     data = toy_data(make_features())
     second = np.where(np.arange(len(data)) % 2, -1, (data.images.labels[:, 0] + 1) % 3)
     both = np.stack([data.images.labels[:, 0], second], axis=1)

@@ -7,7 +7,7 @@ import torch
 
 from losa.adapt import AdaptConfig, MemberEpoch
 from losa.adapt.members.member_files import Checkpoint
-from losa.adapt.members.progress import MemberProgress, worse_half
+from losa.adapt.members.member_progress import MemberProgress, worse_half
 
 SAVED = {
     "train_loss": 0.25,
@@ -16,7 +16,7 @@ SAVED = {
     "stopped_after": 6,
     "pruned": True,
 }
-"""As in the checkpoints of version 1. Names are never edited."""
+"""Progress in a checkpoint of version 1. Its names are never edited."""
 
 
 @pytest.fixture

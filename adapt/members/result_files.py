@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from losa.adapt.data.residency import Residency
+from losa.adapt.members.member_progress import MemberProgress
 from losa.adapt.members.preparation import PreparedJob
-from losa.adapt.members.progress import MemberProgress
 from losa.adapt.members.side_network_file import save_side_network
 from losa.adapt.members.summary import ColumnScores, MemberSummary, SharedPass
 from losa.adapt.side_networks import SideNetwork, idle_options
