@@ -1,4 +1,4 @@
-"""Fixtures of the cache format's tests; what they hand out is built in ``tiny_cache.py``."""
+"""Fixtures of the tests of the cache format, which are built from ``tiny_cache.py``."""
 
 import importlib.util
 import os
@@ -38,8 +38,8 @@ def tiny() -> ModuleType:
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_waiting_for_the_device() -> Iterator[None]:
-    # Ten thousand fsyncs are most of these tests' time on a busy disk, and no test cuts the power.
-    # That they are called, and when, is seen by `system_calls`.
+    # Ten thousand fsyncs take most of the time of these tests on a busy disk, and no test cuts the power.
+    # `system_calls` records when they are called.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
@@ -47,7 +47,7 @@ def _no_waiting_for_the_device() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shapes_are_not_checked() -> Iterator[None]:
-    """For a thousand cases in one test: the tests of the parts check shapes, which takes most of the time."""
+    """For tests of a thousand cases, where checking shapes takes most of the time; unit tests check them."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
@@ -62,7 +62,7 @@ def codec(request: pytest.FixtureRequest) -> CodecName:
 
 @pytest.fixture
 def store() -> StoreName:
-    """zarr; files whose tests are about both stores override it."""
+    """The zarr store; files of tests of both stores override this fixture."""
     return "zarr"
 
 
@@ -86,7 +86,7 @@ def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Path
 
 @pytest.fixture
 def finished(_templates: Callable[[Any], Path], tmp_path: Path) -> Callable[..., Path]:
-    """``finished(recipe, name)``: a finished cache of one's own to read and to damage."""
+    """``finished(recipe, name)``: a finished cache that the test may damage."""
 
     def copy(recipe: Any, name: str = "cache") -> Path:
         return Path(shutil.copytree(_templates(recipe), tmp_path / name))
@@ -113,7 +113,7 @@ def start_python() -> Callable[..., subprocess.Popen[str]]:
 
 @pytest.fixture
 def run_python(start_python: Callable[..., subprocess.Popen[str]]) -> Callable[..., str]:
-    """``run_python(script, *arguments)``: what a fresh interpreter printed; it must end well."""
+    """``run_python(script, *arguments)``: the output of a fresh interpreter, which must succeed."""
 
     def run(script: str, *arguments: object) -> str:
         process = start_python(script, *arguments)
@@ -126,7 +126,7 @@ def run_python(start_python: Callable[..., subprocess.Popen[str]]) -> Callable[.
 
 @pytest.fixture
 def system_calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[object, ...]]:
-    """Grows while the test runs: mkdir, fsync (with the size that was flushed), rename and unlink."""
+    """Recorded system calls: mkdir, fsync (with the flushed size), rename and unlink."""
     calls: list[tuple[object, ...]] = []
     fsync, rename, unlink, mkdir = os.fsync, Path.replace, Path.unlink, Path.mkdir
 

@@ -1,9 +1,9 @@
-"""Single faults, a thousand and more of them: none is undetected, and none takes more than it has hit.
+"""More than a thousand single faults: each is detected, and no undamaged data is lost.
 
-Each test damages a finished cache, one fault after the other. For every fault: `verify` tells of it and of
-nothing else; whatever is read is right or refused with a `LosaError`; `repair` leaves the shards that are
-not hit as they are; and after `repair` and the writer's next run the cache is byte-identical to what it was,
-which is also where the next fault starts from. The faults follow from a seed.
+Each test damages a finished cache by one fault after another. For every fault: `verify` reports it and
+nothing else; everything that is read is right or refused with a `LosaError`; `repair` does not change
+undamaged shards; and after `repair` and the next run of the writer the cache is byte-identical to the
+original, with which the next fault begins. The faults follow from a seed.
 """
 
 import logging
@@ -51,9 +51,9 @@ FLIPPED = {
     "commit record": 5,
     "manifest": 5,
 }
-"""Class of bytes -> single bits that are flipped in each case that has such bytes, at least 50 in all."""
+"""Class of bytes -> number of bits that are flipped in each case that has the class, at least 50 in all."""
 WHOLE = ("codes", "scales")
-"""Classes of files, one of which suffers each of the faults of whole files in each case."""
+"""Classes of files; each case applies every fault of whole files to one of them."""
 SMALL = (
     "labels",
     "keys bytes",
@@ -64,33 +64,33 @@ SMALL = (
     "commit record",
     "manifest",
 )
-"""The same for files that hardly depend on codec and compressor: each store suffers twice."""
+"""Classes of files that hardly depend on codec and compressor; each store gets every fault twice."""
 SLOW_ROUNDS = 5
 
 injected: Counter[tuple[str, str]] = Counter()
-"""(class, kind of fault) -> faults so far."""
+"""(class, kind of fault) -> number of faults so far."""
 finished_cases: set[tuple[str, str, str | None]] = set()
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong."""
+    """A single fault."""
 
     place: str
     """Class of bytes or of files."""
     kind: str
     apply: Callable[[], None]
     touched: tuple[str, ...]
-    """Files that are no longer what they were, relative to the cache."""
+    """Changed files, relative to the cache."""
     taken_on_trust: frozenset[str] = frozenset()
-    """What may be read wrongly: words of a record, or of a manifest, that is itself whole."""
+    """Parts that may be read wrongly, because they come from an undamaged but wrong record or manifest."""
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.place}: {', '.join(self.touched)}"
 
 
 class Bench:
-    """A finished cache that is damaged and mended again and again."""
+    """A finished cache that is damaged and repaired repeatedly."""
 
     def __init__(self, tiny: Any, case: tuple[str, str, str | None], folder: Path, seed: int) -> None:
         store, codec, compressor = case
@@ -113,7 +113,7 @@ class Bench:
             seed=1,
         )
         self.stranger = tiny.tree(stranger.write(folder / "stranger"))
-        # The same identity, written at a time when other images could not be read.
+        # The same identity, with other invalid images.
         twin = replace(self.recipe, invalid=frozenset({tiny.TRAIN[0], tiny.TRAIN[4], tiny.VAL[0]}))
         self.twin = tiny.tree(twin.write(folder / "twin"))
         younger = replace(self.recipe, splits=self.recipe.splits[:1])
@@ -128,7 +128,7 @@ class Bench:
         }
         self.expected = dict(self._expected())
 
-    # --- What there is to damage ------------------------------------------------------------------------
+    # --- Targets of damage ------------------------------------------------------------------------------
 
     def files_of(self, place: str) -> list[str]:
         """The files of a class."""
@@ -158,7 +158,7 @@ class Bench:
         return [name for name in small if part in name]
 
     def bytes_of(self, place: str) -> list[tuple[str, range]]:
-        """The bytes of a class: ranges of files."""
+        """The bytes of a class, as ranges of files."""
         found: list[tuple[str, range]] = []
         for (_, shard), files in self.shards.items():
             names = [self._name(path) for path in files.shard_paths(shard)]
@@ -201,7 +201,7 @@ class Bench:
     # --- Faults -----------------------------------------------------------------------------------------
 
     def flips(self, place: str, count: int) -> Iterator[Fault]:
-        """Single bits, each one changed at most once."""
+        """Flips of single bits, each at most once."""
         ranges = self.bytes_of(place)
         done: set[tuple[str, int, int]] = set()
         while ranges and len(done) < count:
@@ -214,7 +214,7 @@ class Bench:
                 yield self._put(place, "bit flip", name, bytes(data))
 
     def whole_file_faults(self, place: str, count: int) -> Iterator[Fault]:
-        """What happens to whole files."""
+        """Faults of whole files."""
         names = self.files_of(place)
         for name in self.rng.permutation(np.array(names, object))[:count].tolist():
             yield from self._of_whole_file(place, name, [other for other in names if other != name])
@@ -270,7 +270,7 @@ class Bench:
         return Fault(place, "two files swapped", swap, (name, other))
 
     def _means_something_else(self, name: str, data: bytes) -> bool:
-        """Sealed JSON is compared by value: ``1E-05`` is ``1e-05``, and white space says nothing."""
+        """Sealed JSON is compared by value: ``1E-05`` is ``1e-05``, and white space has no meaning."""
         if name != MANIFEST_NAME and not Path(name).name.startswith("commit."):
             return data != self.whole[name]
         try:
@@ -278,10 +278,10 @@ class Bench:
         except CorruptCache:
             return True
 
-    # --- What must follow -------------------------------------------------------------------------------
+    # --- Expected results -------------------------------------------------------------------------------
 
     def check(self, fault: Fault) -> None:
-        """Damage, look, mend."""
+        """Damage the cache, check what is reported and read, and repair it."""
         fault.apply()
         lost = MANIFEST_NAME in fault.touched
         good = self._untouched_shard_files(fault)
@@ -308,7 +308,7 @@ class Bench:
         injected[fault.place, fault.kind] += 1
 
     def _assert_told(self, fault: Fault, found: Verification) -> None:
-        """`verify` tells of what was hit and of nothing else."""
+        """Assert that `verify` reports the fault and nothing else."""
         hit = self._shards_hit(fault)
         missing = {(name, count) for name, count in found.missing_shards.items()}
         bad = {(one.segment, one.shard) for one in found.bad_shards}
@@ -318,7 +318,7 @@ class Bench:
             return
         assert bad <= hit, (fault, found)
         assert {name for name, _ in missing} <= {name for name, _ in hit}, (fault, found)
-        # Keys are two files with one hash: neither is known to be the one that is whole.
+        # Keys are two files with one hash, so it is unknown which of them is undamaged.
         neighbours = {name.replace("/offsets", "/bytes") for name in fault.touched} | {
             name.replace("/bytes", "/offsets") for name in fault.touched
         }
@@ -343,7 +343,7 @@ class Bench:
                 assert found == self.expected[name], (fault, name)
 
     def _parts(self) -> Iterator[tuple[str, Callable[[], object]]]:
-        """Everything that can be read: name, and what reads it."""
+        """Everything that can be read: a name, and the function that reads it."""
         try:
             cache = Cache(self.path)
         except LosaError:
@@ -366,7 +366,7 @@ class Bench:
             yield f"codes {name}", lambda split=split, backwards=backwards: split.read(backwards)
 
     def _expected(self) -> Iterator[tuple[str, object]]:
-        """The same, from the recipe."""
+        """The expected values of all `_parts`, from the recipe."""
         recipe = self.recipe
         yield "constants", _frozen(recipe.constants)
         yield "statistics", _frozen(Cache(self.path).statistics())
@@ -410,7 +410,7 @@ def _remove(path: Path) -> None:
 
 
 def _frozen(value: Any) -> object:
-    """A value that compares to the bit."""
+    """A form of a value that can be compared bit by bit."""
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, dict):
@@ -422,7 +422,7 @@ def _frozen(value: Any) -> object:
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog):
-    """A thousand warnings that a file is written again say nothing new."""
+    """A thousand warnings that a file is written again are of no use."""
     caplog.set_level(logging.ERROR, "losa")
 
 
@@ -480,7 +480,7 @@ from losa.cache_format import CacheError, verify
 from tiny_cache import TRAIN, VAL, Recipe, tree
 
 folder, store, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-os.fsync = lambda descriptor: None  # against a kill it does nothing, and it is slow
+os.fsync = lambda descriptor: None  # it does not matter for a kill, and is slow
 splits = (("train", TRAIN), ("mixed", (VAL[0], TRAIN[2], VAL[1])))
 recipe = Recipe(splits=splits, rows_per_shard=1, store=store)
 whole = tree(recipe.write(folder / "whole"))
@@ -545,4 +545,4 @@ print(kills, len(shards_at_kill))
 def test_killed_at_any_instant_it_loses_no_shard_and_is_resumed(tmp_path, run_python, store):
     kills, states = map(int, run_python(KILLED_AT_RANDOM, tmp_path, store, 40).split())
     assert kills == 40
-    assert states > 2  # the kills hit different instants
+    assert states > 2  # the kills happened at different moments

@@ -1,7 +1,7 @@
-"""Arbitrary manifests and commit records, sealed so that checksums fit: nothing but `LosaError` comes out.
+"""Arbitrary manifests and commit records with right checksums: the only exception is `LosaError`.
 
-A number that a file states is not to be believed: an allocation of that size, or a loop of that length,
-would kill the process instead of telling what is wrong.
+Numbers in files must not be trusted: an allocation of that size, or a loop of that length, would kill the
+process without an error message.
 """
 
 import json
@@ -28,9 +28,9 @@ from losa.cache_format.storage.sealed_json import seal, unseal
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
 MOST_MEMORY = 64 * 2**20
-"""Bytes that Python and numpy may allocate on behalf of a cache of a few KB."""
+"""Bytes that Python and numpy may allocate for a cache of a few KB."""
 ADDRESS_SPACE = 2 * 2**30
-"""Bytes of addresses a process may take on top of what it has, so that nothing huge is reserved either."""
+"""Bytes of address space that a process may reserve in addition."""
 
 _POWERS = [1 << bits for bits in (16, 20, 24, 31, 32, 40, 53, 63, 64)]
 _NUMBERS = [
@@ -78,7 +78,7 @@ DEEP = st.integers(50, 900).map(lambda depth: json.loads("[" * depth + "]" * dep
 
 
 def places(value: Any, start: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every value in JSON."""
+    """The path to every value in JSON."""
     if start:
         yield start
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -137,7 +137,7 @@ def mutations(draw: st.DrawFn, content: Any) -> Any:
 
 
 class Target:
-    """A tiny cache one of whose records is replaced."""
+    """A tiny cache in which one record is replaced."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -150,7 +150,7 @@ class Target:
         self.content = {name: unseal(data, path) for name, data in self.whole.items()}
 
     def use(self, name: str, data: bytes, traced: bool) -> None:
-        """Put other bytes into a record, and read all there is to read."""
+        """Write other bytes into a record, and read everything in the cache."""
         self.files[name].write_bytes(data)
         try:
             with modest(traced):
@@ -177,7 +177,7 @@ def modest(traced: bool) -> Iterator[None]:
 
 
 def read_all(path: Path) -> None:
-    """Everything a user can ask of a cache; each part may raise a `LosaError`, and nothing else."""
+    """Read everything in a cache; each part may raise a `LosaError`, but nothing else."""
     with suppress(LosaError):
         str(verify(path))
     with suppress(LosaError):
@@ -247,7 +247,7 @@ def test_of_10000_records_none_does_harm(target):
 
 @pytest.mark.parametrize("number", [2**31, 2**40, 2**63])
 def test_no_number_is_believed(target, number):
-    """Each number of each record in its turn."""
+    """Every number of every record, one after another."""
     for name, content in target.content.items():
         for *outer, last in places(content):
             changed = json.loads(json.dumps(content))
@@ -263,7 +263,7 @@ def test_no_number_is_believed(target, number):
     "changes", [{"width": 2**24}, {"tokens": {"grid": [2**24, 2**24]}}, {"width": 2**22}]
 )
 def test_a_lie_that_all_records_agree_on_allocates_nothing(tiny, tmp_path, changes):
-    """Compressed codes may become larger than their file, but not without bounds."""
+    """Compressed codes may decompress to more bytes than their file has, within bounds."""
     for store in ("zarr", "hdf5"):
         target = Target(tiny.Recipe(store=store, codec="float16", compressor="zstd").write(tmp_path / store))
         content = target.content[MANIFEST_NAME]
@@ -288,7 +288,7 @@ def test_a_lie_that_all_records_agree_on_allocates_nothing(tiny, tmp_path, chang
 
 @pytest.mark.parametrize("compressor", ["zstd", "blosc", "lz4"])
 def test_compressed_codes_that_are_none_are_refused(compressor):
-    """Their own headers are not believed either: blosc would read beyond the end."""
+    """Headers of frames are not trusted either: blosc would read beyond the end."""
     codec = Compressor(compressor, 1)
     packed = codec.encode(np.arange(4000, dtype=np.uint8))
     for size in (0, 1, 4, 11, 15, 16, 17, len(packed) - 1):

@@ -35,7 +35,7 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def make(tiny: ModuleType) -> ModuleType:
-    """The script that wrote them; it imports ``tiny_cache``, which ``tiny`` has loaded."""
+    """The script that wrote the caches; it imports ``tiny_cache``, which ``tiny`` has loaded."""
     spec = importlib.util.spec_from_file_location("make_golden", GOLDEN / "make.py")
     assert spec is not None
     assert spec.loader is not None
@@ -91,7 +91,7 @@ def test_it_is_read_as_it_was_written(path: Path) -> None:
 
 
 def plain_row(path: Path, manifest: dict[str, Any], segment: dict[str, Any], row: int) -> list[np.ndarray]:
-    """Codes and perhaps scales of a row, by zarr or h5py alone."""
+    """Codes and scales (if any) of a row, read by zarr or h5py alone."""
     if manifest["store"] == "zarr":
         group = zarr.open_group(path / "arrays.zarr/segments" / segment["name"], mode="r")
         return [np.asarray(group[name][row]) for name in ("codes", "scales") if name in group]
@@ -110,7 +110,7 @@ def plain_constant(path: Path, store: str, name: str) -> np.ndarray:
 def decoded_as_specified(
     codec: str, codes: np.ndarray, scales: list[np.ndarray], centre: np.ndarray, spread: np.ndarray
 ) -> np.ndarray:
-    """The table of section 8 in docs/format.md, for one image."""
+    """Decode one image by the table of section 8 in docs/format.md."""
     if codec == "bfloat16":
         return (codes.astype(np.uint32) << 16).view(np.float32)
     if not scales:
@@ -160,7 +160,7 @@ def test_its_codes_are_checked(path: Path, tmp_path: Path) -> None:
     commit = next(copy.glob("**/train/**/commit.0.json"))
     codes = unseal(commit.read_bytes(), commit)["codes"]
     chunk = bytes.fromhex(codes["chunks"]) if "chunks" in codes else codes["offset"].to_bytes(8, "little")
-    # The file stands in the folder of the segment, the record perhaps one deeper.
+    # The file is in the folder of the segment, the record possibly in a folder below it.
     shard = next(folder / codes["file"] for folder in commit.parents if folder.name == "train")
     content = bytearray(shard.read_bytes())
     content[int.from_bytes(chunk[:8], "little") + 20] ^= 1
@@ -190,7 +190,7 @@ def test_every_codec_store_and_compressor_is_among_them() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_writer_of_today_writes_the_same(make: ModuleType, name: str, tmp_path: Path) -> None:
-    """Libraries compose HDF5's heads and compressed frames; all other bytes are ours."""
+    """Libraries make HDF5's heads and compressed frames; losa writes all other bytes itself."""
     golden = GOLDEN / "version-1" / name
     written = make.write(name, tmp_path / "cache")
     assert_reads_as_expected(written, expected_of(golden))

@@ -1,4 +1,4 @@
-"""Imports run one way, and the front door stays light and small."""
+"""Imports run one way, and the public API is small and quick to import."""
 
 import ast
 import types
@@ -49,7 +49,7 @@ PUBLIC = [
 
 
 def imported_modules(source: str, package: str) -> set[str]:
-    """Absolute names of all that a file of ``package`` imports, wherever in it the import stands."""
+    """Absolute names of everything that a file of ``package`` imports, anywhere in the file."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -66,7 +66,7 @@ def imported_modules(source: str, package: str) -> set[str]:
 
 
 def wrong_imports(source: str, folder: str, package: str) -> list[str]:
-    """Imports of parts of losa that ``folder`` must not know."""
+    """Imports of parts of losa that ``folder`` must not import."""
     parts = {name: name.split(".")[1] for name in imported_modules(source, package) if name[:5] == "losa."}
     return sorted(name for name, part in parts.items() if part not in MAY_IMPORT[folder])
 

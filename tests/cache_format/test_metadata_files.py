@@ -1,4 +1,4 @@
-"""Every file but the shards follows from the request: what is damaged or missing is written again."""
+"""Metadata files follow from the request: those that are damaged or missing are written again."""
 
 import logging
 import shutil
@@ -15,7 +15,7 @@ from losa.cache_format.stores import StoreName
 
 @pytest.fixture(params=get_args(StoreName))
 def store(request):
-    """All of these tests hold for both."""
+    """Both stores, for all of these tests."""
     return request.param
 
 
@@ -31,7 +31,7 @@ def is_shard(path: Path) -> bool:
 
 
 def stamps(path: Path) -> dict[Path, tuple[int, int]]:
-    """Inode and time of every file of a shard; the descriptions beside them are small files."""
+    """Inode and time of every file of a shard; the descriptions beside them are metadata files."""
     files = [file for file in path.rglob("*") if is_shard(file) and file.name != "zarr.json"]
     assert files
     return {file: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
@@ -87,7 +87,7 @@ def test_a_folder_that_was_removed_is_made_again(shared, finished, tiny):
 
 
 def test_the_order_of_the_request_does_not_matter(recipe, finished, tiny):
-    """The whole was stored first, its parts later; the request names the parts first."""
+    """The union was stored first and its parts later; the request names the parts first."""
     whole = replace(recipe, splits=(("trainval", tiny.TRAINVAL),))
     path = finished(whole)
     for name in ("val", "train"):

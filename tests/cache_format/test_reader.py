@@ -29,12 +29,12 @@ STORED = [
     ("float16", "lz4"),
     ("bfloat16", "blosc"),
 ]
-"""Codecs and compressors that are read in every way; crossing all of them would show nothing new."""
+"""Codecs and compressors that are read in every way; more combinations would show nothing new."""
 
 
 @pytest.fixture(params=get_args(StoreName))
 def store(request):
-    """All of these tests hold for both."""
+    """Both stores, for all of these tests."""
     return request.param
 
 
@@ -156,7 +156,7 @@ def test_other_memory_is_refused_and_left_alone(recipe, finished, change, messag
     codes = split.read(np.array([0, 1, 2]))
     values, scales = change(codes.values, codes.scales)
     before = values.copy()
-    # Unchecked, because beartype would refuse some of these before our own check, which users meet.
+    # Without shape checks, because beartype would refuse some of these before losa's own check.
     out = object.__new__(Codes)
     object.__setattr__(out, "values", values)
     object.__setattr__(out, "scales", scales)
@@ -205,7 +205,7 @@ def test_no_cache(tmp_path):
         Cache(tmp_path)
 
 
-# --- What is not there --------------------------------------------------------------------------------
+# --- Missing parts ------------------------------------------------------------------------------------
 
 
 def test_missing_shards_are_counted_with_advice(recipe, tmp_path, tiny):
@@ -339,7 +339,7 @@ def test_damage_is_found_without_scales_and_compressed_too(stored, finished, tin
 
 
 def everything(path: Path) -> bytes:
-    """All that a reader can ask of a cache."""
+    """Everything that can be read from a cache."""
     cache = Cache(path)
     found: list[object] = [cache.manifest.to_json(), sorted(cache.constants.items())]
     for record in cache.manifest.splits:
@@ -387,14 +387,14 @@ def test_no_flipped_bit_in_any_file_ever_gives_a_wrong_value(recipe, finished, t
             detected += 1
         tiny.flip(file, place, bit)
     assert everything(path) == expected
-    # Descriptions and the heads of HDF5 files are written for others and never read with the images.
+    # Descriptions and the heads of HDF5 files are for other readers and never read with the images.
     assert detected > (FLIPS // 4 if recipe.store == "zarr" and pattern != FILES[1] else 0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 @pytest.mark.parametrize("row", [0, -1, 4])
 def test_another_index_is_corrupt(recipe, finished, tiny, number, row):
-    """Once as it is, once with its hash in the manifest: then it must not point outside."""
+    """Once with its old hash, once with its hash in the manifest, when it must not point outside."""
     path = finished(recipe)
     index = np.array([[1, 0], [1, 1], [1, 2], [number, row]])
     tiny.forge(path, "splits/val/index", MetadataArray(index, ("images", "segment and row")))
@@ -422,7 +422,7 @@ def test_the_labels_of_another_column_are_corrupt(recipe, finished, tiny):
 
 
 def test_the_shard_of_another_segment_is_corrupt(recipe, finished):
-    """Codes, scales and commit record together: every file is whole, but they belong elsewhere."""
+    """Codes, scales and commit record together: the files are undamaged, but belong to another shard."""
     path = finished(recipe)
     train, val = (recipe.files(path, name) for name in ("train", "val"))
     for mine, theirs in zip(

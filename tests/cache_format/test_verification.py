@@ -1,4 +1,4 @@
-"""What `verify` and `repair` say; that they find everything is in ``test_faults.py``."""
+"""The messages of `verify` and `repair`; ``test_faults.py`` tests that they find everything."""
 
 import os
 import shutil
@@ -109,7 +109,7 @@ def test_everything_that_is_wrong_is_told(recipe, finished, tiny):
 
 
 def test_a_shard_of_another_cache_is_no_whole_shard(recipe, finished):
-    """Whose crc32c would be the same: each of its chunks ends with its own."""
+    """Its crc32c would be the same, because each of its chunks ends with its own crc32c."""
     recipe = replace(recipe, codec="float16")
     path = finished(recipe)
     other = finished(replace(recipe, seed=1), "other")

@@ -31,7 +31,7 @@ from losa.cache_format.stores import StoreName
 
 @pytest.fixture(params=get_args(StoreName))
 def store(request):
-    """All of these tests hold for both."""
+    """Both stores, for all of these tests."""
     return request.param
 
 
@@ -39,7 +39,7 @@ def shards(writer) -> list[tuple[str, int]]:
     return [(segment.name, shard) for segment, shard in writer.missing()]
 
 
-# --- What is written, and in which order --------------------------------------------------------------
+# --- Contents and order of writes ---------------------------------------------------------------------
 
 
 def zarr_files(root: str) -> set[str]:
@@ -135,7 +135,7 @@ def test_a_shard_made_again_first_loses_its_commit_record(recipe, tmp_path, fini
         recipe.write_shard(writer, writer.manifest.segments[0], 0)
     record = recipe.files(path, "train").commit_path(0).relative_to(tmp_path).as_posix()
     first = recipe.files(path, "train").shard_paths(0)[0].relative_to(tmp_path).as_posix()
-    # Whole on the disk before anything is taken away.
+    # The new file is complete on the disk before anything is removed.
     assert [call[:2] for call in system_calls[:2]] == [("fsync", f"{first}.tmp"), ("unlink", record)]
     removed = ("fsync", record.rpartition("/")[0], "folder")
     published = next(place for place, call in enumerate(system_calls) if call[0] == "rename")
@@ -219,7 +219,7 @@ def test_a_split_added_later_gives_the_cache_that_both_at_once_give(recipe, tmp_
     at_once = finished(recipe)
     grown, whole = Manifest.read(path), Manifest.read(at_once)
     assert grown == whole
-    # In the order in which files were added, which is another one.
+    # In the order in which files were added, which differs.
     assert list(grown.files) != list(whole.files)
     for folder in (path, at_once):
         (folder / "manifest.json").unlink()
@@ -276,8 +276,8 @@ def test_invalid_images_are_zeros_with_a_reason(recipe, finished, tiny):
     ]
     sources = [bytes(16) if key in invalid else tiny.source_hash(key) for key in tiny.TRAIN]
     assert b"".join(sources).hex() == "".join(commit.source_blake2b for commit in commits)
-    readable = [key for key in tiny.TRAIN if key not in invalid]
-    for site, expected in enumerate(recipe.statistics(readable)):
+    valid = [key for key in tiny.TRAIN if key not in invalid]
+    for site, expected in enumerate(recipe.statistics(valid)):
         found = reduce(add, (commit.statistics[site] for commit in commits))
         assert (found.count, found.minimum, found.maximum) == (
             expected.count,
@@ -349,7 +349,7 @@ def test_a_shard_of_wrong_rows_is_not_published(recipe, tmp_path, tiny, keys, ch
 
 
 class Interrupted(BaseException):
-    """As KeyboardInterrupt, not an Exception."""
+    """Like KeyboardInterrupt, not an Exception."""
 
 
 STORED = [
@@ -429,7 +429,7 @@ from tiny_cache import TRAIN, VAL, Recipe, assert_same_codes, tree
 folder, step = Path(sys.argv[1]), int(sys.argv[2])
 splits = (("train", TRAIN[:3]), ("mixed", (VAL[0], TRAIN[2])))
 recipe = Recipe(splits=splits, rows_per_shard=2, store=sys.argv[3])
-os.fsync = lambda descriptor: None  # against a kill it does nothing, and it is slow
+os.fsync = lambda descriptor: None  # it does not matter for a kill, and is slow
 whole = tree(recipe.write(folder / "whole"))
 
 def die_before(call, number, counter=[0]):
@@ -511,7 +511,7 @@ def test_a_second_writer_in_another_process_is_refused(recipe, tmp_path, run_pyt
 
 
 def refused(recipe, path, tiny, **changes) -> IdentityMismatch:
-    """The error; nothing on disk may have changed, and the lock must be free again."""
+    """The error of opening a writer. Nothing on disk may have changed, and the lock must be free."""
     before = tiny.tree(path)
     with pytest.raises(IdentityMismatch) as caught:
         recipe.open(path, **changes)
@@ -662,7 +662,7 @@ def test_a_commit_record_of_another_shard_does_not_count(recipe, finished, caplo
 
 
 class FullDisk(io.BufferedWriter):
-    """Takes some bytes, then no more."""
+    """A file on a disk that becomes full after some bytes."""
 
     def write(self, data) -> int:
         if self.tell() + len(memoryview(data).cast("B")) > 100:
@@ -736,7 +736,7 @@ if not child:
     os.write(tell, b"x")
     signal.pause()
 try:
-    os.read(hear, 1)  # the child runs, so it has let go
+    os.read(hear, 1)  # the child runs, so it has released the lock
     try:
         FileLock(folder)
     except CacheInUse:
@@ -751,7 +751,7 @@ finally:
 
 
 def test_a_forked_child_does_not_hold_the_lock(tmp_path, run_python):
-    """A decode worker outlives a killed writer by seconds; the next writer must not wait for it."""
+    """A decode worker outlives a killed writer by seconds, but the next writer must not wait for it."""
     assert run_python(FORKS, tmp_path) == "held by the parent\nfree\n"
 
 

@@ -1,6 +1,6 @@
-"""A tiny cache and all that goes into it: the one place where these tests build things.
+"""A tiny cache and all its parts, from which the tests of the cache format are built.
 
-``conftest.py`` hands it out as fixtures; child processes, which have no fixtures, import this file.
+``conftest.py`` provides it as fixtures; child processes, which have no fixtures, import this file.
 Everything is a pure function of a `Recipe`, as a shard is a pure function of the manifest.
 """
 
@@ -49,7 +49,7 @@ TRAINVAL = tuple((TRAIN + VAL)[place] for place in (9, 0, 6, 3, 10, 1, 8, 2, 5, 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a tiny cache is made of; ``dataclasses.replace`` makes another one."""
+    """The parameters of a tiny cache; ``dataclasses.replace`` changes them."""
 
     codec: CodecName = "int8"
     store: StoreName = "zarr"
@@ -69,7 +69,7 @@ class Recipe:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Sites, tokens, width."""
+        """Shape of an image: sites, tokens, width."""
         return (len(self.sites), self.tokens.count, self.width)
 
     @property
@@ -87,13 +87,13 @@ class Recipe:
         return images
 
     def labels(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
-        """-1 to 4, and -1 to 299; some images have none."""
+        """Labels from -1 to 4 and from -1 to 299; -1 is no label."""
         numbers = np.array([int.from_bytes(blake2b(key.encode()).digest()[:4]) for key in keys], np.int64)
         return {"species": numbers % 6 - 1, "colour": numbers % 301 - 1}
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """Of all images, if the codec has one."""
+        """The calibration on all images; None if the codec has none."""
         return calibrate(self.activations(self.keys)) if needs_calibration(self.codec) else None
 
     @cached_property
@@ -107,7 +107,7 @@ class Recipe:
 
     @property
     def features(self) -> FeatureIdentity:
-        """The identity."""
+        """The feature identity."""
         return FeatureIdentity(
             backbone=BackboneIdentity(name="vit_nano.none", weights_sha256="5a" * 32, depth=6),
             preprocessing=Preprocessing(
@@ -126,18 +126,18 @@ class Recipe:
         )
 
     def contents(self, name: str) -> SplitContents:
-        """One split as its source would describe it."""
+        """The contents of one split."""
         keys = dict(self.splits)[name]
         return SplitContents(name=name, keys=keys, labels=self.labels(keys))
 
     def files(self, path: CachePath, segment: str) -> SegmentFiles:
-        """Where the shards of a segment stand."""
+        """The files of a segment of the written cache."""
         metadata = CacheMetadata.read(path)
         (found,) = [one for one in metadata.manifest.segments if one.name == segment]
         return SegmentFiles.of(metadata, found)
 
     def array_file(self, name: str, axes: int = 1) -> str:
-        """The file with the values of a small array, relative to the cache."""
+        """The file with the values of a metadata array, relative to the cache."""
         store = make_store(self.store)
         return f"{store.root}/{store.array_file(name, axes)}"
 
@@ -173,17 +173,17 @@ class Recipe:
 
     def append(self, out: ShardWriter, keys: Sequence[str]) -> None:
         """Append some images to a shard."""
-        readable = [key for key in keys if key not in self.invalid]
-        codes = self.encode(readable)
+        valid = [key for key in keys if key not in self.invalid]
+        codes = self.encode(valid)
         outcomes = [f"cannot decode {key}" if key in self.invalid else source_hash(key) for key in keys]
-        out.append(codes, outcomes, self.statistics(readable) if readable else [])
+        out.append(codes, outcomes, self.statistics(valid) if valid else [])
 
     def encode(self, keys: Sequence[str]) -> Codes:
-        """Codes of readable images."""
+        """Codes of valid images."""
         return make_codec(self.codec, self.calibration).encode(self.activations(keys))
 
     def stored(self, keys: Sequence[str]) -> Codes:
-        """Codes as the cache must give them: zeros for invalid images."""
+        """Codes that must be read from the cache: zeros for invalid images."""
         codes = self.encode(keys)
         rows = [row for row, key in enumerate(keys) if key in self.invalid]
         codes.values[rows] = 0
@@ -193,7 +193,7 @@ class Recipe:
         return codes
 
     def statistics(self, keys: Sequence[str]) -> list[SiteStatistics]:
-        """Of every site."""
+        """Statistics of every site over the given images."""
         activations = self.activations(keys).astype(np.float64)
         decoded = make_codec(self.codec, self.calibration).decode(self.encode(keys))
         return [
@@ -230,7 +230,7 @@ def write_arrays(path: Path, store: StoreName, arrays: Mapping[str, MetadataArra
 
 
 def forge(path: Path, name: str, array: MetadataArray) -> None:
-    """Put another array into a cache, with the record that fits: only what it means is wrong."""
+    """Replace an array in a cache together with its record, so that only its meaning is wrong."""
     manifest = Manifest.read(path)
     store = make_store(manifest.store)
     files = {f"{store.root}/{file}": content for file, content in store.array_files(name, array).items()}
@@ -240,7 +240,7 @@ def forge(path: Path, name: str, array: MetadataArray) -> None:
 
 
 def source_hash(key: str) -> bytes:
-    """Stands for the hash of an image's bytes."""
+    """A made-up source hash of an image."""
     return blake2b(key.encode(), digest_size=SOURCE_HASH_BYTES).digest()
 
 
@@ -254,14 +254,14 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def flip(path: Path, byte: int, bit: int) -> None:
-    """Turn over one bit of a file."""
+    """Flip one bit of a file."""
     data = bytearray(path.read_bytes())
     data[byte] ^= 1 << bit
     path.write_bytes(data)
 
 
 def assert_same_codes(found: Codes, expected: Codes) -> None:
-    """Equal to the bit, in dtype and shape too."""
+    """Assert that codes are equal in dtype, shape and every bit."""
     for mine, theirs in ((found.values, expected.values), (found.scales, expected.scales)):
         assert (mine is None) == (theirs is None)
         if mine is not None:

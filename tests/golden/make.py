@@ -1,4 +1,4 @@
-"""Writes the golden caches of the current format version. Run by hand, see README.md beside this file."""
+"""Writes the golden caches of the current format version. Run it by hand, see README.md beside this file."""
 
 import json
 import math
@@ -31,13 +31,13 @@ SPLITS = (
 
 @dataclass(frozen=True)
 class Golden(Recipe):
-    """A recipe whose every number is exact, so that it is the same on every machine."""
+    """A recipe whose numbers are all exact, so that they are the same on every machine."""
 
     splits: tuple[tuple[str, tuple[str, ...]], ...] = SPLITS
     invalid: frozenset[str] = frozenset({TRAIN[1]})
 
     def activations(self, keys: Sequence[str]) -> np.ndarray:
-        """Sixteenths: their sums have no rounding errors, in whichever order."""
+        """Activations that are sixteenths, whose sums have no rounding errors in any order."""
         size = math.prod(self.image_shape)
         bytes_of_keys = b"".join(shake_256(key.encode()).digest(size) for key in keys)
         images = np.frombuffer(bytes_of_keys, np.int8).reshape(-1, *self.image_shape).astype(np.float32) / 16
@@ -45,7 +45,7 @@ class Golden(Recipe):
         return images
 
     def statistics(self, keys: Sequence[str]) -> list[SiteStatistics]:
-        """As of any recipe, with exact sums."""
+        """Statistics of each site, with exact sums."""
         activations = self.activations(keys).astype(np.float64)
         decoded = make_codec(self.codec, self.calibration).decode(self.encode(keys))
         return [
@@ -64,26 +64,24 @@ class Golden(Recipe):
         return make_codec(self.codec, self.calibration).decode(self.stored(self.keys))
 
     def total(self) -> list[SiteStatistics]:
-        """Statistics of all readable images, added up as a reader does it: shard after shard."""
+        """Statistics of all valid images, added shard by shard as a reader does."""
         parts: list[list[SiteStatistics]] = []
         seen: set[str] = set()
         for _, keys in self.splits:
             new = [key for key in keys if key not in seen]
             seen.update(new)
             for start in range(0, len(new), self.rows_per_shard):
-                readable = [
-                    key for key in new[start : start + self.rows_per_shard] if key not in self.invalid
-                ]
-                parts.append(self.statistics(readable))
+                valid = [key for key in new[start : start + self.rows_per_shard] if key not in self.invalid]
+                parts.append(self.statistics(valid))
         return total_statistics(parts, len(self.sites))
 
     def write_shard(self, writer, segment, shard, batch=10**6) -> None:  # type: ignore[no-untyped-def]
-        """In one batch: statistics of a shard are one exact sum."""
+        """Write a shard in one batch, so that its statistics are one exact sum."""
         super().write_shard(writer, segment, shard, batch)
 
 
 ODD = {"sites": ("embed", "block.05"), "width": 33}
-"""For int4: a last group of one channel, and half a byte to spare."""
+"""For int4: a last group of one channel, and an unused half of a byte."""
 CACHES = {
     "zarr-int8": Golden(codec="int8"),
     "zarr-float16-lz4": Golden(codec="float16", compressor="lz4"),
@@ -96,14 +94,14 @@ CACHES = {
 
 
 def write(name: str, folder: Path) -> Path:
-    """Write one of the caches; what only a writer needs is removed."""
+    """Write one of the caches, without the lock file."""
     cache = CACHES[name].write(folder)
     (cache / LOCK_NAME).unlink()
     return cache
 
 
 def main() -> None:
-    """Write all caches, and what a reader must find in them."""
+    """Write all caches and the values that a reader must find in them."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     expected = FOLDER / "expected"
     expected.mkdir(parents=True)
@@ -130,7 +128,7 @@ def main() -> None:
 
 
 def refresh_page() -> None:
-    """Print anew what the snippets of the specification show of the caches."""
+    """Update the outputs of the snippets in the specification."""
 
     def again(found: re.Match[str]) -> str:
         program = found[1]

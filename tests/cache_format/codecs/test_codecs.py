@@ -1,4 +1,4 @@
-"""One battery for every codec, in numpy and on a torch device, and the two held equal."""
+"""Tests that every codec passes, in numpy and on a torch device, and comparisons of the two."""
 
 from typing import get_args
 
@@ -22,13 +22,13 @@ ACTIVATIONS = hnp.arrays(np.float32, SHAPES, elements=st.floats(-3e4, 3e4, width
 HYPOTHESIS = settings(
     deadline=None,
     max_examples=40,
-    # The fixtures below only name a codec; nothing of theirs carries over between examples.
+    # The fixtures below only name a codec and have no state that examples could share.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
 class Numpy:
-    """The reference."""
+    """The numpy reference."""
 
     def __init__(self, name, calibration=None):
         self._codec = make_codec(name, calibration)
@@ -41,7 +41,7 @@ class Numpy:
 
 
 class Torch:
-    """The device codec behind the reference's interface."""
+    """The torch codec with the interface of the reference."""
 
     device = "cpu"
 
@@ -56,7 +56,7 @@ class Torch:
 
 
 class Cuda(Torch):
-    """The same on a GPU."""
+    """The torch codec on a GPU."""
 
     device = "cuda"
 
@@ -72,7 +72,7 @@ def implementation(request):
 
 @pytest.fixture(params=INTEGER_FORMATS)
 def integer(request):
-    """Every codec that quantises."""
+    """Every integer codec."""
     return request.param
 
 
@@ -85,12 +85,12 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 
 
 def of_channels(name, scales: np.ndarray, width: int) -> np.ndarray:
-    """The scale of every channel, from that of its group."""
+    """The scale of every channel, repeated from its group."""
     return np.repeat(scales.astype(np.float64), INTEGER_FORMATS[name].group or width, axis=-1)[..., :width]
 
 
 def largest_error(name, activations: np.ndarray, codes: Codes, calibration) -> np.ndarray | float:
-    """What rounding may cost, value by value."""
+    """Largest error of rounding, value by value."""
     magnitude = np.abs(activations)
     if name == "float16":
         return magnitude * 2.0**-11 + 2.0**-25
@@ -98,7 +98,7 @@ def largest_error(name, activations: np.ndarray, codes: Codes, calibration) -> n
         return magnitude * 2.0**-8 + 2.0**-134
     if name in INTEGER_FORMATS:
         step = of_channels(name, codes.scales, activations.shape[-1]) * calibration.spread[:, None]
-        # Half a step, and the float32 arithmetic around it.
+        # Half a step, plus the errors of float32 arithmetic.
         return 0.5001 * step + 4 * EPS * (magnitude + np.abs(calibration.centre[:, None])) + 1e-44
     return 0.0
 
@@ -127,7 +127,7 @@ def test_device_and_reference_are_equal(codec, activations, tiny):
     if codec not in INTEGER_FORMATS:
         assert found.tobytes() == expected.tobytes()
         return
-    # One may fuse the multiplication with the addition, the other may not.
+    # Only one of the two may fuse multiplication and addition.
     rounding = 2 * EPS * (np.abs(expected - calibration.centre[:, None]) + np.abs(expected)) + 1e-44
     assert (np.abs(found.astype(np.float64) - expected) <= rounding).all()
 
@@ -313,7 +313,7 @@ def test_float16_overflows_to_infinity_and_the_wider_codecs_do_not(codec, implem
 
 
 def test_a_group_whose_scale_float16_cannot_hold_is_not_finite(implementation):
-    """The reference and the device agree on which values these are, so that extraction can name the site."""
+    """The reference and the device agree on these values, so that extraction can name the site."""
     large = normal(23, 2, 1, 3, 70)
     calibration = calibrate(large)
     large[1, 0, 2, 40] = 5e5 * calibration.spread[0, 40]
@@ -402,7 +402,7 @@ def test_spread_has_a_floor():
 
 @pytest.mark.parametrize("constant", [5, 40, 63])
 def test_the_floor_is_that_of_the_channels_that_vary(constant):
-    """However many do not, and however wide one of them is."""
+    """It depends neither on the number of constant channels nor on the width of one channel."""
     activations = normal(16, 40, 1, 5, 64)
     activations[..., :constant] = 3.14159
     activations[..., 63] *= 1000
@@ -422,7 +422,7 @@ def test_a_site_that_is_constant_but_for_rounding_has_one_spread():
 @pytest.mark.parametrize("wide", [1, 1000])
 @pytest.mark.parametrize("constant", [1, 20, 48])
 def test_a_channel_that_was_constant_in_the_sample_may_move_later(integer, implementation, constant, wide):
-    """Also beside a massive channel."""
+    """This also holds beside a massive channel."""
     sample, later = normal(18, 32, 1, 10, 64), normal(19, 32, 1, 10, 64)
     moving = later[..., :constant] * np.float32(0.01)
     sample[..., :constant] = 0.5
@@ -434,7 +434,7 @@ def test_a_channel_that_was_constant_in_the_sample_may_move_later(integer, imple
     signal = later[..., constant:].astype(np.float64).var(axis=(0, 1, 2))
     snr = 10 * np.log10(signal / (error[..., constant:] ** 2).mean(axis=(0, 1, 2)))
     assert snr.min() > {"int8": 35, "int4": 15}[integer], snr.min()
-    # What moved is not lost either: half a level of the floor's.
+    # The varying channel is not lost either: its error is half a level of the floor's scale.
     assert np.abs(error[..., :constant]).max() < {"int8": 1e-3, "int4": 5e-3}[integer]
 
 

@@ -32,7 +32,7 @@ def segment_of(keys: list[str]) -> Segment:
 
 @pytest.fixture
 def write_keys(tiny, store):
-    """``write_keys(path, keys, **arrays)``: the metadata of a cache with keys; arrays replace theirs."""
+    """``write_keys(path, keys, **arrays)``: metadata of a cache with keys; ``arrays`` replace theirs."""
 
     def write(path, keys, **arrays):
         named = key_arrays(keys) | {f"keys/{name}": array for name, array in arrays.items()}

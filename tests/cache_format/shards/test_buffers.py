@@ -1,4 +1,4 @@
-"""Reading and writing hold a batch and no more, however large the cache is."""
+"""Reading and writing hold one batch in memory, however large the cache is."""
 
 import json
 from collections.abc import Callable
@@ -54,5 +54,5 @@ def test_reading_ten_buffers_takes_the_memory_of_one(
     run_python(WRITE, tmp_path / "cache", store, compressor)
     peaks = json.loads(run_python(READ, tmp_path / "cache"))
     assert len(peaks) == 2 * IMAGES // BATCH
-    # Two batches are alive while one is replaced; the rest is the allocator's and the threads'.
+    # Two batches exist while one replaces the other; the rest belongs to the allocator and the threads.
     assert peaks[-1] - peaks[0] < 2 * BATCH * IMAGE_BYTES, peaks

@@ -1,4 +1,4 @@
-"""Commit records are read in one pass, and what is known of them is not read again."""
+"""Commit records are read in one pass, and are not read again when they are known."""
 
 import logging
 from collections import Counter

@@ -27,7 +27,7 @@ def test_all_that_was_written_is_flushed_before_the_rename(tmp_path, system_call
 
 
 class Crash(BaseException):
-    """Not an Exception, as KeyboardInterrupt is not."""
+    """Like KeyboardInterrupt, not an Exception."""
 
 
 def die_while_writing(path: Path) -> None:

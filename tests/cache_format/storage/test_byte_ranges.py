@@ -91,7 +91,7 @@ def test_files_that_are_gone_or_too_short_are_named(files, tmp_path):
 
 
 def test_linux_reads_two_gibibytes_at_once_and_then_the_rest(files, tmp_path, monkeypatch):
-    """As preadv does of more than 2 GiB, here of more than 7 bytes."""
+    """preadv reads at most 2 GiB at once, here at most 7 bytes."""
     read = os.preadv
     monkeypatch.setattr(
         os,

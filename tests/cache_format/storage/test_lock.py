@@ -19,7 +19,7 @@ from losa.cache_format.storage.lock import LEASE_SECONDS, LOCK_NAME, FileLock, L
 
 @pytest.fixture
 def bucket():
-    """A folder in a bucket that is this process's memory."""
+    """A folder in a bucket in the memory of this process."""
     folder = UPath(f"memory://{uuid.uuid4().hex}/cache")
     yield folder
     for name in folder.fs.find(folder.path):
@@ -102,7 +102,7 @@ def test_a_writer_that_was_taken_for_dead_stops_and_leaves_the_new_one_its_lease
 
 
 def test_of_two_that_begin_at_once_one_stops(bucket, take, monkeypatch):
-    """The second one looks before the first has written, and writes after it."""
+    """The second writer reads the lock before the first writes it, and writes its own afterwards."""
     first, look, looks = [], Lease._holder, []
 
     def looking(self):

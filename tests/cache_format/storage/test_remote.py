@@ -1,4 +1,4 @@
-"""Caches in buckets: in this process's memory, and on an S3 of one's own."""
+"""Caches in buckets: in the memory of this process, and on a local S3 server."""
 
 import logging
 import os
@@ -89,7 +89,7 @@ def test_the_same_objects_as_files_and_the_same_codes(recipe, place, finished, t
 
 
 class Interrupted(BaseException):
-    """As KeyboardInterrupt, not an Exception."""
+    """Like KeyboardInterrupt, not an Exception."""
 
 
 @pytest.mark.parametrize(("place", "store", "compressor"), STORED[2:5], indirect=["place"])

@@ -40,7 +40,7 @@ def test_a_sealed_record_is_readable_json_with_the_checksum_last():
 
 
 def _values(data: bytes) -> set[int]:
-    """Places of the bytes that say something: all but white space between tokens."""
+    """Places of the bytes that have a meaning: all except white space between tokens."""
     inside, escaped, places = False, False, set()
     for place, byte in enumerate(data):
         if inside or byte not in b" \n":
@@ -64,7 +64,7 @@ def test_every_single_bit_flip_is_detected():
                 assert str(HERE) in str(error)  # noqa: PT017 -- most of 2,000 flips raise, not all
             else:
                 missed.append(bytes(damaged[place - 1 : place + 4]))
-    # The one flip that changes no value.
+    # The only flip that changes no value.
     assert missed == [b"1E-05"]
 
 

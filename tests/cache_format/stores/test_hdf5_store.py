@@ -40,7 +40,7 @@ def rows():
 
 
 def shard_of(geometry, shard, values, scales):
-    """The shard's record, and its file."""
+    """The places of the rows of a shard, and its file."""
     file = io.BytesIO()
     stream = Hdf5Store().stream(file, geometry, shard)
     for row in values:
@@ -109,7 +109,7 @@ def test_a_compressed_shard(rows, compressor):
 
 @pytest.mark.parametrize("rows_per_shard", [1, 100, 3000])
 def test_a_compressed_shard_is_never_larger_than_planned(rows_per_shard):
-    """Noise in tiny images: the index of the chunks outweighs them."""
+    """Noise in tiny images: the index of the chunks is larger than the images."""
     geometry = replace(
         GEOMETRY, images=rows_per_shard, rows_per_shard=rows_per_shard, sites=1, tokens=1, compressor="blosc"
     )
@@ -125,7 +125,7 @@ def test_the_same_rows_give_the_same_bytes_at_any_time(rows, compressor, monkeyp
     geometry = replace(GEOMETRY, compressor=compressor)
     _, first = shard_of(geometry, 0, codes[:4], scales[:4])
     hdf5_store._head.cache_clear()
-    while time.time() % 1 < 0.9:  # so that HDF5's clock, which counts seconds, has moved on
+    while time.time() % 1 < 0.9:  # so that HDF5's clock, which counts seconds, advances
         time.sleep(0.02)
     time.sleep(0.15)
     _, second = shard_of(geometry, 0, codes[:4], scales[:4])

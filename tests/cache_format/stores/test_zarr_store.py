@@ -23,7 +23,7 @@ GEOMETRY = ShardGeometry(
 
 
 def shard_of(geometry, shard, values, scales):
-    """The shard's record and its files."""
+    """The places of the rows of a shard, and its files."""
     file = io.BytesIO()
     stream = ZarrStore().stream(file, geometry, shard)
     for row in values:
@@ -44,7 +44,7 @@ def rows():
 
 @pytest.mark.parametrize("compressor", [None, "zstd", "blosc", "lz4"])
 def test_shards_are_laid_out_as_plain_zarr_expects(tmp_path, rows, compressor):
-    """The second shard is not full; zarr fills absent chunks with zeros, which nobody asks for."""
+    """The second shard is not full; zarr reads its absent chunks as zeros."""
     store, geometry = ZarrStore(), replace(GEOMETRY, compressor=compressor)
     codes, scales = rows
     files = dict(store.shard_descriptions(geometry))

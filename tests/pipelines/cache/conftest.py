@@ -1,4 +1,4 @@
-"""Tiny caches to look at, to join and to write again."""
+"""Tiny caches to inspect, merge and convert."""
 
 import importlib.util
 import sys

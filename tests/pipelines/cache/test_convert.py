@@ -59,15 +59,15 @@ def test_fewer_sites_are_those_of_an_extraction_with_fewer_sites(tiny, tmp_path)
 
 @pytest.mark.parametrize("codec", ["int8", "int4", "float16"])
 def test_from_float32_it_is_what_extraction_gives(tiny, tmp_path, codec):
-    """The tiny recipe calibrates on all its images, as few as they are, and so does the conversion."""
+    """The recipe calibrates on all of its few images, and so does the conversion."""
     recipe = tiny.Recipe(codec="float32", invalid=frozenset(["train/01.jpg"]))
     source = Cache(recipe.write(tmp_path / "a"))
     Conversion(codec=codec).run(source, tmp_path / "b", quiet)
     copy = Cache(tmp_path / "b")
-    readable = replace(recipe, splits=(("train", recipe.keys[:1] + recipe.keys[2:]),), codec=codec)
-    direct = readable.encode(tiny.VAL)
+    valid = replace(recipe, splits=(("train", recipe.keys[:1] + recipe.keys[2:]),), codec=codec)
+    direct = valid.encode(tiny.VAL)
     found = copy.codec(copy.sites).decode(codes(copy, "val"))
-    wanted = make(readable).decode(direct)
+    wanted = make(valid).decode(direct)
     step = np.abs(wanted).max() / 100
     np.testing.assert_allclose(found, wanted, atol=1e-3 if codec == "float16" else step)
     assert [one.count for one in copy.statistics()] == [one.count for one in source.statistics()]

@@ -14,7 +14,7 @@ def quiet(done: int, total: int) -> None:
 
 @pytest.fixture
 def recipe(tiny):
-    """A codec without calibration: caches of different images have one identity."""
+    """A codec without calibration, so that caches of different images have the same identity."""
     return tiny.Recipe(codec="float16")
 
 
@@ -54,7 +54,7 @@ def test_other_shards_of_the_same_splits(tiny, recipe, tmp_path):
 
 
 def test_splits_that_share_images(tiny, recipe, tmp_path):
-    """Images that are stored in both sources are stored once where a whole segment is known."""
+    """Images in both sources are stored once if their whole segments are the same."""
     replace(recipe, splits=(("trainval", tiny.TRAINVAL),)).write(tmp_path / "a")
     replace(recipe, splits=(("val", tiny.VAL),)).write(tmp_path / "b")
     merge_caches([Cache(tmp_path / "a"), Cache(tmp_path / "b")], tmp_path / "both", quiet)
