@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class LosaError(Exception):
-    """Base of every error that a user can cause and mend. Its text is the whole message."""
+    """Base of every error that a user can cause and correct. Its text is the whole message."""
 
 
 class CacheError(LosaError):

@@ -62,7 +62,7 @@ class Verification:
 
 
 def verify(path: str | CachePath, progress: Progress | None = None) -> Verification:
-    """Value every byte of a cache and compare it with its checksum.
+    """Read every byte of a cache and compare it with its checksum.
 
     Shards are read in blocks of a few MiB, so their size does not affect the use of memory. Keys and labels
     are held in memory as a whole.

@@ -1,1 +1,1 @@
-"""What every room of the format may use, and knows none of them."""
+"""Helpers that all packages of the format may use, and which import none of them."""

@@ -1,1 +1,1 @@
-"""The arrays beside the features, read whole: keys, labels, split indices, constants."""
+"""Metadata arrays: keys, labels, split indices and constants, and the manifest they are read with."""

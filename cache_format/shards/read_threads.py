@@ -10,7 +10,7 @@ import numpy as np
 MOST_THREADS = 4
 """Largest default number of threads. More threads do not read faster from memory."""
 
-Work = TypeVar("Work")
+Part = TypeVar("Part")
 
 
 def default_threads() -> int:
@@ -31,7 +31,7 @@ class ReadThreads:
         parts = np.array_split(positions, max(1, min(self.count, len(positions))))
         return [part for part in parts if len(part)]
 
-    def map(self, work: Callable[[Work], None], jobs: Sequence[Work]) -> None:
+    def map(self, work: Callable[[Part], None], jobs: Sequence[Part]) -> None:
         """Call ``work`` for all jobs. If calls fail, the first error is raised after all calls have ended."""
         if self.count == 1 or len(jobs) < 2:
             _run(map(work, jobs))

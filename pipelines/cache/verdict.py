@@ -30,7 +30,7 @@ def verification_lines(path: str, found: Verification) -> Iterator[str]:
         yield f"{len(found.strays)} unknown files, the first is {found.strays[0]}"
     read = f"{path}: {readable(found.bytes)} in {found.files:,} files, {found.images:,} images"
     if found.ok:
-        yield f"{read}: every byte is what was written"
+        yield f"{read}: undamaged, every byte fits its checksum"
     else:
         bad = sum(len({image.row for image in shard.images}) for shard in found.bad_shards)
         yield (

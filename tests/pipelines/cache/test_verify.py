@@ -5,7 +5,7 @@ def test_a_whole_cache(tiny, command, tmp_path):
     tiny.Recipe().write(tmp_path / "zoo")
     told = command(tmp_path, "losa-cache", "verify", "zoo")
     assert told.returncode == 0, told.stderr
-    assert "11 images: every byte is what was written" in told.stdout
+    assert "11 images: undamaged, every byte fits its checksum" in told.stdout
     assert json.loads(command(tmp_path, "losa-cache", "verify", "zoo", "--json").stdout)["ok"] is True
     mended = command(tmp_path, "losa-cache", "repair", "zoo")
     assert (mended.returncode, mended.stdout) == (0, "zoo: nothing to repair\n")
