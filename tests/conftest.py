@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import jaxtyping
 import pytest
 
 # Before anything imports torch. The workers of pytest-xdist share the cores: threads that wait for each other
@@ -15,6 +16,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     from losa.adapt import AdaptConfig, MemberSummary
+
+
+@pytest.fixture(scope="module")
+def shapes_are_not_checked() -> Iterator[None]:
+    """For tests of whole trainings, extractions and commands.
+
+    The tests of the parts check shapes at every call, which takes two thirds of the time of a tiny training.
+    """
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(scope="session")

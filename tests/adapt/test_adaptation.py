@@ -36,6 +36,8 @@ from losa.cache_format import Cache, CacheInUse, LosaError
 from losa.cache_format.identity import TokenLayout
 from losa.cache_format.storage.lock import LOCK_NAME, FileLock
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 KINDS = tuple(SIDE_NETWORKS)
 RESULTS = {SUMMARY_NAME, CONFUSION_NAME, DESCRIPTION_NAME, TENSORS_NAME}
 FILES = {CONFIG_NAME, METRICS_NAME, *RESULTS}

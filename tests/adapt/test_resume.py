@@ -16,6 +16,8 @@ from losa.adapt import MemberSummary, Trainer, load_side_network
 from losa.adapt.members.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME, MemberFiles
 from losa.cache_format.storage.lock import LOCK_NAME
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 EPOCHS = 5
 TIMES = {"seconds", "train_seconds", "pass", "folder", "options"}
 

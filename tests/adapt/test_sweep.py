@@ -17,6 +17,8 @@ from losa.adapt.members.member_files import CHECKPOINT_NAME, CONFUSION_NAME, MET
 from losa.cache_format import LosaError
 from losa.cache_format.storage.lock import FileLock
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 DIVERGING = {"lr": 1e30, "norm": "none"}
 
 

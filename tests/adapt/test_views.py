@@ -12,6 +12,8 @@ from losa.adapt import Job, LabelledActivations, MemberSummary, Trainer, adapt, 
 from losa.adapt.data.activations import CachedActivations
 from losa.cache_format import Cache, LosaError
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 IMAGES, VIEWS = 24, 3
 
 

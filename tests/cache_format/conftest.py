@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
-import jaxtyping
 import pytest
 
 from losa.cache_format.codecs import CodecName
@@ -43,15 +42,6 @@ def _no_waiting_for_the_device() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
-
-
-@pytest.fixture(scope="module")
-def shapes_are_not_checked() -> Iterator[None]:
-    """For tests of a thousand cases, where checking shapes takes most of the time; unit tests check them."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(params=get_args(CodecName))

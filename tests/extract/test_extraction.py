@@ -24,6 +24,8 @@ from losa.extract import extraction as extraction_module
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources import InvalidImage
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 SITES = ("embed", "block.02", "block.05")
 
 

@@ -16,6 +16,11 @@ import pytest
 from losa.adapt import AdaptConfig, Job, MemberSummary
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _whole_commands(shapes_are_not_checked: None) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a command left behind."""

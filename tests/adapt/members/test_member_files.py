@@ -18,6 +18,8 @@ from losa.adapt.members.member_files import (
 )
 from losa.adapt.members.summary import MemberSummary
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 ORIGIN = {"path": "cache", "features_sha256": "00", "splits": {"train": "11"}}
 
 

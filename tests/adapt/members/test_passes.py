@@ -12,6 +12,8 @@ from losa.adapt.members.member_files import Checkpoint
 from losa.adapt.members.passes import cut_to_memory, group_key, make_groups, plan_passes
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 OWN: dict[str, Any] = {
     "side": "last",
     "rank": 2,

@@ -24,6 +24,8 @@ from losa.cache_format.identity import FinalNorm
 from losa.cache_format.metadata.constants import NORM_BIAS
 from losa.cache_format.storage.sealed_json import seal, unseal
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 KINDS = tuple(SIDE_NETWORKS)
 NORMS = {
     "layer_norm": FinalNorm(kind="layer_norm", eps=1e-5),

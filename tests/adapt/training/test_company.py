@@ -31,6 +31,8 @@ from losa.adapt.training.losses import make_objective
 from losa.adapt.training.optimizers import OPTIMIZERS, make_optimizer
 from losa.adapt.training.schedule import warmup_cosine
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 EPOCHS, BATCH, IMAGES = 2, 8, 30
 SHARED = {"epochs": EPOCHS, "batch_size": BATCH, "data_seed": 5, "heads": 2}
 COMPANY: list[dict[str, Any]] = [

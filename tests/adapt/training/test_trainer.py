@@ -23,6 +23,8 @@ from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.adapt.training.losses import make_objective
 from losa.adapt.training.schedule import warmup_cosine
 
+pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+
 KINDS = tuple(SIDE_NETWORKS)
 
 
