@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Without --no-compile pip compiles every module of torch and its libraries, most of which are never imported.
+# pip would compile every module of torch and its libraries, of which a tenth is imported. Python compiles those
+# when it first imports them, unless an environment variable forbids it.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: setup demo test test-all lint types bench build clean
