@@ -31,8 +31,9 @@ def _check_where_shapes_are(*, typechecker: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-# jaxtyping's import hook decorates every function of losa, nested ones at each call of the outer one. Functions
-# without a shape in their signature are left alone: mypy checks them, and their wrappers took half of the time.
+# jaxtyping's import hook decorates every function of losa, nested ones at each call of the outer one.
+# Functions without a shape in their signature are left alone: mypy checks them, and their wrappers took half
+# of the time of the suite.
 jaxtyping.jaxtyped = _check_where_shapes_are
 
 if TYPE_CHECKING:
