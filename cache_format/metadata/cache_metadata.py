@@ -8,6 +8,7 @@ metadata files by the manifest, commit records and the manifest by a checksum of
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Shaped
@@ -19,7 +20,7 @@ from losa.cache_format.storage.paths import CachePath, cannot_read
 from losa.cache_format.stores import Store, make_store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CacheMetadata:
     """The folder of a cache and its manifest."""
 
@@ -41,6 +42,11 @@ class CacheMetadata:
     def store(self) -> Store:
         """The store that lays out the cache's arrays."""
         return make_store(self.manifest.store)
+
+    @cached_property
+    def features_sha256(self) -> str:
+        """Hash of the feature identity, computed once."""
+        return self.manifest.features.sha256
 
     def array_file(self, name: str, axes: int) -> str:
         """The file with the values of a metadata array of ``axes`` axes, relative to the cache."""

@@ -24,7 +24,6 @@ class SegmentFiles:
     metadata: CacheMetadata
     segment: Segment
     geometry: ShardGeometry
-    features_sha256: str
 
     @classmethod
     def of(cls, metadata: CacheMetadata, segment: Segment) -> "SegmentFiles":
@@ -38,12 +37,17 @@ class SegmentFiles:
             layout=code_layout(features.codec, features.group.width),
             compressor=metadata.manifest.compressor,
         )
-        return cls(metadata, segment, geometry, features.sha256)
+        return cls(metadata, segment, geometry)
 
     @property
     def store(self) -> Store:
         """The store that lays out the segment's arrays."""
         return self.metadata.store
+
+    @property
+    def features_sha256(self) -> str:
+        """Hash of the feature identity."""
+        return self.metadata.features_sha256
 
     @property
     def sites(self) -> tuple[str, ...]:
