@@ -111,12 +111,6 @@ def test_paths_lead_somewhere(path: str) -> None:
     assert any((ROOT / name).exists() for name in names)
 
 
-def test_the_verbs_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for verb in re.findall(r"\bmake ([a-z-]+)\b", PAGE):
-        assert re.search(rf"^{verb}:", makefile, re.MULTILINE), verb
-
-
 def test_the_markers_are_explained() -> None:
     options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for marker in options["tool"]["pytest"]["ini_options"]["markers"]:

@@ -102,10 +102,15 @@ def test_pages_have_no_other_snippets() -> None:
         assert languages.count("python") == len(programs(page)), page
 
 
-def test_the_verbs_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for verb in re.findall(r"^    make (\w+)", README, re.MULTILINE):
-        assert re.search(rf"^{verb}:", makefile, re.MULTILINE)
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_verbs_exist(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    verbs = re.findall(
+        r"(?:^    |`|\()make ([a-z-]+)", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert verbs
+    for verb in verbs:
+        assert re.search(rf"^{verb}:", makefile, re.MULTILINE), verb
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def _origin(
         "backbone": manifest.features.backbone.name,
         "weights_sha256": manifest.features.backbone.weights_sha256,
         "codec": manifest.features.codec,
-        "features_sha256": manifest.features.sha256,
+        "features_sha256": cache.metadata.features_sha256,
         "labels_sha256": hashlib.sha256(canonical(labels)).hexdigest(),
         "splits": {name: manifest.split(name).keys_sha256 for name in sorted(splits)},
     }
