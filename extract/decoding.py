@@ -1,6 +1,6 @@
 """Decodes images in worker processes: batches of keys become batches of network inputs."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -66,6 +66,37 @@ class _Collate:
         return DecodedBatch(stacked, outcomes)
 
 
+class DecodedBatches:
+    """Iterator over decoded batches, in order. Closing it ends the workers, and so does its end or an error.
+
+    Not a generator: from Python 3.12 on, closing one before its first batch does not run its ``finally``
+    and keeps what it holds, the workers among it.
+    """
+
+    def __init__(self, loaded: Iterator[DecodedBatch | LosaError]) -> None:
+        self._loaded = loaded
+
+    def __iter__(self) -> "DecodedBatches":
+        return self
+
+    def __next__(self) -> DecodedBatch:
+        try:
+            batch = next(self._loaded)
+            if isinstance(batch, LosaError):
+                raise batch
+        except BaseException:
+            self.close()
+            raise
+        return batch
+
+    def close(self) -> None:
+        """End the workers; no further batch comes."""
+        # torch ends them once nothing refers to its iterator, but the traceback of an error does.
+        if (end_workers := getattr(self._loaded, "_shutdown_workers", None)) is not None:
+            end_workers()
+        self._loaded = iter(())
+
+
 def decode(
     source: ImageSource,
     transform: Transform,
@@ -74,12 +105,12 @@ def decode(
     input_size: tuple[int, int, int],
     workers: int,
     pin_memory: bool,
-) -> Generator[DecodedBatch, None, None]:
+) -> DecodedBatches:
     """Decode batches of keys in worker processes, in order and ahead of the consumer.
 
     The workers start with this call, not with the first batch: call it before any thread is started, because
     a fork would leave threads in an unknown state. Where Python does not fork (3.14), source and transform
-    are pickled. Closing the generator ends the workers.
+    are pickled. Closing the result ends the workers.
 
     Args:
         source: where images are loaded from.
@@ -103,16 +134,4 @@ def decode(
         collate_fn=_Collate(input_size),
         pin_memory=pin_memory,
     )
-    return _in_order(iter(loader))
-
-
-def _in_order(decoded: Iterator[DecodedBatch | LosaError]) -> Generator[DecodedBatch, None, None]:
-    try:
-        for batch in decoded:
-            if isinstance(batch, LosaError):
-                raise batch
-            yield batch
-    finally:
-        # torch ends the workers once nothing refers to them, but the traceback of an error does.
-        if (end_workers := getattr(decoded, "_shutdown_workers", None)) is not None:
-            end_workers()
+    return DecodedBatches(iter(loader))

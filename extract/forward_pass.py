@@ -2,14 +2,14 @@
 
 import logging
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 
 from losa.extract.backbone import FrozenBackbone, autocast
 from losa.extract.config import ExtractConfig
-from losa.extract.decoding import DecodedBatch, decode
+from losa.extract.decoding import DecodedBatch, DecodedBatches, decode
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources import ImageSource, InvalidImage
 
@@ -48,7 +48,7 @@ class ForwardPass:
         self._transform = make_transform(backbone.preprocessing)
         backbone.model.to(device)
 
-    def decode(self, batches: Sequence[Sequence[str]]) -> Generator[DecodedBatch, None, None]:
+    def decode(self, batches: Sequence[Sequence[str]]) -> DecodedBatches:
         """Decode batches of keys, in order; see `losa.extract.decoding.decode`."""
         return decode(
             self._source,
