@@ -17,7 +17,3 @@ def test_a_function_refuses_another_dtype() -> None:
 def test_a_dataclass_refuses_axes_of_different_lengths() -> None:
     with pytest.raises(jaxtyping.TypeCheckError):
         Calibration(np.zeros((2, 4), np.float32), np.ones((2, 5), np.float32))
-
-
-def test_whole_trainings_go_unchecked(shapes_are_not_checked: None) -> None:
-    image_ids(np.zeros((3, 2), np.int32))
