@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     from losa.adapt import AdaptConfig, MemberSummary
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run long tests first: begun last, one would keep a single core busy while the others have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="module")
 def shapes_are_not_checked() -> Iterator[None]:
     """For tests of whole trainings, extractions and commands.

@@ -45,6 +45,7 @@ def promised_files() -> set[str]:
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 
 
+@pytest.mark.long
 def test_commands_and_program_run_as_printed(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
     (console,) = blocks("console")

@@ -109,11 +109,13 @@ def run_outside(unpacked: Path, program: str, *arguments: str) -> subprocess.Com
     )
 
 
+@pytest.mark.long
 def test_the_wheel_runs_outside_the_checkout(unpacked: Path) -> None:
     finished = run_outside(unpacked, TRY)
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.long
 def test_a_command_of_the_wheel_runs_outside_the_checkout(unpacked: Path) -> None:
     options = "plan=true dataset=digits backbone.name=test_vit backbone.pretrained=false cache=c"
     planned = run_outside(unpacked, COMMAND, "losa-extract", *options.split())
