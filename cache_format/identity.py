@@ -30,9 +30,24 @@ class BackboneIdentity:
     """Number of blocks."""
 
 
+ColourValue = Annotated[int, Field(ge=0, le=255)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ImageDecoding:
+    """How an image of any pixel format becomes 8-bit RGB."""
+
+    version: Literal[1] = 1
+    """Version of the rules for the pixel formats: 16-bit grey is scaled, the first frame is taken."""
+    exif: Literal["apply", "ignore"]
+    """Whether an image is turned as its EXIF orientation says."""
+    background: tuple[ColourValue, ColourValue, ColourValue]
+    """RGB colour behind transparent pixels."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Preprocessing:
-    """How timm's evaluation transform turns a decoded RGB image into the backbone's input."""
+    """How an image becomes the backbone's input: decoded to RGB, then by timm's evaluation transform."""
 
     input_size: tuple[Size, Size, Size]
     """Channels, height, width."""
@@ -41,6 +56,9 @@ class Preprocessing:
     std: tuple[float, ...]
     crop_pct: Annotated[float, Field(gt=0, le=10)]
     crop_mode: str
+    """timm's name: center (crop), squash (the aspect ratio is not kept) or border (pad)."""
+    decoding: ImageDecoding | None = None
+    """None in caches of the first version, which recorded no rules: Pillow's conversion to RGB, EXIF ignored."""
 
     def __post_init__(self) -> None:
         """Refuse a mean or a standard deviation without exactly one number per channel."""

@@ -7,7 +7,9 @@ from losa.cache_format.errors import Difference
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.survey import Survey
+from losa.cache_format.views import parse_key
 from losa.extract.sources import ImageSource, InvalidImage
+from losa.extract.sources.base import hash_source
 
 RECHECKED_IMAGES = 8
 """Number of stored images of each segment that are compared with their files."""
@@ -33,7 +35,7 @@ def refuse_changed_images(
         for key, row, commit in _sample(segment, keys, commits, known):
             stored = commit.source_hash(row).hex()
             try:
-                found = source.load(key).source_hash.hex()
+                found = hash_source(source.read(parse_key(key)[0])).hex()
             except InvalidImage as error:
                 found = str(error)
             if stored != found:

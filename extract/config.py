@@ -1,5 +1,6 @@
 """The options of an extraction. Each one is explained in conf/extract.yaml."""
 
+from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,11 +9,17 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.codecs import CodecName
 from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.fields import STRICT, Name
-from losa.cache_format.identity import ComputeDtype
+from losa.cache_format.identity import ColourValue, ComputeDtype
 from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
 
 Positive = Annotated[int, Field(ge=1)]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+MAX_PIXELS = 178_956_970
+"""Above it, Pillow refuses an image as a decompression bomb, unless told otherwise."""
+PerChannel = float | Annotated[list[float], Field(min_length=1)]
+"""One number for all channels, or one for each."""
+Colour = Annotated[list[ColourValue], Field(min_length=3, max_length=3)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -45,6 +52,14 @@ class ExtractConfig:
     cache: str
     splits: list[Name] | None = None
     limit: Positive | None = None
+    resize: Literal["crop", "squash", "pad"] | None = None
+    crop_pct: Annotated[float, Field(gt=0, le=10)] | None = None
+    interpolation: Interpolation | None = None
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
+    exif: Literal["apply", "ignore"] = "apply"
+    background: Colour = field(default_factory=lambda: [255, 255, 255])
+    max_pixels: Positive = MAX_PIXELS
     views: Positive = 1
     view_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
     view_flip: bool = True
@@ -62,6 +77,9 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
+        smallest = min(self.std) if isinstance(self.std, list) else self.std
+        if smallest is not None and smallest <= 0:
+            raise ValueError(f"std={self.std}: the input is divided by it: expected more than 0")
         if self.views > 1 and not self.splits:
             raise ValueError(
                 f"views={self.views} needs the names of the splits to train on: splits=[train800val200]"

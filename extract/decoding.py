@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from losa.cache_format.errors import LosaError
+from losa.extract.loader import ImageLoader
 from losa.extract.preprocessing import Transform
-from losa.extract.sources import ImageSource, InvalidImage
+from losa.extract.sources import InvalidImage
 from losa.extract.sources.base import not_now
 
 
@@ -21,15 +22,26 @@ class DecodedBatch(NamedTuple):
     images: Float[Tensor, "images channels height columns"]
     outcomes: list[bytes | str]
     """For each image of the batch, the hash of its bytes or, if it is invalid, the reason."""
+    turned: int = 0
+    """Number of images whose EXIF data have an orientation other than upright, applied or not."""
+    warnings: tuple[str, ...] = ()
+    """Warnings of the decoders; each one names its image."""
 
 
-Decoded = tuple[Tensor | None, bytes | str] | LosaError
+class _DecodedImage(NamedTuple):
+    image: Tensor | None
+    outcome: bytes | str
+    turned: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+Decoded = _DecodedImage | LosaError
 """The result for one image. An error that ends the extraction is a value: torch would wrap a raised one."""
 
 
 class _Decoding(Dataset[Decoded]):
-    def __init__(self, source: ImageSource, transform: Transform, keys: Sequence[str]) -> None:
-        self.source = source
+    def __init__(self, loader: ImageLoader, transform: Transform, keys: Sequence[str]) -> None:
+        self.loader = loader
         self.transform = transform
         self.keys = keys
 
@@ -39,10 +51,11 @@ class _Decoding(Dataset[Decoded]):
     def __getitem__(self, index: int) -> Decoded:
         key = self.keys[index]
         try:
-            image, source_hash = self.source.load(key)
-            return self.transform(image), source_hash
+            image, source_hash, turned, warnings = self.loader.load(key)
+            named = tuple(f"{key}: {warning}" for warning in warnings)
+            return _DecodedImage(self.transform(image), source_hash, turned, named)
         except InvalidImage as error:
-            return None, f"{key}: {error}"
+            return _DecodedImage(None, f"{key}: {error}")
         except LosaError as error:
             return LosaError(str(error))
         except MemoryError:
@@ -54,16 +67,18 @@ class _Collate:
         self.input_size = input_size
 
     def __call__(self, items: list[Decoded]) -> DecodedBatch | LosaError:
-        images, outcomes = [], []
+        decoded = []
         for item in items:
             if isinstance(item, LosaError):
                 return item
-            image, outcome = item
-            if image is not None:
-                images.append(image)
-            outcomes.append(outcome)
-        stacked = torch.stack(images) if images else torch.empty(0, *self.input_size)
-        return DecodedBatch(stacked, outcomes)
+            decoded.append(item)
+        images = [item.image for item in decoded if item.image is not None]
+        return DecodedBatch(
+            images=torch.stack(images) if images else torch.empty(0, *self.input_size),
+            outcomes=[item.outcome for item in decoded],
+            turned=sum(item.turned for item in decoded),
+            warnings=tuple(warning for item in decoded for warning in item.warnings),
+        )
 
 
 class DecodedBatches:
@@ -98,7 +113,7 @@ class DecodedBatches:
 
 
 def decode(
-    source: ImageSource,
+    loader: ImageLoader,
     transform: Transform,
     batches: Sequence[Sequence[str]],
     *,
@@ -109,11 +124,11 @@ def decode(
     """Decode batches of keys in worker processes, in order and ahead of the consumer.
 
     The workers start with this call, not with the first batch: call it before any thread is started, because
-    a fork would leave threads in an unknown state. Where Python does not fork (3.14), source and transform
-    are pickled. Closing the result ends the workers.
+    a fork would leave threads in an unknown state. Where Python does not fork (3.14), loader and
+    transform are pickled. Closing the result ends the workers.
 
     Args:
-        source: where images are loaded from.
+        loader: loads the images.
         transform: makes a network input of an image.
         batches: keys of the images of each batch.
         input_size: channels, height and width of a network input.
@@ -127,11 +142,11 @@ def decode(
     starts = [0]
     for batch in batches:
         starts.append(starts[-1] + len(batch))
-    loader = DataLoader(
-        _Decoding(source, transform, keys),
+    batched = DataLoader(
+        _Decoding(loader, transform, keys),
         batch_sampler=[list(range(a, b)) for a, b in pairwise(starts)],
         num_workers=min(workers, len(batches)),
         collate_fn=_Collate(input_size),
         pin_memory=pin_memory,
     )
-    return DecodedBatches(iter(loader))
+    return DecodedBatches(iter(batched))

@@ -39,9 +39,10 @@ from losa.extract.config import ExtractConfig
 from losa.extract.encoding import encode
 from losa.extract.forward_pass import ForwardPass, in_batches
 from losa.extract.plan import Plan
+from losa.extract.preprocessing import choose_preprocessing
 from losa.extract.shard_thread import EncodedBatch, ShardThread
 from losa.extract.sources import ImageSource, open_source
-from losa.extract.views import ViewedSource, refuse_other_views, with_views
+from losa.extract.views import refuse_keys_of_views, refuse_other_views, with_views
 
 _log = logging.getLogger(__name__)
 
@@ -79,14 +80,17 @@ class Extractor:
         self.config = config
         self.cache = cache_folder(config.cache)
         self.device = resolve_device(config.device)
-        self.source: ImageSource = ViewedSource(open_source(config.dataset))
+        self.source: ImageSource = open_source(config.dataset)
         names = list(config.splits or self.source.splits)
         if config.views > 1:
             names += [views_split(name, config.views) for name in names]
         self.splits = [self._contents(name) for name in names]
         self.backbone: FrozenBackbone = load_backbone(config.backbone)
         self.group: SiteGroup = self.backbone.group(config.sites)
-        self.forward = ForwardPass(config, self.source, self.backbone, self.group.sites, self.device)
+        self.preprocessing = choose_preprocessing(self.backbone.preprocessing, config)
+        self.forward = ForwardPass(
+            config, self.source, self.backbone, self.preprocessing, self.group.sites, self.device
+        )
         self.calibrator = Calibrator(
             config=config, cache=self.cache, group=self.group, splits=self.splits, forward=self.forward
         )
@@ -138,6 +142,7 @@ class Extractor:
         config = self.config
         split, views = (name, 1) if name in self.source.splits else parse_views_split(name)
         contents = self.source.contents(split)
+        refuse_keys_of_views(contents)
         if config.limit is not None:
             labels = {column: values[: config.limit] for column, values in contents.labels.items()}
             contents = SplitContents(name=split, keys=contents.keys[: config.limit], labels=labels)
@@ -150,7 +155,7 @@ class Extractor:
         backbone = self.backbone
         features = FeatureIdentity(
             backbone=backbone.identity,
-            preprocessing=backbone.preprocessing,
+            preprocessing=self.preprocessing,
             site_groups=(self.group,),
             compute_dtype=self.config.dtype,
             codec=self.config.codec,
@@ -203,7 +208,7 @@ class Extractor:
         ]
         images = sum(len(batch) for _, _, batch in jobs)
         waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
-        invalid = 0
+        invalid = turned = 0
         with (
             # First, because it forks workers, and at that moment no thread must exist.
             closing(self.forward.decode([batch for _, _, batch in jobs])) as decoded,
@@ -215,6 +220,8 @@ class Extractor:
                 batch = next(decoded)
                 clock = _lap(waits, "decoding", clock)
                 invalid += self.forward.count_invalid(batch)
+                self.forward.report_warnings(batch)
+                turned += batch.turned
                 codes, statistics = encode(codec, self.forward.activations(batch), self.group.sites)
                 clock = _lap(waits, "backbone", clock)
                 shards.put(EncodedBatch(segment, shard, codes, batch.outcomes, statistics))
@@ -222,6 +229,8 @@ class Extractor:
                 bottleneck = max(waits, key=lambda stage: waits[stage])
                 bar.set_postfix_str(f"bottleneck: {bottleneck}", refresh=False)
                 bar.update(len(batch.outcomes))
+        if turned:
+            _log.info("exif=%s: %s images have an EXIF orientation", self.config.exif, f"{turned:,}")
         return invalid
 
     def _report_losses(self, writer: CacheWriter) -> None:

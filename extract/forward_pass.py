@@ -7,15 +7,18 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 
+from losa.cache_format.identity import Preprocessing
 from losa.extract.backbone import FrozenBackbone, autocast
 from losa.extract.config import ExtractConfig
 from losa.extract.decoding import DecodedBatch, DecodedBatches, decode
+from losa.extract.loader import ImageLoader
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources import ImageSource, InvalidImage
 
 _log = logging.getLogger(__name__)
 
 _MOST_WORKERS = 8
+_MOST_WARNINGS = 10
 
 
 class ForwardPass:
@@ -26,15 +29,17 @@ class ForwardPass:
         config: ExtractConfig,
         source: ImageSource,
         backbone: FrozenBackbone,
+        preprocessing: Preprocessing,
         sites: Sequence[str],
         device: str,
     ) -> None:
         """Move the backbone to the device.
 
         Args:
-            config: dtype, number of workers, and whether invalid images are refused.
+            config: dtype, number of workers, most pixels, and whether invalid images are refused.
             source: where images are loaded from.
             backbone: the network that computes the activations.
+            preprocessing: how an image becomes the network's input.
             sites: names of the sites whose activations are returned.
             device: the compute device, as torch names it.
         """
@@ -42,19 +47,21 @@ class ForwardPass:
         cores = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
         self.workers = cores if config.workers is None else config.workers
         self._config = config
-        self._source = source
+        self._loader = ImageLoader(source, preprocessing.decoding, config.max_pixels)
         self._backbone = backbone
         self._sites = sites
-        self._transform = make_transform(backbone.preprocessing)
+        self._warnings = 0
+        self._input_size = preprocessing.input_size
+        self._transform = make_transform(preprocessing, config.max_pixels)
         backbone.model.to(device)
 
     def decode(self, batches: Sequence[Sequence[str]]) -> DecodedBatches:
         """Decode batches of keys, in order; see `losa.extract.decoding.decode`."""
         return decode(
-            self._source,
+            self._loader,
             self._transform,
             batches,
-            input_size=self._backbone.preprocessing.input_size,
+            input_size=self._input_size,
             workers=self.workers,
             pin_memory=self.device != "cpu",
         )
@@ -79,6 +86,15 @@ class ForwardPass:
                 )
             _log.warning("skipped: %s", reason)
         return len(reasons)
+
+    def report_warnings(self, decoded: DecodedBatch) -> None:
+        """Log the warnings of the decoders, up to a number; on some data sets every image has one."""
+        for warning in decoded.warnings:
+            self._warnings += 1
+            if self._warnings <= _MOST_WARNINGS:
+                _log.warning("%s", warning)
+            if self._warnings == _MOST_WARNINGS:
+                _log.warning("further warnings of this kind are not shown")
 
 
 def in_batches(keys: Sequence[str], size: int) -> list[Sequence[str]]:

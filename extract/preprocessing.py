@@ -1,6 +1,7 @@
-"""The transform from a decoded image to the backbone's input: timm's evaluation transform, and its record."""
+"""From an image to the backbone's input: timm's evaluation transform, its record and its options."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from PIL import Image
@@ -8,9 +9,15 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
-from losa.cache_format.identity import Preprocessing
+from losa.cache_format.errors import LosaError
+from losa.cache_format.identity import ImageDecoding, Preprocessing
+from losa.extract.config import MAX_PIXELS, ExtractConfig
+from losa.extract.sources.base import InvalidImage
 
 Transform = Callable[[Image.Image], Tensor]
+
+CROP_MODES = {"crop": "center", "squash": "squash", "pad": "border"}
+"""``resize=`` -> timm's name for it."""
 
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
@@ -26,8 +33,71 @@ def preprocessing_of(model: nn.Module) -> Preprocessing:
     )
 
 
-def make_transform(preprocessing: Preprocessing) -> Transform:
-    """The evaluation transform of timm with the settings of a record."""
+def choose_preprocessing(own: Preprocessing, config: ExtractConfig) -> Preprocessing:
+    """The preprocessing of an extraction: the backbone's own, changed where the options say so.
+
+    Raises:
+        LosaError: mean or std have another number of values than the input has channels.
+    """
+    changes: dict[str, Any] = {}
+    if config.resize is not None and CROP_MODES[config.resize] != own.crop_mode:
+        changes |= {"crop_mode": CROP_MODES[config.resize]}
+        # The fraction that a model states belongs to its own way of resizing.
+        changes |= {"crop_pct": 1.0} if config.resize != "crop" else {}
+    if config.crop_pct is not None:
+        changes["crop_pct"] = float(config.crop_pct)
+    if config.interpolation is not None:
+        changes["interpolation"] = config.interpolation
+    channels = own.input_size[0]
+    for name, values in (("mean", config.mean), ("std", config.std)):
+        if values is not None:
+            each = [values] * channels if isinstance(values, int | float) else values
+            if len(each) != channels:
+                raise LosaError(f"{name}={values}: expected one number, or {channels}, one for every channel")
+            changes[name] = tuple(float(value) for value in each)
+    red, green, blue = config.background
+    changes["decoding"] = ImageDecoding(exif=config.exif, background=(red, green, blue))
+    return replace(own, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedTransform:
+    """A transform that refuses images which would become too large while they are resized.
+
+    A centre crop scales the shorter side to the input size: an image of 1 x 20,000 pixels would have 1.2
+    billion of them before it is cropped.
+    """
+
+    transform: Transform
+    preprocessing: Preprocessing
+    max_pixels: int
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Transform an image.
+
+        Raises:
+            InvalidImage: the resized image would have more than ``max_pixels`` pixels.
+        """
+        if self.preprocessing.crop_mode not in ("squash", "border"):
+            _, height, width = self.preprocessing.input_size
+            scale = max(height / image.height, width / image.width) / self.preprocessing.crop_pct
+            wide, high = round(image.width * scale), round(image.height * scale)
+            if wide * high > self.max_pixels:
+                raise InvalidImage(
+                    f"{image.width:,} x {image.height:,} pixels would become {wide:,} x {high:,} before the "
+                    f"centre is cropped, more than max_pixels={self.max_pixels}; resize=squash and "
+                    "resize=pad take such images"
+                )
+        return self.transform(image)
+
+
+def make_transform(preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Transform:
+    """The evaluation transform of timm with the settings of a record, for images in RGB.
+
+    Args:
+        preprocessing: the record.
+        max_pixels: most pixels of an image once it is resized.
+    """
     arguments: dict[str, Any] = {
         "input_size": preprocessing.input_size,
         "interpolation": preprocessing.interpolation,
@@ -36,4 +106,5 @@ def make_transform(preprocessing: Preprocessing) -> Transform:
         "crop_pct": preprocessing.crop_pct,
         "crop_mode": preprocessing.crop_mode,
     }
-    return cast(Transform, create_transform(**arguments, is_training=False))
+    transform = cast(Transform, create_transform(**arguments, is_training=False))
+    return BoundedTransform(transform, preprocessing, max_pixels)

@@ -16,50 +16,24 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from losa.cache_format import Cache, LosaError, Manifest, SplitContents
-from losa.cache_format.manifest import LabelColumn, has_manifest
+from losa.cache_format.manifest import has_manifest
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.views import View, parse_key, views_split
-from losa.extract.sources import ImageSource, SourceImage
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 """Least and greatest width-to-height ratio of crops, where they fit; usual in recipes for ImageNet."""
 
 
-class ViewedSource:
-    """A source that also loads views of the images of another source; see `ImageSource`."""
+def refuse_keys_of_views(contents: SplitContents) -> None:
+    """Refuse names of files that have the form of a view's key.
 
-    def __init__(self, source: ImageSource) -> None:
-        """Wrap a source of images."""
-        self._source = source
-
-    @property
-    def columns(self) -> tuple[LabelColumn, ...]:
-        """See `ImageSource`."""
-        return self._source.columns
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """See `ImageSource`."""
-        return self._source.splits
-
-    def contents(self, split: str) -> SplitContents:
-        """See `ImageSource`.
-
-        Raises:
-            LosaError: also if the name of a file has the form of a view's key.
-        """
-        contents = self._source.contents(split)
-        for key in contents.keys:
-            if parse_key(key)[1] is not None:
-                raise LosaError(f"split {split!r}: {key!r} has the form of a view's key; rename the file")
-        return contents
-
-    def load(self, key: str) -> SourceImage:
-        """See `ImageSource`. The hash of a view is that of the bytes of its image."""
-        image_key, view = parse_key(key)
-        image, source_hash = self._source.load(image_key)
-        return SourceImage(image if view is None else make_view(image, view, key), source_hash)
+    Raises:
+        LosaError: there is one; the message names it.
+    """
+    for key in contents.keys:
+        if parse_key(key)[1] is not None:
+            raise LosaError(f"split {contents.name!r}: {key!r} has the form of a view's key; rename the file")
 
 
 def with_views(contents: SplitContents, views: Sequence[View]) -> SplitContents:

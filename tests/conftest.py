@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run long tests first: begun last, one would keep a single core busy while the others have nothing to do."""
+    """Run long tests first: begun last, one would keep a single core busy while the others are idle."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

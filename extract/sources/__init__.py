@@ -4,12 +4,12 @@ from pathlib import Path
 
 from losa.cache_format.errors import LosaError
 from losa.extract.config import DatasetConfig
-from losa.extract.sources.base import ImageSource, InvalidImage, SourceImage
+from losa.extract.sources.base import ImageSource, InvalidImage, StoredImage
 from losa.extract.sources.digits import DigitsSource
 from losa.extract.sources.folder import FolderSource
 from losa.extract.sources.lists import ListsSource
 
-__all__ = ["ImageSource", "InvalidImage", "SourceImage", "open_source"]
+__all__ = ["ImageSource", "InvalidImage", "StoredImage", "open_source"]
 
 
 def open_source(config: DatasetConfig) -> ImageSource:

@@ -1,13 +1,12 @@
 """The interface between data sets and extraction."""
 
 import hashlib
-import io
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
@@ -22,11 +21,8 @@ class InvalidImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise Inva
     """
 
 
-class SourceImage(NamedTuple):
-    """A decoded image and the hash of the bytes it was decoded from."""
-
-    image: Image.Image
-    source_hash: bytes
+StoredImage = bytes | Image.Image
+"""An image as a source holds it: encoded, or as pixels."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
@@ -52,49 +48,37 @@ class ImageSource(Protocol):
             LosaError: there is no such split, it is empty, or its list of images is wrong.
         """
 
-    def load(self, key: str) -> SourceImage:
-        """Decode an image to RGB.
+    def read(self, key: str) -> StoredImage:
+        """The bytes of an encoded image or, where the source has no encoded images, its pixels.
 
         Raises:
-            InvalidImage: the image cannot be decoded, for a reason that is a property of the image.
+            InvalidImage: there is no such image, for a reason that is a property of the data set.
             LosaError: the image cannot be read at the moment, for a reason that may pass.
         """
 
 
-def hash_source(data: bytes) -> bytes:
-    """blake2b-128 hash of the bytes of an image."""
+def hash_source(stored: StoredImage) -> bytes:
+    """blake2b-128 hash of the bytes of an image, or of its pixels if it is not encoded."""
+    data = stored.tobytes() if isinstance(stored, Image.Image) else stored
     return hashlib.blake2b(data, digest_size=SOURCE_HASH_BYTES).digest()
 
 
-def load_file(path: Path) -> SourceImage:
-    """Read and decode an image file to RGB.
+def read_file(path: Path) -> bytes:
+    """The bytes of an image file.
 
     Raises:
-        InvalidImage: the file does not exist or cannot be decoded; another attempt would fail, too.
-        LosaError: the machine could not read or decode it at the moment (storage, permissions, memory).
+        InvalidImage: the file does not exist.
+        LosaError: the machine could not read it at the moment (storage, permissions, memory).
     """
     try:
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            rgb = image.convert("RGB")
-    except UnidentifiedImageError:
-        raise InvalidImage("not an image in a format that Pillow knows") from None
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         # The error's own text would name the folder.
         raise InvalidImage(error.strerror or "No such file or directory") from None
     except MemoryError:
         raise not_now(path, "not enough memory") from None
     except OSError as error:
-        # Errors of the system have a number; Pillow's, such as those of truncated data, have none.
-        if error.errno is not None:
-            raise not_now(path, error.strerror) from None
-        if "out of memory" in str(error):
-            raise not_now(path, "not enough memory") from None
-        raise InvalidImage(str(error)) from None
-    # Pillow's decoders raise errors of many types on damaged files, such as SyntaxError and struct.error.
-    except Exception as error:
-        raise InvalidImage(f"{type(error).__name__}: {error}") from None
-    return SourceImage(rgb, hash_source(data))
+        raise not_now(path, error.strerror) from None
 
 
 def not_now(image: Path | str, reason: str | None) -> LosaError:

@@ -6,7 +6,7 @@ from PIL import Image
 from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
-from losa.extract.sources.base import SourceImage, hash_source, unknown_split
+from losa.extract.sources.base import unknown_split
 
 _SPLITS = {
     "train800": slice(0, 800),
@@ -51,7 +51,6 @@ class DigitsSource:
         keys = [f"digit/{index:04d}" for index in chosen]
         return SplitContents(name=split, keys=keys, labels={"label": self._labels[chosen]})
 
-    def load(self, key: str) -> SourceImage:
-        """The digit as an 8 x 8 RGB image."""
-        pixels = self._images[int(key.removeprefix("digit/"))]
-        return SourceImage(Image.fromarray(pixels).convert("RGB"), hash_source(pixels.tobytes()))
+    def read(self, key: str) -> Image.Image:
+        """The digit as an 8 x 8 grey image."""
+        return Image.fromarray(self._images[int(key.removeprefix("digit/"))])

@@ -10,7 +10,7 @@ from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
 from losa.cache_format.metadata.labels import MISSING_LABEL
-from losa.extract.sources.base import SourceImage, composed, load_file, spellings, unknown_split
+from losa.extract.sources.base import composed, read_file, spellings, unknown_split
 
 SPLIT_FOLDERS = ("train", "val", "validation", "test")
 WHOLE = "all"
@@ -63,9 +63,9 @@ class FolderSource:
         labels = [label_of.get(self._class_of(split, file), MISSING_LABEL) for file in files]
         return SplitContents(name=split, keys=keys, labels={"label": np.array(labels, np.int64)})
 
-    def load(self, key: str) -> SourceImage:
-        """Decode the image file with a key."""
-        return load_file(self._root / self._path_of.get(key, key))
+    def read(self, key: str) -> bytes:
+        """The bytes of the image file with a key."""
+        return read_file(self._root / self._path_of.get(key, key))
 
     def _class_of(self, split: str, file: Parts) -> str | None:
         """The class in composed Unicode, because systems spell umlauts differently and splits are copied."""

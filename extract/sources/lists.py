@@ -7,7 +7,7 @@ import numpy as np
 from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
-from losa.extract.sources.base import SourceImage, composed, load_file, spellings, unknown_split
+from losa.extract.sources.base import composed, read_file, spellings, unknown_split
 
 STANDARD_SPLITS = ("train800", "val200", "train800val200", "test")
 
@@ -71,9 +71,9 @@ class ListsSource:
         labels = np.array([label for _, label in self._lists[split]], np.int64)
         return SplitContents(name=split, keys=keys, labels={"label": labels})
 
-    def load(self, key: str) -> SourceImage:
-        """Decode the image file with a key."""
-        return load_file(self._root / self._path_of.get(key, key))
+    def read(self, key: str) -> bytes:
+        """The bytes of the image file with a key."""
+        return read_file(self._root / self._path_of.get(key, key))
 
 
 def _read_list(path: Path) -> list[tuple[str, int]]:

@@ -22,8 +22,8 @@ def opened(config, tmp_path, paint):
 
     def opened(known=None):
         source = open_source(settings.dataset)
-        loaded, load = [], source.load
-        source.load = lambda key: loaded.append(key) or load(key)
+        loaded, read = [], source.read
+        source.read = lambda key: loaded.append(key) or read(key)
         keys = source.contents("all").keys
         nothing = Placement(segments=(), indices={})
         surveyed = Survey(

@@ -10,8 +10,9 @@ from losa.cache_format import LosaError
 from losa.cache_format.identity import Preprocessing
 from losa.extract import DatasetConfig, open_source
 from losa.extract.decoding import _Collate, _Decoding, decode
+from losa.extract.loader import ImageLoader
+from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.preprocessing import make_transform
-from losa.extract.sources import SourceImage
 
 BATCHES = [["ant/0.png", "ant/2.png", "ant/4.png"], ["ant/6.png"], ["cat/1.png", "cat/3.png"]]
 
@@ -27,17 +28,18 @@ def _transform(image):
 
 def _decode(source, batches, workers=0, transform=_transform):
     options = {"input_size": (3, 20, 16), "workers": workers, "pin_memory": False}
-    return list(decode(source, transform, batches, **options))
+    return list(decode(ImageLoader(source, DEFAULT_DECODING), transform, batches, **options))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_come_in_order_and_uncut(source, workers):
     decoded = _decode(source, BATCHES, workers)
     assert [len(batch.images) for batch in decoded] == [3, 1, 2]
+    loader = ImageLoader(source, DEFAULT_DECODING)
     for batch, keys in zip(decoded, BATCHES, strict=True):
-        loaded = [source.load(key) for key in keys]
-        assert batch.outcomes == [source_hash for _, source_hash in loaded]
-        assert torch.equal(batch.images, torch.stack([_transform(image) for image, _ in loaded]))
+        loaded = [loader.load(key) for key in keys]
+        assert batch.outcomes == [image.source_hash for image in loaded]
+        assert torch.equal(batch.images, torch.stack([_transform(one.image) for one in loaded]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -48,8 +50,10 @@ def test_an_invalid_image_leaves_the_others_in_place(source, photos, workers):
     assert [type(outcome) for outcome in three.outcomes] == [bytes, str, bytes]
     # A reason goes into the cache, so it names the key but no folder of this machine.
     assert three.outcomes[1] == "ant/2.png: not an image in a format that Pillow knows"
-    assert three.outcomes[2] == source.load("ant/4.png").source_hash
-    assert torch.equal(three.images[1], _transform(source.load("ant/4.png").image))
+    assert three.outcomes[2] == ImageLoader(source, DEFAULT_DECODING).load("ant/4.png").source_hash
+    assert torch.equal(
+        three.images[1], _transform(ImageLoader(source, DEFAULT_DECODING).load("ant/4.png").image)
+    )
     assert none.images.shape == (0, 3, 20, 16)
     assert len(none.outcomes) == 1
     assert len(two.images) == 2
@@ -78,7 +82,14 @@ def test_an_error_of_the_machine_arrives_in_its_own_words(source, photos, worker
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", failing)
-    batches = decode(source, _transform, BATCHES, input_size=(3, 20, 16), workers=workers, pin_memory=False)
+    batches = decode(
+        ImageLoader(source, DEFAULT_DECODING),
+        _transform,
+        BATCHES,
+        input_size=(3, 20, 16),
+        workers=workers,
+        pin_memory=False,
+    )
     assert len(next(batches).images) == 3
     with pytest.raises(LosaError) as caught:
         next(batches)
@@ -99,7 +110,7 @@ def test_too_little_memory_for_the_transform_names_the_image(source, workers):
 
 def _start(source, workers=2, transform=_transform, batches=BATCHES):
     options = {"input_size": (3, 20, 16), "workers": workers, "pin_memory": False}
-    return decode(source, transform, batches, **options)
+    return decode(ImageLoader(source, DEFAULT_DECODING), transform, batches, **options)
 
 
 def test_workers_start_with_the_call_and_end_with_close(source):
@@ -145,11 +156,11 @@ def test_what_workers_are_given_can_be_pickled(source):
             crop_mode="center",
         )
     )
-    given = (_Decoding(source, transform, ["ant/0.png"]), _Collate((3, 8, 8)))
+    given = (_Decoding(ImageLoader(source, DEFAULT_DECODING), transform, ["ant/0.png"]), _Collate((3, 8, 8)))
     dataset, collate = pickle.loads(pickle.dumps(given))
     batch = collate([dataset[0]])
     assert batch.images.shape == (1, 3, 8, 8)
-    assert torch.equal(batch.images[0], given[0][0][0])
+    assert torch.equal(batch.images[0], given[0][0].image)
 
 
 class _Counting:
@@ -165,14 +176,15 @@ class _Counting:
     def contents(self, split):
         return self.source.contents(split)
 
-    def load(self, key):
+    def read(self, key):
         self.loaded.append(key)
-        return SourceImage(*self.source.load(key))
+        return self.source.read(key)
 
 
 def test_images_are_decoded_once_and_when_they_are_needed(source):
     counting = _Counting(source)
-    batches = decode(counting, _transform, BATCHES, input_size=(3, 20, 16), workers=0, pin_memory=False)
+    loader = ImageLoader(counting, DEFAULT_DECODING)
+    batches = decode(loader, _transform, BATCHES, input_size=(3, 20, 16), workers=0, pin_memory=False)
     assert counting.loaded == []
     for wanted in (3, 4, 6):
         next(batches)

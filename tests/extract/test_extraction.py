@@ -21,6 +21,8 @@ from losa.cache_format.codecs import CodecName
 from losa.extract import backbone as backbone_module
 from losa.extract import extract, load_backbone, open_source
 from losa.extract import extraction as extraction_module
+from losa.extract.loader import ImageLoader
+from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources import InvalidImage
 
@@ -47,7 +49,8 @@ def _expected(config, keys):
     for split in source.splits:
         source.contents(split)
     transform = make_transform(backbone.preprocessing)
-    images = [transform(source.load(key).image)[None] for key in keys]
+    loader = ImageLoader(source, DEFAULT_DECODING)
+    images = [transform(loader.load(key).image)[None] for key in keys]
     return np.concatenate([backbone.activations(image, SITES).numpy() for image in images])
 
 

@@ -11,13 +11,18 @@ import torch
 from losa.cache_format import Cache
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig, extract, load_backbone
+from losa.extract.config import MAX_PIXELS
+from losa.extract.pixels import DEFAULT_DECODING, decode_image
 from losa.extract.preprocessing import make_transform
-from losa.extract.sources.base import load_file
 
 pytestmark = pytest.mark.real_data
 DATA = Path(os.environ.get("LOSA_TEST_DATA", Path(__file__).parents[2] / "../shared/data")).resolve()
 CHECKPOINT = DATA / "weights/deit_tiny_patch16_224.safetensors"
 PHOTOS = DATA / "imagenet100"
+
+
+def _open(path):
+    return decode_image(path.read_bytes(), DEFAULT_DECODING, MAX_PIXELS).image
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +47,7 @@ def test_with_its_own_head_the_backbone_recognises_photographs(backbone):
     right = 0
     for start in range(0, 100, 20):
         batch = rows[start : start + 20]
-        images = torch.stack([transform(load_file(PHOTOS / row["file"]).image) for row in batch])
+        images = torch.stack([transform(_open(PHOTOS / row["file"])) for row in batch])
         last = frozen.activations(images, frozen.sites[-1:])[:, 0]
         with torch.inference_mode():
             classes = frozen.model.forward_head(frozen.model.norm(last)).argmax(1)
@@ -69,7 +74,7 @@ def test_int8_keeps_forty_decibels_at_every_site(backbone, tmp_path):
     split = cache.split("all", cache.sites)
     frozen = load_backbone(backbone)
     transform = make_transform(frozen.preprocessing)
-    images = torch.stack([transform(load_file(root / key).image) for key in split.keys])
+    images = torch.stack([transform(_open(root / key)) for key in split.keys])
     expected = frozen.activations(images, frozen.sites).numpy()
     found = cache.codec(cache.sites).decode(split.read(np.arange(16)))
     signal = (expected.astype(np.float64) ** 2).sum(axis=(0, 2, 3))

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from losa.cache_format import Cache, CorruptCache, LosaError
 from losa.cache_format.views import View, parse_key
 from losa.extract import extract, load_backbone, open_source
+from losa.extract.loader import ImageLoader
+from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.preprocessing import make_transform
-from losa.extract.views import ViewedSource, make_view
+from losa.extract.views import make_view
 
 SITES = ("embed", "block.02", "block.05")
 
@@ -112,10 +114,11 @@ class TestExtraction:
         backbone, source = load_backbone(settings.backbone), open_source(settings.dataset)
         source.contents("val200")
         transform = make_transform(backbone.preprocessing)
+        loader = ImageLoader(source, DEFAULT_DECODING)
         expected = []
         for key in split.keys:
             photograph, view = parse_key(key)
-            image = source.load(photograph).image
+            image = loader.load(photograph).image
             made = image if view is None else make_view(image, view, key)
             expected.append(backbone.activations(transform(made)[None], SITES).numpy())
         found = split.cache.codec(SITES).decode(split.read(np.arange(6)))
@@ -196,11 +199,10 @@ class TestExtraction:
             extract(config(dataset=lists, splits=["val200"]))
 
 
-def test_a_source_of_views_is_a_source(photos, config):
-    source = ViewedSource(open_source(config(dataset={"kind": "folder", "root": str(photos)}).dataset))
-    assert source.splits == ("train", "val")
-    assert [column.name for column in source.columns] == ["label"]
+def test_a_view_has_the_hash_of_its_image(photos, config):
+    source = open_source(config(dataset={"kind": "folder", "root": str(photos)}).dataset)
+    loader = ImageLoader(source, DEFAULT_DECODING)
     key = source.contents("val").keys[0]
-    viewed = source.load(View(number=1, crop=0.3, flip=False).key(key))
-    assert viewed.source_hash == source.load(key).source_hash
-    assert viewed.image.size != source.load(key).image.size
+    viewed = loader.load(View(number=1, crop=0.3, flip=False).key(key))
+    assert viewed.source_hash == loader.load(key).source_hash
+    assert viewed.image.size != loader.load(key).image.size

@@ -30,6 +30,8 @@ from losa.extract import (
     load_backbone,
     open_source,
 )
+from losa.extract.loader import ImageLoader
+from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.preprocessing import make_transform
 
 DATASET = DatasetConfig(kind="digits", name="digits")
@@ -65,11 +67,11 @@ class LiveActivations:
 
     def __init__(self, backbone: FrozenBackbone, keys: list[str], sites: tuple[str, ...]) -> None:
         self.backbone, self.keys, self.sites = backbone, keys, sites
-        self.source = open_source(DATASET)
+        self.loader = ImageLoader(open_source(DATASET), DEFAULT_DECODING)
         self.transform = make_transform(backbone.preprocessing)
 
     def read(self, indices: np.ndarray) -> Computed:
-        images = [self.transform(self.source.load(self.keys[index]).image) for index in indices]
+        images = [self.transform(self.loader.load(self.keys[index]).image) for index in indices]
         return Computed(self.backbone.activations(torch.stack(images), self.sites))
 
 

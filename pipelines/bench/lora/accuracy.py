@@ -22,8 +22,10 @@ from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.units import readable
-from losa.extract import BackboneConfig, DatasetConfig, ImageSource, load_backbone, open_source
+from losa.extract import BackboneConfig, DatasetConfig, load_backbone, open_source
 from losa.extract.backbone import autocast
+from losa.extract.loader import ImageLoader
+from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.preprocessing import Transform, make_transform
 from losa.pipelines.bench.lora.model import TARGETS, add_lora
 from losa.pipelines.bench.machine import available_memory
@@ -97,8 +99,9 @@ class LoraAccuracy:
         _refuse_if_memory_is_short(
             sum(len(split.keys) for split in splits) * 4 * int(np.prod(preprocessing.input_size))
         )
+        loader = ImageLoader(source, DEFAULT_DECODING)
         train, test = (
-            (_decode_all(source, split.keys, transform), split.labels["label"]) for split in splits
+            (_decode_all(loader, split.keys, transform), split.labels["label"]) for split in splits
         )
         rows = []
         for seed in self.seeds:
@@ -210,13 +213,13 @@ class _Pace:
 
 
 def _decode_all(
-    source: ImageSource, keys: Sequence[str], transform: Transform
+    loader: ImageLoader, keys: Sequence[str], transform: Transform
 ) -> Float[Tensor, "images channels height columns"]:
     """Load and transform the images of some keys."""
-    first = transform(source.load(keys[0]).image)
+    first = transform(loader.load(keys[0]).image)
     images = first.new_empty(len(keys), *first.shape)
     for row, key in enumerate(keys):
-        images[row] = transform(source.load(key).image)
+        images[row] = transform(loader.load(key).image)
     return images
 
 

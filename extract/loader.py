@@ -1,0 +1,54 @@
+"""Loads the images of a source in RGB, augmented views among them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from PIL import Image
+
+from losa.cache_format.identity import ImageDecoding
+from losa.cache_format.views import parse_key
+from losa.extract.config import MAX_PIXELS
+from losa.extract.pixels import decode_image
+from losa.extract.sources import ImageSource
+from losa.extract.sources.base import hash_source, not_now
+from losa.extract.views import make_view
+
+
+class LoadedImage(NamedTuple):
+    """An image in RGB, and what a user should hear of it."""
+
+    image: Image.Image
+    source_hash: bytes
+    """Hash of what the source holds; see `losa.extract.sources.base.hash_source`."""
+    turned: bool = False
+    """Whether its EXIF data have an orientation other than upright, applied or not."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLoader:
+    """Loads images by their keys. It can be pickled, because each decoding process has its own copy."""
+
+    source: ImageSource
+    decoding: ImageDecoding | None
+    """Rules of decoding; None are those of caches without a record of them."""
+    max_pixels: int = MAX_PIXELS
+
+    def load(self, key: str) -> LoadedImage:
+        """Load an image, or make a view of it, which has the hash of its image.
+
+        Raises:
+            InvalidImage: the image cannot be decoded, for a reason that is a property of the image.
+            LosaError: the image cannot be read or decoded at the moment, for a reason that may pass.
+        """
+        image_key, view = parse_key(key)
+        stored = self.source.read(image_key)
+        try:
+            image, turned, warnings = decode_image(stored, self.decoding, self.max_pixels)
+        except MemoryError:
+            raise not_now(image_key, "not enough memory") from None
+        except OSError as error:
+            raise not_now(image_key, error.strerror) from None
+        if view is not None:
+            image = make_view(image, view, key)
+        return LoadedImage(image, hash_source(stored), turned, warnings)
