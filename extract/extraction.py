@@ -81,6 +81,8 @@ class Extractor:
         self.cache = cache_folder(config.cache)
         self.device = resolve_device(config.device)
         self.source: ImageSource = open_source(config.dataset)
+        for note in self.source.notes:
+            _log.warning("%s", note)
         names = list(config.splits or self.source.splits)
         if config.views > 1:
             names += [views_split(name, config.views) for name in names]

@@ -41,6 +41,10 @@ class ImageSource(Protocol):
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that exist, in their usual order."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the data set, a line each, such as which files are left out."""
+
     def contents(self, split: str) -> SplitContents:
         """Keys and labels of a split.
 

@@ -24,6 +24,7 @@ class DigitsSource:
     """
 
     splits = tuple(_SPLITS)
+    notes = ()
     columns = (LabelColumn(name="label", num_classes=10, classes=tuple("0123456789")),)
 
     def __init__(self) -> None:

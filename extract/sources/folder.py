@@ -37,6 +37,7 @@ class FolderSource:
         if not root.is_dir():
             raise LosaError(f"dataset.root: there is no folder {root}")
         self._root = root
+        self.notes: tuple[str, ...] = ()
         files = _image_files(root)
         if not files:
             raise LosaError(f"{root} holds no images ({', '.join(sorted(get_img_extensions()))})")

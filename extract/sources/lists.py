@@ -29,6 +29,7 @@ class ListsSource:
         if not root.is_dir():
             raise LosaError(f"dataset.root: there is no folder {root}")
         self._root = root
+        self.notes: tuple[str, ...] = ()
         found = {path.stem: path for path in sorted(root.glob("*.txt"))}
         # Beside the standard lists there may be other text files, such as classes.txt and README.txt.
         standard = [name for name in STANDARD_SPLITS if name in found]

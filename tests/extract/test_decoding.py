@@ -168,6 +168,7 @@ class _Counting:
 
     splits = ("all",)
     columns = ()
+    notes = ()
 
     def __init__(self, source):
         self.source = source
