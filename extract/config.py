@@ -30,6 +30,7 @@ class DatasetConfig:
     name: str
     root: str | None = None
     subfolder: str | None = None
+    encoding: str | None = None
     num_classes: Positive | None = None
 
 

@@ -6,8 +6,8 @@ from losa.cache_format.errors import LosaError
 from losa.extract.config import DatasetConfig
 from losa.extract.sources.base import ImageSource, InvalidImage, StoredImage
 from losa.extract.sources.digits import DigitsSource
-from losa.extract.sources.folder import FolderSource
-from losa.extract.sources.lists import ListsSource
+from losa.extract.sources.folder import read_folder
+from losa.extract.sources.lists import read_lists
 
 __all__ = ["ImageSource", "InvalidImage", "StoredImage", "open_source"]
 
@@ -24,5 +24,5 @@ def open_source(config: DatasetConfig) -> ImageSource:
         raise LosaError(f"dataset={config.name} needs dataset.root=<folder>")
     root = Path(config.root).expanduser() / (config.subfolder or "")
     if config.kind == "folder":
-        return FolderSource(root)
-    return ListsSource(root, config.num_classes)
+        return read_folder(root)
+    return read_lists(root, num_classes=config.num_classes, encoding=config.encoding)

@@ -24,7 +24,7 @@ from losa.cache_format.codecs import needs_calibration
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.identity import BackboneIdentity, Preprocessing, SiteGroup, TokenLayout
 from losa.cache_format.metadata.constants import calibration_constants
-from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
+from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig, ImageSource, open_source
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,6 +73,22 @@ def vtab(tmp_path: Path, paint: Callable[..., Path]) -> Path:
     for name, content in lines.items():
         (root / f"{name}.txt").write_text("\n".join(content) + "\n")
     return root
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., ImageSource]:
+    """``folder(**fields)``: the plain image folder below ``root``, or below the temporary folder."""
+    return lambda root=tmp_path, **fields: open_source(
+        DatasetConfig(kind="folder", name="f", root=str(root), **fields)
+    )
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Callable[..., ImageSource]:
+    """As ``folder``, for text lists."""
+    return lambda root=tmp_path, **fields: open_source(
+        DatasetConfig(kind="lists", name="l", root=str(root), **fields)
+    )
 
 
 @pytest.fixture
