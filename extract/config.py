@@ -26,10 +26,14 @@ Colour = Annotated[list[ColourValue], Field(min_length=3, max_length=3)]
 class DatasetConfig:
     """The data set, and where its images are."""
 
-    kind: Literal["digits", "folder", "lists"]
+    kind: Literal["digits", "folder", "lists", "webdataset"]
     name: str
     root: str | None = None
     subfolder: str | None = None
+    shards: str | list[str] | dict[Name, str | list[str]] | None = None
+    image_field: str | None = None
+    label_fields: Annotated[list[str], Field(min_length=1)] | None = None
+    index_folder: str | None = None
     encoding: str | None = None
     num_classes: Positive | None = None
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from losa.cache_format.errors import LosaError
+from losa.cache_format.storage.paths import cache_folder
 from losa.extract.config import DatasetConfig
 from losa.extract.sources.base import ImageSource, InvalidImage, StoredImage
 from losa.extract.sources.digits import DigitsSource
 from losa.extract.sources.folder import read_folder
 from losa.extract.sources.lists import read_lists
+from losa.extract.sources.webdataset.source import WebDatasetSource
 
 __all__ = ["ImageSource", "InvalidImage", "StoredImage", "open_source"]
 
@@ -22,6 +24,15 @@ def open_source(config: DatasetConfig) -> ImageSource:
         return DigitsSource()
     if config.root is None:
         raise LosaError(f"dataset={config.name} needs dataset.root=<folder>")
+    if config.kind == "webdataset":
+        return WebDatasetSource(
+            cache_folder(config.root, "dataset.root") / (config.subfolder or ""),
+            shards=config.shards,
+            image_field=config.image_field,
+            label_fields=config.label_fields,
+            num_classes=config.num_classes,
+            index_folder=config.index_folder,
+        )
     root = Path(config.root).expanduser() / (config.subfolder or "")
     if config.kind == "folder":
         return read_folder(root)

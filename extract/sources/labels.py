@@ -31,7 +31,7 @@ def parse_label(text: str) -> int | None:
 
 
 def numbered_column(
-    name: str, labels: Int64[np.ndarray, "labels"], num_classes: int | None, place: Path
+    name: str, labels: Int64[np.ndarray, "labels"], num_classes: int | None, place: Path | str
 ) -> LabelColumn:
     """The column of labels that are numbers.
 
@@ -39,7 +39,7 @@ def numbered_column(
         name: its name.
         labels: all labels of the data set.
         num_classes: number of classes; None: the highest label and one more.
-        place: the file or folder with the labels, for messages.
+        place: the file, folder or URL with the labels, for messages.
 
     Raises:
         LosaError: a label is beyond the number of classes; or no number is given, and the highest label + 1

@@ -25,14 +25,18 @@ def _load(source, key):
     return ImageLoader(source, DEFAULT_DECODING).load(key)
 
 
-@pytest.fixture(params=["digits", "folder", "lists"])
-def reopen(request, photos, vtab, paint, folder, lists):
+@pytest.fixture(params=["digits", "folder", "lists", "webdataset"])
+def reopen(request, photos, vtab, shards, pack, paint, folder, lists, webdataset):
     """Opens one and the same data set of every kind; some file names are decomposed."""
     if request.param == "digits":
         return lambda: open_source(DatasetConfig(kind="digits", name="digits"))
     if request.param == "folder":
         paint(photos / f"train/{NFD}/{NFD}.png", 77)
         return lambda: folder(photos)
+    if request.param == "webdataset":
+        image = paint(photos / "1.png", 77).read_bytes()
+        pack(shards / f"train-{NFD}.tar", {f"./{NFD}/{NFD}.png": image, f"./{NFD}/{NFD}.cls": "2"})
+        return lambda: webdataset(shards)
     paint(vtab / f"{NFD}.png", 77)
     with (vtab / "train800.txt").open("a") as file:
         file.write(f"./{NFD}.png 2\n")
