@@ -26,10 +26,17 @@ Colour = Annotated[list[ColourValue], Field(min_length=3, max_length=3)]
 class DatasetConfig:
     """The data set, and where its images are."""
 
-    kind: Literal["digits", "folder", "lists", "webdataset"]
+    kind: Literal["digits", "folder", "lists", "webdataset", "timm", "huggingface", "python"]
     name: str
     root: str | None = None
     subfolder: str | None = None
+    source: str = ""
+    splits: Annotated[list[Name], Field(min_length=1)] = field(
+        default_factory=lambda: ["train", "validation"]
+    )
+    download: bool = False
+    image_column: str | None = None
+    label_columns: list[str] | None = None
     shards: str | list[str] | dict[Name, str | list[str]] | None = None
     image_field: str | None = None
     label_fields: Annotated[list[str], Field(min_length=1)] | None = None

@@ -64,6 +64,24 @@ def numbered_column(
     return LabelColumn(name=name, num_classes=num_classes)
 
 
+def refuse_no_labels(name: str, labels: Int64[np.ndarray, "labels"], place: Path | str) -> None:
+    """Refuse numbers that are no labels.
+
+    Args:
+        name: name of the column.
+        labels: all labels of the data set.
+        place: the file, folder or URL with the labels, for messages.
+
+    Raises:
+        LosaError: a number is below -1.
+    """
+    if labels.size and labels.min() < MISSING_LABEL:
+        raise LosaError(
+            f"{place}: expected labels from 0, or {MISSING_LABEL} for an image without one, as {name}, found "
+            f"{labels.min()}"
+        )
+
+
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Different names of classes in the order of their labels: by number if all are numbers, else sorted.
 
