@@ -69,6 +69,28 @@ def photos(tmp_path: Path, paint: Callable[..., Path]) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.fixture(scope="session")
+def save_photos() -> Callable[[Path, Path], None]:
+    """``save_photos(photos, folder)``: write folders of splits and classes as a data set of Hugging Face."""
+
+    def save(photos: Path, folder: Path) -> None:
+        import datasets
+
+        classes = sorted({path.name for path in photos.glob("*/*")})
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)})
+        splits = {}
+        for split in photos.iterdir():
+            files = sorted(split.glob("*/*"))
+            images = [{"bytes": file.read_bytes(), "path": file.name} for file in files]
+            labels = [classes.index(file.parent.name) for file in files]
+            splits[split.name] = datasets.Dataset.from_dict(
+                {"image": images, "label": labels}, features=features
+            )
+        datasets.DatasetDict(splits).save_to_disk(folder)
+
+    return save
+
+
 @pytest.fixture
 def vtab(tmp_path: Path, paint: Callable[..., Path]) -> Path:
     """Lists in the community layout: 6 + 3 images, of which the third list names all."""
