@@ -1,5 +1,6 @@
 import os
 import re
+import time
 
 import pytest
 from upath import UPath
@@ -60,6 +61,25 @@ def test_only_a_changed_shard_is_read_through_again(shards, tmp_path, monkeypatc
 def test_a_missing_shard_is_named(root, tmp_path):
     with pytest.raises(LosaError, match=r"dataset\.shards: there is no file .*/train-0002\.tar"):
         index_shards(root, ["train-0000.tar", "train-0002.tar"], FIELDS, str(tmp_path / "indices"))
+
+
+def test_after_an_error_the_other_shards_are_not_read_through(shards, tmp_path, monkeypatch):
+    read = []
+
+    def fail(file, place, fields):
+        read.append(place)
+        if not place.endswith("/0.tar"):
+            time.sleep(0.05)  # as a shard of some size takes
+        raise LosaError(f"{place} is damaged")
+
+    monkeypatch.setattr(indexing, "index_shard", fail)
+    names = []
+    for number in range(200):
+        names.append(f"{number}.tar")
+        (shards / names[-1]).touch()
+    with pytest.raises(LosaError, match=r"/0\.tar is damaged"):
+        index_shards(shards, names, FIELDS, str(tmp_path / "indices"))
+    assert len(read) < 200
 
 
 def test_a_server_that_sends_whole_files_only_is_refused(server, tmp_path):

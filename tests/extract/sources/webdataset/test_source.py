@@ -86,6 +86,11 @@ def test_workers_read_from_a_server(server, shards, config, tmp_path):
     assert remote.values.tobytes() == local.values.tobytes()
 
 
+def test_a_root_that_is_not_there_is_named(tmp_path, webdataset):
+    with pytest.raises(LosaError, match=r"dataset\.root: there is no folder .*/nowhere"):
+        webdataset(tmp_path / "nowhere")
+
+
 def test_a_shard_that_vanished_does_not_make_its_images_invalid(shards, webdataset):
     source = webdataset(shards)
     shutil.rmtree(shards)
