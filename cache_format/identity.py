@@ -58,7 +58,7 @@ class Preprocessing:
     crop_mode: str
     """timm's name: center (crop), squash (the aspect ratio is not kept) or border (pad)."""
     decoding: ImageDecoding | None = None
-    """None in caches of the first version, which recorded no rules: Pillow's conversion to RGB, EXIF ignored."""
+    """None in early caches, which recorded no rules: Pillow's conversion to RGB, EXIF data ignored."""
 
     def __post_init__(self) -> None:
         """Refuse a mean or a standard deviation without exactly one number per channel."""
