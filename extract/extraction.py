@@ -3,9 +3,10 @@
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -28,6 +29,7 @@ from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.identity import FeatureIdentity, SiteGroup
 from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
+from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.survey import CacheRequest, survey_cache
@@ -36,6 +38,7 @@ from losa.extract.backbone import FrozenBackbone, load_backbone
 from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
 from losa.extract.config import ExtractConfig
+from losa.extract.departed import DEPARTED, DataSetKeys
 from losa.extract.encoding import encode
 from losa.extract.forward_pass import ForwardPass, in_batches
 from losa.extract.plan import Plan
@@ -87,6 +90,7 @@ class Extractor:
         if config.views > 1:
             names += [views_split(name, config.views) for name in names]
         self.splits = [self._contents(name) for name in names]
+        self.known = DataSetKeys(self.source, {key for split in self.splits for key in split.keys})
         self.backbone: FrozenBackbone = load_backbone(config.backbone)
         self.group: SiteGroup = self.backbone.group(config.sites)
         self.preprocessing = choose_preprocessing(self.backbone.preprocessing, config)
@@ -113,7 +117,7 @@ class Extractor:
             constants |= self.calibrator.missing(constants)
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
                 # Not the plan's shards: another process may have written some before the lock was taken.
-                missing = writer.missing(remake_invalid=self._remake_invalid)
+                missing = writer.missing(remake=partial(self._remake, partial(read_keys, writer.metadata)))
                 if missing:
                     invalid = self._extract(writer, missing, calibration_of(constants))
                     self._report_losses(writer)
@@ -125,19 +129,26 @@ class Extractor:
             finished=not self.config.plan,
         )
 
-    @property
-    def _remake_invalid(self) -> bool:
-        """Whether shards with invalid images are extracted again, to fail on these images."""
-        return self.config.on_error == "fail"
+    def _remake(self, keys: Callable[[Segment], Sequence[str]], segment: Segment, commit: Commit) -> bool:
+        """Whether a shard with invalid images is extracted again; on_error=fail is to fail on them."""
+        rows = _rows(keys(segment), segment.rows(commit.shard))
+        return self.known.tries_again(rows, commit, all_invalid=self.config.on_error == "fail")
 
     def _plan(self, request: CacheRequest) -> Plan:
         """Compare the request with the cache, refuse another cache or other images, and count the missing."""
         surveyed = survey_cache(self.cache, request)
         self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
         records = CommitRecords.read(surveyed.metadata)
-        known = {key for split in self.splits for key in split.keys}
-        refuse_changed_images(surveyed, records, self.source, known)
-        return Plan.of(surveyed, records.missing(surveyed.segments, remake_invalid=self._remake_invalid))
+        refuse_changed_images(surveyed, records, self.source, self.known.requested)
+        for name, change in surveyed.changes.items():
+            _log.warning(
+                "split %r has changed since it was extracted: %s images are new, %s have left it",
+                name,
+                f"{change.added:,}",
+                f"{change.left:,}",
+            )
+        remake = partial(self._remake, surveyed.keys)
+        return Plan.of(surveyed, records.missing(surveyed.segments, remake=remake))
 
     def _contents(self, name: str) -> SplitContents:
         """A split of the source, or a split with the views of its images."""
@@ -213,12 +224,12 @@ class Extractor:
         invalid = turned = 0
         with (
             # First, because it forks workers, and at that moment no thread must exist.
-            closing(self.forward.decode([batch for _, _, batch in jobs])) as decoded,
+            closing(self.forward.decode([self._present(batch) for _, _, batch in jobs])) as decoded,
             ShardThread(writer) as shards,
             progress_bar(images, "extracting", "img") as bar,
         ):
             clock = time.perf_counter()
-            for segment, shard, _ in jobs:
+            for segment, shard, keys_of_batch in jobs:
                 batch = next(decoded)
                 clock = _lap(waits, "decoding", clock)
                 invalid += self.forward.count_invalid(batch)
@@ -226,14 +237,23 @@ class Extractor:
                 turned += batch.turned
                 codes, statistics = encode(codec, self.forward.activations(batch), self.group.sites)
                 clock = _lap(waits, "backbone", clock)
-                shards.put(EncodedBatch(segment, shard, codes, batch.outcomes, statistics))
+                outcomes = self._outcomes(keys_of_batch, batch.outcomes)
+                shards.put(EncodedBatch(segment, shard, codes, outcomes, statistics))
                 clock = _lap(waits, "disk", clock)
                 bottleneck = max(waits, key=lambda stage: waits[stage])
                 bar.set_postfix_str(f"bottleneck: {bottleneck}", refresh=False)
-                bar.update(len(batch.outcomes))
+                bar.update(len(outcomes))
         if turned:
             _log.info("exif=%s: %s images have an EXIF orientation", self.config.exif, f"{turned:,}")
         return invalid
+
+    def _present(self, keys: Sequence[str]) -> Sequence[str]:
+        return [key for key in keys if not self.known.departed(key)]
+
+    def _outcomes(self, keys: Sequence[str], decoded: Sequence[bytes | str]) -> list[bytes | str]:
+        """The outcomes of all images of a batch, of which the departed ones were not decoded."""
+        of_present = iter(decoded)
+        return [f"{key}: {DEPARTED}" if self.known.departed(key) else next(of_present) for key in keys]
 
     def _report_losses(self, writer: CacheWriter) -> None:
         """Log the signal-to-noise ratio of the codec, and warn of a poor one."""
