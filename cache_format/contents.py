@@ -23,6 +23,8 @@ class SplitContents:
     """Unique key of every image: a POSIX path relative to the data set's root, in Unicode form NFC."""
     labels: Mapping[str, Int64[np.ndarray, "images"]] = field(default_factory=dict)
     """Label column -> label of every image; -1 where an image has none."""
+    rule: str | None = None
+    """How losa chose the images of the split, if it was not the data set that did."""
 
     def __post_init__(self) -> None:
         """Refuse an invalid name, an empty split, and keys that are invalid or not unique."""

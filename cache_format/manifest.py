@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -58,6 +58,8 @@ class SplitRecord:
     """Hash of the keys in the order of the split."""
     index_sha256: Sha256
     """Hash of the index, which holds the number of a segment and a row for every image."""
+    rule: str | None = None
+    """How losa chose the images, such as ``split=0.8 split_seed=0``; None if the data set has this split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -135,7 +137,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain JSON values."""
-        return asdict(self)
+        return cast(dict[str, Any], _without_unused(asdict(self)))
 
     def write(self, cache: CachePath) -> None:
         """Publish the manifest in the folder of a cache."""
@@ -175,6 +177,21 @@ class Manifest:
                 for problem in error.errors()
             ]
             raise CorruptCache("\n".join([f"{path} is not a valid manifest:", *problems])) from None
+
+
+LATER_FIELDS = frozenset({"decoding", "rule"})
+"""Optional fields that the first manifests did not have. They are left out where they are None, so that a
+manifest without them is written with the bytes that it always had."""
+
+
+def _without_unused(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            name: _without_unused(item)
+            for name, item in value.items()
+            if item is not None or name not in LATER_FIELDS
+        }
+    return [_without_unused(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def has_manifest(cache: CachePath) -> bool:

@@ -201,6 +201,7 @@ def split_record(split: SplitContents, index: Int64[np.ndarray, "images two"]) -
         images=len(split.keys),
         keys_sha256=split.keys_sha256,
         index_sha256=hash_array(index),
+        rule=split.rule,
     )
 
 
@@ -304,6 +305,11 @@ def _merged_columns(metadata: CacheMetadata, request: CacheRequest) -> dict[str,
         {f"labels.{name}": column for name, column in requested.items() if name not in columns},
         {f"labels.{column.name}": column for column in existing.labels if column.name not in columns},
     )
+    rules = {split.name: split.rule for split in request.splits}
+    for record in existing.splits:
+        wanted_rule = rules.get(record.name, record.rule)
+        if record.rule != wanted_rule:
+            found.append(Difference(f"splits.{record.name}.rule", wanted_rule, record.rule))
     for segment in existing.segments:
         wanted = min(request.rows_per_shard, segment.images)
         if segment.rows_per_shard != wanted:
@@ -328,7 +334,8 @@ def _change(
     """Compare the images of a stored split with those of the request.
 
     Raises:
-        IdentityMismatch: fewer than half of the stored images are left: it is another data set.
+        IdentityMismatch: fewer than half of the stored images are left, and most are others: it is another
+            data set.
     """
     keys_of = {entry.segment.number: entry.keys for entry in stored}
     try:
@@ -337,14 +344,15 @@ def _change(
         before = [key for entry in stored if entry.segment.name == record.name for key in entry.keys]
     now = set(split.keys)
     kept = sum(key in now for key in before)
-    if 2 * kept < len(before):
+    added = len(now) - kept
+    if 2 * kept < len(before) and kept < added:
         found = f"{kept:,} of the {len(before):,} images in the cache"
         raise IdentityMismatch(
             metadata.path,
             [Difference(f"splits.{split.name}", "the images of one data set, some more or fewer", found)],
             f"The data set has {len(split.keys):,} images in this split, most of them others. {_OTHER_CACHE}",
         )
-    return SplitChange(added=len(now) - kept, left=len(before) - kept)
+    return SplitChange(added=added, left=len(before) - kept)
 
 
 def _refuse_other_labels(

@@ -15,6 +15,7 @@ from losa.cache_format.views import parse_views_split
 
 Positive = Annotated[int, Field(ge=1)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+SplitParts = int | float | list[int | float] | dict[Name, int | float]
 MAX_PIXELS = 178_956_970
 """Above it, Pillow refuses an image as a decompression bomb, unless told otherwise."""
 PerChannel = float | Annotated[list[float], Field(min_length=1)]
@@ -51,6 +52,8 @@ class ExtractConfig:
     backbone: BackboneConfig
     cache: str
     splits: list[Name] | None = None
+    split: SplitParts | None = None
+    split_seed: Annotated[int, Field(ge=0)] = 0
     limit: Positive | None = None
     resize: Literal["crop", "squash", "pad"] | None = None
     crop_pct: Annotated[float, Field(gt=0, le=10)] | None = None

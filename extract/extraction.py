@@ -18,6 +18,7 @@ from losa.cache_format import (
     CacheWriter,
     Calibration,
     CorruptCache,
+    LosaError,
     Segment,
     SplitContents,
 )
@@ -38,13 +39,17 @@ from losa.extract.backbone import FrozenBackbone, load_backbone
 from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
 from losa.extract.config import ExtractConfig
+from losa.extract.data_set_root import ROOT, refuse_other_root, root_record
 from losa.extract.departed import DEPARTED, DataSetKeys
 from losa.extract.encoding import encode
 from losa.extract.forward_pass import ForwardPass, in_batches
+from losa.extract.limit import limited
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
 from losa.extract.shard_thread import EncodedBatch, ShardThread
 from losa.extract.sources import ImageSource, open_source
+from losa.extract.sources.base import unknown_split
+from losa.extract.splitting import cut
 from losa.extract.views import refuse_keys_of_views, refuse_other_views, with_views
 
 _log = logging.getLogger(__name__)
@@ -86,7 +91,8 @@ class Extractor:
         self.source: ImageSource = open_source(config.dataset)
         for note in self.source.notes:
             _log.warning("%s", note)
-        names = list(config.splits or self.source.splits)
+        self.parts = cut(self.source, config.split, config.split_seed) if config.split is not None else []
+        names = list(config.splits or [part.name for part in self.parts] or self.source.splits)
         if config.views > 1:
             names += [views_split(name, config.views) for name in names]
         self.splits = [self._contents(name) for name in names]
@@ -138,9 +144,15 @@ class Extractor:
         """Compare the request with the cache, refuse another cache or other images, and count the missing."""
         surveyed = survey_cache(self.cache, request)
         self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
+        refuse_other_root(surveyed, request)
         records = CommitRecords.read(surveyed.metadata)
         refuse_changed_images(surveyed, records, self.source, self.known.requested)
         for name, change in surveyed.changes.items():
+            if self.config.limit is not None and change.left:
+                raise LosaError(
+                    f"{self.cache}: limit={self.config.limit} would take {change.left:,} images out of split "
+                    f"{name!r}, which are extracted already: leave it out, or choose another cache=..."
+                )
             _log.warning(
                 "split %r has changed since it was extracted: %s images are new, %s have left it",
                 name,
@@ -151,14 +163,16 @@ class Extractor:
         return Plan.of(surveyed, records.missing(surveyed.segments, remake=remake))
 
     def _contents(self, name: str) -> SplitContents:
-        """A split of the source, or a split with the views of its images."""
+        """A split of the source, or a part of its only one, or a split with the views of its images."""
         config = self.config
-        split, views = (name, 1) if name in self.source.splits else parse_views_split(name)
-        contents = self.source.contents(split)
+        parts = {part.name: part for part in self.parts}
+        split, views = (name, 1) if name in (parts or self.source.splits) else parse_views_split(name)
+        if parts and split not in parts:
+            raise unknown_split(split, tuple(parts))
+        contents = parts[split] if parts else self.source.contents(split)
         refuse_keys_of_views(contents)
         if config.limit is not None:
-            labels = {column: values[: config.limit] for column, values in contents.labels.items()}
-            contents = SplitContents(name=split, keys=contents.keys[: config.limit], labels=labels)
+            contents = limited(contents, config.limit)
         if views == 1:
             return contents
         kinds = [View(number, config.view_crop, config.view_flip) for number in range(1, views)]
@@ -192,12 +206,15 @@ class Extractor:
                 "device": _device_name(self.device),
                 "threads": str(torch.get_num_threads()),
                 "batch_size": str(self.config.batch_size),
+                **root_record(self.config.dataset.root),
             },
         )
 
     def _warn_of_other_machine(self, ours: dict[str, str], theirs: dict[str, str]) -> None:
         """Warn if the cache was begun elsewhere: features may then differ from ours by rounding."""
         for field, here, there in differences(ours, theirs):
+            if field == ROOT:  # says nothing of the features; see refuse_other_root
+                continue
             _log.warning(
                 "%s was begun with %s %s, now it is %s: features may differ in their last bits",
                 self.cache,

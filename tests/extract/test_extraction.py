@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from losa.cache_format import Cache, IdentityMismatch, LosaError, Manifest, NonFiniteActivations
 from losa.cache_format.codecs import CodecName
+from losa.cache_format.identity import ImageDecoding
 from losa.extract import backbone as backbone_module
 from losa.extract import extract, load_backbone, open_source
 from losa.extract import extraction as extraction_module
@@ -112,7 +113,9 @@ class TestContent:
         backbone = load_backbone(settings.backbone)
         assert manifest.dataset == "toy"
         assert manifest.features.backbone == backbone.identity
-        assert manifest.features.preprocessing == backbone.preprocessing
+        assert manifest.features.preprocessing == replace(
+            backbone.preprocessing, decoding=ImageDecoding(exif="apply", background=(255, 255, 255))
+        )
         assert manifest.features.group == backbone.group(["embed", 2])
         assert manifest.features.final_norm == backbone.final_norm
         assert manifest.features.compute_dtype == "float32"
@@ -314,7 +317,13 @@ class TestIdentity:
             ({"codec": "float16"}, "codec"),
             ({"dtype": "bfloat16"}, "compute_dtype"),
             ({"rows_per_shard": 5}, "train800.rows_per_shard"),
-            ({"limit": 9}, "splits.train800.images"),
+            ({"resize": "squash"}, "preprocessing.crop_mode"),
+            ({"crop_pct": 0.5}, "preprocessing.crop_pct"),
+            ({"interpolation": "nearest"}, "preprocessing.interpolation"),
+            ({"mean": 0.25}, "preprocessing.mean[0]"),
+            ({"std": [0.5, 0.25, 0.5]}, "preprocessing.std[1]"),
+            ({"exif": "ignore"}, "preprocessing.decoding.exif"),
+            ({"background": [255, 0, 255]}, "preprocessing.decoding.background[1]"),
             ({"dataset": {"name": "other"}}, "dataset"),
         ],
     )
@@ -341,18 +350,6 @@ class TestIdentity:
         (difference,) = caught.value.differences
         assert difference == ("preprocessing.interpolation", "bilinear", "bicubic")
 
-    def test_another_list_of_images_is_refused(self, config, folder, photos, paint):
-        extract(config(dataset=folder))
-        paint(photos / "val/cat/new.png")
-        with pytest.raises(IdentityMismatch, match=r"splits\.val\.images +expected 4, found 3"):
-            extract(config(dataset=folder))
-
-    def test_other_classes_are_refused(self, config, folder, photos):
-        extract(config(dataset=folder, splits=["val"]))
-        (photos / "train/ant").rename(photos / "train/bee")
-        with pytest.raises(IdentityMismatch, match=r"labels\.label\.classes"):
-            extract(config(dataset=folder, splits=["val"]))
-
     @pytest.mark.parametrize("codec", ["int8", "float32"])
     def test_an_image_whose_bytes_have_changed_is_refused(self, config, folder, photos, paint, codec):
         settings = config(dataset=folder, codec=codec)
@@ -371,7 +368,7 @@ class TestIdentity:
     def test_an_image_that_can_no_longer_be_read_is_refused(self, config, folder, photos):
         extract(config(dataset=folder))
         (photos / "val/cat/1.png").write_bytes(b"no image")
-        with pytest.raises(IdentityMismatch, match=r"image val/cat/1\.png +expected 'not an image"):
+        with pytest.raises(IdentityMismatch, match=r"blake2b of image val/cat/1\.png"):
             extract(config(dataset=folder, on_error="skip"))
 
     def test_a_folder_that_holds_something_else_is_refused(self, config, tmp_path):
@@ -436,9 +433,9 @@ def counted(function, kill_at):
 
 def run(order):
     os.fsync = counted(os.fsync, order.get("fsync"))
-    DigitsSource.load = counted(DigitsSource.load, order.get("load"))
+    DigitsSource.read = counted(DigitsSource.read, order.get("load"))
     extract(TypeAdapter(ExtractConfig).validate_json(json.dumps(order["config"])))
-    return {"fsync": os.fsync.calls, "load": DigitsSource.load.calls}
+    return {"fsync": os.fsync.calls, "load": DigitsSource.read.calls}
 
 for line in sys.stdin:
     child = os.fork()
