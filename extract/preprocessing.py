@@ -82,8 +82,8 @@ class BoundedTransform:
             wide, high = self._resized(image)
             if wide * high > self.max_pixels or min(wide, high) == 0:
                 raise InvalidImage(
-                    f"{image.width:,} x {image.height:,} pixels would become {wide:,} x {high:,} when they "
-                    f"are resized: expected 1 to max_pixels={self.max_pixels}; resize=squash takes such images"
+                    f"{image.width:,} x {image.height:,} pixels would be resized to {wide:,} x {high:,}: "
+                    f"expected 1 to max_pixels={self.max_pixels}; resize=squash takes such images"
                 )
         return self.transform(image)
 
