@@ -53,6 +53,7 @@ class ExtractConfig:
     cache: str
     splits: list[Name] | None = None
     split: SplitParts | None = None
+    split_of: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0
     limit: Positive | None = None
     resize: Literal["crop", "squash", "pad"] | None = None
@@ -83,6 +84,8 @@ class ExtractConfig:
         smallest = min(self.std) if isinstance(self.std, list) else self.std
         if smallest is not None and smallest <= 0:
             raise ValueError(f"std={self.std}: the input is divided by it: expected more than 0")
+        if self.split_of is not None and self.split is None:
+            raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")
         if self.views > 1 and not self.splits:
             raise ValueError(
                 f"views={self.views} needs the names of the splits to train on: splits=[train800val200]"

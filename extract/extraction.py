@@ -91,7 +91,9 @@ class Extractor:
         self.source: ImageSource = open_source(config.dataset)
         for note in self.source.notes:
             _log.warning("%s", note)
-        self.parts = cut(self.source, config.split, config.split_seed) if config.split is not None else []
+        self.parts = (
+            [] if config.split is None else cut(self.source, config.split_of, config.split, config.split_seed)
+        )
         names = list(config.splits or [part.name for part in self.parts] or self.source.splits)
         if config.views > 1:
             names += [views_split(name, config.views) for name in names]

@@ -1,4 +1,4 @@
-"""Cuts a data set that has one split into several, by class and by a seed."""
+"""Cuts a split of a data set into several, by class and by a seed."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,31 +14,35 @@ from losa.extract.sources import ImageSource
 _NAMES = {1: ("train", "test"), 2: ("train", "test"), 3: ("train", "val", "test")}
 
 
-def cut(source: ImageSource, parts: SplitParts, seed: int) -> list[SplitContents]:
-    """Cut the only split of a data set into parts.
+def cut(source: ImageSource, whole: str | None, parts: SplitParts, seed: int) -> list[SplitContents]:
+    """Cut a split of a data set into parts.
 
     Each class is cut in the same proportions. Which images are in which part follows from their keys and the
     seed, so that a data set keeps nearly all of its images in their parts when it grows.
 
     Args:
-        source: a data set with one split.
+        source: the data set.
+        whole: name of the split to cut; None: the only one.
         parts: fractions of the images, or numbers of images. The second of two parts may be left out.
         seed: another one gives other parts.
 
     Raises:
-        LosaError: the data set has several splits, or the parts do not fit it.
+        LosaError: the data set has several splits and none is named, or the parts do not fit it.
     """
-    if len(source.splits) != 1:
-        raise LosaError(
-            f"split={_shown(parts)} cuts a data set that has one split; this one has "
-            f"{', '.join(source.splits)}: leave it out"
-        )
-    (whole,) = source.splits
+    if whole is None:
+        if len(source.splits) != 1:
+            raise LosaError(
+                f"split={_shown(parts)} cuts a data set that has one split; this one has "
+                f"{', '.join(source.splits)}: leave it out, or say which one to cut, as in "
+                f"split_of={source.splits[0]}"
+            )
+        (whole,) = source.splits
     contents = source.contents(whole)
     sizes = _sizes(parts, len(contents.keys))
     labels = next(iter(contents.labels.values()), np.zeros(len(contents.keys), np.int64))
     part_of = _assign(contents.keys, labels, list(sizes.values()), seed)
-    rule = f"split={_shown(parts)} split_seed={seed}"
+    of = f" split_of={whole}" if len(source.splits) > 1 else ""
+    rule = f"split={_shown(parts)} split_seed={seed}{of}"
     return [
         _chosen(contents, name, np.flatnonzero(part_of == number), rule) for number, name in enumerate(sizes)
     ]

@@ -38,7 +38,7 @@ LABELS = [0] * 60 + [1] * 30 + [2] * 10
     ],
 )
 def test_parts_have_their_sizes_and_share_no_image(parts, expected):
-    made = cut(OneSplit(LABELS), parts, 0)
+    made = cut(OneSplit(LABELS), None, parts, 0)
     assert {part.name: len(part.keys) for part in made} == expected
     together = [key for part in made for key in part.keys]
     assert len(set(together)) == len(together)
@@ -50,20 +50,20 @@ def test_parts_have_their_sizes_and_share_no_image(parts, expected):
 
 
 def test_every_class_is_in_both_parts_where_it_can_be():
-    train, test = cut(OneSplit(sorted(list(range(25)) * 4)), 0.75, 3)
+    train, test = cut(OneSplit(sorted(list(range(25)) * 4)), None, 0.75, 3)
     assert np.bincount(train.labels["label"]).tolist() == [3] * 25
     assert np.bincount(test.labels["label"]).tolist() == [1] * 25
 
 
 def test_the_seed_decides_and_nothing_else():
-    first, again, other = (cut(OneSplit(LABELS), 0.8, seed)[1].keys for seed in (0, 0, 1))
+    first, again, other = (cut(OneSplit(LABELS), None, 0.8, seed)[1].keys for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
 
 def test_a_data_set_that_grows_keeps_its_images_in_their_parts():
-    few = cut(OneSplit(LABELS), 0.8, 0)
-    more = cut(OneSplit([*LABELS, 2, 2]), 0.8, 0)
+    few = cut(OneSplit(LABELS), None, 0.8, 0)
+    more = cut(OneSplit([*LABELS, 2, 2]), None, 0.8, 0)
     for before, after in zip(few, more, strict=True):
         assert len(set(before.keys) - set(after.keys)) <= 2
 
@@ -73,12 +73,25 @@ def test_a_data_set_that_grows_keeps_its_images_in_their_parts():
 )
 def test_parts_that_do_not_fit(parts):
     with pytest.raises(LosaError, match=r"^split="):
-        cut(OneSplit(LABELS), parts, 0)
+        cut(OneSplit(LABELS), None, parts, 0)
 
 
 def test_a_data_set_with_splits_is_not_cut(config, photos):
     with pytest.raises(LosaError, match=r"split=0\.8 .* this one has train, val: leave it out"):
         extract(config(dataset={"kind": "folder", "root": str(photos)}, split=0.8))
+
+
+def test_unless_it_is_said_which_split(config, photos):
+    folder = {"kind": "folder", "root": str(photos)}
+    parts = {"fit": 0.6, "held": 0.4}
+    done = extract(config(dataset=folder, split=parts, split_of="train"))
+    records = Cache(done.cache).manifest.splits
+    assert [(record.name, record.images) for record in records] == [("fit", 4), ("held", 3)]
+    assert records[0].rule == "split={fit:0.6,held:0.4} split_seed=0 split_of=train"
+    with pytest.raises(LosaError, match="there is no split 'tarin'"):
+        extract(config(dataset=folder, split=parts, split_of="tarin"))
+    with pytest.raises(ValueError, match=r"split_of=train needs split=\.\.\."):
+        config(split_of="train")
 
 
 class TestExtraction:
