@@ -26,10 +26,14 @@ Colour = Annotated[list[ColourValue], Field(min_length=3, max_length=3)]
 class DatasetConfig:
     """The data set, and where its images are."""
 
-    kind: Literal["digits", "folder", "lists"]
+    kind: Literal["digits", "folder", "lists", "table"]
     name: str
     root: str | None = None
     subfolder: str | None = None
+    file: str | Annotated[list[str], Field(min_length=1)] | None = None
+    image_column: str | None = None
+    label_columns: list[str] | None = None
+    split_column: str | None = None
     encoding: str | None = None
     num_classes: Positive | None = None
 

@@ -8,6 +8,7 @@ from losa.extract.sources.base import ImageSource, InvalidImage, StoredImage
 from losa.extract.sources.digits import DigitsSource
 from losa.extract.sources.folder import read_folder
 from losa.extract.sources.lists import read_lists
+from losa.extract.sources.table import read_tables
 
 __all__ = ["ImageSource", "InvalidImage", "StoredImage", "open_source"]
 
@@ -25,4 +26,16 @@ def open_source(config: DatasetConfig) -> ImageSource:
     root = Path(config.root).expanduser() / (config.subfolder or "")
     if config.kind == "folder":
         return read_folder(root)
+    if config.kind == "table":
+        if config.file is None:
+            raise LosaError(f"dataset={config.name} needs dataset.file=<name of a CSV or Parquet file>")
+        return read_tables(
+            root,
+            [config.file] if isinstance(config.file, str) else config.file,
+            image_column=config.image_column,
+            label_columns=config.label_columns,
+            split_column=config.split_column,
+            num_classes=config.num_classes,
+            encoding=config.encoding,
+        )
     return read_lists(root, num_classes=config.num_classes, encoding=config.encoding)
