@@ -23,10 +23,18 @@ Colour = Annotated[list[ColourValue], Field(min_length=3, max_length=3)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class TaskConfig:
+    """One of several tasks that label the same images: the folder of its lists, and its classes."""
+
+    subfolder: str
+    num_classes: Positive | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class DatasetConfig:
     """The data set, and where its images are."""
 
-    kind: Literal["digits", "folder", "lists", "table"]
+    kind: Literal["digits", "folder", "lists", "table", "tasks"]
     name: str
     root: str | None = None
     subfolder: str | None = None
@@ -34,6 +42,7 @@ class DatasetConfig:
     image_column: str | None = None
     label_columns: list[str] | None = None
     split_column: str | None = None
+    tasks: dict[Name, TaskConfig] | None = None
     encoding: str | None = None
     num_classes: Positive | None = None
 

@@ -9,6 +9,7 @@ from losa.extract.sources.digits import DigitsSource
 from losa.extract.sources.folder import read_folder
 from losa.extract.sources.lists import read_lists
 from losa.extract.sources.table import read_tables
+from losa.extract.sources.tasks import TasksSource
 
 __all__ = ["ImageSource", "InvalidImage", "StoredImage", "open_source"]
 
@@ -38,4 +39,10 @@ def open_source(config: DatasetConfig) -> ImageSource:
             num_classes=config.num_classes,
             encoding=config.encoding,
         )
+    if config.kind == "tasks":
+        if not config.tasks:
+            raise LosaError(
+                f"dataset={config.name} needs dataset.tasks={{<label column>:{{subfolder:<folder>}}}}"
+            )
+        return TasksSource(root, config.tasks, config.encoding)
     return read_lists(root, num_classes=config.num_classes, encoding=config.encoding)
