@@ -14,6 +14,7 @@ from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
 
 Positive = Annotated[int, Field(ge=1)]
+FgvcLayout = Literal["cub", "nabirds", "flowers", "dogs", "cars"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 MAX_PIXELS = 178_956_970
 """Above it, Pillow refuses an image as a decompression bomb, unless told otherwise."""
@@ -34,7 +35,7 @@ class TaskConfig:
 class DatasetConfig:
     """The data set, and where its images are."""
 
-    kind: Literal["digits", "folder", "lists", "table", "tasks"]
+    kind: Literal["digits", "folder", "lists", "table", "tasks", "fgvc"]
     name: str
     root: str | None = None
     subfolder: str | None = None
@@ -43,6 +44,7 @@ class DatasetConfig:
     label_columns: list[str] | None = None
     split_column: str | None = None
     tasks: dict[Name, TaskConfig] | None = None
+    layout: FgvcLayout | None = None
     encoding: str | None = None
     num_classes: Positive | None = None
 

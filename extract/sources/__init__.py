@@ -1,11 +1,13 @@
 """Sources of images, one per file. `open_source` maps their names to code."""
 
 from pathlib import Path
+from typing import get_args
 
 from losa.cache_format.errors import LosaError
-from losa.extract.config import DatasetConfig
+from losa.extract.config import DatasetConfig, FgvcLayout
 from losa.extract.sources.base import ImageSource, InvalidImage, StoredImage
 from losa.extract.sources.digits import DigitsSource
+from losa.extract.sources.fgvc import read_fgvc
 from losa.extract.sources.folder import read_folder
 from losa.extract.sources.lists import read_lists
 from losa.extract.sources.table import read_tables
@@ -45,4 +47,8 @@ def open_source(config: DatasetConfig) -> ImageSource:
                 f"dataset={config.name} needs dataset.tasks={{<label column>:{{subfolder:<folder>}}}}"
             )
         return TasksSource(root, config.tasks, config.encoding)
+    if config.kind == "fgvc":
+        if config.layout is None:
+            raise LosaError(f"dataset={config.name} needs dataset.layout={'|'.join(get_args(FgvcLayout))}")
+        return read_fgvc(root, config.layout)
     return read_lists(root, num_classes=config.num_classes, encoding=config.encoding)
