@@ -14,6 +14,7 @@ from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
 
 Positive = Annotated[int, Field(ge=1)]
+FgvcLayout = Literal["cub", "nabirds", "flowers", "dogs", "cars"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 SplitParts = int | float | list[int | float] | dict[Name, int | float]
 MAX_PIXELS = 178_956_970
@@ -24,13 +25,28 @@ Colour = Annotated[list[ColourValue], Field(min_length=3, max_length=3)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class TaskConfig:
+    """One of several tasks that label the same images: the folder of its lists, and its classes."""
+
+    subfolder: str
+    num_classes: Positive | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class DatasetConfig:
     """The data set, and where its images are."""
 
-    kind: Literal["digits", "folder", "lists"]
+    kind: Literal["digits", "folder", "lists", "table", "tasks", "fgvc"]
     name: str
     root: str | None = None
     subfolder: str | None = None
+    file: str | Annotated[list[str], Field(min_length=1)] | None = None
+    image_column: str | None = None
+    label_columns: list[str] | None = None
+    split_column: str | None = None
+    tasks: dict[Name, TaskConfig] | None = None
+    layout: FgvcLayout | None = None
+    encoding: str | None = None
     num_classes: Positive | None = None
 
 

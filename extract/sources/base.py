@@ -95,7 +95,7 @@ def not_now(image: Path | str, reason: str | None) -> LosaError:
 
 def composed(text: str) -> str:
     """Text in Unicode's composed form (NFC), as it is used for keys and names of classes."""
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def spellings(paths: Iterable[str]) -> dict[str, str]:

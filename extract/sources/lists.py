@@ -4,86 +4,105 @@ from pathlib import Path
 
 import numpy as np
 
-from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
-from losa.cache_format.manifest import LabelColumn
-from losa.extract.sources.base import composed, read_file, spellings, unknown_split
+from losa.extract.image_formats import image_extensions
+from losa.extract.sources.files import (
+    USUAL_SPLITS,
+    FileList,
+    FileSource,
+    ListedIn,
+    ListedPaths,
+    existing_folder,
+    usual_order,
+)
+from losa.extract.sources.labels import numbered_column, parse_label
+from losa.extract.sources.text import first_line, read_text, split_lines
 
 STANDARD_SPLITS = ("train800", "val200", "train800val200", "test")
 
 
-class ListsSource:
-    """Lists ``<root>/<split>.txt`` of paths relative to ``root``, with integer labels.
+def read_lists(
+    root: Path, *, column: str = "label", num_classes: int | None = None, encoding: str | None = None
+) -> FileSource:
+    """Lists ``<root>/<split>.txt`` of paths relative to ``root``, with labels from 0, or -1 for none.
 
-    If any of the standard VTAB-1K lists exists, the splits are those; otherwise every text file is a split.
-    The number of classes, unless it is given, is counted over all lists, never over one split.
+    Text files with usual names of splits, such as test.txt, are lists. Any other is one if its first line is
+    a path and a label, and the path is that of a file or ends as those of images do; those that are none are
+    named in the notes. The number of classes, unless it is given, is counted over all lists.
+
+    Args:
+        root: the folder of the lists.
+        column: name of the label column.
+        num_classes: number of classes; None: the highest label in any list and one more.
+        encoding: encoding of the lists; None: UTF-8, or that of their byte order marks.
+
+    Raises:
+        LosaError: the folder or its lists are missing, a line is wrong (the message names file and line),
+            or two paths differ only in their Unicode spelling.
     """
-
-    def __init__(self, root: Path, num_classes: int | None = None) -> None:
-        """Read the lists.
-
-        Raises:
-            LosaError: the folder or its lists are missing, a line is wrong (the message names file and line),
-                or two paths differ only in their Unicode spelling.
-        """
-        if not root.is_dir():
-            raise LosaError(f"dataset.root: there is no folder {root}")
-        self._root = root
-        self.notes: tuple[str, ...] = ()
-        found = {path.stem: path for path in sorted(root.glob("*.txt"))}
-        # Beside the standard lists there may be other text files, such as classes.txt and README.txt.
-        standard = [name for name in STANDARD_SPLITS if name in found]
-        self.splits = tuple(standard or found)
-        if not found:
-            raise LosaError(
-                f"{root} has no lists: expected {', '.join(f'{name}.txt' for name in STANDARD_SPLITS)} "
-                "with a line 'path label' for every image"
-            )
-        self._lists = {name: _read_list(found[name]) for name in self.splits}
-        highest = max((label for lines in self._lists.values() for _, label in lines), default=-1)
-        if num_classes is not None and highest >= num_classes:
-            raise LosaError(
-                f"{root}: the lists have label {highest}, but dataset.num_classes={num_classes} allows only "
-                f"0 to {num_classes - 1}"
-            )
-        self.columns = (LabelColumn(name="label", num_classes=num_classes or highest + 1),)
-        self._path_of = spellings(path for lines in self._lists.values() for path, _ in lines)
-
-    def contents(self, split: str) -> SplitContents:
-        """The labels of a split and its keys, normalised paths.
-
-        Raises:
-            LosaError: there is no such list, it is empty, or it names a file that does not exist.
-        """
-        if split not in self._lists:
-            raise unknown_split(split, self.splits)
-        keys = []
-        for number, (path, _) in enumerate(self._lists[split], start=1):
-            if Path(path).is_absolute() or ".." in Path(path).parts:
-                raise LosaError(
-                    f"{self._root / split}.txt, image {number}: paths are relative to {self._root} and stay "
-                    f"below it, found {path!r}"
-                )
-            if not (self._root / path).is_file():
-                raise LosaError(
-                    f"{self._root / split}.txt, image {number}: there is no file {self._root / path}"
-                )
-            keys.append(composed(path))
-        labels = np.array([label for _, label in self._lists[split]], np.int64)
-        return SplitContents(name=split, keys=keys, labels={"label": labels})
-
-    def read(self, key: str) -> bytes:
-        """The bytes of the image file with a key."""
-        return read_file(self._root / self._path_of.get(key, key))
+    listed = ListedPaths(existing_folder(root))
+    lists = {}
+    notes = []
+    for file in sorted(root.glob("*.txt")):
+        reason = _why_no_list(file, encoding, listed)
+        if reason is None:
+            lists[file.stem] = file
+        else:
+            notes.append(f"{file} is left out, as no list of images: {reason}")
+    if not lists:
+        raise LosaError(
+            f"{root} has no lists: expected {', '.join(f'{name}.txt' for name in STANDARD_SPLITS)} "
+            "with a line 'path label' for every image" + "".join(f"\n{note}" for note in notes)
+        )
+    files = {split: _read_list(lists[split], column, encoding, listed) for split in usual_order(lists)}
+    labels = np.concatenate([one.labels[column] for one in files.values()])
+    return FileSource(root, files, [numbered_column(column, labels, num_classes, root)], notes)
 
 
-def _read_list(path: Path) -> list[tuple[str, int]]:
-    lines = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
+def _why_no_list(file: Path, encoding: str | None, listed: ListedPaths) -> str | None:
+    if file.name.startswith("."):
+        return "its name begins with a dot"
+    if file.stem in USUAL_SPLITS:
+        return None
+    line = first_line(file, encoding)
+    if not line:
+        return "it is empty"
+    try:
+        path, _ = _parse_line(line)
+        if Path(path).suffix.lower() in image_extensions() or listed.relative(path) in listed.existing:
+            return None
+    except LosaError as error:
+        return f"its first line: {error}"
+    return f"its first line names no file: {line!r}"
+
+
+def _read_list(file: Path, column: str, encoding: str | None, listed: ListedPaths) -> FileList:
+    paths, labels, numbers = [], [], []
+    for number, line in enumerate(split_lines(read_text(file, encoding)), start=1):
+        if not line or not line.strip(" \t"):
             continue
-        file, _, label = line.strip().rpartition(" ")
-        if not file or not label.isdecimal():
-            raise LosaError(f"{path}, line {number}: expected 'path label', found {line!r}")
-        lines.append((Path(file.strip()).as_posix(), int(label)))
-    return lines
+        try:
+            path, label = _parse_line(line)
+            paths.append(listed.relative(path))
+        except LosaError as error:
+            raise LosaError(f"{file}, line {number}: {error}") from None
+        labels.append(label)
+        numbers.append(number)
+    return FileList(
+        paths=paths,
+        labels={column: np.array(labels, np.int64)},
+        listed_in=ListedIn(file=file, numbers=numbers),
+    )
+
+
+def _parse_line(line: str) -> tuple[str, int]:
+    text = line.strip(" \t")
+    end = max(text.rfind(" "), text.rfind("\t")) + 1
+    path, label = text[:end].rstrip(" \t"), parse_label(text[end:])
+    if path and label is not None and path[-1] not in ",;":
+        return path, label
+    hint = ". Tables with commas: dataset=table" if "," in line or ";" in line else ""
+    raise LosaError(
+        f"expected 'path label', where the label is a number from 0, or -1 for an image without one, "
+        f"found {line!r}{hint}"
+    )

@@ -1,5 +1,6 @@
 """Made-up data sets, tiny backbones and tiny caches for the tests of the first stage."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,8 @@ from losa.cache_format.codecs import needs_calibration
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.identity import BackboneIdentity, Preprocessing, SiteGroup, TokenLayout
 from losa.cache_format.metadata.constants import calibration_constants
-from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
+from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig, ImageSource, open_source
+from losa.extract.config import TaskConfig
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,6 +75,41 @@ def vtab(tmp_path: Path, paint: Callable[..., Path]) -> Path:
     for name, content in lines.items():
         (root / f"{name}.txt").write_text("\n".join(content) + "\n")
     return root
+
+
+@pytest.fixture
+def twins(vtab: Path) -> Path:
+    """Two tasks, ``count`` and ``dist``, with the images of ``vtab``; labels of ``dist`` are one higher."""
+    root = vtab.parent / "twins"
+    for name in ("count", "dist"):
+        shutil.copytree(vtab, root / name)
+    for file in (root / "dist").glob("*.txt"):
+        lines = [line.split() for line in file.read_text().splitlines()]
+        file.write_text("".join(f"{path} {int(label) + 1}\n" for path, label in lines))
+    return root
+
+
+@pytest.fixture
+def tasks() -> Callable[..., ImageSource]:
+    """``tasks(root)``: two tasks that share their images, as one data set."""
+    folders = {name: TaskConfig(subfolder=name) for name in ("count", "dist")}
+    return lambda root: open_source(DatasetConfig(kind="tasks", name="t", root=str(root), tasks=folders))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., ImageSource]:
+    """``folder(**fields)``: the plain image folder below ``root``, or below the temporary folder."""
+    return lambda root=tmp_path, **fields: open_source(
+        DatasetConfig(kind="folder", name="f", root=str(root), **fields)
+    )
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Callable[..., ImageSource]:
+    """As ``folder``, for text lists."""
+    return lambda root=tmp_path, **fields: open_source(
+        DatasetConfig(kind="lists", name="l", root=str(root), **fields)
+    )
 
 
 @pytest.fixture
