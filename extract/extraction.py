@@ -32,12 +32,13 @@ from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.survey import CacheRequest, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
-from losa.extract.backbone import FrozenBackbone, load_backbone
+from losa.extract.backbone import FrozenBackbone
 from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
 from losa.extract.config import ExtractConfig
 from losa.extract.encoding import encode
 from losa.extract.forward_pass import ForwardPass, in_batches
+from losa.extract.loading import load_backbone
 from losa.extract.plan import Plan
 from losa.extract.shard_thread import EncodedBatch, ShardThread
 from losa.extract.sources import ImageSource, open_source
