@@ -23,7 +23,8 @@ class BackboneIdentity:
     """The network and its weights."""
 
     name: str
-    """timm's name of the architecture, with the tag of the pretrained weights if it has one, or hf-hub:<model>."""
+    """timm's name of the architecture, with the tag of the pretrained weights if it has one; or
+    ``hf-hub:<owner>/<model>``."""
     weights_sha256: Sha256
     """Hash of the tensors as loaded, classification head excluded."""
     depth: Annotated[int, Field(ge=1, le=10_000)]

@@ -1,4 +1,4 @@
-"""What `backbone.name` means: a model that timm knows, one on the Hugging Face hub, or one in a local folder."""
+"""What `backbone.name` means: a model of timm's, one on the Hugging Face hub, or one in a local folder."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 import timm
 from huggingface_hub import hf_hub_download
-from huggingface_hub.utils import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError
 
 from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.errors import LosaError
@@ -18,7 +18,9 @@ from losa.extract.causes import short_cause
 
 HUB = "hf-hub:"
 FOLDER = "local-dir:"
-ADVICE = "Name a file with backbone.checkpoint=<file>, or request random weights with backbone.pretrained=false"
+ADVICE = (
+    "Name a file with backbone.checkpoint=<file>, or request random weights with backbone.pretrained=false"
+)
 _CONFIG = "config.json"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """Names that timm gives to files of weights, the preferred one first."""
@@ -29,10 +31,10 @@ class NamedBackbone:
     """The model that a name means."""
 
     name: str
-    """Name in the identity. Weights are identified by their hash, so it has no revision, and a local folder is not
-    in it."""
+    """Name in the identity, without a revision, and the architecture's for a local folder: weights are
+    identified by their hash."""
     timm_name: str
-    """Name for `timm.create_model`. That of a model on the hub has the commit, so that all its files are of one."""
+    """Name for `timm.create_model`; with the commit of a model on the hub, so that all its files are of one."""
     architecture: str
     """timm's name of the architecture."""
     arguments: dict[str, Any]
@@ -40,7 +42,7 @@ class NamedBackbone:
     revision: str | None = None
     """Commit of a model on the hub."""
     file: Callable[[str], Path | None] | None = None
-    """Name of a file of the model -> its path, or None if it has no such file. None: timm finds the weights."""
+    """Name of a file of the model -> its path, or None if there is no such file. None: timm has the weights."""
     tag: str | None = None
     """Tag of the weights in the configuration of the model, if it has one."""
 
@@ -57,13 +59,16 @@ class NamedBackbone:
             if path is not None:
                 return path
         raise LosaError(
-            f"backbone.name={self.timm_name}: there is no file of weights, or the hub cannot be reached; expected "
-            f"one of {', '.join(_WEIGHTS)}\n{ADVICE}"
+            f"backbone.name={self.timm_name}: there is no file of weights, or the hub cannot be reached; "
+            f"expected one of {', '.join(_WEIGHTS)}\n{ADVICE}"
         )
 
 
 def find_backbone(name: str) -> NamedBackbone:
-    """Find the model that a name means: ``<timm's name>``, ``hf-hub:<model>[@<revision>]``, ``local-dir:<folder>``.
+    """Find the model that a name means.
+
+    Args:
+        name: timm's name, ``hf-hub:<owner>/<model>[@<revision>]`` or ``local-dir:<folder>``.
 
     Raises:
         LosaError: there is no such model; or the hub cannot be reached, and no copy of the model is on this
@@ -75,7 +80,8 @@ def find_backbone(name: str) -> NamedBackbone:
         return _in_folder(name)
     if re.search(r"[:/\\]", name):
         raise LosaError(
-            f"backbone.name={name}: expected a name of timm's, {HUB}<owner>/<model>[@<revision>] or {FOLDER}<folder>"
+            f"backbone.name={name}: expected a name of timm's, {HUB}<owner>/<model>[@<revision>] or "
+            f"{FOLDER}<folder>"
         )
     architecture = name.split(".")[0]
     _refuse_unknown(name, architecture, name)
@@ -124,7 +130,8 @@ def _download(model: str, commit: str, file: str) -> Path | None:
         return None
     except Exception as error:
         raise LosaError(
-            f"backbone.name={HUB}{model}@{commit}: {file} could not be downloaded: {short_cause(error)}\n{ADVICE}"
+            f"backbone.name={HUB}{model}@{commit}: {file} could not be downloaded: {short_cause(error)}\n"
+            f"{ADVICE}"
         ) from error
 
 
@@ -133,8 +140,8 @@ def _in_folder(name: str) -> NamedBackbone:
     path = folder / _CONFIG
     if not path.is_file():
         raise LosaError(
-            f"backbone.name={name}: there is no file {path}. Expected a folder with {_CONFIG} and weights, as timm "
-            "saves it for the hub"
+            f"backbone.name={name}: there is no file {path}. Expected a folder with {_CONFIG} and weights, as "
+            "timm saves it for the hub"
         )
     return _configured(
         path, asked=name, name=None, timm_name=f"{FOLDER}{folder}", file=partial(_existing, folder)
@@ -159,8 +166,8 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
         tag = content.get("pretrained_cfg", content).get("tag")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LosaError(
-            f"backbone.name={asked}: {config} does not name an architecture of timm's ({short_cause(error)}): "
-            "it is not the configuration of a timm model"
+            f"backbone.name={asked}: {config} is not the configuration of a timm model: expected an "
+            f"architecture in it ({short_cause(error)})"
         ) from None
     _refuse_unknown(architecture, architecture, f"{asked}, whose architecture is {architecture}")
     return NamedBackbone(

@@ -4,7 +4,7 @@
 def short_cause(error: Exception) -> str:
     """Kind and text of an error on one line, at most 400 characters of text.
 
-    >>> short_cause(ValueError("no such\\n  file"))
+    >>> short_cause(ValueError("no such   file"))
     'ValueError: no such file'
     """
     text = " ".join(str(error).split())

@@ -24,17 +24,19 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
-            # Training scripts, timm's among them, save their options beside the weights. They are plain values.
+            # Training scripts, timm's among them, save their options beside the weights: plain values.
             torch.serialization.add_safe_globals([argparse.Namespace])
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise LosaError(
-            f"{path} holds more than tensors and plain values, and was not read, because that could run code of "
-            f"the file: {short_cause(error)}\nExpected weights alone: torch.save(model.state_dict(), <file>), or safetensors"
+            f"{path} holds more than tensors and plain values, and was not read, because that could run code "
+            f"of the file: {short_cause(error)}\n"
+            "Expected are weights alone, as in torch.save(model.state_dict(), <file>), or safetensors"
         ) from None
     except Exception as error:  # whatever a damaged file makes of a reader
         raise LosaError(
-            f"{path} cannot be read as weights, of safetensors (*.safetensors) or torch.save: {short_cause(error)}"
+            f"{path} cannot be read as weights: expected *.safetensors, *.npz or a file of torch.save: "
+            f"{short_cause(error)}"
         ) from error
     if not isinstance(content, Mapping) or not any(True for _ in named_tensors(content)):
         raise LosaError(f"{path}: expected tensors by name, found {type(content).__name__} without any")

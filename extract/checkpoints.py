@@ -1,4 +1,4 @@
-"""Weights of a file into a backbone, whatever stands beside or around them: prefixes, EMA copies, heads, decoders."""
+"""Weights of a file into a backbone, whatever is saved with them: prefixes, EMA copies, heads, decoders."""
 
 import logging
 import re
@@ -32,12 +32,12 @@ _OTHER_SIZE = (
 def load_checkpoint(model: nn.Module, path: Path, *, resample: bool) -> None:
     """Load the weights of a file into a timm model.
 
-    The classification head is left as it is: losa does not run it. If the file holds the backbone twice, its EMA
-    copy is taken.
+    The classification head is left as it is, because losa does not run it. If the file holds the backbone
+    twice, its EMA copy is taken.
 
     Args:
         model: a model that timm made.
-        path: file of safetensors, of `torch.save`, or of numpy (`.npz`) with the names of the JAX code of ViT.
+        path: file of safetensors, of `torch.save`, or of numpy (`.npz`) as the JAX code of ViT saves it.
         resample: whether position embeddings of another image size are resampled.
 
     Raises:
@@ -84,7 +84,7 @@ def _load(model: nn.Module, path: Path, content: Mapping[str, Any], resample: bo
 
 
 def _prefix_of_backbone(content: Mapping[str, Any], expected: Collection[str]) -> str | None:
-    """What precedes the names of the backbone's tensors; None if most of them are not there under timm's names.
+    """What precedes the names of the backbone's tensors; None if fewer than half of them have timm's names.
 
     Raises:
         LosaError: several copies of the backbone are in the file, and none or several of them are an EMA.
@@ -109,7 +109,7 @@ def _prefix_of_backbone(content: Mapping[str, Any], expected: Collection[str]) -
 
 
 def _in_timms_names(model: nn.Module, content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What timm makes of weights in the form of their authors, with tensors resampled to the model's shapes."""
+    """Weights in the form of their authors as timm converts them; it also resamples them to the model's shapes."""
     architecture = cast(Any, model).pretrained_cfg["architecture"]
     module = sys.modules[timm.models.model_entrypoint(architecture).__module__]
     convert = getattr(module, "checkpoint_filter_fn", None)
@@ -169,8 +169,8 @@ def _load_jax(model: nn.Module, path: Path, resample: bool) -> None:
             expected = cast(Any, model).pos_embed
             if positions[1] != expected.shape[1]:
                 raise LosaError(
-                    f"{_JAX_POSITIONS} is {tuple(positions)}, and pos_embed of the model {_shape(expected)}: it is of "
-                    f"another image size\n{_OTHER_SIZE}"
+                    f"{_JAX_POSITIONS} is {tuple(positions)}, and pos_embed of the model {_shape(expected)}: "
+                    f"it is of another image size\n{_OTHER_SIZE}"
                 )
         cast(Any, model).load_pretrained(str(path))
     except LosaError:

@@ -1,6 +1,5 @@
 """The options of an extraction. Each one is explained in conf/extract.yaml."""
 
-from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
@@ -36,7 +35,7 @@ class BackboneConfig:
     checkpoint: str | None = None
     seed: int = 0
     img_size: Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
-    args: dict[str, JsonValue] = field(default_factory=dict)
+    args: dict[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

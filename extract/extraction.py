@@ -128,7 +128,7 @@ class Extractor:
     def _plan(self, request: CacheRequest) -> Plan:
         """Compare the request with the cache, refuse another cache or other images, and count the missing."""
         surveyed = survey_cache(self.cache, request)
-        self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
+        self._warn_of_other_machine(surveyed.metadata.manifest.provenance)
         records = CommitRecords.read(surveyed.metadata)
         known = {key for split in self.splits for key in split.keys}
         refuse_changed_images(surveyed, records, self.source, known)
@@ -166,20 +166,26 @@ class Extractor:
             rows_per_shard=self.config.rows_per_shard,
             store=self.config.store,
             compressor=self.config.compressor,
-            provenance={
-                "losa": version("losa"),
-                "timm": timm.__version__,
-                "torch": torch.__version__,
-                "pillow": PIL.__version__,
-                "machine": platform.machine(),
-                "device": _device_name(self.device),
-                "threads": str(torch.get_num_threads()),
-                "batch_size": str(self.config.batch_size),
-            },
+            provenance=self._machine() | backbone.origin,
         )
 
-    def _warn_of_other_machine(self, ours: dict[str, str], theirs: dict[str, str]) -> None:
+    def _machine(self) -> dict[str, str]:
+        """Versions and hardware, on which the last bits of the features depend."""
+        return {
+            "losa": version("losa"),
+            "timm": timm.__version__,
+            "torch": torch.__version__,
+            "pillow": PIL.__version__,
+            "machine": platform.machine(),
+            "device": _device_name(self.device),
+            "threads": str(torch.get_num_threads()),
+            "batch_size": str(self.config.batch_size),
+        }
+
+    def _warn_of_other_machine(self, provenance: dict[str, str]) -> None:
         """Warn if the cache was begun elsewhere: features may then differ from ours by rounding."""
+        ours = self._machine()
+        theirs = {field: value for field, value in provenance.items() if field in ours}
         for field, here, there in differences(ours, theirs):
             _log.warning(
                 "%s was begun with %s %s, now it is %s: features may differ in their last bits",

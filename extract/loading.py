@@ -1,10 +1,12 @@
 """Makes the backbone that the options describe, with its weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import timm
 import torch
+from timm.layers.patch_embed import PatchEmbed
 from torch import nn
 
 from losa.cache_format.errors import LosaError
@@ -37,7 +39,7 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
         LosaError: there is no such model, it cannot be made with these arguments or this image size, or its
             weights cannot be loaded or do not fit. Random weights never replace trained ones silently.
     """
-    for argument in config.args:
+    for argument in config.args or {}:
         if argument in _RESERVED:
             raise LosaError(f"backbone.args: {argument} cannot be set there: {_RESERVED[argument]}")
     named = find_backbone(config.name)
@@ -61,16 +63,16 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
         named.name,
         img_size=img_size,
         architecture=None if named.name.split(".")[0] == named.architecture else named.architecture,
-        arguments=_determining(named.arguments | config.args),
+        arguments=_determining(named.arguments | (config.args or {})),
         origin=_origin(config, named, model),
     )
 
 
 def _pretrained(config: BackboneConfig, named: NamedBackbone, img_size: tuple[int, int] | None) -> nn.Module:
-    """A model whose weights timm finds and loads; it resamples position embeddings to the size of the model."""
+    """A model with the weights that timm has for it, with position embeddings resampled to the image size."""
     arguments = _arguments(config, named, img_size)
     try:
-        return cast(nn.Module, timm.create_model(named.timm_name, pretrained=True, **arguments))
+        return timm.create_model(named.timm_name, pretrained=True, **arguments)
     except Exception as error:
         raise LosaError(
             f"the pretrained weights of {config.name} could not be loaded: {short_cause(error)}\n{ADVICE}"
@@ -82,7 +84,7 @@ def _random(config: BackboneConfig, named: NamedBackbone, img_size: tuple[int, i
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            return cast(nn.Module, timm.create_model(named.timm_name, pretrained=False, **arguments))
+            return timm.create_model(named.timm_name, pretrained=False, **arguments)
     except Exception as error:  # whatever the constructor of a model makes of its arguments
         options = {"backbone.args": config.args, "backbone.img_size": config.img_size}
         given = " ".join(f"{option}={value}" for option, value in options.items() if value)
@@ -91,25 +93,30 @@ def _random(config: BackboneConfig, named: NamedBackbone, img_size: tuple[int, i
         ) from error
 
 
-def _arguments(config: BackboneConfig, named: NamedBackbone, img_size: tuple[int, int] | None) -> dict[str, Any]:
-    """Arguments for timm; its models of fixed image size have one for the size, and the others take any size."""
+def _arguments(
+    config: BackboneConfig, named: NamedBackbone, img_size: tuple[int, int] | None
+) -> dict[str, Any]:
+    """Arguments for timm. Its models of a fixed image size have one for the size; the others take any size."""
     known = timm.get_pretrained_cfg(named.architecture)
     fixed = known is not None and known.fixed_input_size
-    return config.args | ({"img_size": img_size} if fixed and img_size is not None else {})
+    return (config.args or {}) | ({"img_size": img_size} if fixed and img_size is not None else {})
 
 
 def _refuse_parts_of_patches(model: nn.Module, img_size: tuple[int, int]) -> None:
-    """Refuse an image size of which the patch embedding would leave out the rest of a division."""
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    if patch is None:
-        return
-    patch = (patch, patch) if isinstance(patch, int) else tuple(patch)
-    if any(size % side for size, side in zip(img_size, patch, strict=True)):
-        fitting = [max(side, size // side * side) for size, side in zip(img_size, patch, strict=True)]
-        raise LosaError(
-            f"backbone.img_size={list(img_size)}: the patches of this model are {patch[0]} x {patch[1]} pixels, and "
-            f"expected are multiples of them, such as backbone.img_size={fitting}"
-        )
+    """Refuse an image size that is no multiple of the patches: timm would not look at the rest."""
+    for module in model.modules():
+        if isinstance(module, PatchEmbed) and not module.dynamic_img_pad:
+            patch = module.patch_size
+            below = [max(size // side, 1) * side for size, side in zip(img_size, patch, strict=True)]
+            if below != list(img_size):
+                raise LosaError(
+                    f"backbone.img_size={_option(img_size)}: expected multiples of the patches of this "
+                    f"model, {patch[0]} x {patch[1]} pixels, such as backbone.img_size={_option(below)}"
+                )
+
+
+def _option(values: Sequence[int]) -> str:
+    return f"[{','.join(map(str, values))}]"
 
 
 def _determining(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -127,6 +134,8 @@ def _determining(arguments: dict[str, Any]) -> dict[str, Any]:
 def _origin(config: BackboneConfig, named: NamedBackbone, model: nn.Module) -> dict[str, str]:
     """Where the weights come from. What they are is in the identity, as their hash."""
     origin = {"architecture": named.architecture}
+    if config.name != named.name:
+        origin["requested_backbone"] = config.name
     if config.checkpoint is not None:
         return origin | {"checkpoint": Path(config.checkpoint).name}
     if not config.pretrained:

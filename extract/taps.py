@@ -1,5 +1,6 @@
-"""Where activations are read in a timm model: at every block of a plain transformer, or at timm's own stages."""
+"""Where activations are read in a timm model: at the blocks of a plain transformer, or at the stages of others."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,8 +32,10 @@ class SiteShape:
 class Taps(Protocol):
     """Reads activations of a model at its sites."""
 
-    shapes: Mapping[str, SiteShape]
-    """Name of every site, from input to output, and the shape of its activations."""
+    @property
+    def shapes(self) -> Mapping[str, SiteShape]:
+        """Name of every site, from input to output, and the shape of its activations."""
+        ...
 
     def read(
         self, images: Float[Tensor, "images channels height columns"], sites: Sequence[str]
@@ -42,7 +45,7 @@ class Taps(Protocol):
 
 
 class BlockTaps:
-    """The residual stream of a transformer that keeps one token axis: what enters its first block, leaves each."""
+    """The residual stream of a transformer with one token axis: what enters its first block and leaves each."""
 
     def __init__(self, model: nn.Module, input_size: tuple[int, int, int]) -> None:
         """Run the model once, on a black image, to find out the shape of its tokens.
@@ -100,7 +103,7 @@ class BlockTaps:
 class StageTaps:
     """The feature maps that timm's ``forward_intermediates`` returns, position by position as tokens.
 
-    They have no prefix tokens. Their shapes may differ, as in a network that halves its grid from stage to stage.
+    They have no prefix tokens. Their shapes may differ, as in a network whose grid halves from stage to stage.
     """
 
     def __init__(self, model: nn.Module, input_size: tuple[int, int, int]) -> None:
@@ -113,10 +116,11 @@ class StageTaps:
             raise LosaError("it has no forward_intermediates")
         self._model = cast(Any, model)
         maps = self._maps(torch.zeros(1, *input_size), None)
-        # Where timm returns a map for every block, the sites are named as those of other transformers.
-        blocks = getattr(model, "blocks", None)
-        name = block_site if isinstance(blocks, nn.Module) and len(list(blocks)) == len(maps) else stage_site
-        self.shapes = {name(index): _shape_of(one) for index, one in enumerate(maps)}
+        shapes = [_shape_of(one) for one in maps]
+        # Maps of one shape that timm takes after every block are named as those of a plain transformer.
+        plain = _are_of_blocks(model) and len(set(shapes)) == 1
+        name = block_site if plain else stage_site
+        self.shapes = {name(index): shape for index, shape in enumerate(shapes)}
 
     def read(
         self, images: Float[Tensor, "images channels height columns"], sites: Sequence[str]
@@ -129,7 +133,12 @@ class StageTaps:
 
     def _maps(self, images: Tensor, indices: list[int] | None) -> list[Tensor]:
         maps = self._model.forward_intermediates(
-            images, indices, norm=False, stop_early=True, output_fmt="NCHW", intermediates_only=True
+            images,
+            indices=indices,
+            norm=False,
+            stop_early=True,
+            output_fmt="NCHW",
+            intermediates_only=True,
         )
         return cast(list[Tensor], maps)
 
@@ -155,6 +164,14 @@ def tap(model: nn.Module, input_size: tuple[int, int, int]) -> Taps:
         f"losa reads activations after the blocks of a transformer, or where timm takes features, and "
         f"{type(model).__name__} gives neither on images of {input_size[1]} x {input_size[2]}: "
         + "; ".join(dict.fromkeys(reasons))
+    )
+
+
+def _are_of_blocks(model: nn.Module) -> bool:
+    """Whether timm takes the feature maps of a model after each item of one list of blocks."""
+    modules = [str(info.get("module")) for info in getattr(model, "feature_info", ())]
+    return bool(modules) and all(
+        re.search(rf"\bblocks\.{index}$", module) for index, module in enumerate(modules)
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 def head_names(model: nn.Module) -> set[str]:
     """Names of the classification heads of a timm model. losa does not run them.
 
-    The classifier of many ConvNets is ``head.fc``, and what stands beside it in ``head`` comes after the pooling.
+    The classifier of many ConvNets is ``head.fc``; what is beside it in ``head`` follows the last stage, too.
     """
     classifiers = cast(Any, model).pretrained_cfg.get("classifier") or ()
     classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
