@@ -8,7 +8,7 @@ EMBED = "embed"
 """Site of the tokens that enter block 0: patch embedding, position embedding, prefix tokens."""
 
 SiteSelection = int | str | Sequence["int | str"]
-"""``n`` (evenly spaced blocks or stages), ``"all"`` (each of them), a site's name, or a list of any of these."""
+"""``n`` (evenly spaced blocks or stages), ``"all"`` (each of them), a site's name, or a list of these."""
 
 
 def block_site(block: int) -> str:

@@ -34,7 +34,7 @@ class NamedBackbone:
     """Name in the identity, without a revision, and the architecture's for a local folder: weights are
     identified by their hash."""
     timm_name: str
-    """Name for `timm.create_model`; with the commit of a model on the hub, so that all its files are of one."""
+    """Name for `timm.create_model`; with the commit of a model on the hub, so that all files are of one."""
     architecture: str
     """timm's name of the architecture."""
     arguments: dict[str, Any]
@@ -42,7 +42,7 @@ class NamedBackbone:
     revision: str | None = None
     """Commit of a model on the hub."""
     file: Callable[[str], Path | None] | None = None
-    """Name of a file of the model -> its path, or None if there is no such file. None: timm has the weights."""
+    """Name of a file of the model -> its path, or None if there is none. None: timm has the weights."""
     tag: str | None = None
     """Tag of the weights in the configuration of the model, if it has one."""
 
@@ -140,8 +140,8 @@ def _in_folder(name: str) -> NamedBackbone:
     path = folder / _CONFIG
     if not path.is_file():
         raise LosaError(
-            f"backbone.name={name}: there is no file {path}. Expected a folder with {_CONFIG} and weights, as "
-            "timm saves it for the hub"
+            f"backbone.name={name}: there is no file {path}. Expected a folder with {_CONFIG} and weights, "
+            "as timm saves it for the hub"
         )
     return _configured(
         path, asked=name, name=None, timm_name=f"{FOLDER}{folder}", file=partial(_existing, folder)

@@ -57,6 +57,10 @@ def load_checkpoint(model: nn.Module, path: Path, *, resample: bool) -> None:
 def _load(model: nn.Module, path: Path, content: Mapping[str, Any], resample: bool) -> None:
     prefix = _prefix_of_backbone(content, backbone_tensors(model))
     if prefix is not None:
+        beside = {name.split(".")[0] for name, _ in named_tensors(content) if not name.startswith(prefix)}
+        if prefix:
+            others = f"; not used: {', '.join(sorted(beside))}" if beside else ""
+            _log.info("%s: the weights are those under %r%s", path, prefix, others)
         content = {
             name.removeprefix(prefix): value
             for name, value in named_tensors(content)
@@ -74,8 +78,6 @@ def _load(model: nn.Module, path: Path, content: Mapping[str, Any], resample: bo
         raise LosaError(f"{'; '.join(resampled)}: it is of another image size\n{_OTHER_SIZE}")
     for change in resampled:
         _log.info("%s: resampled %s", path, change)
-    if prefix:
-        _log.info("%s: the weights are those under %r", path, prefix)
     known = model.state_dict().keys()
     unused = {name.split(".")[0] for name in loaded if name not in known}
     if unused:
@@ -109,7 +111,7 @@ def _prefix_of_backbone(content: Mapping[str, Any], expected: Collection[str]) -
 
 
 def _in_timms_names(model: nn.Module, content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Weights in the form of their authors as timm converts them; it also resamples them to the model's shapes."""
+    """Weights as timm converts them from their authors' form; it resamples them to the model's shapes."""
     architecture = cast(Any, model).pretrained_cfg["architecture"]
     module = sys.modules[timm.models.model_entrypoint(architecture).__module__]
     convert = getattr(module, "checkpoint_filter_fn", None)

@@ -1,5 +1,6 @@
 """Makes the backbone that the options describe, with its weights."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -96,7 +97,7 @@ def _random(config: BackboneConfig, named: NamedBackbone, img_size: tuple[int, i
 def _arguments(
     config: BackboneConfig, named: NamedBackbone, img_size: tuple[int, int] | None
 ) -> dict[str, Any]:
-    """Arguments for timm. Its models of a fixed image size have one for the size; the others take any size."""
+    """Arguments for timm. Models of a fixed image size have one for the size; the others take any size."""
     known = timm.get_pretrained_cfg(named.architecture)
     fixed = known is not None and known.fixed_input_size
     return (config.args or {}) | ({"img_size": img_size} if fixed and img_size is not None else {})
@@ -120,14 +121,11 @@ def _option(values: Sequence[int]) -> str:
 
 
 def _determining(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Those arguments of a model that determine its features.
-
-    Not those of the head and of training; and the image size is in the preprocessing.
-    """
+    """The arguments without those of the head and of training, and without the size of the image."""
     return {
         name: value
         for name, value in arguments.items()
-        if value is not None and name not in ("num_classes", "img_size") and not name.endswith("drop_rate")
+        if value is not None and not re.search(r"^num_classes$|^img_size$|drop_(path_|block_)?rate$", name)
     }
 
 

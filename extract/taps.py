@@ -1,4 +1,4 @@
-"""Where activations are read in a timm model: at the blocks of a plain transformer, or at the stages of others."""
+"""Where activations are read in a timm model: at the blocks of a plain transformer, or at stages."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class Taps(Protocol):
 
 
 class BlockTaps:
-    """The residual stream of a transformer with one token axis: what enters its first block and leaves each."""
+    """The residual stream of a transformer with one token axis, before its first and after every block."""
 
     def __init__(self, model: nn.Module, input_size: tuple[int, int, int]) -> None:
         """Run the model once, on a black image, to find out the shape of its tokens.
@@ -103,7 +103,7 @@ class BlockTaps:
 class StageTaps:
     """The feature maps that timm's ``forward_intermediates`` returns, position by position as tokens.
 
-    They have no prefix tokens. Their shapes may differ, as in a network whose grid halves from stage to stage.
+    They have no prefix tokens. Their shapes may differ, as where the grid halves from stage to stage.
     """
 
     def __init__(self, model: nn.Module, input_size: tuple[int, int, int]) -> None:
