@@ -47,7 +47,7 @@ def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
     (2, 4, 7, 9, 11)
     """
     if not 1 <= count <= depth:
-        raise LosaError(f"sites={count}: expected a number from 1 to {depth}, the number of blocks")
+        raise LosaError(f"sites={count}: expected a number from 1 to {depth}, the number of blocks or stages")
     return tuple(-(-(k + 1) * depth // count) - 1 for k in range(count))
 
 

@@ -11,9 +11,9 @@ from losa.pipelines.command_line import to_config
     [
         (["backbone=deit_ti16"], "caches/digits-deit_tiny_patch16_224.fb_in1k"),
         (["dataset=vtab/dtd", "backbone.name=test_vit"], "caches/vtab/dtd-test_vit"),
-        (["backbone.name='hf-hub:timm/test_vit.r160_in1k'"], "caches/digits-timm-test_vit.r160_in1k"),
-        (["backbone.name='hf-hub:we/model@v2'"], "caches/digits-we-model-v2"),
-        (["backbone.name='local-dir:/data/models/mine/'"], "caches/digits-mine"),
+        (["backbone.name=hf-hub:timm/test_vit.r160_in1k"], "caches/digits-timm-test_vit.r160_in1k"),
+        (["backbone.name=hf-hub:we/model@v2"], "caches/digits-we-model-v2"),
+        (["backbone.name=local-dir:/data/models/mine/"], "caches/digits-mine"),
         (["cache=elsewhere"], "elsewhere"),
     ],
 )
