@@ -99,7 +99,7 @@ class Manifest:
     files: dict[FileName, FileRecord]
     """The metadata files: all except shards, commit records and the manifest, relative to the cache."""
     provenance: dict[str, str]
-    """Versions and hardware of the first extraction. They are shown but never compared."""
+    """Versions, hardware and origin of the weights of the first extraction: shown, but never compared."""
 
     def __post_init__(self) -> None:
         """Refuse names that are not unique, and segments without exactly the cache's label columns."""
@@ -179,9 +179,9 @@ class Manifest:
             raise CorruptCache("\n".join([f"{path} is not a valid manifest:", *problems])) from None
 
 
-LATER_FIELDS = frozenset({"decoding", "rule"})
-"""Optional fields that the first manifests did not have. They are left out where they are None, so that a
-manifest without them is written with the bytes that it always had."""
+LATER_FIELDS = frozenset({"architecture", "arguments", "decoding", "rule"})
+"""Optional fields that the first manifests did not have. They are left out where they are None or empty, so
+that a manifest without them is written with the bytes that it always had."""
 
 
 def _without_unused(value: object) -> object:
@@ -189,7 +189,7 @@ def _without_unused(value: object) -> object:
         return {
             name: _without_unused(item)
             for name, item in value.items()
-            if item is not None or name not in LATER_FIELDS
+            if name not in LATER_FIELDS or (item is not None and item != {})
         }
     return [_without_unused(item) for item in value] if isinstance(value, list | tuple) else value
 

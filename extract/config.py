@@ -3,7 +3,7 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 from losa.cache_format.codecs import CodecName
@@ -58,6 +58,8 @@ class BackboneConfig:
     pretrained: bool = True
     checkpoint: str | None = None
     seed: int = 0
+    img_size: Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    args: dict[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

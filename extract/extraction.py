@@ -35,15 +35,16 @@ from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.survey import CacheRequest, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
-from losa.extract.backbone import FrozenBackbone, load_backbone
+from losa.extract.backbone import FrozenBackbone
 from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
 from losa.extract.config import ExtractConfig
-from losa.extract.data_set_root import ROOT, refuse_other_root, root_record
+from losa.extract.data_set_root import refuse_other_root, root_record
 from losa.extract.departed import DEPARTED, DataSetKeys
 from losa.extract.encoding import encode
 from losa.extract.forward_pass import ForwardPass, in_batches
 from losa.extract.limit import limited
+from losa.extract.loading import load_backbone
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
 from losa.extract.shard_thread import EncodedBatch, ShardThread
@@ -145,7 +146,7 @@ class Extractor:
     def _plan(self, request: CacheRequest) -> Plan:
         """Compare the request with the cache, refuse another cache or other images, and count the missing."""
         surveyed = survey_cache(self.cache, request)
-        self._warn_of_other_machine(request.provenance, surveyed.metadata.manifest.provenance)
+        self._warn_of_other_machine(surveyed.metadata.manifest.provenance)
         refuse_other_root(surveyed, request)
         records = CommitRecords.read(surveyed.metadata)
         refuse_changed_images(surveyed, records, self.source, self.known.requested)
@@ -199,24 +200,27 @@ class Extractor:
             rows_per_shard=self.config.rows_per_shard,
             store=self.config.store,
             compressor=self.config.compressor,
-            provenance={
-                "losa": version("losa"),
-                "timm": timm.__version__,
-                "torch": torch.__version__,
-                "pillow": PIL.__version__,
-                "machine": platform.machine(),
-                "device": _device_name(self.device),
-                "threads": str(torch.get_num_threads()),
-                "batch_size": str(self.config.batch_size),
-                **root_record(self.config.dataset.root),
-            },
+            provenance=self._machine() | backbone.origin | root_record(self.config.dataset.root),
         )
 
-    def _warn_of_other_machine(self, ours: dict[str, str], theirs: dict[str, str]) -> None:
+    def _machine(self) -> dict[str, str]:
+        """Versions and hardware, on which the last bits of the features depend."""
+        return {
+            "losa": version("losa"),
+            "timm": timm.__version__,
+            "torch": torch.__version__,
+            "pillow": PIL.__version__,
+            "machine": platform.machine(),
+            "device": _device_name(self.device),
+            "threads": str(torch.get_num_threads()),
+            "batch_size": str(self.config.batch_size),
+        }
+
+    def _warn_of_other_machine(self, provenance: dict[str, str]) -> None:
         """Warn if the cache was begun elsewhere: features may then differ from ours by rounding."""
+        ours = self._machine()
+        theirs = {field: value for field, value in provenance.items() if field in ours}
         for field, here, there in differences(ours, theirs):
-            if field == ROOT:  # says nothing of the features; see refuse_other_root
-                continue
             _log.warning(
                 "%s was begun with %s %s, now it is %s: features may differ in their last bits",
                 self.cache,

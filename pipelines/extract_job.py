@@ -2,15 +2,19 @@
 
 import logging
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig
 from losa.cache_format import Cache
 from losa.cache_format.storage.paths import CachePath
 from losa.extract import ExtractConfig, extract
+from losa.extract.backbone_names import folder_name
 from losa.pipelines.command_line import run_command, to_config
 
 _log = logging.getLogger(__name__)
+
+# For the default of cache=..., which is named after the backbone.
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 def task(composed: DictConfig) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from losa.cache_format import Cache, IdentityMismatch, LosaError, Manifest, NonFiniteActivations
 from losa.cache_format.codecs import CodecName
 from losa.cache_format.identity import ImageDecoding
+from losa.cache_format.storage.sealed_json import seal, unseal
 from losa.extract import backbone as backbone_module
 from losa.extract import extract, load_backbone, open_source
 from losa.extract import extraction as extraction_module
@@ -314,6 +315,8 @@ class TestIdentity:
         [
             ({"backbone": {"seed": 1}}, "backbone.weights_sha256"),
             ({"backbone": {"name": "test_vit2"}}, "backbone.name"),
+            ({"backbone": {"args": {"act_layer": "relu"}}}, "backbone.arguments.act_layer"),
+            ({"backbone": {"img_size": 64}}, "preprocessing.input_size"),
             ({"sites": 2}, "site_groups[0].sites"),
             ({"codec": "float16"}, "codec"),
             ({"dtype": "bfloat16"}, "compute_dtype"),
@@ -526,6 +529,32 @@ class TestSecondThoughts:
         extract(config())
         assert "was begun with torch" in caplog.text
         assert "now it is 9.9.9: features may differ in their last bits" in caplog.text
+
+    def test_where_the_weights_come_from_is_recorded_but_not_compared(self, config, tmp_path, tree, caplog):
+        """As the revision of a model on the hub: weights are identified by their hash."""
+        extract(config())
+        manifest = Manifest.read(tmp_path / "cache")
+        origin = {"architecture": "test_vit", "random_weights": "seed 0"}
+        assert origin.items() <= manifest.provenance.items()
+        rest = {field: value for field, value in manifest.provenance.items() if field not in origin}
+        for other in (rest, rest | {"architecture": "test_vit", "revision": "v2"}):
+            replace(manifest, provenance=other).write(tmp_path / "cache")
+            before = tree(tmp_path / "cache")
+            assert extract(config()).images == 0
+            assert tree(tmp_path / "cache") == before
+        assert "was begun with" not in caplog.text
+
+    def test_a_cache_of_an_earlier_version_is_resumed(self, config, tmp_path, tree):
+        """Its manifest has no architecture and no arguments."""
+        extract(config())
+        path = tmp_path / "cache/manifest.json"
+        content = unseal(path.read_bytes(), path)
+        for field in ("architecture", "arguments"):
+            del content["features"]["backbone"][field]
+        path.write_bytes(seal(content))
+        before = tree(tmp_path / "cache")
+        assert extract(config()).images == 0
+        assert tree(tmp_path / "cache") == before
 
     def test_a_url_of_an_unknown_kind_is_refused(self, config):
         with pytest.raises(LosaError, match=r"cache=carrier-pigeon://x: .*carrier-pigeon"):
