@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 
@@ -19,6 +19,7 @@ from losa.cache_format import (
     Calibration,
     CorruptCache,
     LosaError,
+    Manifest,
     Segment,
     SplitContents,
 )
@@ -27,13 +28,14 @@ from losa.cache_format.common.comparison import differences
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.identity import FeatureIdentity, SiteGroup
+from losa.cache_format.identity import FeatureIdentity, Preprocessing, SiteGroup
 from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.storage.paths import CachePath, cache_folder
-from losa.cache_format.survey import CacheRequest, survey_cache
+from losa.cache_format.storage.remote import refuse_unreachable
+from losa.cache_format.survey import CacheRequest, has_shards, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
 from losa.extract.backbone import FrozenBackbone
 from losa.extract.calibrator import Calibrator
@@ -45,6 +47,7 @@ from losa.extract.encoding import encode
 from losa.extract.forward_pass import ForwardPass, in_batches
 from losa.extract.limit import limited
 from losa.extract.loading import load_backbone
+from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
 from losa.extract.shard_thread import EncodedBatch, ShardThread
@@ -102,7 +105,9 @@ class Extractor:
         self.known = DataSetKeys(self.source, {key for split in self.splits for key in split.keys})
         self.backbone: FrozenBackbone = load_backbone(config.backbone)
         self.group: SiteGroup = self.backbone.group(config.sites)
-        self.preprocessing = choose_preprocessing(self.backbone.preprocessing, config)
+        self.preprocessing = self._rules_of_the_cache(
+            choose_preprocessing(self.backbone.preprocessing, config)
+        )
         self.forward = ForwardPass(
             config, self.source, self.backbone, self.preprocessing, self.group.sites, self.device
         )
@@ -137,6 +142,20 @@ class Extractor:
             seconds=time.perf_counter() - start,
             finished=not self.config.plan,
         )
+
+    def _rules_of_the_cache(self, chosen: Preprocessing) -> Preprocessing:
+        """The chosen preprocessing; for a cache from before there were rules for pixels, without them."""
+        refuse_unreachable(self.cache)
+        if chosen.decoding != DEFAULT_DECODING or not has_shards(self.cache):
+            return chosen
+        if Manifest.read(self.cache).features.preprocessing.decoding is not None:
+            return chosen
+        _log.warning(
+            "%s is completed by the rules of the version that began it: EXIF data are ignored, 16-bit grey "
+            "is clipped and transparent pixels show",
+            self.cache,
+        )
+        return replace(chosen, decoding=None)
 
     def _remake(self, keys: Callable[[Segment], Sequence[str]], segment: Segment, commit: Commit) -> bool:
         """Whether a shard with invalid images is extracted again; on_error=fail is to fail on them."""

@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import ClassVar, get_args
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from losa.cache_format import Cache, IdentityMismatch, LosaError, Manifest, NonFiniteActivations
@@ -544,17 +546,47 @@ class TestSecondThoughts:
             assert tree(tmp_path / "cache") == before
         assert "was begun with" not in caplog.text
 
-    def test_a_cache_of_an_earlier_version_is_resumed(self, config, tmp_path, tree):
-        """Its manifest has no architecture and no arguments."""
-        extract(config())
-        path = tmp_path / "cache/manifest.json"
-        content = unseal(path.read_bytes(), path)
-        for field in ("architecture", "arguments"):
-            del content["features"]["backbone"][field]
-        path.write_bytes(seal(content))
-        before = tree(tmp_path / "cache")
-        assert extract(config()).images == 0
-        assert tree(tmp_path / "cache") == before
+    def test_a_cache_of_an_earlier_version_is_completed_by_its_own_rules(
+        self, config, photos, tmp_path, caplog
+    ):
+        """Its manifest has no architecture, no arguments and no rules for pixels: 16-bit grey was clipped."""
+        deep = np.full((20, 16), 40_000, np.uint16)
+        Image.fromarray(deep).save(photos / "val/cat/0.png")
+        folder = {"kind": "folder", "root": str(photos)}
+        settings = config(dataset=folder, codec="float32", splits=["train"])
+        extract(settings)
+        manifest = Manifest.read(tmp_path / "cache")
+        content = manifest.to_json()
+        assert not {"architecture", "arguments"} & content["features"]["backbone"].keys()
+        self._forget_rules(tmp_path / "cache", manifest)
+        extract(config(dataset=folder, codec="float32", splits=["train", "val"]))
+        assert "is completed by the rules of the version that began it" in caplog.text
+        assert Cache(settings.cache).manifest.features.preprocessing.decoding is None
+        white = tmp_path / "white"
+        shutil.copytree(photos, white)
+        Image.new("RGB", (16, 20), (255, 255, 255)).save(white / "val/cat/0.png")
+        expected = config(
+            dataset={"kind": "folder", "root": str(white)}, codec="float32", cache=str(tmp_path / "expected")
+        )
+        extract(expected)
+        found, clipped = (
+            Cache(path).split("val").read(np.array([0])).values for path in (settings.cache, expected.cache)
+        )
+        np.testing.assert_array_equal(found, clipped)
+        with pytest.raises(IdentityMismatch, match=r"preprocessing\.decoding"):
+            extract(config(dataset=folder, codec="float32", exif="ignore"))
+
+    @staticmethod
+    def _forget_rules(cache, manifest):
+        """Make a cache one of a version that had no rules for pixels."""
+        before = manifest.features.sha256
+        preprocessing = replace(manifest.features.preprocessing, decoding=None)
+        manifest = replace(manifest, features=replace(manifest.features, preprocessing=preprocessing))
+        manifest.write(cache)
+        for path in cache.rglob("commit.*.json"):
+            record = unseal(path.read_bytes(), path)
+            assert record["features_sha256"] == before
+            path.write_bytes(seal(record | {"features_sha256": manifest.features.sha256}))
 
     def test_a_url_of_an_unknown_kind_is_refused(self, config):
         with pytest.raises(LosaError, match=r"cache=carrier-pigeon://x: .*carrier-pigeon"):
