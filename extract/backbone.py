@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from losa.cache_format.errors import LosaError
 from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup, TokenLayout
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.sites import EMBED, SiteSelection, backbone_sites, block_site, select_sites
+from losa.cache_format.storage.paths import local_path
 from losa.extract.config import BackboneConfig
 from losa.extract.preprocessing import preprocessing_of
 
@@ -116,7 +116,7 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
     """
     _refuse_unknown(config.name)
     if config.checkpoint is not None:
-        checkpoint = Path(config.checkpoint).expanduser()
+        checkpoint = local_path(config.checkpoint)
         if not checkpoint.is_file():
             raise LosaError(f"backbone.checkpoint: there is no file {checkpoint}")
         try:

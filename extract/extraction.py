@@ -29,7 +29,7 @@ from losa.cache_format.identity import FeatureIdentity, SiteGroup
 from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit_records import CommitRecords
-from losa.cache_format.storage.paths import CachePath, cache_folder
+from losa.cache_format.storage.paths import CachePath, cache_folder, shell_path
 from losa.cache_format.survey import CacheRequest, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
 from losa.extract.backbone import FrozenBackbone, load_backbone
@@ -231,7 +231,7 @@ class Extractor:
         try:
             measured = zip(writer.statistics(), self.group.sites, strict=True)
         except CorruptCache as error:  # a record of a split that was not requested
-            _log.warning("%s. Run losa-cache verify %s for details.", error, self.cache)
+            _log.warning("%s. Run losa-cache verify %s for details.", error, shell_path(self.cache))
             return
         decibels = [(statistics.snr_db, site) for statistics, site in measured if statistics.count]
         if not decibels:

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from losa.extract import ExtractConfig, extract
 from losa.pipelines.command_line import run_command, to_config
+from losa.pipelines.shell_override import shell_override
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def task(composed: DictConfig) -> None:
         return
     skipped = f", {done.invalid} of them recorded as invalid" if done.invalid else ""
     _log.info("%s: %d images extracted%s, %.0f s", done.cache, done.images, skipped, done.seconds)
-    _log.info("next: losa-adapt cache=%s side=losa rank=8", done.cache)
+    _log.info("next: losa-adapt %s side=losa rank=8", shell_override("cache", str(done.cache)))
 
 
 def run() -> None:

@@ -1,8 +1,7 @@
 """Sources of images, one per file. `open_source` maps their names to code."""
 
-from pathlib import Path
-
 from losa.cache_format.errors import LosaError
+from losa.cache_format.storage.paths import local_path
 from losa.extract.config import DatasetConfig
 from losa.extract.sources.base import ImageSource, InvalidImage, SourceImage
 from losa.extract.sources.digits import DigitsSource
@@ -22,7 +21,7 @@ def open_source(config: DatasetConfig) -> ImageSource:
         return DigitsSource()
     if config.root is None:
         raise LosaError(f"dataset={config.name} needs dataset.root=<folder>")
-    root = Path(config.root).expanduser() / (config.subfolder or "")
+    root = local_path(config.root) / (config.subfolder or "")
     if config.kind == "folder":
         return FolderSource(root)
     return ListsSource(root, config.num_classes)
