@@ -17,6 +17,7 @@ from losa.cache_format import (
     CacheWriter,
     Calibration,
     CorruptCache,
+    LosaError,
     Segment,
     SplitContents,
 )
@@ -137,6 +138,12 @@ class Extractor:
         """A split of the source, or a split with the views of its images."""
         config = self.config
         split, views = (name, 1) if name in self.source.splits else parse_views_split(name)
+        known = self.source.splits
+        if split not in known:
+            raise LosaError(
+                f"the data set has no split {split!r}; it has: {', '.join(known)}. "
+                f"Choose with splits, as in splits=[{known[0]}]"
+            )
         contents = self.source.contents(split)
         if config.limit is not None:
             labels = {column: values[: config.limit] for column, values in contents.labels.items()}

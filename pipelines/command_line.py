@@ -185,6 +185,8 @@ def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
             lines.append(str(problem["ctx"]["error"]))
         elif problem["type"] == "unexpected_keyword_argument":
             lines.append(unknown_option(".".join(place), known))
+        elif problem["type"] == "missing":
+            lines.append(f"{name}=... is missing and has no default")
         elif isinstance(problem["input"], dict):
             lines.append(unknown_option(f"{name}.{next(iter(problem['input']), '')}", known))
         elif problem["type"] == "list_type":

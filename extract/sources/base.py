@@ -138,5 +138,4 @@ def _two_spellings(key: str) -> LosaError:
 
 def unknown_split(split: str, known: tuple[str, ...]) -> LosaError:
     """The error for a split that does not exist."""
-    message = f"the data set has no split {split!r}; it has: {', '.join(known) or 'none'}"
-    return LosaError(f"{message}. Choose with splits, as in splits=[{known[0]}]" if known else message)
+    return LosaError(f"there is no split {split!r}; there are: {', '.join(known) or 'none'}")

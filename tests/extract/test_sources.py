@@ -131,10 +131,7 @@ class TestEverySource:
         source = reopen()
         with pytest.raises(LosaError) as caught:
             source.contents("trian")
-        assert str(caught.value) == (
-            f"the data set has no split 'trian'; it has: {', '.join(source.splits)}. "
-            f"Choose with splits, as in splits=[{source.splits[0]}]"
-        )
+        assert str(caught.value) == f"there is no split 'trian'; there are: {', '.join(source.splits)}"
 
 
 def test_digits_come_in_the_splits_of_vtab():
