@@ -123,8 +123,12 @@ class Manifest:
         """Name of the folder, beside the manifest, that contains the arrays."""
         return make_store(self.store).root
 
-    def split(self, name: str) -> SplitRecord:
+    def split(self, name: str, advice: str = "") -> SplitRecord:
         """The record of a split.
+
+        Args:
+            name: name of the split.
+            advice: end of the error message: how the caller's user names another split.
 
         Raises:
             CacheError: there is no such split; those that exist are listed.
@@ -133,7 +137,7 @@ class Manifest:
             if record.name == name:
                 return record
         known = ", ".join(record.name for record in self.splits) or "none"
-        raise CacheError(f"the cache has no split {name!r}; it has: {known}")
+        raise CacheError(f"the cache has no split {name!r}; it has: {known}{advice}")
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain JSON values."""

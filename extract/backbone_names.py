@@ -14,6 +14,7 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.errors import LosaError
+from losa.cache_format.storage.paths import local_path
 from losa.extract.causes import short_cause
 
 HUB = "hf-hub:"
@@ -149,7 +150,7 @@ def _in_folder(name: str) -> NamedBackbone:
 
 
 def _folder(name: str) -> Path:
-    return Path(name.removeprefix(FOLDER)).expanduser().resolve()
+    return local_path(name.removeprefix(FOLDER)).resolve()
 
 
 def _existing(folder: Path, file: str) -> Path | None:

@@ -1,9 +1,9 @@
 """Tells two data sets apart that have the same name, which would end in one cache."""
 
 import hashlib
-from pathlib import Path
 
 from losa.cache_format import LosaError
+from losa.cache_format.storage.paths import local_path
 from losa.cache_format.survey import CacheRequest, Survey
 
 ROOT = "data_set_root"
@@ -14,7 +14,7 @@ def root_record(root: str | None) -> dict[str, str]:
     """The entry of a data set for the provenance; empty if it is not in a folder."""
     if root is None:
         return {}
-    place = root if "://" in root else str(Path(root).expanduser().resolve())
+    place = root if "://" in root else str(local_path(root).resolve())
     return {ROOT: hashlib.blake2b(place.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()}
 
 

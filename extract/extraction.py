@@ -33,7 +33,7 @@ from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.commit_records import CommitRecords
-from losa.cache_format.storage.paths import CachePath, cache_folder
+from losa.cache_format.storage.paths import CachePath, cache_folder, shell_path
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.survey import CacheRequest, has_shards, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
@@ -52,7 +52,6 @@ from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
 from losa.extract.shard_thread import EncodedBatch, ShardThread
 from losa.extract.sources import ImageSource, open_source
-from losa.extract.sources.base import unknown_split
 from losa.extract.splitting import cut
 from losa.extract.views import refuse_keys_of_views, refuse_other_views, with_views
 
@@ -188,9 +187,13 @@ class Extractor:
         """A split of the source, or a part of its only one, or a split with the views of its images."""
         config = self.config
         parts = {part.name: part for part in self.parts}
-        split, views = (name, 1) if name in (parts or self.source.splits) else parse_views_split(name)
-        if parts and split not in parts:
-            raise unknown_split(split, tuple(parts))
+        known = tuple(parts) or self.source.splits
+        split, views = (name, 1) if name in known else parse_views_split(name)
+        if split not in known:
+            raise LosaError(
+                f"the data set has no split {split!r}; it has: {', '.join(known)}. "
+                f"Choose with splits, as in splits=[{known[0]}]"
+            )
         contents = parts[split] if parts else self.source.contents(split)
         refuse_keys_of_views(contents)
         if config.limit is not None:
@@ -304,7 +307,7 @@ class Extractor:
         try:
             measured = zip(writer.statistics(), self.group.sites, strict=True)
         except CorruptCache as error:  # a record of a split that was not requested
-            _log.warning("%s. Run losa-cache verify %s for details.", error, self.cache)
+            _log.warning("%s. Run losa-cache verify %s for details.", error, shell_path(self.cache))
             return
         decibels = [(statistics.snr_db, site) for statistics, site in measured if statistics.count]
         if not decibels:

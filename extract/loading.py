@@ -11,6 +11,7 @@ from timm.layers.patch_embed import PatchEmbed
 from torch import nn
 
 from losa.cache_format.errors import LosaError
+from losa.cache_format.storage.paths import local_path
 from losa.extract.backbone import FrozenBackbone
 from losa.extract.backbone_names import ADVICE, NamedBackbone, find_backbone
 from losa.extract.causes import short_cause
@@ -46,7 +47,7 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
     named = find_backbone(config.name)
     size = (config.img_size, config.img_size) if isinstance(config.img_size, int) else config.img_size
     img_size = None if size is None else (size[0], size[1])
-    checkpoint = None if config.checkpoint is None else Path(config.checkpoint).expanduser()
+    checkpoint = None if config.checkpoint is None else local_path(config.checkpoint)
     if checkpoint is not None and not checkpoint.is_file():
         raise LosaError(f"backbone.checkpoint: there is no file {checkpoint}")
     if checkpoint is None and config.pretrained:

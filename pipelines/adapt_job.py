@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig, Job
 from losa.cache_format import LosaError
+from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
 from losa.pipelines.results import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
@@ -81,4 +82,5 @@ def run() -> None:
         return task(composed, candidates)
 
     OmegaConf.register_new_resolver("member_name", member_name, replace=True)
+    OmegaConf.register_new_resolver("local_path", lambda text: str(local_path(text)), replace=True)
     run_command("adapt", AdaptConfig, task_with_candidates, candidates.conclude)

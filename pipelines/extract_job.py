@@ -2,14 +2,14 @@
 
 import logging
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from losa.adapt import AdaptConfig
 from losa.cache_format import Cache
-from losa.cache_format.storage.paths import CachePath
 from losa.extract import ExtractConfig, extract
 from losa.extract.backbone_names import folder_name
 from losa.pipelines.command_line import run_command, to_config
+from losa.pipelines.next_command import next_command
 
 _log = logging.getLogger(__name__)
 
@@ -31,17 +31,7 @@ def task(composed: DictConfig) -> None:
         return
     skipped = f", {done.invalid} of them recorded as invalid" if done.invalid else ""
     _log.info("%s: %d images extracted%s, %.0f s", done.cache, done.images, skipped, done.seconds)
-    _log.info("next: losa-adapt cache=%s%s side=losa rank=8", done.cache, _label_choice(done.cache))
-
-
-def _label_choice(cache: CachePath) -> str:
-    """The option of losa-adapt that chooses a label column, where the default one does not exist."""
-    columns = [column.name for column in Cache(cache).manifest.labels]
-    if not columns or AdaptConfig.label in columns:
-        return ""
-    if len(columns) > 1:
-        _log.info("label columns: %s", ", ".join(columns))
-    return f" label={columns[0]}"
+    _log.info("%s", next_command(Cache(done.cache), HydraConfig.get().overrides.task))
 
 
 def run() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
-from losa.adapt.members.preparation import refuse_missing_splits
+from losa.adapt.members.splits import refuse_missing_splits
 from losa.adapt.members.summary import Outcome
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.storage.atomic_writes import publish

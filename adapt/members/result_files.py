@@ -45,7 +45,7 @@ def write_results(
     """
     config, columns = prepared.config, prepared.columns
     folder = prepared.job.folder
-    idle = idle_options(config.architecture)
+    idle = idle_options(config.side)
     save_side_network(folder, network, place, prepared.cache.manifest.features, columns)
     summary = MemberSummary(
         member=config.member_id,
@@ -79,6 +79,7 @@ def write_results(
         shared_pass=SharedPass(members=record.members, seconds=round(record.seconds, 3)),
         images=dict(record.images),
         sites=list(prepared.features.sites),
+        pool=None if "pool" in idle else prepared.architecture.pool,
         device=prepared.device,
         residency=record.residency,
         options={name: value for name, value in asdict(config).items() if name not in idle},

@@ -1,9 +1,9 @@
 """Sources of images, one per file. `open_source` maps their names to code."""
 
-from pathlib import Path
 from typing import get_args
 
 from losa.cache_format.errors import LosaError
+from losa.cache_format.storage.paths import local_path
 from losa.extract.config import DatasetConfig, FgvcLayout
 from losa.extract.sources.base import ImageSource, InvalidImage, StoredImage
 from losa.extract.sources.digits import DigitsSource
@@ -26,7 +26,7 @@ def open_source(config: DatasetConfig) -> ImageSource:
         return DigitsSource()
     if config.root is None:
         raise LosaError(f"dataset={config.name} needs dataset.root=<folder>")
-    root = Path(config.root).expanduser() / (config.subfolder or "")
+    root = local_path(config.root) / (config.subfolder or "")
     if config.kind == "folder":
         return read_folder(root)
     if config.kind == "table":

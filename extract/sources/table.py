@@ -7,6 +7,7 @@ import numpy as np
 
 from losa.cache_format.common.fields import is_name
 from losa.cache_format.errors import LosaError
+from losa.cache_format.storage.paths import local_path
 from losa.extract.sources.files import (
     WHOLE,
     FileList,
@@ -50,7 +51,7 @@ def read_tables(
         LosaError: a table or a column is missing or wrong; the message names the line or row.
     """
     listed = ListedPaths(existing_folder(root))
-    tables = [read_table_file(root / Path(file).expanduser(), encoding) for file in files]
+    tables = [read_table_file(root / local_path(file), encoding) for file in files]
     chosen = choose_columns(tables[0], listed, image_column, label_columns, split_column)
     if num_classes is not None and len(chosen.labels) > 1:
         raise LosaError(

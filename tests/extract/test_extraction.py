@@ -395,7 +395,7 @@ class TestRefusals:
         ("changes", "message"),
         [
             ({"device": "tpu"}, "device=tpu: expected auto, cpu, cuda"),
-            ({"splits": ["trian"]}, "there is no split 'trian'; there are: train800, val200"),
+            ({"splits": ["trian"]}, "the data set has no split 'trian'; it has: train800, val200"),
             ({"sites": 7}, "sites=7: expected a number from 1 to 6"),
             ({"sites": ["block.06"]}, "there is no site 'block.06' here; there are embed, block.00"),
         ],
