@@ -1,10 +1,10 @@
 """Sources of images, one per file. `open_source` maps their names to code."""
 
-from typing import get_args
+from typing import TypeVar
 
 from losa.cache_format.errors import LosaError
 from losa.cache_format.storage.paths import local_path
-from losa.extract.config import DatasetConfig, FgvcLayout
+from losa.extract.config import DatasetConfig
 from losa.extract.sources.base import ImageSource, InvalidImage, StoredImage
 from losa.extract.sources.digits import DigitsSource
 from losa.extract.sources.fgvc import read_fgvc
@@ -15,6 +15,8 @@ from losa.extract.sources.tasks import TasksSource
 
 __all__ = ["ImageSource", "InvalidImage", "StoredImage", "open_source"]
 
+T = TypeVar("T")
+
 
 def open_source(config: DatasetConfig) -> ImageSource:
     """Open the source that a configuration describes.
@@ -24,31 +26,31 @@ def open_source(config: DatasetConfig) -> ImageSource:
     """
     if config.kind == "digits":
         return DigitsSource()
-    if config.root is None:
-        raise LosaError(f"dataset={config.name} needs dataset.root=<folder>")
-    root = local_path(config.root) / (config.subfolder or "")
-    if config.kind == "folder":
-        return read_folder(root)
-    if config.kind == "table":
-        if config.file is None:
-            raise LosaError(f"dataset={config.name} needs dataset.file=<name of a CSV or Parquet file>")
-        return read_tables(
-            root,
-            [config.file] if isinstance(config.file, str) else config.file,
-            image_column=config.image_column,
-            label_columns=config.label_columns,
-            split_column=config.split_column,
-            num_classes=config.num_classes,
-            encoding=config.encoding,
-        )
-    if config.kind == "tasks":
-        if not config.tasks:
-            raise LosaError(
-                f"dataset={config.name} needs dataset.tasks={{<label column>:{{subfolder:<folder>}}}}"
+    root = local_path(_needed(config, "root", config.root, "<folder>")) / (config.subfolder or "")
+    match config.kind:
+        case "folder":
+            return read_folder(root)
+        case "lists":
+            return read_lists(root, num_classes=config.num_classes, encoding=config.encoding)
+        case "tasks":
+            tasks = _needed(config, "tasks", config.tasks, "{<label column>:{subfolder:<folder>}}")
+            return TasksSource(root, tasks, config.encoding)
+        case "table":
+            file = _needed(config, "file", config.file, "<name of a CSV or Parquet file>")
+            return read_tables(
+                root,
+                [file] if isinstance(file, str) else file,
+                image_column=config.image_column,
+                label_columns=config.label_columns,
+                split_column=config.split_column,
+                num_classes=config.num_classes,
+                encoding=config.encoding,
             )
-        return TasksSource(root, config.tasks, config.encoding)
-    if config.kind == "fgvc":
-        if config.layout is None:
-            raise LosaError(f"dataset={config.name} needs dataset.layout={'|'.join(get_args(FgvcLayout))}")
-        return read_fgvc(root, config.layout)
-    return read_lists(root, num_classes=config.num_classes, encoding=config.encoding)
+        case "fgvc":
+            return read_fgvc(root, _needed(config, "layout", config.layout, "cub|nabirds|flowers|dogs|cars"))
+
+
+def _needed(config: DatasetConfig, option: str, value: T | None, example: str) -> T:
+    if value is None:
+        raise LosaError(f"dataset={config.name} needs dataset.{option}={example}")
+    return value

@@ -58,10 +58,10 @@ def first_line(file: Path, encoding: str | None) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    r"""Lines, which only \\n, \\r and \\r\\n end: names of files may hold what Unicode calls a line break.
+    r"""Lines, which only \n, \r and \r\n end: names of files may hold what Unicode calls a line break.
 
-    >>> split_lines("a\\r\\nb\\x85\\n")
-    ['a', 'b\\x85', '']
+    >>> split_lines("a\r\nb\x85\n")
+    ['a', 'b\x85', '']
     """
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 

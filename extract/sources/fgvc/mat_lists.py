@@ -69,6 +69,8 @@ def read_cars(root: Path) -> Annotations:
     notes = []
     for split, file in files.items():
         entries = np.atleast_1d(_field(file, "annotations"))
+        if not all(isinstance(entry, dict) and "fname" in entry for entry in entries):
+            raise LosaError(f"{file}: expected annotations with the field fname")
         fields = [str(entry["fname"]) for entry in entries]
         # Some archives have a second folder of the same name in the first.
         folder = f"cars_{split}/"

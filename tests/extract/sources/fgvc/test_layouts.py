@@ -182,6 +182,10 @@ def test_damaged_and_missing_matlab_files_are_named(fgvc, cars, monkeypatch):
     (cars / "devkit/cars_meta.mat").write_bytes(b"no matlab file" * 20)
     with pytest.raises(LosaError, match=r"cars_meta\.mat is no MATLAB file that can be read"):
         fgvc("cars")
+    savemat(cars / "devkit/cars_test_annos.mat", {"annotations": [1, 2]})
+    with pytest.raises(LosaError, match=r"cars_test_annos\.mat: expected annotations with the field fname"):
+        fgvc("cars")
+    savemat(cars / "devkit/cars_test_annos.mat", annotations({"fname": "1.jpg"}))
     savemat(cars / "devkit/cars_meta.mat", {"names": [1]})
     with pytest.raises(LosaError, match=r"cars_meta\.mat has no variable 'class_names'"):
         fgvc("cars")
