@@ -97,7 +97,7 @@ class Manifest:
     files: dict[FileName, FileRecord]
     """The metadata files: all except shards, commit records and the manifest, relative to the cache."""
     provenance: dict[str, str]
-    """Versions, hardware and origin of the weights of the first extraction. They are shown but never compared."""
+    """Versions, hardware and origin of the weights of the first extraction: shown, but never compared."""
 
     def __post_init__(self) -> None:
         """Refuse names that are not unique, and segments without exactly the cache's label columns."""
