@@ -162,8 +162,8 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
     """The model of a configuration in the form that timm saves."""
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
-        architecture = content["architecture"]
-        arguments = content.get("model_args") or {}
+        architecture = str(content["architecture"])
+        arguments = dict(content.get("model_args") or {})
         tag = content.get("pretrained_cfg", content).get("tag")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LosaError(

@@ -20,9 +20,12 @@ from losa.extract.weights import backbone_tensors, head_names
 _log = logging.getLogger(__name__)
 
 _EMA = re.compile(r"(^|[._])ema([._]|$)")
-_POSITIONS = re.compile(r"pos_embed|position|rel_pos")
+_POSITIONS = re.compile(r"(^|[._])pos([._]|$)|position")
 _JAX_POSITIONS = "Transformer/posembed_input/pos_embedding"
-_OTHER_ARGUMENTS = "backbone.args={...} makes the model with other arguments"
+_OTHER_MODEL = (
+    "backbone.args={...} makes the model with other arguments, and backbone.img_size=<size> for images of "
+    "another size"
+)
 _OTHER_SIZE = (
     "backbone.img_size=<the size it was trained with> makes a model of that size; "
     "backbone.img_size=<any other> resamples the position embeddings to that one"
@@ -75,7 +78,7 @@ def _load(model: nn.Module, path: Path, content: Mapping[str, Any], resample: bo
     _refuse_misfits(model, loaded, content)
     resampled = _resampled(model, loaded, content)
     if resampled and not resample:
-        raise LosaError(f"{'; '.join(resampled)}: it is of another image size\n{_OTHER_SIZE}")
+        raise LosaError(f"{_listed(resampled, '; ')}: it is of another image size\n{_OTHER_SIZE}")
     for change in resampled:
         _log.info("%s: resampled %s", path, change)
     known = model.state_dict().keys()
@@ -130,11 +133,14 @@ def _refuse_misfits(model: nn.Module, loaded: Mapping[str, Tensor], content: Map
     problems = [f"it lacks {_listed(missing)}"] if missing else []
     # timm resamples kernels of patches, too: those of another size are of another architecture.
     sizes = {value.numel() for _, value in named_tensors(content)}
-    for name in expected.keys() & loaded.keys():
+    unfit = []
+    for name in [name for name in expected if name in loaded]:
         kernel = name.startswith("patch_embed.") and loaded[name].numel() not in sizes
         if loaded[name].shape != expected[name].shape or kernel:
             found = content[name] if kernel and name in content else loaded[name]
-            problems.append(f"{name} is {_shape(found)}, expected {_shape(expected[name])}")
+            unfit.append(f"{name} is {_shape(found)}, expected {_shape(expected[name])}")
+    if unfit:
+        problems.append(_listed(unfit, "; "))
     # Such as register tokens, for which the model has an attribute, but no tensor.
     foreign = [
         name for name in loaded if name not in model.state_dict() and hasattr(model, name.split(".")[0])
@@ -142,13 +148,13 @@ def _refuse_misfits(model: nn.Module, loaded: Mapping[str, Tensor], content: Map
     if foreign:
         problems.append(f"the model has no {_listed(foreign)}")
     if problems:
-        raise LosaError(f"{'; '.join(sorted(problems))}\n{_OTHER_ARGUMENTS}")
+        raise LosaError(f"{'; '.join(problems)}\n{_OTHER_MODEL}")
 
 
 def _resampled(model: nn.Module, loaded: Mapping[str, Tensor], content: Mapping[str, Any]) -> list[str]:
     """Description of every tensor of positions for which timm changed the number of positions."""
     before = {name: value for name, value in named_tensors(content) if _POSITIONS.search(name)}
-    # Timm may keep positions of prefix tokens in these tokens instead.
+    # timm may keep positions of prefix tokens in these tokens instead.
     prefix = int(getattr(model, "num_prefix_tokens", 0))
     changes = []
     for name, after in loaded.items():
@@ -185,6 +191,6 @@ def _shape(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
-def _listed(names: list[str]) -> str:
-    """The first five of some names, and how many there are besides."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} others" if len(names) > 5 else "")
+def _listed(items: list[str], separator: str = ", ") -> str:
+    """The first five of some items, and how many there are besides."""
+    return separator.join(items[:5]) + (f" and {len(items) - 5} others" if len(items) > 5 else "")

@@ -93,6 +93,7 @@ def test_a_local_folder_is_named_by_its_architecture(tmp_path, monkeypatch):
             r"is not the configuration of a timm model: expected an architecture in it \(JSONDecodeError",
         ),
         ('{"model_type": "vit"}', r"expected an architecture in it \(KeyError: 'architecture'\)"),
+        ('{"architecture": "test_vit", "model_args": [1]}', r"expected an architecture in it \(TypeError"),
         ("[1]", r"expected an architecture in it \(TypeError"),
         ('{"architecture": "test_vti"}', r"test_vti: timm .* has no such model; did you mean 'test_vit"),
     ],

@@ -2,6 +2,7 @@ import logging
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
@@ -138,6 +139,26 @@ def test_positions_are_resampled_only_when_asked(toy_model, save):
     same = toy_model("test_vit", img_size=64)
     load_checkpoint(same, path, resample=False)
     assert torch.equal(same.pos_embed, small.pos_embed)
+
+
+@pytest.mark.filterwarnings("ignore:torch.searchsorted")  # of timm's resampling
+@pytest.mark.parametrize(
+    ("name", "arguments", "positions"),
+    [
+        (
+            "beit_base_patch16_224",
+            {"embed_dim": 32, "num_heads": 2, "depth": 1},
+            "relative_position_bias_table",
+        ),
+        ("tnt_s_patch16_224", {"depth": 1}, "patch_pos"),
+        ("mvitv2_tiny", {}, "rel_pos_h"),
+        ("cait_xxs24_224", {"depth": 1}, "pos_embed"),  # timm does not resample it
+    ],
+)
+def test_positions_of_other_networks_are_not_resampled_unasked(name, arguments, positions, save):
+    small = timm.create_model(name, img_size=64, **arguments)
+    with pytest.raises(LosaError, match=rf"{positions} .*\n.*backbone\.img_size=<"):
+        load_checkpoint(timm.create_model(name, **arguments), save(small.state_dict()), resample=False)
 
 
 def test_weights_in_the_form_of_their_authors(toy_model, save):
