@@ -137,8 +137,8 @@ class Extractor:
     def _contents(self, name: str) -> SplitContents:
         """A split of the source, or a split with the views of its images."""
         config = self.config
-        split, views = (name, 1) if name in self.source.splits else parse_views_split(name)
         known = self.source.splits
+        split, views = (name, 1) if name in known else parse_views_split(name)
         if split not in known:
             raise LosaError(
                 f"the data set has no split {split!r}; it has: {', '.join(known)}. "
