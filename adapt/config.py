@@ -125,8 +125,8 @@ class AdaptConfig:
         """Hash of all options that determine the result, by which a trained member is recognised.
 
         Idle options and the options that say where and how to train are left out. ``pool=auto`` counts as
-        ``cls``: it was added later, and members trained by the default before it keep their id. No other
-        member has that id, because without a class token ``cls`` itself is impossible.
+        ``cls``, the default before it; where it stands for ``mean``, `with_pool` says so before a member is
+        trained or named.
         """
         left_out = {*_WHEREABOUTS, *self.idle_options}
         if self.views == 1:  # this option was added later: members trained before it keep their id

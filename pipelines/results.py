@@ -84,6 +84,8 @@ class ResultRow:
         except OmegaConfBaseException:  # the job failed because ${...} refers to nothing
             options = OmegaConf.to_container(own, resolve=False)
         assert isinstance(options, dict)
+        if options.get("pool") == "auto":  # members have the pool that it stands for
+            del options["pool"]
         return cls(
             side=options.get("side"),
             rank=options.get("rank"),

@@ -79,7 +79,6 @@ def write_results(
         shared_pass=SharedPass(members=record.members, seconds=round(record.seconds, 3)),
         images=dict(record.images),
         sites=list(prepared.features.sites),
-        pool=None if "pool" in idle else prepared.architecture.pool,
         device=prepared.device,
         residency=record.residency,
         options={name: value for name, value in asdict(config).items() if name not in idle},

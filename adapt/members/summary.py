@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from losa.adapt.architecture import Pool
 from losa.adapt.side_networks import SideKind
 
 _JSON_NAMES = {"shared_pass": "pass"}
@@ -73,9 +72,6 @@ class MemberSummary:
     images: dict[str, int]
     """Number of images used of each split."""
     sites: list[str]
-    pool: Pool | None = None
-    """Tokens that the head reads; None for a side network without this option, and in summaries written
-    before ``pool=auto`` existed."""
     device: str
     residency: str
     options: dict[str, Any]

@@ -21,6 +21,7 @@ from losa.adapt import (
     MemberSummary,
     Trainer,
     adapt,
+    adapt_all,
     load_side_network,
     make_group,
 )
@@ -67,7 +68,7 @@ def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, 
 
     assert {path.name for path in folder.iterdir()} == {*FILES, LOCK_NAME}
     assert json.loads((folder / SUMMARY_NAME).read_text()) == summary.to_json()
-    assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config)
+    assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config) | {"pool": "cls"}
 
     network = load_side_network(folder)
     last_only = SIDE_NETWORKS[side].reads_last_site_only
@@ -500,7 +501,8 @@ def test_the_pool_is_chosen_by_the_tokens(
     assert config.pool == "auto"
     chosen = adapt(config, tmp_path / "auto")
     named = adapt(member(cache=cache, pool=pool), tmp_path / "named")
-    assert (chosen.pool, chosen.train_loss) == (pool, named.train_loss)
+    assert chosen.member == named.member == member(cache=cache, pool=pool).member_id
+    assert (chosen.options["pool"], chosen.train_loss) == (pool, named.train_loss)
     assert load_side_network(tmp_path / "auto").architecture.pool == pool
     assert json.loads((tmp_path / "auto/side_network.json").read_text())["architecture"]["pool"] == pool
 
@@ -516,8 +518,17 @@ def test_a_member_that_pools_cls_is_found_again_by_the_default(
     assert "is finished already" in caplog.text
 
 
-def test_a_side_network_without_pooling_has_no_pool(run: Any) -> None:
-    assert run(side="attentive").pool is None
+def test_no_job_is_trained_by_another_pool_than_it_names(toy_cache: Any, member: Any, tmp_path: Path) -> None:
+    tokens = TokenLayout(cls=0, registers=0, grid=(2, 2))
+    cache = str(replace(toy_cache, tokens=tokens).write(tmp_path / "grid"))
+    configs = [member(cache=cache, pool=pool) for pool in ("auto", "mean", "cls")]
+    auto, mean, cls = adapt_all([Job(config, tmp_path / config.pool) for config in configs])
+    assert isinstance(auto, MemberSummary)
+    assert isinstance(mean, MemberSummary)
+    assert (auto.member, auto.train_loss) == (mean.member, mean.train_loss)
+    assert isinstance(cls, LosaError)
+    same_folder = adapt_all([Job(config, tmp_path / "shared") for config in (configs[0], configs[2])])
+    assert [type(outcome) for outcome in same_folder] == [MemberSummary, LosaError]
 
 
 def test_rank_that_is_no_multiple_of_heads(run: Any) -> None:

@@ -8,8 +8,7 @@ import pytest
 from losa.adapt.members.summary import ColumnScores, MemberSummary
 
 KEYS = """member name status side rank lr seed accuracy scores train_loss epochs best_epoch best_val_accuracy
-parameters head_parameters seconds train_seconds pass images sites pool device residency options cache
-folder"""
+parameters head_parameters seconds train_seconds pass images sites device residency options cache folder"""
 
 
 @pytest.fixture
@@ -17,12 +16,6 @@ def summary(make_summary: Any) -> MemberSummary:
     """A summary with scores."""
     scores = ColumnScores(top1=0.5, top5=1.0, mean_per_class=0.25, images=12)
     return make_summary(scores={"test": {"label": scores}})  # type: ignore[no-any-return]
-
-
-def test_a_summary_from_before_the_pool_was_recorded(summary: MemberSummary) -> None:
-    content = summary.to_json()
-    del content["pool"]
-    assert MemberSummary.from_json(content) == summary
 
 
 def test_keys_and_their_order(summary: MemberSummary) -> None:
@@ -42,7 +35,7 @@ def test_unknown_fields_are_ignored(summary: MemberSummary) -> None:
     assert MemberSummary.from_json(summary.to_json() | {"later": 1, "shared_pass": 2}) == summary
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS.split() if key != "pool"])
+@pytest.mark.parametrize("key", KEYS.split())
 def test_a_missing_field_is_refused(key: str, summary: MemberSummary) -> None:
     content = summary.to_json()
     del content[key]
