@@ -1,4 +1,4 @@
-"""Tells two data sets apart that have the same name, which would end in one cache."""
+"""Names data sets after their folders, and tells two apart that have the same name."""
 
 import hashlib
 
@@ -8,6 +8,18 @@ from losa.cache_format.survey import CacheRequest, Survey
 
 ROOT = "data_set_root"
 """Entry of a cache's provenance: a hash of the data set's folder, which does not give the folder away."""
+
+
+def folder_of(root: str | None, kind: str) -> str:
+    """The default name of a data set: that of its folder, or its kind if there is none.
+
+    >>> folder_of("/data/my photos", "folder"), folder_of("s3://bucket/pets/", "webdataset")
+    ('my photos', 'pets')
+    """
+    if root is None:
+        return kind
+    place = root.rstrip("/") if "://" in root else str(local_path(root).resolve())
+    return place.rpartition("/")[2] or kind
 
 
 def root_record(root: str | None) -> dict[str, str]:
