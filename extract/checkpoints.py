@@ -35,8 +35,8 @@ _OTHER_SIZE = (
 def load_checkpoint(model: nn.Module, path: Path, *, resample: bool) -> None:
     """Load the weights of a file into a timm model.
 
-    The classification head is left as it is, because losa does not run it. If the file holds the backbone
-    twice, its EMA copy is taken.
+    losa does not run the classification head: it is loaded if it fits. If the file holds the backbone twice,
+    its EMA copy is taken.
 
     Args:
         model: a model that timm made.
@@ -69,23 +69,25 @@ def _load(model: nn.Module, path: Path, content: Mapping[str, Any], resample: bo
             for name, value in named_tensors(content)
             if name.startswith(prefix)
         }
-    heads = head_names(model)
-    loaded = {
-        name: value
-        for name, value in _in_timms_names(model, content).items()
-        if isinstance(value, Tensor) and name.split(".")[0] not in heads
+    tensors = {
+        name: value for name, value in _in_timms_names(model, content).items() if isinstance(value, Tensor)
     }
+    heads = head_names(model)
+    loaded = {name: value for name, value in tensors.items() if name.split(".")[0] not in heads}
     _refuse_misfits(model, loaded, content)
     resampled = _resampled(model, loaded, content)
     if resampled and not resample:
         raise LosaError(f"{_listed(resampled, '; ')}: it is of another image size\n{_OTHER_SIZE}")
     for change in resampled:
         _log.info("%s: resampled %s", path, change)
-    known = model.state_dict().keys()
+    known = model.state_dict()
     unused = {name.split(".")[0] for name in loaded if name not in known}
     if unused:
         _log.warning("%s: not of the backbone, and not used: %s", path, ", ".join(sorted(unused)))
-    model.load_state_dict({name: loaded[name] for name in loaded if name in known}, strict=False)
+    fitting = {
+        name: value for name, value in tensors.items() if name in known and value.shape == known[name].shape
+    }
+    model.load_state_dict(fitting, strict=False)
 
 
 def _prefix_of_backbone(content: Mapping[str, Any], expected: Collection[str]) -> str | None:

@@ -69,6 +69,13 @@ def test_forms_of_checkpoints(form, model, trained, other, expected, save):
     assert hash_weights(model) == expected
 
 
+def test_a_head_is_loaded_if_it_fits(model, trained, save):
+    load_checkpoint(model, save(trained), resample=False)
+    assert torch.equal(model.head.weight, trained["head.weight"])
+    load_checkpoint(model, save(trained | {"head.weight": torch.ones(5, 64)}), resample=False)
+    assert torch.equal(model.head.weight, trained["head.weight"])
+
+
 def test_two_copies_of_which_none_is_an_ema_are_refused(model, trained, other, save):
     path = save({"encoder_q": trained, "encoder_k": other})
     with pytest.raises(
@@ -141,7 +148,7 @@ def test_positions_are_resampled_only_when_asked(toy_model, save):
     assert torch.equal(same.pos_embed, small.pos_embed)
 
 
-@pytest.mark.filterwarnings("ignore:torch.searchsorted")  # of timm's resampling
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, in timm's resampling
 @pytest.mark.parametrize(
     ("name", "arguments", "positions"),
     [
