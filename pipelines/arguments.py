@@ -105,7 +105,7 @@ def _checked(typed: _Typed, before: Sequence[_Typed], options: Mapping[str, Opti
     if option is None or not option.text:
         return str(typed)
     _refuse_other_than_text(typed, read, option)
-    if isinstance(read, str) and read == value.strip(" \t") != value:
+    if isinstance(read, str) and "${" not in read and read == value.strip(" \t") != value:
         return f"{mark}{name}={always_quoted(value)}"  # Hydra drops spaces at both ends
     return f"{mark}{name}={_as_typed(value, read)}"
 

@@ -54,7 +54,7 @@ def refusal_or_nothing(*arguments: str) -> str:
         ["dataset=vtab/dtd", "hydra/launcher=basic", "hydra.sweeper.max_batch_size=100"],
         ["lr=tag(log,interval(1e-4,1e-2))", "rank=choice(4,8)", "cache=glob(*)", "-m"],
         ["+experiment=mine", "++note=1", "~hydra.callbacks.results", "--config-dir", "conf"],
-        ["cache=${out}/cache", "cache=${out}/cache"],
+        ["cache=${out}/cache", "cache=${out}/cache", "dataset.root=${out} "],
         ["cache=a", "--cfg", "job"],
     ],
     ids=str,
