@@ -118,19 +118,11 @@ def _read_parquet(file: Path) -> Table:
 
 
 def _is_plain(kind: Any) -> bool:
+    """Whether values of a type can be written as a text; encoded images, for example, cannot."""
     from pyarrow import types
 
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    return any(
-        test(kind)
-        for test in (
-            types.is_string,
-            types.is_large_string,
-            types.is_integer,
-            types.is_floating,
-            types.is_boolean,
-        )
-    )
+    tests = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    return not any(test(kind) for test in tests)
 
 
 def _text(value: object) -> str:

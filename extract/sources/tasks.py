@@ -10,7 +10,7 @@ from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.extract.config import TaskConfig
-from losa.extract.sources.base import unknown_split
+from losa.extract.sources.base import InvalidImage, unknown_split
 from losa.extract.sources.files import usual_order
 from losa.extract.sources.lists import read_lists
 
@@ -80,12 +80,14 @@ class TasksSource:
         """The bytes of the image file with a key.
 
         Raises:
-            InvalidImage: a task lists it, but its file is gone.
+            InvalidImage: no task lists it, or one does, but its file is gone.
             LosaError: the tasks have different images with this key, or it cannot be read at the moment.
         """
         found = {
             column: source.read(key) for column, source in self._sources.items() if key in self._known[column]
         }
+        if not found:
+            raise InvalidImage("no task lists it")
         (first, data), *others = found.items()
         for column, other in others:
             if other != data:

@@ -1,6 +1,6 @@
 """What the lists of a data set say, before its classes are numbered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class Annotations:
         label_of: dict[ClassId | None, int] = {one: label for label, one in enumerate(order)}
         files = {
             name: FileList(
-                paths=[listed.relative(path) for path in self.splits[name].paths],
+                paths=list(_inside(self.splits[name], listed)),
                 labels={
                     "label": np.array(
                         [label_of.get(one, MISSING_LABEL) for one in self.splits[name].classes], np.int64
@@ -69,3 +69,11 @@ class Annotations:
         names = tuple(self.names.get(one, str(one)) for one in order)
         column = LabelColumn(name="label", num_classes=len(names), classes=names)
         return FileSource(root, files, [column], self.notes)
+
+
+def _inside(split: AnnotatedSplit, listed: ListedPaths) -> Iterator[str]:
+    for number, path in zip(split.numbers, split.paths, strict=True):
+        try:
+            yield listed.relative(path)
+        except LosaError as error:
+            raise LosaError(f"{split.file}, {split.unit} {number}: {error}") from None

@@ -43,8 +43,9 @@ def read_dogs(root: Path) -> Annotations:
     for split in ("train", "test"):
         file = _first(root / f"lists/{split}_list.mat", root / f"{split}_list.mat")
         paths = [str(path) for path in np.atleast_1d(_field(file, "file_list"))]
-        splits[split] = _split(file, [f"Images/{path}" for path in paths], _numbers(file, "labels"))
-        names |= dict(zip(_numbers(file, "labels"), (path.split("/")[0] for path in paths), strict=True))
+        labels = _numbers(file, "labels")
+        splits[split] = _split(file, [f"Images/{path}" for path in paths], labels)
+        names |= dict(zip(labels, (path.split("/")[0] for path in paths), strict=True))
     return Annotations(splits=splits, names=names)
 
 
@@ -80,7 +81,9 @@ def read_cars(root: Path) -> Annotations:
         if None in classes:
             notes.append(f"{file} has no labels: the images of split {split!r} have none")
         splits[split] = _split(
-            file, [folder + name for name in fields], [None if one is None else int(one) for one in classes]
+            file,
+            [folder + name for name in fields],
+            [None if one is None else _whole(file, "class", one) for one in classes],
         )
     names = np.atleast_1d(_field(root / "devkit/cars_meta.mat", "class_names"))
     return Annotations(
@@ -102,7 +105,14 @@ def _first(*files: Path) -> Path:
 
 
 def _numbers(file: Path, field: str) -> list[int]:
-    return [int(number) for number in np.atleast_1d(_field(file, field))]
+    return [_whole(file, field, number) for number in np.atleast_1d(_field(file, field))]
+
+
+def _whole(file: Path, field: str, number: Any) -> int:
+    try:
+        return int(number)
+    except (TypeError, ValueError):
+        raise LosaError(f"{file}: expected numbers in {field}, found {number!r}") from None
 
 
 def _field(file: Path, field: str) -> Any:

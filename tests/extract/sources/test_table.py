@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import unicodedata
+from datetime import date
 
 import numpy as np
 import pytest
@@ -264,19 +265,18 @@ class TestParquet:
                 "number": [1.0, 0.0, float("nan")],
                 "flag": [True, False, None],
                 "name": arrow.array(["cat", None, "ant"], arrow.large_string()),
+                "day": [date(2026, 11, 25), None, date(2025, 1, 1)],
                 "picture": [{"bytes": b"x"}] * 3,
+                "bytes": [b"x"] * 3,
             },
-            label_columns=["whole", "number", "flag", "name"],
+            label_columns=["whole", "number", "flag", "name", "day"],
         )
         assert source.splits == ("train", "test")
         assert source.contents("train").keys == ["0.png", "2.png"]
-        assert labels_of(source, "train") == {
-            "whole": [2, 0],
-            "number": [1, -1],
-            "flag": [1, -1],
-            "name": [1, 0],
-        }
-        assert labels_of(source, "test") == {"whole": [-1], "number": [0], "flag": [0], "name": [-1]}
+        train = {"whole": [2, 0], "number": [1, -1], "flag": [1, -1], "name": [1, 0], "day": [1, 0]}
+        test = {"whole": [-1], "number": [0], "flag": [0], "name": [-1], "day": [-1]}
+        assert labels_of(source, "train") == train
+        assert labels_of(source, "test") == test
         assert all(values.dtype == np.int64 for values in source.contents("train").labels.values())
 
     def test_rows_are_named(self, parquet, pictures):

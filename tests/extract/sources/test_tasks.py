@@ -53,6 +53,11 @@ def test_different_images_with_one_key_are_refused(twins, tasks):
     )
 
 
+def test_an_image_that_no_task_lists_is_invalid(twins, tasks):
+    with pytest.raises(InvalidImage, match=r"^no task lists it$"):
+        tasks(twins).read("images/other.png")
+
+
 def test_an_image_in_different_splits_is_refused(twins, tasks):
     (twins / "dist/test.txt").write_text("images/val200/0.png 1\n")
     with pytest.raises(LosaError) as caught:

@@ -111,9 +111,13 @@ def test_flowers(fgvc, tmp_path, paint):
         "val": {"jpg/image_00005.jpg": "102"},
         "test": {"jpg/image_00002.jpg": "77", "jpg/image_00004.jpg": "5"},
     }
-    savemat(tmp_path / "setid.mat", {"trnid": [[3, 6]], "valid": [[5]], "tstid": [[2, 4]]})
-    with pytest.raises(LosaError, match=r"setid\.mat: trnid has numbers beyond the 5 images"):
-        fgvc("flowers")
+    for wrong, message in (
+        ([[3, 6]], "trnid has numbers beyond the 5 images"),
+        ("abc", "expected numbers in"),
+    ):
+        savemat(tmp_path / "setid.mat", {"trnid": wrong, "valid": [[5]], "tstid": [[2, 4]]})
+        with pytest.raises(LosaError, match=rf"setid\.mat: {message}"):
+            fgvc("flowers")
 
 
 @pytest.mark.parametrize("folder", ["", "lists"])
@@ -234,6 +238,7 @@ def test_classes_of_vpts_lists_that_are_no_folders_are_named_by_their_numbers(fg
             r"train\.json: expected paths and numbers or names of classes, found 'a.jpg': \[1\]",
         ),
         ('{"a.jpg": 1, "b.jpg": "x"}', r"some classes are numbers and some are names"),
+        ('{"a.jpg": 1, "../b.jpg": 1}', r"train\.json, entry 2: paths are relative to"),
         ('{"gone.jpg": 1}', r"train\.json, entry 1: there is no file .*gone\.jpg"),
     ],
 )
