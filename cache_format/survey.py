@@ -25,7 +25,7 @@ from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.index import read_index
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.label_columns import MergedColumn, merge_column
-from losa.cache_format.metadata.labels import read_labels
+from losa.cache_format.metadata.labels import MISSING_LABEL, read_labels
 from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
 from losa.cache_format.storage.lock import LOCK_NAME
 from losa.cache_format.storage.paths import CachePath
@@ -368,7 +368,8 @@ def _refuse_other_labels(
             for number in np.unique(index[:, 0]).tolist():
                 mine = index[:, 0] == number
                 stored = read_labels(metadata, by_number[number], column)
-                if not np.array_equal(values[mine], stored[index[mine, 1]]):
+                labelled = values[mine] != MISSING_LABEL  # another split may label the others
+                if not np.array_equal(values[mine][labelled], stored[index[mine, 1]][labelled]):
                     name = f"splits.{split.name}.labels.{column}"
                     found.append(Difference(name, "the labels of the data set", "other labels"))
                     break
