@@ -4,15 +4,17 @@ from losa.extract.backbone import FrozenBackbone
 from losa.extract.config import BackboneConfig, DatasetConfig, ExtractConfig
 from losa.extract.extraction import Extraction, extract
 from losa.extract.loading import load_backbone
-from losa.extract.sources import ImageSource, open_source
+from losa.extract.sources import ArraySource, ImageSource, TorchDatasetSource, open_source
 
 __all__ = [
+    "ArraySource",
     "BackboneConfig",
     "DatasetConfig",
     "ExtractConfig",
     "Extraction",
     "FrozenBackbone",
     "ImageSource",
+    "TorchDatasetSource",
     "extract",
     "load_backbone",
     "open_source",

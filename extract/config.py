@@ -36,7 +36,18 @@ class TaskConfig:
 class DatasetConfig:
     """The data set, and where its images are."""
 
-    kind: Literal["digits", "folder", "lists", "table", "tasks", "fgvc"]
+    kind: Literal[
+        "digits",
+        "folder",
+        "lists",
+        "table",
+        "tasks",
+        "fgvc",
+        "webdataset",
+        "timm",
+        "huggingface",
+        "python",
+    ]
     name: str
     root: str | None = None
     subfolder: str | None = None
@@ -46,6 +57,15 @@ class DatasetConfig:
     split_column: str | None = None
     tasks: dict[Name, TaskConfig] | None = None
     layout: FgvcLayout | None = None
+    source: str = ""
+    splits: Annotated[list[Name], Field(min_length=1)] = field(
+        default_factory=lambda: ["train", "validation"]
+    )
+    download: bool = False
+    shards: str | list[str] | dict[Name, str | list[str]] | None = None
+    image_field: str | None = None
+    label_fields: Annotated[list[str], Field(min_length=1)] | None = None
+    index_folder: str | None = None
     encoding: str | None = None
     num_classes: Positive | None = None
 

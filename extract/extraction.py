@@ -82,8 +82,8 @@ class Extraction:
 class Extractor:
     """One extraction: its options, source, backbone and calibrator."""
 
-    def __init__(self, config: ExtractConfig) -> None:
-        """Open the source and load the backbone.
+    def __init__(self, config: ExtractConfig, source: ImageSource | None = None) -> None:
+        """Open the source, unless it is given, and load the backbone.
 
         Raises:
             LosaError: an option is wrong, or the source or the weights it names cannot be opened.
@@ -91,7 +91,7 @@ class Extractor:
         self.config = config
         self.cache = cache_folder(config.cache)
         self.device = resolve_device(config.device)
-        self.source: ImageSource = open_source(config.dataset)
+        self.source: ImageSource = open_source(config.dataset) if source is None else source
         for note in self.source.notes:
             _log.warning("%s", note)
         self.parts = (
@@ -318,13 +318,18 @@ class Extractor:
             _log.warning("%.1f dB is low: compare with codec=bfloat16 before you rely on it", low)
 
 
-def extract(config: ExtractConfig) -> Extraction:
+def extract(config: ExtractConfig, source: ImageSource | None = None) -> Extraction:
     """Run the first stage. Shards that an earlier run has committed are kept.
+
+    Args:
+        config: the options.
+        source: the images; None: the source that ``config.dataset`` describes, of which only the name is used
+            otherwise.
 
     Raises:
         LosaError: an error that the user can correct; the message says how.
     """
-    return Extractor(config).run()
+    return Extractor(config, source).run()
 
 
 def _device_name(device: str) -> str:

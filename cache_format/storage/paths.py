@@ -14,8 +14,8 @@ CachePath: TypeAlias = Path | UPath
 """A local `pathlib.Path`, or a remote `UPath`, which has the same methods through fsspec."""
 
 
-def cache_folder(path: str | os.PathLike[str] | UPath) -> CachePath:
-    """The folder that a user's ``cache=...`` names.
+def cache_folder(path: str | os.PathLike[str] | UPath, option: str = "cache") -> CachePath:
+    """The folder that a user's ``cache=...``, or another option, names.
 
     Raises:
         CacheError: the protocol of a URL is unknown or needs a package that is not installed.
@@ -30,12 +30,14 @@ def cache_folder(path: str | os.PathLike[str] | UPath) -> CachePath:
         folder = path if isinstance(path, UPath) else UPath(text)
         folder.fs  # noqa: B018 -- created on first access, which may fail
     except ImportError as error:
-        raise CacheError(f"cache={text}: {error} (pip install 'losa[s3]' brings what s3:// needs)") from None
+        raise CacheError(
+            f"{option}={text}: {error} (pip install 'losa[s3]' brings what s3:// needs)"
+        ) from None
     except ValueError as error:
-        raise CacheError(f"cache={text}: {error}") from None
+        raise CacheError(f"{option}={text}: {error}") from None
     if isinstance(folder, Path):
         # Without a valid protocol (``carrier-pigeon://``) the text would become the name of a folder.
-        raise CacheError(f"cache={text}: unsupported filesystem: {protocol!r}")
+        raise CacheError(f"{option}={text}: unsupported filesystem: {protocol!r}")
     return folder
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from losa.cache_format.errors import LosaError
 from losa.extract.image_formats import image_extensions
 from losa.extract.sources.existing_files import is_file
+from losa.extract.sources.hidden import is_hidden
 from losa.extract.sources.notes import shortened
-
-_HIDDEN_FOLDERS = ("__MACOSX", "@eaDir")
-"""Folders in which archivers and file servers keep copies of their own."""
 
 
 class FolderWalk:
@@ -54,7 +52,7 @@ class FolderWalk:
         names = self.folders[prefix.removesuffix("/")] = []
         for entry in _listed(folder):
             name = entry.name
-            if name.startswith(".") or name in _HIDDEN_FOLDERS:
+            if is_hidden(name):
                 self._hidden.append(prefix + name)
             elif _is_folder(entry):
                 names.append(name)

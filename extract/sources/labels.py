@@ -31,7 +31,7 @@ def parse_label(text: str) -> int | None:
 
 
 def numbered_column(
-    name: str, labels: Int64[np.ndarray, "labels"], num_classes: int | None, place: Path
+    name: str, labels: Int64[np.ndarray, "labels"], num_classes: int | None, place: Path | str
 ) -> LabelColumn:
     """The column of labels that are numbers.
 
@@ -39,7 +39,7 @@ def numbered_column(
         name: its name.
         labels: all labels of the data set.
         num_classes: number of classes; None: the highest label and one more.
-        place: the file or folder with the labels, for messages.
+        place: the file, folder or URL with the labels, for messages.
 
     Raises:
         LosaError: a label is beyond the number of classes; or no number is given, and the highest label + 1
@@ -62,6 +62,24 @@ def numbered_column(
             f"0 to {num_classes - 1}"
         )
     return LabelColumn(name=name, num_classes=num_classes)
+
+
+def refuse_no_labels(name: str, labels: Int64[np.ndarray, "labels"], place: Path | str) -> None:
+    """Refuse numbers that are no labels.
+
+    Args:
+        name: name of the column.
+        labels: all labels of the data set.
+        place: the file, folder or URL with the labels, for messages.
+
+    Raises:
+        LosaError: a number is below -1.
+    """
+    if labels.size and labels.min() < MISSING_LABEL:
+        raise LosaError(
+            f"{place}: expected labels from 0, or {MISSING_LABEL} for an image without one, as {name}, found "
+            f"{labels.min()}"
+        )
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """Made-up data sets, tiny backbones and tiny caches for the tests of the first stage."""
 
+import io
 import shutil
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +40,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def encoded(seed: int = 0, size: tuple[int, int] = (20, 16)) -> bytes:
+    """A picture of noise as PNG; equal seeds give equal bytes."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
 @pytest.fixture(scope="session")
 def paint() -> Callable[..., Path]:
     """``paint(path, seed)``: write a picture of noise; equal seeds give equal bytes."""
@@ -61,6 +71,28 @@ def photos(tmp_path: Path, paint: Callable[..., Path]) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.fixture(scope="session")
+def save_photos() -> Callable[[Path, Path], None]:
+    """``save_photos(photos, folder)``: write folders of splits and classes as a data set of Hugging Face."""
+
+    def save(photos: Path, folder: Path) -> None:
+        import datasets
+
+        classes = sorted({path.name for path in photos.glob("*/*")})
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)})
+        splits = {}
+        for split in photos.iterdir():
+            files = sorted(split.glob("*/*"))
+            images = [{"bytes": file.read_bytes(), "path": file.name} for file in files]
+            labels = [classes.index(file.parent.name) for file in files]
+            splits[split.name] = datasets.Dataset.from_dict(
+                {"image": images, "label": labels}, features=features
+            )
+        datasets.DatasetDict(splits).save_to_disk(folder)
+
+    return save
+
+
 @pytest.fixture
 def vtab(tmp_path: Path, paint: Callable[..., Path]) -> Path:
     """Lists in the community layout: 6 + 3 images, of which the third list names all."""
@@ -75,6 +107,48 @@ def vtab(tmp_path: Path, paint: Callable[..., Path]) -> Path:
     for name, content in lines.items():
         (root / f"{name}.txt").write_text("\n".join(content) + "\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def pack() -> Callable[..., Path]:
+    """``pack(path, members)``: write a tar of files, name -> content."""
+
+    def pack(path: Path, members: dict[str, bytes | str]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, "w") as tar:
+            for name, content in members.items():
+                data = content.encode() if isinstance(content, str) else content
+                header = tarfile.TarInfo(name)
+                header.size = len(data)
+                tar.addfile(header, io.BytesIO(data))
+        return path
+
+    return pack
+
+
+@pytest.fixture
+def shards(tmp_path: Path, pack: Callable[..., Path]) -> Path:
+    """Shards of two splits: 2 x 3 training and 2 test samples, which are numbered in each shard anew."""
+    for number, name in enumerate(("train-0000", "train-0001", "test-0000")):
+        members: dict[str, bytes | str] = {}
+        for sample in range(2 if name == "test-0000" else 3):
+            members |= {
+                f"{sample:03}.png": encoded(10 * number + sample),
+                f"{sample:03}.cls": f"{sample}\n",
+            }
+        pack(tmp_path / f"shards/{name}.tar", members)
+    return tmp_path / "shards"
+
+
+@pytest.fixture
+def webdataset(tmp_path: Path) -> Callable[..., ImageSource]:
+    """``webdataset(root, **fields)``: shards, whose indices are kept below the temporary folder."""
+
+    def open_shards(root: Path | str, **fields: Any) -> ImageSource:
+        fields = {"index_folder": str(tmp_path / "indices")} | fields
+        return open_source(DatasetConfig(kind="webdataset", name="w", root=str(root), **fields))
+
+    return open_shards
 
 
 @pytest.fixture

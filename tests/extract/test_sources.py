@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from losa.cache_format import LosaError
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
-from losa.extract import DatasetConfig, open_source
+from losa.extract import ArraySource, DatasetConfig, TorchDatasetSource, open_source
 from losa.extract.config import TaskConfig
 from losa.extract.loader import ImageLoader
 from losa.extract.pixels import DEFAULT_DECODING
@@ -50,14 +51,48 @@ def _birds(root, paint):
     return DatasetConfig(kind="fgvc", name="f", root=str(root), layout="cub")
 
 
-@pytest.fixture(params=["digits", "folder", "lists", "table", "tasks", "fgvc"])
-def reopen(request, photos, vtab, twins, paint, folder, lists, tasks, tmp_path):
+@pytest.fixture(
+    params=[
+        "digits",
+        "folder",
+        "lists",
+        "table",
+        "tasks",
+        "fgvc",
+        "webdataset",
+        "huggingface",
+        "timm",
+        "arrays",
+        "torch",
+    ]
+)
+def reopen(
+    request, photos, vtab, twins, shards, pack, paint, folder, lists, tasks, webdataset, save_photos, tmp_path
+):
     """Opens one and the same data set of every kind; some file names are decomposed."""
     if request.param == "digits":
         return lambda: open_source(DatasetConfig(kind="digits", name="digits"))
+    if request.param == "huggingface":
+        save_photos(photos, photos.parent / "saved")
+        config = DatasetConfig(kind="huggingface", name="h", root=str(photos.parent / "saved"))
+        return lambda: open_source(config)
+    if request.param == "timm":
+        for split in ("train", "val"):
+            paint(photos / f"{split}/ant/{NFD}.png", 77)
+        config = DatasetConfig(kind="timm", name="t", root=str(photos), splits=["train", "val"])
+        return lambda: open_source(config)
+    if request.param == "arrays":
+        pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 5, 3), np.uint8)
+        return lambda: ArraySource({"train": (pixels[:5], [0, 2, 1, -1, 0]), "test": (pixels[5:], [3, 0, 1])})
+    if request.param == "torch":
+        return lambda: TorchDatasetSource({name: ImageFolder(photos / "train") for name in ("train", "val")})
     if request.param == "folder":
         paint(photos / f"train/{NFD}/{NFD}.png", 77)
         return lambda: folder(photos)
+    if request.param == "webdataset":
+        image = paint(photos / "1.png", 77).read_bytes()
+        pack(shards / f"train-{NFD}.tar", {f"./{NFD}/{NFD}.png": image, f"./{NFD}/{NFD}.cls": "2"})
+        return lambda: webdataset(shards)
     if request.param == "table":
         config = _table(photos, paint)
         return lambda: open_source(config)

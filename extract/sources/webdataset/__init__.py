@@ -1,0 +1,1 @@
+"""Tar shards in the layout of webdataset, whose images are read by their offsets."""
