@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_module
 
 from losa.adapt import AdaptConfig
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
+from losa.pipelines import extract_job  # noqa: F401 -- registers what the files refer to
 from losa.pipelines.command_line import to_config
 
 CONF = Path(__file__).parents[2] / "conf"

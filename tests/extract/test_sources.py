@@ -177,14 +177,17 @@ class TestEverySource:
             assert _load(copy, keys[-1]) == _load(source, keys[-1])
             assert list(copy.contents(split).keys) == list(keys)
 
-    def test_a_file_that_is_gone_or_damaged_is_an_invalid_image(self, reopen, tmp_path):
+    def test_a_file_that_is_gone_or_damaged_is_an_invalid_image(self, request, reopen, tmp_path):
+        kind = request.node.callspec.params["reopen"]
+        if kind in ("digits", "webdataset", "huggingface", "arrays", "torch"):
+            pytest.skip("its images are no files of their own")
         source = reopen()
         key = source.contents(source.splits[0]).keys[0]
         files = [path for path in tmp_path.rglob("*.png") if composed(path.as_posix()).endswith(f"/{key}")]
         for file in files:
             file.write_bytes(b"no image")
-        assert files or source.read(key).mode == "L"
-        for reason in ("not an image in a format", "No such file") if files else ():
+        assert files
+        for reason in ("not an image in a format", "No such file"):
             with pytest.raises(InvalidImage, match=reason) as caught:
                 _load(source, key)
             assert str(tmp_path) not in str(caught.value)
