@@ -1,8 +1,10 @@
 """The second stage: side networks are trained from caches, scored and saved."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ import torch
 from losa.adapt.config import AdaptConfig
 from losa.adapt.members.job import Job
 from losa.adapt.members.passes import cut_to_memory, plan_passes
+from losa.adapt.members.pool import tokens_of, with_pool
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.members.training_pass import TrainingPass
@@ -53,6 +56,8 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
         For each job, in order, the summary that `adapt` would return or the `LosaError` it would raise.
     """
     preparer = JobPreparer()
+    find_tokens = functools.cache(tokens_of)
+    jobs = [replace(job, config=with_pool(job.config, find_tokens)) for job in jobs]
     different = list(dict.fromkeys(jobs))
     outcomes: dict[Job, Outcome] = {}
     prepared: dict[Path, PreparedJob] = {}

@@ -11,10 +11,12 @@ from pydantic.dataclasses import dataclass
 from losa.adapt.architecture import Architecture, Heads, MixerOrder, Norm, Pool, Rank, Start
 from losa.adapt.side_networks import SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
+from losa.cache_format.identity import TokenLayout
 from losa.cache_format.storage.sealed_json import canonical
 from losa.cache_format.views import views_split
 
 NotNegative = Annotated[float, Field(ge=0)]
+OneOrMore = str | Annotated[list[str], Field(min_length=1)]
 
 _WHEREABOUTS = ("out", "overwrite", "device", "residency", "checkpoint_seconds")
 """Options that determine where and how a member is trained, but not the result."""
@@ -30,20 +32,20 @@ class AdaptConfig:
     heads: Heads = 4
     order: MixerOrder = "channel_token"
     norm: Norm = "frozen"
-    pool: Pool = "cls"
+    pool: Literal["auto", Pool] = "auto"
     bias: bool = False
     start: Start = "last"
     sites: int | str | list[int | str] = "all"
-    label: str | Annotated[list[str], Field(min_length=1)] = "label"
+    label: OneOrMore = "label"
     class_weights: Literal["none", "balanced"] = "none"
-    train_split: str = "train800val200"
+    train_split: OneOrMore = "train800val200"
     views: Annotated[int, Field(ge=1)] = 1
-    eval_split: str | Annotated[list[str], Field(min_length=1)] = "test"
+    eval_split: OneOrMore = "test"
     val_split: str | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     halve_at: list[Annotated[int, Field(ge=1)]] = field(default_factory=list)
     protocol: Literal["direct", "select"] = "direct"
-    select_train_split: str = "train800"
+    select_train_split: OneOrMore = "train800"
     select_split: str = "val200"
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 50
@@ -72,27 +74,41 @@ class AdaptConfig:
     @property
     def labels(self) -> tuple[str, ...]:
         """The label columns, as a tuple."""
-        return (self.label,) if isinstance(self.label, str) else tuple(self.label)
+        return _as_tuple(self.label)
 
     @property
     def eval_splits(self) -> tuple[str, ...]:
         """The splits to score, as a tuple."""
-        return (self.eval_split,) if isinstance(self.eval_split, str) else tuple(self.eval_split)
+        return _as_tuple(self.eval_split)
 
     @property
-    def training_split(self) -> str:
-        """The split that training reads: ``train_split``, or the split of its views."""
-        return self.train_split if self.views == 1 else views_split(self.train_split, self.views)
+    def train_splits(self) -> tuple[str, ...]:
+        """The splits to train on, each once."""
+        return tuple(dict.fromkeys(_as_tuple(self.train_split)))
 
     @property
-    def architecture(self) -> Architecture:
-        """The options that determine the shape of the side network."""
-        return Architecture(**{name: getattr(self, name) for name in Architecture.options()})
+    def select_train_splits(self) -> tuple[str, ...]:
+        """The splits to train on before the choice, each once."""
+        return tuple(dict.fromkeys(_as_tuple(self.select_train_split)))
+
+    @property
+    def training_splits(self) -> tuple[str, ...]:
+        """The splits that training reads: those of ``train_split``, or the splits of their views."""
+        if self.views == 1:
+            return self.train_splits
+        return tuple(views_split(split, self.views) for split in self.train_splits)
+
+    def architecture_for(self, tokens: TokenLayout) -> Architecture:
+        """The options that determine the shape of the side network, for features of these tokens."""
+        options = {name: getattr(self, name) for name in Architecture.options()}
+        if self.pool == "auto":
+            options["pool"] = "cls" if tokens.cls else "mean"
+        return Architecture(**options)
 
     @property
     def idle_options(self) -> frozenset[str]:
         """Names of the options that have no effect on this member, like the rank of a linear probe."""
-        idle = set(idle_options(self.architecture))
+        idle = set(idle_options(self.side))
         if self.protocol == "direct":
             idle |= {"select_train_split", "select_split"}
         if self.optimizer != "sgd":
@@ -108,7 +124,9 @@ class AdaptConfig:
     def member_id(self) -> str:
         """Hash of all options that determine the result, by which a trained member is recognised.
 
-        Idle options and the options that say where and how to train are left out.
+        Idle options and the options that say where and how to train are left out. ``pool=auto`` counts as
+        ``cls``, the default before it; where it stands for ``mean``, `with_pool` says so before a member is
+        trained or named.
         """
         left_out = {*_WHEREABOUTS, *self.idle_options}
         if self.views == 1:  # this option was added later: members trained before it keep their id
@@ -117,6 +135,12 @@ class AdaptConfig:
         content["cache"] = os.path.normpath(self.cache)
         content["eval_split"] = list(self.eval_splits)
         content["label"] = list(self.labels)
+        # These options took lists later: a single name is hashed as before.
+        content["train_split"] = _name_or_list(self.train_splits)
+        if "select_train_split" in content:
+            content["select_train_split"] = _name_or_list(self.select_train_splits)
+        if content.get("pool") == "auto":
+            content["pool"] = "cls"
         return hashlib.sha256(canonical(content)).hexdigest()[:10]
 
     @property
@@ -125,3 +149,11 @@ class AdaptConfig:
         rank = self.effective_rank
         side = self.side if rank is None else f"{self.side}-r{rank}"
         return f"{side}-lr{self.lr:g}-seed{self.seed}-{self.member_id}"
+
+
+def _as_tuple(names: str | list[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _name_or_list(names: tuple[str, ...]) -> str | list[str]:
+    return names[0] if len(names) == 1 else list(names)

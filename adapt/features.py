@@ -22,4 +22,4 @@ class FeatureSpec:
     def refuse_cls_pool(self) -> None:
         """Raise a LosaError if there is no cls token, which ``pool=cls`` needs."""
         if not self.tokens.cls:
-            raise LosaError("pool=cls: this backbone has no class token; use pool=mean")
+            raise LosaError("pool=cls: this backbone has no class token; use pool=mean or pool=auto")

@@ -23,6 +23,8 @@ class SplitContents:
     """Unique key of every image: a POSIX path relative to the data set's root, in Unicode form NFC."""
     labels: Mapping[str, Int64[np.ndarray, "images"]] = field(default_factory=dict)
     """Label column -> label of every image; -1 where an image has none."""
+    rule: str | None = None
+    """How losa chose the images of the split, if it was not the data set that did."""
 
     def __post_init__(self) -> None:
         """Refuse an invalid name, an empty split, and keys that are invalid or not unique."""
@@ -83,7 +85,7 @@ def place(
 
     Args:
         splits: the splits, in the order in which they are to be stored.
-        columns: label columns of the cache. An image that no split labels gets -1.
+        columns: label columns of the cache. An image has the label that one of the splits gives it, or -1.
         stored: the existing segments.
         rows_per_shard: images in a shard of the new segments.
 
@@ -104,6 +106,8 @@ def place(
         for column, labels in split.labels.items():
             _refuse_beyond(split.name, column, labels, classes[column])
             for key, label in zip(split.keys, labels.tolist(), strict=True):
+                if label == MISSING_LABEL:
+                    continue
                 if label_of.setdefault((column, key), label) != label:
                     raise LosaError(
                         f"image {key!r} has {column} {label} in split {split.name!r}, "

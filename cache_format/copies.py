@@ -57,7 +57,7 @@ class CacheContents:
         if not has_manifest(path):
             return Survey(
                 metadata=CacheMetadata(path, _without_files(wanted)),
-                exists=False,
+                published=None,
                 placement=self.placement,
                 restored=_NOTHING,
                 damaged={},
@@ -69,7 +69,7 @@ class CacheContents:
             raise IdentityMismatch(path, found, _OTHER_DESTINATION)
         return Survey(
             metadata=existing,
-            exists=True,
+            published=existing.manifest,
             placement=_NOTHING,
             restored=self.placement,
             damaged=existing.damaged_files(),

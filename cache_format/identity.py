@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import asdict, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 from losa.cache_format.codecs import CodecName
@@ -23,11 +23,16 @@ class BackboneIdentity:
     """The network and its weights."""
 
     name: str
-    """timm's name of the architecture, with the tag of the pretrained weights if it has one."""
+    """timm's name of the architecture, with the tag of the pretrained weights if it has one; or
+    ``hf-hub:<owner>/<model>``."""
     weights_sha256: Sha256
     """Hash of the tensors as loaded, classification head excluded."""
     depth: Annotated[int, Field(ge=1, le=10_000)]
-    """Number of blocks."""
+    """Number of blocks or stages."""
+    architecture: str | None = None
+    """timm's name of the architecture, if the name is that of a model on a hub."""
+    arguments: dict[str, JsonValue] = field(default_factory=dict)
+    """Arguments that change the architecture, as timm's ``create_model`` takes them."""
 
 
 ColourValue = Annotated[int, Field(ge=0, le=255)]
@@ -58,7 +63,7 @@ class Preprocessing:
     crop_mode: str
     """timm's name: center (crop), squash (the aspect ratio is not kept) or border (pad)."""
     decoding: ImageDecoding | None = None
-    """None in caches of the first version, which recorded no rules: Pillow's conversion to RGB, EXIF ignored."""
+    """None in early caches, which recorded no rules: Pillow's conversion to RGB, EXIF data ignored."""
 
     def __post_init__(self) -> None:
         """Refuse a mean or a standard deviation without exactly one number per channel."""

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -58,6 +58,8 @@ class SplitRecord:
     """Hash of the keys in the order of the split."""
     index_sha256: Sha256
     """Hash of the index, which holds the number of a segment and a row for every image."""
+    rule: str | None = None
+    """How losa chose the images, such as ``split=0.8 split_seed=0``; None if the data set has this split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -97,7 +99,7 @@ class Manifest:
     files: dict[FileName, FileRecord]
     """The metadata files: all except shards, commit records and the manifest, relative to the cache."""
     provenance: dict[str, str]
-    """Versions and hardware of the first extraction. They are shown but never compared."""
+    """Versions, hardware and origin of the weights of the first extraction: shown, but never compared."""
 
     def __post_init__(self) -> None:
         """Refuse names that are not unique, and segments without exactly the cache's label columns."""
@@ -121,8 +123,12 @@ class Manifest:
         """Name of the folder, beside the manifest, that contains the arrays."""
         return make_store(self.store).root
 
-    def split(self, name: str) -> SplitRecord:
+    def split(self, name: str, advice: str = "") -> SplitRecord:
         """The record of a split.
+
+        Args:
+            name: name of the split.
+            advice: end of the error message: how the caller's user names another split.
 
         Raises:
             CacheError: there is no such split; those that exist are listed.
@@ -131,11 +137,11 @@ class Manifest:
             if record.name == name:
                 return record
         known = ", ".join(record.name for record in self.splits) or "none"
-        raise CacheError(f"the cache has no split {name!r}; it has: {known}")
+        raise CacheError(f"the cache has no split {name!r}; it has: {known}{advice}")
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain JSON values."""
-        return asdict(self)
+        return cast(dict[str, Any], _without_unused(asdict(self)))
 
     def write(self, cache: CachePath) -> None:
         """Publish the manifest in the folder of a cache."""
@@ -175,6 +181,21 @@ class Manifest:
                 for problem in error.errors()
             ]
             raise CorruptCache("\n".join([f"{path} is not a valid manifest:", *problems])) from None
+
+
+LATER_FIELDS = frozenset({"architecture", "arguments", "decoding", "rule"})
+"""Optional fields that the first manifests did not have. They are left out where they are None or empty, so
+that a manifest without them is written with the bytes that it always had."""
+
+
+def _without_unused(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            name: _without_unused(item)
+            for name, item in value.items()
+            if name not in LATER_FIELDS or (item is not None and item != {})
+        }
+    return [_without_unused(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def has_manifest(cache: CachePath) -> bool:

@@ -12,7 +12,7 @@ from upath import UPath
 from losa.cache_format.codecs import Calibration, Codec, CodeLayout, Codes, code_layout, make_codec
 from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.errors import CacheError, CorruptCache
-from losa.cache_format.manifest import LabelColumn, Manifest
+from losa.cache_format.manifest import LabelColumn, Manifest, SplitRecord
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.constants import calibration_of, read_constants
 from losa.cache_format.metadata.index import read_index
@@ -84,18 +84,26 @@ class Cache:
         Raises:
             CorruptCache: keys or index are damaged.
         """
-        index = read_index(self.metadata, self.manifest.split(split))
+        record = self.manifest.split(split)
+        keys = self.keys_at(read_index(self.metadata, record))
+        if hash_keys(keys) != record.keys_sha256:
+            raise CorruptCache(
+                f"{self.path}: the keys of split {split!r} are not those whose hash is in the manifest"
+            )
+        return keys
+
+    def keys_at(self, index: Int64[np.ndarray, "images two"]) -> list[str]:
+        """Keys of images, given by the numbers of their segments and their rows there.
+
+        Raises:
+            CorruptCache: keys are damaged.
+        """
         stored = {
             segment.number: read_keys(self.metadata, segment)
             for segment in self.manifest.segments
             if (index[:, 0] == segment.number).any()
         }
-        keys = [stored[number][row] for number, row in index.tolist()]
-        if hash_keys(keys) != self.manifest.split(split).keys_sha256:
-            raise CorruptCache(
-                f"{self.path}: the keys of split {split!r} are not those whose hash is in the manifest"
-            )
-        return keys
+        return [stored[number][row] for number, row in index.tolist()]
 
     def label_column(self, name: str) -> LabelColumn:
         """The description of a label column.
@@ -122,18 +130,58 @@ class Cache:
             CacheError: there is no such split.
             IncompleteCache: extraction of the split is not finished.
         """
+        record = self.manifest.split(name)
+        return self._open(read_index(self.metadata, record), name, sites, threads, record)
+
+    def select(
+        self,
+        index: Int64[np.ndarray, "images two"],
+        name: str,
+        sites: SiteSelection | None = None,
+        threads: int | None = None,
+    ) -> "Split":
+        """Open chosen images for reading, like a split that the manifest does not list.
+
+        Args:
+            index: the number of the segment and the row there of each image, as in the index of a split.
+            name: name in messages.
+            sites: as in `split`.
+            threads: as in `split`.
+
+        Raises:
+            IncompleteCache: images are not extracted yet.
+        """
+        return self._open(index, name, sites, threads, None)
+
+    def _open(
+        self,
+        index: Int64[np.ndarray, "images two"],
+        name: str,
+        sites: SiteSelection | None,
+        threads: int | None,
+        record: SplitRecord | None,
+    ) -> "Split":
         chosen = self.sites if sites is None else select_sites(sites, self.sites)
-        return Split(self, name, chosen, threads or default_threads())
+        return Split(self, index, name, chosen, threads or default_threads(), record)
 
 
 class Split:
     """A split opened for reading: an ordered selection of stored images."""
 
-    def __init__(self, cache: Cache, name: str, sites: tuple[str, ...], threads: int) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        index: Int64[np.ndarray, "images two"],
+        name: str,
+        sites: tuple[str, ...],
+        threads: int,
+        record: SplitRecord | None,
+    ) -> None:
         self.cache = cache
-        self.record = cache.manifest.split(name)
+        self.index = index
+        self.name = name
         self.sites = sites
-        index = read_index(cache.metadata, self.record)
+        self._record = record
         self._segment_of, self._rows = index[:, 0], index[:, 1]
         positions = [cache.sites.index(site) for site in sites]
         ranges = open_ranges(cache.path)
@@ -151,7 +199,7 @@ class Split:
 
     def __len__(self) -> int:
         """Number of images."""
-        return self.record.images
+        return len(self.index)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -168,7 +216,7 @@ class Split:
     @cached_property
     def keys(self) -> list[str]:
         """Keys of the images, in order."""
-        return self.cache.keys(self.record.name)
+        return self.cache.keys_at(self.index) if self._record is None else self.cache.keys(self._record.name)
 
     @cached_property
     def valid(self) -> Bool[np.ndarray, "images"]:

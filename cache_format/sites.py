@@ -8,7 +8,7 @@ EMBED = "embed"
 """Site of the tokens that enter block 0: patch embedding, position embedding, prefix tokens."""
 
 SiteSelection = int | str | Sequence["int | str"]
-"""``n`` (evenly spaced blocks), ``"all"`` (every block), a site's name, or a list of any of these."""
+"""``n`` (evenly spaced blocks or stages), ``"all"`` (each of them), a site's name, or a list of these."""
 
 
 def block_site(block: int) -> str:
@@ -20,8 +20,17 @@ def block_site(block: int) -> str:
     return f"block.{block:02d}"
 
 
+def stage_site(stage: int) -> str:
+    """Name of the site at a stage of a backbone that has no plain list of blocks: the stage's feature map.
+
+    >>> stage_site(3)
+    'stage.03'
+    """
+    return f"stage.{stage:02d}"
+
+
 def backbone_sites(depth: int) -> tuple[str, ...]:
-    """All sites of a backbone with ``depth`` blocks, from input to output.
+    """All sites of a transformer with ``depth`` blocks, from input to output.
 
     >>> backbone_sites(2)
     ('embed', 'block.00', 'block.01')
@@ -38,14 +47,14 @@ def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
     (2, 4, 7, 9, 11)
     """
     if not 1 <= count <= depth:
-        raise LosaError(f"sites={count}: expected a number from 1 to {depth}, the number of blocks")
+        raise LosaError(f"sites={count}: expected a number from 1 to {depth}, the number of blocks or stages")
     return tuple(-(-(k + 1) * depth // count) - 1 for k in range(count))
 
 
 def select_sites(selection: SiteSelection, available: Sequence[str]) -> tuple[str, ...]:
     """The selected sites, in the order of ``available``.
 
-    ``embed`` can be selected only by name: ``all`` and ``n`` refer to blocks.
+    ``embed`` can be selected only by name: ``all`` and ``n`` refer to blocks or stages.
 
     >>> select_sites(2, backbone_sites(4))
     ('block.01', 'block.03')

@@ -1,7 +1,8 @@
 """Compares a request with an existing cache and finds what has to be added. Nothing is written."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Int64
@@ -23,7 +24,8 @@ from losa.cache_format.manifest import (
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.index import read_index
 from losa.cache_format.metadata.keys import read_keys
-from losa.cache_format.metadata.labels import read_labels
+from losa.cache_format.metadata.label_columns import MergedColumn, merge_column
+from losa.cache_format.metadata.labels import MISSING_LABEL, read_labels
 from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
 from losa.cache_format.storage.lock import LOCK_NAME
 from losa.cache_format.storage.paths import CachePath
@@ -50,13 +52,23 @@ class CacheRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitChange:
+    """How the images of a stored split differ from those of the data set now."""
+
+    added: int
+    """Number of images that the split did not have."""
+    left: int
+    """Number of images that are no longer in it. What is stored of them is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """The state of a cache compared with a request."""
 
     metadata: CacheMetadata
     """Metadata of the cache once the request is met. Metadata files to be written have no records yet."""
-    exists: bool
-    """Whether the cache has a manifest already."""
+    published: Manifest | None
+    """The manifest that the cache has; None if it is to be begun, or begun anew."""
     placement: Placement
     """Segments and splits to be added."""
     restored: Placement
@@ -65,6 +77,8 @@ class Survey:
     """Damaged metadata files: name -> problem."""
     segments: frozenset[str]
     """Names of the segments that hold images of the requested splits."""
+    changes: Mapping[str, SplitChange] = field(default_factory=dict)
+    """Changes of stored splits whose images are others now: name of the split -> its change."""
 
     def keys(self, segment: Segment) -> Sequence[str]:
         """Keys of a segment, even if their file is damaged or not written yet."""
@@ -77,6 +91,8 @@ class Survey:
 def survey_cache(path: CachePath, request: CacheRequest) -> Survey:
     """Compare a request with the cache at ``path``, which need not exist.
 
+    A cache without a shard commits to nothing: whatever it was begun for, it is begun anew.
+
     Raises:
         IdentityMismatch: the cache is of other features, labels or images.
         CorruptCache: metadata files are damaged and their contents do not follow from the request.
@@ -84,11 +100,10 @@ def survey_cache(path: CachePath, request: CacheRequest) -> Survey:
         LosaError: two splits give one image different labels.
     """
     refuse_foreign(path, request.store, request.features)
-    exists = has_manifest(path)
-    if exists:
-        metadata = CacheMetadata.read(path)
-        damaged = metadata.damaged_files()
-        _refuse_other(metadata, request)
+    published = Manifest.read(path) if has_shards(path) else None
+    if published is not None:
+        metadata = CacheMetadata(path, published)
+        columns = _merged_columns(metadata, request)
     else:
         manifest = Manifest(
             store=request.store,
@@ -102,36 +117,62 @@ def survey_cache(path: CachePath, request: CacheRequest) -> Survey:
             provenance=request.provenance,
         )
         metadata = CacheMetadata(path, manifest)
-        damaged = {}
+        columns = {}
     manifest = metadata.manifest
-    known = {record.name for record in manifest.splits}
-    new = [split for split in request.splits if split.name not in known]
-    again = [split for split in request.splits if split.name in known]
+    splits = [_relabelled(split, columns) for split in request.splits]
+    stored_as = {record.name: record for record in manifest.splits}
+    same = [
+        split
+        for split in splits
+        if split.name in stored_as and stored_as[split.name].keys_sha256 == split.keys_sha256
+    ]
+    unchanged = {split.name for split in same}
+    placed = [split for split in splits if split.name not in unchanged]
+    changed = [split for split in placed if split.name in stored_as]
+    damaged = metadata.damaged_files()
+    # The files of changed splits are replaced, and may have been already when an earlier run was killed.
+    replaced = tuple(f"{metadata.store.root}/splits/{split.name}/" for split in changed)
+    damaged = {name: error for name, error in damaged.items() if not name.startswith(replaced)}
     if damaged:
-        restored = _replay(metadata, request, damaged)
+        restored = _replay(metadata, splits, request.rows_per_shard, damaged)
         stored: Sequence[StoredSegment] = restored.segments
-        indices = dict(restored.indices)
+        indices = {split.name: restored.indices[split.name] for split in same}
     else:
         restored = Placement(segments=(), indices={})
-        indices = {split.name: read_index(metadata, manifest.split(split.name)) for split in again}
-        stored = stored_segments(metadata) if new else []
-        _refuse_other_labels(metadata, again, indices)
-    placement = place(new, columns=manifest.labels, stored=stored, rows_per_shard=request.rows_per_shard)
+        indices = {split.name: read_index(metadata, stored_as[split.name]) for split in same}
+        stored = stored_segments(metadata) if placed else []
+        _refuse_other_labels(metadata, same, indices)
+    changes = {split.name: _change(metadata, stored, stored_as[split.name], split) for split in changed}
+    labels = tuple(columns[column.name].column if columns else column for column in manifest.labels)
+    placement = place(placed, columns=labels, stored=stored, rows_per_shard=request.rows_per_shard)
     indices |= placement.indices
+    records = {split.name: split_record(split, placement.indices[split.name]) for split in placed}
     extended = replace(
         manifest,
+        labels=labels,
         segments=(*manifest.segments, *(entry.segment for entry in placement.segments)),
-        splits=(*manifest.splits, *(split_record(split, placement.indices[split.name]) for split in new)),
+        splits=(
+            *(records.pop(record.name, record) for record in manifest.splits),
+            *records.values(),
+        ),
     )
-    numbers = np.unique(np.concatenate([indices[split.name][:, 0] for split in request.splits]))
+    numbers = np.unique(np.concatenate([indices[split.name][:, 0] for split in splits]))
     return Survey(
         metadata=CacheMetadata(path, extended),
-        exists=exists,
+        published=published,
         placement=placement,
         restored=restored,
         damaged=damaged,
         segments=frozenset(one.name for one in extended.segments if one.number in numbers),
+        changes=changes,
     )
+
+
+def has_shards(path: CachePath) -> bool:
+    """Whether there is a manifest at ``path``, damaged or not, and beside it a commit record."""
+    if not has_manifest(path):
+        return False
+    return any(next(_records(path, store), None) is not None for store in get_args(StoreName))
 
 
 def stored_segments(metadata: CacheMetadata) -> list[StoredSegment]:
@@ -160,19 +201,25 @@ def split_record(split: SplitContents, index: Int64[np.ndarray, "images two"]) -
         images=len(split.keys),
         keys_sha256=split.keys_sha256,
         index_sha256=hash_array(index),
+        rule=split.rule,
     )
 
 
-def _replay(metadata: CacheMetadata, request: CacheRequest, damaged: Mapping[str, CorruptCache]) -> Placement:
-    """Reconstruct the cache's segments and splits from the request.
+def _replay(
+    metadata: CacheMetadata,
+    requested: Sequence[SplitContents],
+    rows_per_shard: int,
+    damaged: Mapping[str, CorruptCache],
+) -> Placement:
+    """Reconstruct the cache's segments and splits from the requested splits.
 
     Raises:
         CorruptCache: they do not follow from the request.
     """
     manifest = metadata.manifest
-    asked = {split.name: split for split in request.splits}
+    asked = {split.name: split for split in requested}
     splits = [asked[record.name] for record in manifest.splits if record.name in asked]
-    replayed = place(splits, columns=manifest.labels, stored=[], rows_per_shard=request.rows_per_shard)
+    replayed = place(splits, columns=manifest.labels, stored=[], rows_per_shard=rows_per_shard)
     records = tuple(split_record(split, replayed.indices[split.name]) for split in splits)
     segments = tuple(entry.segment for entry in replayed.segments)
     if (records, segments) == (manifest.splits, manifest.segments):
@@ -230,37 +277,82 @@ def refuse_foreign(path: CachePath, store: StoreName, features: FeatureIdentity)
 
 def orphaned_records(path: CachePath, store: StoreName) -> list[CachePath]:
     """The commit records below a folder, found by listing and not from its manifest."""
+    return sorted(_records(path, store), key=str)
+
+
+def _records(path: CachePath, store: StoreName) -> Iterator[CachePath]:
     segments = path / make_store(store).root / "segments"
-    if not segments.exists():
-        return []
-    return sorted(segments.glob("**/commit.*.json"), key=str)
+    if segments.exists():
+        yield from segments.glob("**/commit.*.json")
 
 
-def _refuse_other(metadata: CacheMetadata, request: CacheRequest) -> None:
+def _merged_columns(metadata: CacheMetadata, request: CacheRequest) -> dict[str, MergedColumn]:
+    """The label columns of the cache with those of the request; other differences are refused."""
     existing = metadata.manifest
     found = differences(request.features, existing.features)
     found += differences(
         {"dataset": request.dataset, "store": request.store, "compressor": request.compressor},
         {"dataset": existing.dataset, "store": existing.store, "compressor": existing.compressor},
     )
+    requested = {column.name: column for column in request.labels}
+    columns = {}
+    for column in existing.labels:
+        if column.name in requested:
+            merged = merge_column(column, requested[column.name])
+            if merged is not None:
+                columns[column.name] = merged
     found += differences(
-        {f"labels.{column.name}": column for column in request.labels},
-        {f"labels.{column.name}": column for column in existing.labels},
+        {f"labels.{name}": column for name, column in requested.items() if name not in columns},
+        {f"labels.{column.name}": column for column in existing.labels if column.name not in columns},
     )
-    known = {record.name: record for record in existing.splits}
-    for split in request.splits:
-        if split.name in known:
-            record = known[split.name]
-            found += differences(
-                {f"splits.{split.name}": {"images": len(split.keys), "keys_sha256": split.keys_sha256}},
-                {f"splits.{split.name}": {"images": record.images, "keys_sha256": record.keys_sha256}},
-            )
+    rules = {split.name: split.rule for split in request.splits}
+    for record in existing.splits:
+        wanted_rule = rules.get(record.name, record.rule)
+        if record.rule != wanted_rule:
+            found.append(Difference(f"splits.{record.name}.rule", wanted_rule, record.rule))
     for segment in existing.segments:
         wanted = min(request.rows_per_shard, segment.images)
         if segment.rows_per_shard != wanted:
             found.append(Difference(f"{segment.name}.rows_per_shard", wanted, segment.rows_per_shard))
     if found:
         raise IdentityMismatch(metadata.path, found, _OTHER_CACHE)
+    return columns
+
+
+def _relabelled(split: SplitContents, columns: Mapping[str, MergedColumn]) -> SplitContents:
+    """The split with the label numbers of the cache."""
+    labels = {
+        name: columns[name].apply(values) if name in columns else values
+        for name, values in split.labels.items()
+    }
+    return replace(split, labels=labels)
+
+
+def _change(
+    metadata: CacheMetadata, stored: Sequence[StoredSegment], record: SplitRecord, split: SplitContents
+) -> SplitChange:
+    """Compare the images of a stored split with those of the request.
+
+    Raises:
+        IdentityMismatch: fewer than half of the stored images are left, and most are others: it is another
+            data set.
+    """
+    keys_of = {entry.segment.number: entry.keys for entry in stored}
+    try:
+        before = [keys_of[number][row] for number, row in read_index(metadata, record).tolist()]
+    except CorruptCache:  # replaced by a run that was killed before it wrote the manifest
+        before = [key for entry in stored if entry.segment.name == record.name for key in entry.keys]
+    now = set(split.keys)
+    kept = sum(key in now for key in before)
+    added = len(now) - kept
+    if 2 * kept < len(before) and kept < added:
+        found = f"{kept:,} of the {len(before):,} images in the cache"
+        raise IdentityMismatch(
+            metadata.path,
+            [Difference(f"splits.{split.name}", "the images of one data set, some more or fewer", found)],
+            f"The data set has {len(split.keys):,} images in this split, most of them others. {_OTHER_CACHE}",
+        )
+    return SplitChange(added=added, left=len(before) - kept)
 
 
 def _refuse_other_labels(
@@ -276,7 +368,8 @@ def _refuse_other_labels(
             for number in np.unique(index[:, 0]).tolist():
                 mine = index[:, 0] == number
                 stored = read_labels(metadata, by_number[number], column)
-                if not np.array_equal(values[mine], stored[index[mine, 1]]):
+                labelled = values[mine] != MISSING_LABEL  # another split may label the others
+                if not np.array_equal(values[mine][labelled], stored[index[mine, 1]][labelled]):
                     name = f"splits.{split.name}.labels.{column}"
                     found.append(Difference(name, "the labels of the data set", "other labels"))
                     break

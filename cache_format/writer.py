@@ -2,11 +2,12 @@
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import get_args
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from losa.cache_format.storage.atomic_writes import make_folder, publish_files
 from losa.cache_format.storage.file_record import record_of
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.survey import CacheRequest, Survey, orphaned_records, survey_cache
 
 _log = logging.getLogger(__name__)
@@ -96,21 +98,23 @@ class CacheWriter:
         """The files of one segment."""
         return SegmentFiles.of(self.metadata, segment)
 
-    def missing(self, *, remake_invalid: bool = False) -> list[tuple[Segment, int]]:
+    def missing(
+        self, *, remake: Callable[[Segment, Commit], bool] = lambda _segment, _commit: False
+    ) -> list[tuple[Segment, int]]:
         """Shards of the requested splits that are not committed, in order.
 
         Their commit records are read now, under the lock: another process may have written since they were
         last read. A damaged shard is logged and counts as missing.
 
         Args:
-            remake_invalid: count shards that hold invalid images as missing too.
+            remake: whether a shard that holds invalid images counts as missing too.
         """
         records = CommitRecords.read(self.metadata, self._requested)
         self._statistics = {
             segment.name: {record.shard: record.statistics for record in records.committed(segment)}
             for segment in records.segments
         }
-        return records.missing(remake_invalid=remake_invalid)
+        return records.missing(remake=remake)
 
     def statistics(self) -> list[SiteStatistics]:
         """Statistics of each site over all committed shards, as `Cache.statistics` returns them.
@@ -150,11 +154,8 @@ class CacheWriter:
         metadata = surveyed.metadata
         path, manifest, store = metadata.path, metadata.manifest, metadata.store
         files = _placed(metadata, surveyed.placement)
-        if not surveyed.exists:
-            # Left by a run that died before it wrote a manifest. Shards whose manifest was lost are kept.
-            arrays = path / store.root
-            if isinstance(arrays, Path) and arrays.exists() and not orphaned_records(path, store.name):
-                shutil.rmtree(arrays)
+        if surveyed.published is None:
+            _clear(path, store.name)
             files = foundation_metadata(store, constants) | files
         extended = replace(
             manifest,
@@ -173,9 +174,18 @@ class CacheWriter:
         self._lock.check()
         publish_files(path, files)
         self._lock.check()
-        if extended != manifest or not surveyed.exists:
+        if extended != surveyed.published:
             extended.write(path)
         return replace(metadata, manifest=extended)
+
+
+def _clear(path: CachePath, store: StoreName) -> None:
+    """Remove what a run left that died before its first shard. Shards whose manifest was lost are kept."""
+    if not orphaned_records(path, store):
+        for name in get_args(StoreName):
+            arrays = path / make_store(name).root
+            if isinstance(arrays, Path) and arrays.exists():
+                shutil.rmtree(arrays)
 
 
 def _placed(metadata: CacheMetadata, placement: Placement) -> dict[str, bytes]:

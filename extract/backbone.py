@@ -1,144 +1,104 @@
-"""A frozen timm vision transformer that returns its activations at named sites."""
+"""A frozen timm model that returns its activations at named sites."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
-import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.errors import LosaError
-from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup, TokenLayout
+from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
-from losa.cache_format.sites import EMBED, SiteSelection, backbone_sites, block_site, select_sites
-from losa.extract.config import BackboneConfig
+from losa.cache_format.sites import EMBED, SiteSelection, select_sites
 from losa.extract.preprocessing import preprocessing_of
+from losa.extract.taps import BlockTaps, tap
+from losa.extract.weights import hash_weights
 
 
 class FrozenBackbone:
     """A timm model in eval mode, whose parameters require no gradients."""
 
-    def __init__(self, model: nn.Module, name: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        name: str,
+        *,
+        img_size: tuple[int, int] | None = None,
+        architecture: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        origin: Mapping[str, str] | None = None,
+    ) -> None:
         """Freeze a model and find out the shape of its activations.
 
         Args:
-            model: a timm vision transformer with ``blocks`` that keep one token axis.
+            model: a timm model.
             name: name of the model, for the identity.
+            img_size: height and width of the images, if not those of the model's data configuration.
+            architecture: timm's name of the architecture, for the identity, where the name does not tell it.
+            arguments: arguments the model was made with, for the identity.
+            origin: where the weights come from, for the manifest's provenance.
 
         Raises:
-            LosaError: the model has no list of blocks, or they do not keep one token axis.
+            LosaError: losa cannot read activations of this model; the message says why.
         """
         self.model = model.eval().requires_grad_(False)
         self.preprocessing = preprocessing_of(model)
-        blocks = getattr(model, "blocks", None)
-        if not isinstance(blocks, nn.ModuleList | nn.Sequential) or not hasattr(model, "forward_features"):
-            raise LosaError(
-                f"backbone.name={name}: losa taps vision transformers with one list of blocks; "
-                f"{type(model).__name__} has none"
-            )
-        self._blocks = list(blocks)
+        if img_size is not None:
+            channels = self.preprocessing.input_size[0]
+            self.preprocessing = replace(self.preprocessing, input_size=(channels, *img_size))
+        self.origin = dict(origin or {})
+        try:
+            self._taps = tap(model, self.preprocessing.input_size)
+        except LosaError as error:
+            raise LosaError(f"backbone.name={name}: {error}") from None
+        self.sites = tuple(self._taps.shapes)
+        """Names of all sites of this backbone, from input to output."""
         self.identity = BackboneIdentity(
-            name=name, weights_sha256=hash_weights(model), depth=len(self._blocks)
+            name=name,
+            weights_sha256=hash_weights(model),
+            depth=sum(site != EMBED for site in self.sites),
+            architecture=architecture,
+            arguments=dict(arguments or {}),
         )
-        self.final_norm, self.final_norm_constants = _final_norm(model)
-        self.tokens, self.width = self._probe(name)
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """Names of all sites of this backbone."""
-        return backbone_sites(self.identity.depth)
+        # What follows a stage differs from network to network: a norm, pooling, a block of attention.
+        plain = isinstance(self._taps, BlockTaps)
+        self.final_norm, self.final_norm_constants = _final_norm(model) if plain else (None, {})
 
     def group(self, selection: SiteSelection) -> SiteGroup:
-        """The selected sites and the shape of their activations."""
-        return SiteGroup(sites=select_sites(selection, self.sites), tokens=self.tokens, width=self.width)
+        """The selected sites and the shape of their activations.
+
+        Raises:
+            LosaError: the selection is wrong, or the activations at the selected sites have different shapes.
+        """
+        sites = select_sites(selection, self.sites)
+        shapes = self._taps.shapes
+        shape = shapes[sites[-1]]
+        if any(shapes[site] != shape for site in sites):
+            listed = "\n".join(f"  {site}: {shapes[site]}" for site in self.sites)
+            same = [site for site in self.sites if site != EMBED and shapes[site] == shape]
+            raise LosaError(
+                f"sites={selection}: a cache holds activations of one shape, and those at {sites[0]} and "
+                f"{sites[-1]} of backbone.name={self.identity.name} differ:\n{listed}\n"
+                f"Select sites of one shape, for example sites=[{','.join(same)}]"
+            )
+        return SiteGroup(sites=sites, tokens=shape.tokens, width=shape.width)
 
     def activations(
         self, images: Float[Tensor, "images channels height columns"], sites: Sequence[str]
     ) -> Float[Tensor, "images sites tokens width"]:
-        """Run the backbone and return its activations at some sites, in float32 or the dtype of autocast."""
+        """Run the backbone and return its activations at some sites of one shape.
+
+        They are in float32 or the dtype of autocast.
+        """
         if not len(images):  # timm's models fail on an empty batch
-            return images.new_empty(0, len(sites), self.tokens.count, self.width)
-        with torch.inference_mode(), _exact_convolutions(), self._tapped(sites) as taps:
-            cast(Any, self.model).forward_features(images)
-        return torch.stack([taps[site] for site in sites], dim=1)
-
-    @contextmanager
-    def _tapped(self, sites: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-        taps: dict[str, Tensor] = {}
-        handles = []
-        for index, block in enumerate(self._blocks):
-            if block_site(index) in sites:
-                handles.append(block.register_forward_hook(_keep_output(taps, block_site(index))))
-        if EMBED in sites:
-            handles.append(self._blocks[0].register_forward_pre_hook(_keep_input(taps)))
-        try:
-            yield taps
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _probe(self, name: str) -> tuple[TokenLayout, int]:
-        model = cast(Any, self.model)
-        image = torch.zeros(1, *self.preprocessing.input_size)
-        try:
-            _, _, count, width = self.activations(image, self.sites).shape
-            height, columns = model.patch_embed.grid_size
-            prefix = int(model.num_prefix_tokens)
-        except (RuntimeError, AttributeError, ValueError, KeyError, TypeError) as error:
-            raise LosaError(
-                f"backbone.name={name}: losa needs tokens of one shape (images, tokens, width) after every "
-                f"block; {type(self.model).__name__} does not give them ({error})"
-            ) from None
-        # Not num_reg_tokens: timm's Eva models, such as DINOv3, have register tokens but no such attribute.
-        register_tokens = getattr(model, "reg_token", None)
-        registers = 0 if register_tokens is None else int(register_tokens.shape[1])
-        layout = TokenLayout(cls=prefix - registers, registers=registers, grid=(height, columns))
-        if layout.count != count:
-            raise LosaError(
-                f"backbone.name={name}: {count} tokens leave the blocks, "
-                f"but prefix and grid make {layout.count}"
-            )
-        return layout, width
-
-
-def load_backbone(config: BackboneConfig) -> FrozenBackbone:
-    """Create a backbone with weights from a file or from timm's hub, or with random ones if requested.
-
-    Raises:
-        LosaError: the name is unknown, or the weights cannot be loaded or do not fit the model. Random
-            weights never replace trained ones silently.
-    """
-    _refuse_unknown(config.name)
-    if config.checkpoint is not None:
-        checkpoint = Path(config.checkpoint).expanduser()
-        if not checkpoint.is_file():
-            raise LosaError(f"backbone.checkpoint: there is no file {checkpoint}")
-        try:
-            model = timm.create_model(config.name, pretrained=False, checkpoint_path=str(checkpoint))
-        except Exception as error:
-            raise LosaError(
-                f"backbone.checkpoint={checkpoint} does not fit {config.name}: {_shortened(error)}"
-            ) from error
-    elif config.pretrained:
-        try:
-            model = timm.create_model(config.name, pretrained=True)
-        except Exception as error:
-            raise LosaError(
-                f"the pretrained weights of {config.name} could not be loaded: {_shortened(error)}\n"
-                "Name a file with backbone.checkpoint=<file>, or request random weights with "
-                "backbone.pretrained=false"
-            ) from error
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            model = timm.create_model(config.name, pretrained=False)
-    return FrozenBackbone(model, config.name)
+            shape = self._taps.shapes[sites[0]]
+            return images.new_empty(0, len(sites), shape.tokens.count, shape.width)
+        with torch.inference_mode(), _exact_convolutions():
+            return torch.stack(self._taps.read(images, sites), dim=1)
 
 
 def autocast(device: str, dtype: str) -> Any:
@@ -164,19 +124,6 @@ def _exact_convolutions() -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def hash_weights(model: nn.Module) -> str:
-    """sha256 of names, dtypes, shapes and bytes of all tensors except the classification head's."""
-    heads = cast(Any, model).pretrained_cfg.get("classifier", ())
-    heads = (heads,) if isinstance(heads, str) else tuple(heads or ())
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if any(name == head or name.startswith(f"{head}.") for head in heads):
-            continue
-        digest.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _final_norm(model: nn.Module) -> tuple[FinalNorm | None, dict[str, np.ndarray]]:
     """The norm after the last block or, in models that pool before it, after the pooling."""
     for name in ("norm", "fc_norm"):
@@ -197,39 +144,3 @@ def _final_norm(model: nn.Module) -> tuple[FinalNorm | None, dict[str, np.ndarra
         arrays = {key: value.detach().float().numpy() for key, value in constants.items()}
         return FinalNorm(kind=kind, eps=float(cast(Any, norm).eps)), arrays
     return None, {}
-
-
-def _refuse_unknown(name: str) -> None:
-    architecture = name.split(".")[0]
-    if not timm.is_model(name):
-        raise LosaError(
-            f"backbone.name={name}: timm {timm.__version__} has no such model"
-            f"{nearest(architecture, timm.list_models())}"
-        )
-    try:
-        timm.get_pretrained_cfg(name)
-    except RuntimeError:
-        known = timm.list_pretrained(f"{architecture}.*")
-        raise LosaError(
-            f"backbone.name={name}: timm {timm.__version__} has no such weights of {architecture}; "
-            f"there are: {', '.join(known) or 'none'}"
-        ) from None
-
-
-def _shortened(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:400]}{'...' if len(text) > 400 else ''}"
-
-
-def _keep_output(taps: dict[str, Tensor], site: str) -> Any:
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        taps[site] = output
-
-    return hook
-
-
-def _keep_input(taps: dict[str, Tensor]) -> Any:
-    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        taps[EMBED] = inputs[0]
-
-    return hook

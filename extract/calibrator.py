@@ -13,7 +13,6 @@ from losa.cache_format.codecs import needs_calibration
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.identity import SiteGroup
-from losa.cache_format.manifest import has_manifest
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.constants import (
     CENTRE,
@@ -25,7 +24,7 @@ from losa.cache_format.metadata.constants import (
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.stores import make_store
-from losa.cache_format.survey import orphaned_records
+from losa.cache_format.survey import has_shards, orphaned_records
 from losa.extract.calibration import calibrate_from, sample_keys
 from losa.extract.config import ExtractConfig
 from losa.extract.forward_pass import ForwardPass, in_batches
@@ -48,7 +47,7 @@ class Calibrator:
     forward: ForwardPass
 
     def stored(self) -> Constants:
-        """The calibration in the cache; empty if there is no cache yet. A damaged one is made again.
+        """The calibration in the cache; empty if the cache has no shard yet. A damaged one is made again.
 
         Raises:
             CorruptCache: the calibration is damaged and cannot be made again.
@@ -56,7 +55,7 @@ class Calibrator:
         if not needs_calibration(self.config.codec):
             return {}
         refuse_unreachable(self.cache)
-        if has_manifest(self.cache):
+        if has_shards(self.cache):
             metadata = CacheMetadata.read(self.cache)
             manifest = metadata.manifest
             if CENTRE not in manifest.features.constants:

@@ -3,7 +3,7 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 from losa.cache_format.codecs import CodecName
@@ -14,7 +14,9 @@ from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
 
 Positive = Annotated[int, Field(ge=1)]
+FgvcLayout = Literal["cub", "nabirds", "flowers", "dogs", "cars"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+SplitParts = int | float | list[int | float] | dict[Name, int | float]
 MAX_PIXELS = 178_956_970
 """Above it, Pillow refuses an image as a decompression bomb, unless told otherwise."""
 PerChannel = float | Annotated[list[float], Field(min_length=1)]
@@ -23,20 +25,43 @@ Colour = Annotated[list[ColourValue], Field(min_length=3, max_length=3)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class TaskConfig:
+    """One of several tasks that label the same images: the folder of its lists, and its classes."""
+
+    subfolder: str
+    num_classes: Positive | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class DatasetConfig:
     """The data set, and where its images are."""
 
-    kind: Literal["digits", "folder", "lists", "webdataset", "timm", "huggingface", "python"]
+    kind: Literal[
+        "digits",
+        "folder",
+        "lists",
+        "table",
+        "tasks",
+        "fgvc",
+        "webdataset",
+        "timm",
+        "huggingface",
+        "python",
+    ]
     name: str
     root: str | None = None
     subfolder: str | None = None
-    source: str = ""
+    file: str | Annotated[list[str], Field(min_length=1)] | None = None
+    image_column: str | None = None
+    label_columns: list[str] | None = None
+    split_column: str | None = None
+    tasks: dict[Name, TaskConfig] | None = None
+    layout: FgvcLayout | None = None
+    source: str | None = None
     splits: Annotated[list[Name], Field(min_length=1)] = field(
         default_factory=lambda: ["train", "validation"]
     )
     download: bool = False
-    image_column: str | None = None
-    label_columns: list[str] | None = None
     shards: str | list[str] | dict[Name, str | list[str]] | None = None
     image_field: str | None = None
     label_fields: Annotated[list[str], Field(min_length=1)] | None = None
@@ -53,6 +78,8 @@ class BackboneConfig:
     pretrained: bool = True
     checkpoint: str | None = None
     seed: int = 0
+    img_size: Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    args: dict[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -63,6 +90,9 @@ class ExtractConfig:
     backbone: BackboneConfig
     cache: str
     splits: list[Name] | None = None
+    split: SplitParts | None = None
+    split_of: str | None = None
+    split_seed: Annotated[int, Field(ge=0)] = 0
     limit: Positive | None = None
     resize: Literal["crop", "squash", "pad"] | None = None
     crop_pct: Annotated[float, Field(gt=0, le=10)] | None = None
@@ -92,6 +122,8 @@ class ExtractConfig:
         smallest = min(self.std) if isinstance(self.std, list) else self.std
         if smallest is not None and smallest <= 0:
             raise ValueError(f"std={self.std}: the input is divided by it: expected more than 0")
+        if self.split_of is not None and self.split is None:
+            raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")
         if self.views > 1 and not self.splits:
             raise ValueError(
                 f"views={self.views} needs the names of the splits to train on: splits=[train800val200]"

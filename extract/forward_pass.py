@@ -82,7 +82,9 @@ class ForwardPass:
         for reason in reasons:
             if self._config.on_error == "fail":
                 raise InvalidImage(
-                    f"cannot read an image: {reason}\non_error=skip records invalid images and continues"
+                    f"cannot read an image: {reason}\n"
+                    "Correct the file, or take it out of the data set, and run the same command again: what "
+                    "is extracted is kept. on_error=skip records invalid images and continues"
                 )
             _log.warning("skipped: %s", reason)
         return len(reasons)

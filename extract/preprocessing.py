@@ -62,10 +62,10 @@ def choose_preprocessing(own: Preprocessing, config: ExtractConfig) -> Preproces
 
 @dataclass(frozen=True, slots=True)
 class BoundedTransform:
-    """A transform that refuses images which would become too large while they are resized.
+    """A transform that refuses images which cannot be resized within the limits of memory.
 
     A centre crop scales the shorter side to the input size: an image of 1 x 20,000 pixels would have 1.2
-    billion of them before it is cropped.
+    billion of them before it is cropped. Padding scales the longer side, and would leave none of its width.
     """
 
     transform: Transform
@@ -76,19 +76,24 @@ class BoundedTransform:
         """Transform an image.
 
         Raises:
-            InvalidImage: the resized image would have more than ``max_pixels`` pixels.
+            InvalidImage: the resized image would have more than ``max_pixels`` pixels, or none.
         """
-        if self.preprocessing.crop_mode not in ("squash", "border"):
-            _, height, width = self.preprocessing.input_size
-            scale = max(height / image.height, width / image.width) / self.preprocessing.crop_pct
-            wide, high = round(image.width * scale), round(image.height * scale)
-            if wide * high > self.max_pixels:
+        if self.preprocessing.crop_mode != "squash":
+            wide, high = self._resized(image)
+            if wide * high > self.max_pixels or min(wide, high) == 0:
                 raise InvalidImage(
-                    f"{image.width:,} x {image.height:,} pixels would become {wide:,} x {high:,} before the "
-                    f"centre is cropped, more than max_pixels={self.max_pixels}; resize=squash and "
-                    "resize=pad take such images"
+                    f"{image.width:,} x {image.height:,} pixels would be resized to {wide:,} x {high:,}: "
+                    f"expected 1 to max_pixels={self.max_pixels}; resize=squash takes such images"
                 )
         return self.transform(image)
+
+    def _resized(self, image: Image.Image) -> tuple[int, int]:
+        """Width and height of the resized image, before it is cropped or padded."""
+        _, height, width = self.preprocessing.input_size
+        ratios = height / image.height, width / image.width
+        pad = self.preprocessing.crop_mode == "border"
+        scale = (min(ratios) if pad else max(ratios)) / self.preprocessing.crop_pct
+        return round(image.width * scale), round(image.height * scale)
 
 
 def make_transform(preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Transform:

@@ -43,6 +43,7 @@ def with_views(contents: SplitContents, views: Sequence[View]) -> SplitContents:
         name=views_split(contents.name, 1 + len(views)),
         keys=[*contents.keys, *(key for keys in of_views for key in keys)],
         labels={column: np.tile(labels, 1 + len(views)) for column, labels in contents.labels.items()},
+        rule=contents.rule,
     )
 
 

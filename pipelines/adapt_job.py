@@ -1,5 +1,6 @@
 """The job of losa-adapt: one member, which is trained unless the launcher has trained it."""
 
+import functools
 import logging
 from functools import wraps
 from pathlib import Path
@@ -9,7 +10,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig, Job
+from losa.adapt.members.pool import tokens_of, with_pool
 from losa.cache_format import LosaError
+from losa.cache_format.identity import TokenLayout
+from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
 from losa.pipelines.results import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
@@ -36,7 +40,17 @@ def job_of(composed: DictConfig) -> Job:
     Raises:
         LosaError: options are missing or invalid.
     """
-    return Job(to_config(AdaptConfig, composed), _from_here(HydraConfig.get().runtime.output_dir))
+    return Job(_config_of(composed), _from_here(HydraConfig.get().runtime.output_dir))
+
+
+def _config_of(options: DictConfig) -> AdaptConfig:
+    """The configuration with these options, and the pool that ``pool=auto`` stands for."""
+    return with_pool(to_config(AdaptConfig, options), lambda cache: _tokens(cache, Path.cwd()))
+
+
+@functools.cache  # a job asks several times, and a bucket takes its time to answer
+def _tokens(cache: str, folder: Path) -> TokenLayout:  # noqa: ARG001 -- what a relative path is relative to
+    return tokens_of(cache)
 
 
 def _from_here(folder: str) -> Path:
@@ -65,7 +79,7 @@ def member_name(_root_: DictConfig) -> str:
     """
     options = OmegaConf.masked_copy(_root_, [str(name) for name in _root_ if name != "hydra"])
     try:
-        return as_candidate(to_config(AdaptConfig, options)).member_name
+        return as_candidate(_config_of(options)).member_name
     except LosaError:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             return "."
@@ -81,4 +95,5 @@ def run() -> None:
         return task(composed, candidates)
 
     OmegaConf.register_new_resolver("member_name", member_name, replace=True)
+    OmegaConf.register_new_resolver("local_path", lambda text: str(local_path(text)), replace=True)
     run_command("adapt", AdaptConfig, task_with_candidates, candidates.conclude)

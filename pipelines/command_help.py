@@ -29,6 +29,8 @@ def help_text(config_name: str) -> str:
     lines += [
         "",
         "Options are given as name=value; -m or --multirun with name=value,value runs every combination.",
+        "A text with commas, brackets, quotes, '=' or other signs is quoted twice: "
+        "'dataset.root=\"my photos (1), v=2\"'.",
         "--cfg job prints the composed configuration; --hydra-help explains what Hydra adds.",
     ]
     return "\n".join(lines)

@@ -5,12 +5,12 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from functools import wraps
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,8 +22,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from losa.cache_format import LosaError
 from losa.cache_format.common.suggestions import nearest
+from losa.pipelines.arguments import checked_arguments
 from losa.pipelines.command_help import group_choices
 from losa.pipelines.messages import for_people
+from losa.pipelines.options import options_of, unknown_option
+from losa.pipelines.shell_override import shell_override
 
 Config = TypeVar("Config")
 _log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ def run_command(
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ
     os.environ[_FULL_ERROR] = "1"
+    options = options_of(schema)
     process = os.getpid()
     jobs = 0
     failures: list[str] = []
@@ -82,14 +86,17 @@ def run_command(
     application = hydra.main(version_base="1.3", config_path="pkg://losa.conf", config_name=config_name)(
         guarded
     )
+    typed = sys.argv
     try:
+        # Hydra reads them from there, and from nowhere else.
+        sys.argv = [typed[0], *checked_arguments(typed[1:], options)]
         application()
         if len(failures) < jobs:
             conclude()
     except (LosaError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        sys.exit(f"error: {explain(error, option_names(schema))}")
+        sys.exit(f"error: {explain(error, list(options))}")
     except OSError as error:
         message = for_people(error)
         if wants_traceback or message is None:
@@ -99,6 +106,7 @@ def run_command(
         print("interrupted: run the same command again to resume", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     finally:
+        sys.argv = typed
         if not wants_traceback:
             os.environ.pop(_FULL_ERROR, None)
     if failures:
@@ -115,6 +123,8 @@ def to_config(schema: type[Config], config: DictConfig) -> Config:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise LosaError(f"{error.full_key}=... is missing and has no default") from None
+    except OmegaConfBaseException as error:
+        raise LosaError(_unresolved(error, config)) from None
     try:
         # From JSON: only there does strict mode accept a mapping for a dataclass and a list for a tuple.
         return TypeAdapter(schema).validate_json(json.dumps(values))
@@ -122,28 +132,12 @@ def to_config(schema: type[Config], config: DictConfig) -> Config:
         raise LosaError("\n".join(_problems(error, schema))) from None
 
 
-def option_names(schema: type[Any], prefix: str = "") -> list[str]:
-    """Names of all options of a dataclass; the names of nested options have dots.
-
-    >>> from losa.extract.config import ExtractConfig
-    >>> option_names(ExtractConfig)[:3]
-    ['dataset', 'dataset.kind', 'dataset.name']
-    """
-    names = []
-    hints = get_type_hints(schema)
-    for field in fields(schema):
-        names.append(prefix + field.name)
-        if is_dataclass(hints[field.name]):
-            names.extend(option_names(hints[field.name], f"{prefix}{field.name}."))
-    return names
-
-
 def explain(error: Exception, known: list[str]) -> str:
     """The message for an error; a misspelt option is answered with the nearest known one.
 
     Args:
         error: an error of losa, Hydra or OmegaConf.
-        known: names of all options, see `option_names`.
+        known: names of all options.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -154,10 +148,7 @@ def explain(error: Exception, known: list[str]) -> str:
     text = str(error).strip()
     misspelt = re.match(r"Could not override '((?!hydra[./])[^']+)'", text)
     if misspelt:
-        name = misspelt.group(1)
-        leaf = name.split(".")[-1]
-        close = nearest(name, known) or nearest(leaf, [option.split(".")[-1] for option in known])
-        return f"there is no option {name!r}{close or '; --help lists them'}"
+        return unknown_option(misspelt.group(1), known)
     unknown = re.match(r"(?:In '[^']+': )?Could not find '([^']+)/([^'/]+)'", text)
     if unknown and unknown[1].split("/")[0] in _GROUPS:
         group, name = unknown.groups()
@@ -168,8 +159,22 @@ def explain(error: Exception, known: list[str]) -> str:
     return text
 
 
+def _unresolved(error: OmegaConfBaseException, config: DictConfig) -> str:
+    """The message for ``${...}`` that refers to nothing."""
+    value: Any = OmegaConf.to_container(config, resolve=False)
+    for part in str(error.full_key).split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    message = (
+        f"{error.full_key}: {str(error).splitlines()[0]}. ${{...}} stands for the value of another option, "
+        "${oc.env:...} for an environment variable"
+    )
+    if isinstance(value, str):
+        message += f". For this very text, type {shell_override(str(error.full_key), value)}"
+    return message
+
+
 def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
-    known = option_names(schema)
+    known = list(options_of(schema))
     lines = []
     for problem in error.errors():
         place = [str(part) for part in problem["loc"]]
@@ -179,7 +184,14 @@ def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
         if not name:  # options that contradict each other; the message names them
             lines.append(str(problem["ctx"]["error"]))
         elif problem["type"] == "unexpected_keyword_argument":
-            lines.append(f"there is no option {name!r}{nearest(name, known)}")
+            lines.append(unknown_option(".".join(place), known))
+        elif problem["type"] == "missing":
+            lines.append(f"{name}=... is missing and has no default")
+        elif isinstance(problem["input"], dict):
+            lines.append(unknown_option(f"{name}.{next(iter(problem['input']), '')}", known))
+        elif problem["type"] == "list_type":
+            listed = shlex.quote(f"{name}=[{problem['input']}]")
+            lines.append(f"{name}={problem['input']}: expected a list, {listed}")
         elif problem["type"] == "literal_error":
             choices = re.findall(r"'([^']+)'", problem["ctx"]["expected"])
             found = str(problem["input"])

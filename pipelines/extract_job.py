@@ -2,12 +2,21 @@
 
 import logging
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
+from losa.cache_format import Cache
 from losa.extract import ExtractConfig, extract
+from losa.extract.backbone_names import folder_name
+from losa.extract.data_set_root import folder_of
 from losa.pipelines.command_line import run_command, to_config
+from losa.pipelines.next_command import next_command
 
 _log = logging.getLogger(__name__)
+
+# For the default of cache=..., which is named after data set and backbone.
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+OmegaConf.register_new_resolver("folder_of", folder_of, replace=True)
 
 
 def task(composed: DictConfig) -> None:
@@ -24,7 +33,7 @@ def task(composed: DictConfig) -> None:
         return
     skipped = f", {done.invalid} of them recorded as invalid" if done.invalid else ""
     _log.info("%s: %d images extracted%s, %.0f s", done.cache, done.images, skipped, done.seconds)
-    _log.info("next: losa-adapt cache=%s side=losa rank=8", done.cache)
+    _log.info("%s", next_command(Cache(done.cache), HydraConfig.get().overrides.task))
 
 
 def run() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 
@@ -78,8 +79,13 @@ class ResultRow:
     def from_failed_job(cls, config: DictConfig) -> "ResultRow":
         """The row of a job without a result; its options may be invalid."""
         own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
-        options = OmegaConf.to_container(own, resolve=True)
+        try:
+            options = OmegaConf.to_container(own, resolve=True)
+        except OmegaConfBaseException:  # the job failed because ${...} refers to nothing
+            options = OmegaConf.to_container(own, resolve=False)
         assert isinstance(options, dict)
+        if options.get("pool") == "auto":  # members have the pool that it stands for
+            del options["pool"]
         return cls(
             side=options.get("side"),
             rank=options.get("rank"),

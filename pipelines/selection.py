@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
-from losa.adapt.members.preparation import refuse_missing_splits
+from losa.adapt.members.pool import with_pool
+from losa.adapt.members.splits import refuse_missing_splits
 from losa.adapt.members.summary import Outcome
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.storage.atomic_writes import publish
@@ -142,6 +143,7 @@ def select(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
         LosaError: a task has nothing to choose from, or its choice cannot be trained. The choices of the
             other tasks are made all the same.
     """
+    jobs = [replace(job, config=with_pool(job.config)) for job in jobs]
     outcomes = adapt_all([candidate_of(job) for job in jobs])
     found = [Candidate(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
     return finish(found, folder)

@@ -1,4 +1,4 @@
-"""Which images of a split are used, and their labels."""
+"""Which images of a split, or of several, are used, and their labels."""
 
 from dataclasses import dataclass, replace
 
@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from losa.adapt.data.order import draw_views
+from losa.adapt.data.split_union import open_union, other_views
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.cache_format.views import parse_key
@@ -39,31 +40,33 @@ class LabelledImages:
         return replace(self, positions=self.positions + self.stride * views, views=1)
 
 
-def read_labelled_images(cache: Cache, name: str, columns: tuple[str, ...], views: int) -> LabelledImages:
+def read_labelled_images(
+    cache: Cache, names: tuple[str, ...], columns: tuple[str, ...], views: int
+) -> LabelledImages:
     """The images of a split that are valid in all their views and have a label in at least one column.
 
     Args:
         cache: the cache.
-        name: name of the split.
+        names: name of the split, or of several, whose positions are those in their union.
         columns: names of the label columns.
         views: number of views that the split holds of each image: all images, then all of the next view.
 
     Raises:
         LosaError: the split holds other views, or no image has a label in one of the columns.
     """
-    split = cache.split(name)
+    split = open_union(cache, names, views)
     images = len(split) // views
     if views > 1:
         photographs = [parse_key(key)[0] for key in split.keys]
         if photographs != views * photographs[:images]:
-            raise LosaError(f"{cache.path}: split {name!r} does not hold {views} views of each of its images")
+            raise other_views(cache, split.name, views)
     labels = np.stack([split.labels(column)[:images] for column in columns], axis=1)
     valid = np.logical_and.reduce(split.valid.reshape(views, images))
     known = valid[:, None] & (labels != MISSING_LABEL)
     for column, found in zip(columns, known.any(axis=0), strict=True):
         if not found:
             raise LosaError(
-                f"{cache.path}: none of the {images} images of split {name!r} is readable and has a "
+                f"{cache.path}: none of the {images} images of split {split.name!r} is readable and has a "
                 f"label in column {column!r}"
             )
     positions = np.flatnonzero(known.any(axis=1))

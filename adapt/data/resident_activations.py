@@ -11,7 +11,7 @@ from losa.adapt.data.activations import CachedActivations, CodedBatch
 from losa.cache_format import Codes, Split
 from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.metadata.index import image_ids, read_index
+from losa.cache_format.metadata.index import image_ids
 
 BATCH_BYTES = 2**27
 """Bytes of codes that are read at once while loading."""
@@ -65,8 +65,7 @@ def load_codes(
         CorruptCache: stored bytes do not match their checksum.
     """
     split, codec = source.split, source.codec
-    cache = split.cache
-    stored = image_ids(read_index(cache.metadata, split.record))
+    stored = image_ids(split.index)
     ordered = positions[np.argsort(stored[positions])]
     rows = np.full(len(split), -1)
     rows[ordered] = np.arange(len(ordered))
@@ -112,7 +111,7 @@ def _load_on_device(
 def _row_ranges(split: Split, images: int) -> Iterator[slice]:
     """Ranges of rows to read at once, with a progress bar."""
     step = max(1, BATCH_BYTES // split.image_bytes)
-    with progress_bar(images, f"load {split.record.name}", "image", leave=False) as bar:
+    with progress_bar(images, f"load {split.name}", "image", leave=False) as bar:
         for start in range(0, images, step):
             rows = slice(start, min(start + step, images))
             yield rows

@@ -6,6 +6,7 @@ from losa.adapt.data.activations import ActivationSource, CachedActivations
 from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.data.residency import Residency, choose_residency
 from losa.adapt.data.resident_activations import load_codes
+from losa.adapt.data.split_union import open_union, union_name
 from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.training.trainer import LabelledActivations
 
@@ -33,13 +34,12 @@ class PassData:
     @property
     def image_counts(self) -> dict[str, int]:
         """Number of images used of the training split and of each scored split."""
-        images = {self._config.training_split: self._training, **self._scored}
+        images = {union_name(self._config.training_splits): self._training, **self._scored}
         return {split: len(found) for split, found in images.items()}
 
     def load_training(self) -> LabelledActivations:
         """The training split, its codes loaded if they are to stay in memory."""
-        split = self._config.training_split
-        source = self._open(split)
+        source = self._open(self._config.training_splits, self._config.views)
         positions = self._training.all_positions
         self.residency = choose_residency(
             self._config.residency,
@@ -49,15 +49,16 @@ class PassData:
             device=self._device,
         )
         if self.residency == "stream":
-            return self._labelled(split, source, self._training)
-        return self._labelled(split, load_codes(source, positions, self.residency), self._training)
+            return self._labelled(source.split.name, source, self._training)
+        loaded = load_codes(source, positions, self.residency)
+        return self._labelled(source.split.name, loaded, self._training)
 
     def open_scored(self, split: str) -> LabelledActivations:
         """A split to score."""
-        return self._labelled(split, self._open(split), self._scored[split])
+        return self._labelled(split, self._open((split,), 1), self._scored[split])
 
-    def _open(self, split: str) -> CachedActivations:
-        return CachedActivations(self._cache.split(split, self._sites), self._device)
+    def _open(self, splits: Sequence[str], views: int) -> CachedActivations:
+        return CachedActivations(open_union(self._cache, splits, views, self._sites), self._device)
 
     def _labelled(self, split: str, source: ActivationSource, images: LabelledImages) -> LabelledActivations:
         return LabelledActivations(source=source, images=images, sites=self._sites, name=f"split {split!r}")

@@ -34,7 +34,7 @@ def _reading_key(prepared: PreparedJob) -> Hashable:
         prepared.origin["labels_sha256"],
         config.labels,
         config.class_weights,
-        config.training_split,
+        config.training_splits,
         config.eval_splits,
         config.val_split,
         config.epochs,
@@ -51,7 +51,7 @@ def _reading_key(prepared: PreparedJob) -> Hashable:
 def group_key(prepared: PreparedJob) -> Hashable:
     """A key that is equal for members of a pass that may form one network with one optimiser."""
     config = prepared.config
-    shape = tuple(sorted(effective_options(config.architecture).items()))
+    shape = tuple(sorted(effective_options(prepared.architecture).items()))
     return (shape, prepared.features.sites, config.optimizer)
 
 
@@ -84,7 +84,7 @@ def cut_to_memory(members: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
     kinds = {group_key(member): member for member in members}
     networks = [
         make_side_network(
-            member.config.architecture,
+            member.architecture,
             member.features,
             sum(column.num_classes for column in member.columns),
             [0],

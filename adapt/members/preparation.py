@@ -9,19 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from losa.adapt.architecture import Architecture
 from losa.adapt.config import AdaptConfig
 from losa.adapt.data.labelled_images import LabelledImages, read_labelled_images
 from losa.adapt.data.residency import refuse_impossible
+from losa.adapt.data.split_union import open_union, union_index, union_name
 from losa.adapt.features import FeatureSpec
 from losa.adapt.members.job import Job
 from losa.adapt.members.member_files import Checkpoint, MemberFiles
+from losa.adapt.members.splits import refuse_missing_splits
 from losa.adapt.members.summary import MemberSummary
 from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
-from losa.cache_format.metadata.index import image_ids, read_index
+from losa.cache_format.metadata.index import image_ids
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.cache_format.sites import select_sites
 from losa.cache_format.storage.sealed_json import canonical
@@ -39,7 +42,7 @@ class PreparedJob:
     features: FeatureSpec
     columns: tuple[LabelColumn, ...]
     training: LabelledImages
-    """Images of `AdaptConfig.training_split`."""
+    """Images of `AdaptConfig.training_splits`."""
     scored: Mapping[str, LabelledImages]
     """Images of the evaluation splits and of the validation split, by the name of the split."""
     origin: dict[str, Any]
@@ -51,6 +54,11 @@ class PreparedJob:
     def config(self) -> AdaptConfig:
         """Configuration of the member."""
         return self.job.config
+
+    @property
+    def architecture(self) -> Architecture:
+        """Architecture of the member, with ``pool=auto`` resolved."""
+        return self.config.architecture_for(self.features.tokens)
 
     @property
     def files(self) -> MemberFiles:
@@ -97,17 +105,17 @@ class JobPreparer:
                     "training a classifier needs at least two"
                 )
         # An architecture that does not fit must fail this job alone, not all jobs of its pass.
-        make_side_network(config.architecture, features, 2, [config.seed])
+        make_side_network(config.architecture_for(features.tokens), features, 2, [config.seed])
         refuse_missing_splits(cache, config)
-        training = self._read_images(cache, config.training_split, config.labels, config.views)
+        training = self._read_images(cache, config.training_splits, config.labels, config.views)
         scored = {
-            name: self._read_images(cache, name, config.labels, 1)
+            name: self._read_images(cache, (name,), config.labels, 1)
             for name in (*config.eval_splits, config.val_split)
             if name is not None
         }
         self._refuse_one_class(cache, config, training)
         for name, images in scored.items():
-            self._warn_once(cache, config.training_split, training, name, images)
+            self._warn_once(cache, config.training_splits, config.views, training, name, images)
         prepared = PreparedJob(
             job=job,
             device=device,
@@ -116,12 +124,12 @@ class JobPreparer:
             columns=columns,
             training=training,
             scored=scored,
-            origin=_origin(cache, columns, scored | {config.training_split: training}),
+            origin=_origin(cache, columns, config.training_splits, training, scored),
         )
         found = prepared.check_folder()
         # Opening a split reads a record for each shard, so it is opened only if its size may be refused.
         if isinstance(found, PreparedJob) and config.residency in ("gpu", "ram"):
-            train = cache.split(config.training_split, features.sites)
+            train = open_union(cache, config.training_splits, config.views, features.sites)
             count = len(training) * config.views
             refuse_impossible(config.residency, train, images=count, device=device)
         return found
@@ -131,9 +139,10 @@ class JobPreparer:
         for name, column in zip(config.labels, images.labels.T, strict=True):
             known = column[column != MISSING_LABEL]
             if len(np.unique(known)) < 2:
+                split = union_name(config.train_splits)
                 raise LosaError(
-                    f"{cache.path}: all {len(known)} images of split {config.train_split!r} have the same "
-                    f"label in column {name!r}; there is nothing to learn"
+                    f"{cache.path}: all {len(known)} images of split {split!r} have the same label in column "
+                    f"{name!r}; there is nothing to learn"
                 )
 
 
@@ -152,44 +161,35 @@ def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
     )
 
 
-def refuse_missing_splits(cache: Cache, config: AdaptConfig) -> None:
-    """Refuse a configuration whose training or evaluation split is not in the cache.
-
-    Raises:
-        LosaError: a split is missing; the message names the splits of the cache, and how to add views.
-    """
-    for name in config.eval_splits:
-        cache.manifest.split(name)
-    cache.manifest.split(config.train_split)  # raises if the images themselves are missing
-    known = [split.name for split in cache.manifest.splits]
-    if config.training_split not in known:
-        raise LosaError(
-            f"views={config.views}: {cache.path} has no split {config.training_split!r}; it has: "
-            f"{', '.join(known)}. losa-extract splits=[{config.train_split}] views={config.views} adds it"
-        )
-
-
 def _warn_of_shared_images(
-    cache: Cache, train_split: str, training: LabelledImages, name: str, scoring: LabelledImages
+    cache: Cache,
+    train_splits: tuple[str, ...],
+    views: int,
+    training: LabelledImages,
+    name: str,
+    scoring: LabelledImages,
 ) -> None:
     """Warn if images of a scored split are also trained on."""
-    trained, scored = (
-        image_ids(read_index(cache.metadata, cache.manifest.split(split)))[images.positions]
-        for split, images in ((train_split, training), (name, scoring))
-    )
+    trained = image_ids(union_index(cache, train_splits, views))[training.positions]
+    scored = image_ids(union_index(cache, (name,)))[scoring.positions]
     shared = int(np.isin(scored, trained).sum())
     if shared:
         _log.warning("%d of %d images of %s are also trained on", shared, len(scored), name)
 
 
 def _origin(
-    cache: Cache, columns: tuple[LabelColumn, ...], splits: Mapping[str, LabelledImages]
+    cache: Cache,
+    columns: tuple[LabelColumn, ...],
+    train_splits: tuple[str, ...],
+    training: LabelledImages,
+    scored: Mapping[str, LabelledImages],
 ) -> dict[str, Any]:
     manifest = cache.manifest
+    used = {**scored, union_name(train_splits): training}
     labels = {
         "columns": [[column.name, column.num_classes, column.classes] for column in columns],
         "splits": {
-            name: [hash_array(split.positions), hash_array(split.labels)] for name, split in splits.items()
+            name: [hash_array(images.positions), hash_array(images.labels)] for name, images in used.items()
         },
     }
     return {
@@ -200,5 +200,5 @@ def _origin(
         "codec": manifest.features.codec,
         "features_sha256": cache.metadata.features_sha256,
         "labels_sha256": hashlib.sha256(canonical(labels)).hexdigest(),
-        "splits": {name: manifest.split(name).keys_sha256 for name in sorted(splits)},
+        "splits": {name: manifest.split(name).keys_sha256 for name in sorted({*scored, *train_splits})},
     }

@@ -45,7 +45,7 @@ def write_results(
     """
     config, columns = prepared.config, prepared.columns
     folder = prepared.job.folder
-    idle = idle_options(config.architecture)
+    idle = idle_options(config.side)
     save_side_network(folder, network, place, prepared.cache.manifest.features, columns)
     summary = MemberSummary(
         member=config.member_id,

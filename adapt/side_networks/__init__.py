@@ -62,9 +62,9 @@ def effective_options(architecture: Architecture) -> dict[str, Any]:
     return {"side": architecture.side} | {name: getattr(architecture, name) for name in options}
 
 
-def idle_options(architecture: Architecture) -> frozenset[str]:
-    """Names of the options that have no effect on this kind of side network."""
-    return Architecture.options().difference(effective_options(architecture))
+def idle_options(side: str) -> frozenset[str]:
+    """Names of the options of `Architecture` that have no effect on a kind of side network."""
+    return Architecture.options() - {"side", *SIDE_NETWORKS[side].options}
 
 
 def make_side_network(

@@ -98,6 +98,7 @@ def make_group(
         LosaError: the architecture does not fit the features.
     """
     seeds = [config.seed for config in configs]
-    network = make_side_network(configs[0].architecture, features, num_classes, seeds).to(device)
+    architecture = configs[0].architecture_for(features.tokens)
+    network = make_side_network(architecture, features, num_classes, seeds).to(device)
     optimizer = make_optimizer(dict(network.named_parameters()), configs)
     return MemberGroup(list(numbers), list(configs), network, optimizer)

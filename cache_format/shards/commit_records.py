@@ -1,7 +1,7 @@
 """The commit records of a cache, read in one pass for all who need them."""
 
 import logging
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from losa.cache_format.errors import CorruptCache
@@ -47,13 +47,16 @@ class CommitRecords:
         return [record for record in self.records[segment.name] if isinstance(record, Commit)]
 
     def missing(
-        self, segments: Container[str] | None = None, *, remake_invalid: bool = False
+        self,
+        segments: Container[str] | None = None,
+        *,
+        remake: Callable[[Segment, Commit], bool] = lambda _segment, _commit: False,
     ) -> list[tuple[Segment, int]]:
         """Shards that are not committed, in order. A damaged shard is logged and counts as missing.
 
         Args:
             segments: names of the segments to look at; all that were read if None.
-            remake_invalid: count shards that hold invalid images as missing too.
+            remake: whether a shard that holds invalid images counts as missing too.
         """
         missing = []
         for segment in self.segments:
@@ -62,6 +65,6 @@ class CommitRecords:
             for shard, record in enumerate(self.records[segment.name]):
                 if isinstance(record, CorruptCache):
                     _log.warning("%s. This shard is made again.", record)
-                if not isinstance(record, Commit) or (remake_invalid and record.invalid):
+                if not isinstance(record, Commit) or (record.invalid and remake(segment, record)):
                     missing.append((segment, shard))
         return missing

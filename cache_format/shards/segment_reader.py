@@ -13,7 +13,7 @@ from losa.cache_format.shards.checksums import ChecksumMismatch, decompress, mis
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.byte_ranges import ByteRanges, Range
-from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.paths import CachePath, shell_path
 from losa.cache_format.stores.base import CHUNK_RECORD, Chunked, Strided
 
 
@@ -161,8 +161,8 @@ class SegmentReader:
         paths = " or ".join(str(path) for path in files.shard_paths(row // files.segment.rows_per_shard))
         return (
             f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), "
-            f"{problem}. Run losa-cache repair {files.metadata.path}, then the losa-extract command that "
-            "made the cache: it makes the damaged shards again"
+            f"{problem}. Run losa-cache repair {shell_path(files.metadata.path)}, then the losa-extract "
+            "command that made the cache: it makes the damaged shards again"
         )
 
 

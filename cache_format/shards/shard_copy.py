@@ -9,7 +9,7 @@ from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_writer import on_full_disk
 from losa.cache_format.storage.atomic_writes import publishing, remove
-from losa.cache_format.storage.paths import CachePath, cannot_read
+from losa.cache_format.storage.paths import CachePath, cannot_read, shell_path
 
 COPY_BLOCK_BYTES = 8 * 2**20
 """Bytes that are copied at a time."""
@@ -59,5 +59,6 @@ def _copy_file(
         if (size, f"{crc:08x}") != (expected.bytes, expected.crc32):
             raise CorruptCache(
                 f"{source.folder / name}: its bytes differ from those that were written. "
-                f"Run losa-cache verify {source.metadata.path} for details; losa-cache repair drops the shard"
+                f"Run losa-cache verify {shell_path(source.metadata.path)} for details; losa-cache repair "
+                "drops the shard"
             )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,7 +23,7 @@ def cache_folder(path: str | os.PathLike[str] | UPath, option: str = "cache") ->
     text = str(path) if isinstance(path, UPath) else os.fspath(path)
     protocol, separator, rest = text.partition("://")
     if not separator:
-        return Path(text).expanduser()
+        return local_path(text)
     if protocol in ("file", "local"):
         return Path(rest)
     try:
@@ -38,6 +39,16 @@ def cache_folder(path: str | os.PathLike[str] | UPath, option: str = "cache") ->
         # Without a valid protocol (``carrier-pigeon://``) the text would become the name of a folder.
         raise CacheError(f"{option}={text}: unsupported filesystem: {protocol!r}")
     return folder
+
+
+def local_path(text: str) -> Path:
+    """The local file or folder that a user names; ``~`` is the home folder."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 -- Path.expanduser fails if there is no such user
+
+
+def shell_path(path: CachePath | str) -> str:
+    """A path as it is typed in a shell, for commands in messages."""
+    return shlex.quote(str(path))
 
 
 def is_remote(path: CachePath) -> bool:

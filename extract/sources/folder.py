@@ -8,8 +8,9 @@ from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
 from losa.extract.sources.base import composed
 from losa.extract.sources.files import WHOLE, FileList, FileSource, existing_folder, usual_order
-from losa.extract.sources.folder_walk import FolderWalk, shortened
+from losa.extract.sources.folder_walk import FolderWalk
 from losa.extract.sources.labels import in_order, named_labels
+from losa.extract.sources.notes import shortened
 
 SPLIT_FOLDERS = ("train", "val", "validation", "test")
 

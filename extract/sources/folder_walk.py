@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from losa.cache_format.errors import LosaError
 from losa.extract.image_formats import image_extensions
 from losa.extract.sources.existing_files import is_file
 from losa.extract.sources.hidden import is_hidden
+from losa.extract.sources.notes import shortened
 
 
 class FolderWalk:
@@ -66,17 +67,6 @@ class FolderWalk:
                     self._others[extension] += 1
                 elif is_file(entry) or _is_broken_link(entry):
                     self.images.append(prefix + name)
-
-
-def shortened(names: Sequence[str], most: int = 8) -> str:
-    """Names in a line, of which only the first are written out.
-
-    >>> shortened(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def _listed(folder: str) -> list["os.DirEntry[str]"]:

@@ -41,18 +41,23 @@ def read_lists(
             or two paths differ only in their Unicode spelling.
     """
     listed = ListedPaths(existing_folder(root))
-    lists = {}
+    lists: dict[str, Path] = {}
     notes = []
-    for file in sorted(root.glob("*.txt")):
+    for file in sorted(
+        path for path in root.iterdir() if path.suffix.lower() == ".txt" and not path.is_dir()
+    ):
         reason = _why_no_list(file, encoding, listed)
-        if reason is None:
-            lists[file.stem] = file
-        else:
+        if reason is not None:
             notes.append(f"{file} is left out, as no list of images: {reason}")
+        elif file.stem in lists:
+            raise LosaError(f"{lists[file.stem]} and {file} are lists of one split: rename one")
+        else:
+            lists[file.stem] = file
     if not lists:
         raise LosaError(
             f"{root} has no lists: expected {', '.join(f'{name}.txt' for name in STANDARD_SPLITS)} "
-            "with a line 'path label' for every image" + "".join(f"\n{note}" for note in notes)
+            "with a line 'path label' for every image (for tables: dataset=table)"
+            + "".join(f"\n{note}" for note in notes)
         )
     files = {split: _read_list(lists[split], column, encoding, listed) for split in usual_order(lists)}
     labels = np.concatenate([one.labels[column] for one in files.values()])
@@ -62,7 +67,7 @@ def read_lists(
 def _why_no_list(file: Path, encoding: str | None, listed: ListedPaths) -> str | None:
     if file.name.startswith("."):
         return "its name begins with a dot"
-    if file.stem in USUAL_SPLITS:
+    if file.stem.lower() in USUAL_SPLITS:
         return None
     line = first_line(file, encoding)
     if not line:

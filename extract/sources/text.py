@@ -13,6 +13,10 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 """Byte order marks, and encodings that skip them."""
+_NOT_OF_FILES = ("idna", "punycode", "undefined")
+"""Codecs of Python's that files do not have."""
+_HEAD = 2**16
+"""Bytes in which the first line is looked for."""
 _NAMES = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8", "utf-16": "UTF-16", "utf-32": "UTF-32"}
 
 
@@ -52,28 +56,29 @@ def first_line(file: Path, encoding: str | None) -> str:
     Raises:
         LosaError: there is no such file or no such encoding.
     """
-    data = read_listing(file)
+    data = read_listing(file, _HEAD)
     text = data.decode(_encoding(data, encoding), "replace").removeprefix("\ufeff")
     return next((line for line in split_lines(text) if line.strip(" \t")), "")
 
 
 def split_lines(text: str) -> list[str]:
-    r"""Lines, which only \\n, \\r and \\r\\n end: names of files may hold what Unicode calls a line break.
+    r"""Lines, which only \n, \r and \r\n end: names of files may hold what Unicode calls a line break.
 
-    >>> split_lines("a\\r\\nb\\x85\\n")
-    ['a', 'b\\x85', '']
+    >>> split_lines("a\r\nb\x85\n")
+    ['a', 'b\x85', '']
     """
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def read_listing(file: Path) -> bytes:
-    """The bytes of a file that lists images.
+def read_listing(file: Path, most: int = -1) -> bytes:
+    """The bytes of a file that lists images, or its first ones.
 
     Raises:
         LosaError: it cannot be read.
     """
     try:
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            return opened.read(most)
     except OSError as error:
         raise LosaError(f"{file} cannot be read: {error.strerror}") from None
 
@@ -82,8 +87,10 @@ def _encoding(data: bytes, chosen: str | None) -> str:
     if chosen is None:
         return next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
+        if codecs.lookup(chosen).name in _NOT_OF_FILES:
+            raise LookupError
         "".encode(chosen)
-    except LookupError:
+    except (LookupError, ValueError):
         raise LosaError(
             f"dataset.encoding={chosen}: there is no such encoding; usual ones are utf-8, latin-1, cp1252, "
             "utf-16, gb18030 and shift_jis"

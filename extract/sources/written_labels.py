@@ -21,7 +21,7 @@ def written_labels(
 
     Args:
         name: name of the column.
-        texts: for each image of the whole data set a number or a name; None for an image without a label.
+        texts: for each image of the whole data set a number or a name; None or -1 for one without a label.
         num_classes: number of classes; None: as many as needed.
         place: the data set, for messages.
 
@@ -41,7 +41,7 @@ def written_labels(
             f"{place}: {name}: expected names of classes, or numbers from 0, or -1 for an image without a "
             f"label, found {no_labels[0]!r}"
         )
-    named = [None if text is None else composed(text) for text in texts]
+    named = [None if text in (None, f"{MISSING_LABEL}") else composed(str(text)) for text in texts]
     classes = in_order(text for text in named if text is not None)
     if num_classes is not None and num_classes != len(classes):
         raise LosaError(

@@ -90,6 +90,7 @@ def codec_table(
     opened = Cache(cache)
     if opened.manifest.features.codec != "float32":
         raise LosaError(f"{cache}: expected codec=float32, found codec={opened.manifest.features.codec}")
+    opened.manifest.split(split, advice="; choose with --split")
     source = opened.split(split)
     valid = np.flatnonzero(source.valid)
     order = np.random.default_rng(SAMPLE_SEED).permutation(valid)

@@ -11,6 +11,7 @@ from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
 from losa.cache_format.storage.byte_ranges import open_ranges
+from losa.cache_format.storage.paths import shell_path
 
 BATCH = 16
 """Number of rows in memory at a time."""
@@ -25,7 +26,8 @@ def committed(cache: Cache, segment: Segment) -> dict[int, Commit]:
     try:
         return {commit.shard: commit for commit in SegmentFiles.of(cache.metadata, segment).committed()}
     except CorruptCache as error:
-        raise CorruptCache(f"{error}. Run losa-cache verify {cache.path} for details.") from None
+        command = f"losa-cache verify {shell_path(cache.path)}"
+        raise CorruptCache(f"{error}. Run {command} for details.") from None
 
 
 def row_reader(

@@ -6,6 +6,7 @@ from typing import Any
 
 from losa.cache_format import Repair, Verification
 from losa.cache_format.common.units import readable
+from losa.cache_format.storage.paths import shell_path
 
 
 def verification_json(found: Verification) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def verification_lines(path: str, found: Verification) -> Iterator[str]:
         bad = sum(len({image.row for image in shard.images}) for shard in found.bad_shards)
         yield (
             f"{read}: {len(found.bad_files)} files, {len(found.bad_shards)} shards and {bad} images are "
-            f"damaged. Next: losa-cache repair {path}"
+            f"damaged. Next: losa-cache repair {shell_path(path)}"
         )
 
 

@@ -109,7 +109,8 @@ def make_network(make_config: Any, make_features: Any) -> Callable[..., SideNetw
         side: str, seeds: Sequence[int] = (0,), features: FeatureSpec | None = None, **options: Any
     ) -> SideNetwork:
         config = make_config(side=side, **({"rank": 4, "heads": 2} | options))
-        network = make_side_network(config.architecture, features or make_features(), 3, seeds).double()
+        features = features or make_features()
+        network = make_side_network(config.architecture_for(features.tokens), features, 3, seeds).double()
         network.config = config  # how the tests train it
         return network
 
@@ -195,7 +196,8 @@ class ToyCache:
     compressor: CompressorName | None = None
     invalid: frozenset[str] = frozenset()
     views: int = 1
-    """Number of views of the images of ``train``, in a further split if there are several."""
+    """Number of views of the images of `viewed`, in further splits if there are several."""
+    viewed: tuple[str, ...] = ("train",)
     seed: int = 0
 
     columns = (
@@ -242,7 +244,7 @@ class ToyCache:
             for split in self.splits
             for key, image in zip(self.contents(split).keys, self.activations(split), strict=True)
         }
-        for key in self.views_of("train").keys if self.views > 1 else ():
+        for key in [key for split in self.viewed for key in self.views_of(split).keys if self.views > 1]:
             photograph, view = parse_key(key)
             images[key] = np.roll(images[photograph], 0 if view is None else view.number, axis=-1)
         return images
@@ -290,7 +292,7 @@ class ToyCache:
             labels=self.columns,
             splits=[
                 *(self.contents(name) for name in self.splits),
-                *([self.views_of("train")] if self.views > 1 else []),
+                *(self.views_of(name) for name in self.viewed if self.views > 1),
             ],
             rows_per_shard=5,
             provenance={},

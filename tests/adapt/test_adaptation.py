@@ -21,6 +21,7 @@ from losa.adapt import (
     MemberSummary,
     Trainer,
     adapt,
+    adapt_all,
     load_side_network,
     make_group,
 )
@@ -67,7 +68,7 @@ def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, 
 
     assert {path.name for path in folder.iterdir()} == {*FILES, LOCK_NAME}
     assert json.loads((folder / SUMMARY_NAME).read_text()) == summary.to_json()
-    assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config)
+    assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config) | {"pool": "cls"}
 
     network = load_side_network(folder)
     last_only = SIDE_NETWORKS[side].reads_last_site_only
@@ -408,10 +409,36 @@ def test_images_that_are_invalid_or_without_label_are_left_out(
     assert images.labels.tolist() == [[position % 3] for position in images.positions]
 
 
-@pytest.mark.parametrize("option", ["train_split", "eval_split"])
-def test_missing_split(option: str, run: Any) -> None:
-    with pytest.raises(LosaError, match=r"^the cache has no split 'tset'; it has: train, val, test$"):
-        run(**{option: "tset"})
+@pytest.mark.parametrize(
+    ("option", "wrong", "example"),
+    [
+        ("train_split", "tset", "test"),
+        ("train_split", "train800val200", "train"),
+        ("train_split", ["val", "vla"], "val"),
+        ("eval_split", ["test", "tarin"], "train"),
+        ("eval_split", "t", "test"),
+        ("val_split", "val200", "val"),
+    ],
+)
+def test_a_missing_split_is_named_with_its_option(
+    option: str, wrong: str | list[str], example: str, run: Any
+) -> None:
+    name = wrong if isinstance(wrong, str) else wrong[1]
+    message = (
+        f"^the cache has no split '{name}'; it has: train, val, test. "
+        f"Choose with {option}, as in {option}={example}$"
+    )
+    with pytest.raises(LosaError, match=message):
+        run(**{option: wrong})
+
+
+def test_all_missing_splits_are_named_at_once(run: Any) -> None:
+    with pytest.raises(LosaError) as error:
+        run(train_split="train800val200", eval_split="t")
+    assert [line.rpartition(" ")[2] for line in str(error.value).splitlines()] == [
+        "train_split=train",
+        "eval_split=test",
+    ]
 
 
 def test_unknown_label_column(run: Any) -> None:
@@ -459,9 +486,49 @@ def test_no_cache(run: Any, tmp_path: Path) -> None:
 def test_cls_pool_without_cls_token(run: Any, toy_cache: Any, tmp_path: Path) -> None:
     tokens = TokenLayout(cls=0, registers=0, grid=(2, 2))
     cache = replace(toy_cache, tokens=tokens).write(tmp_path / "grid")
-    with pytest.raises(LosaError, match="no class token; use pool=mean"):
-        run(cache=str(cache))
+    with pytest.raises(LosaError, match="no class token; use pool=mean or pool=auto"):
+        run(cache=str(cache), pool="cls")
     assert run(cache=str(cache), pool="mean").images["train"] == 24
+
+
+@pytest.mark.parametrize(("cls", "pool"), [(1, "cls"), (0, "mean")])
+def test_the_pool_is_chosen_by_the_tokens(
+    cls: int, pool: str, toy_cache: Any, member: Any, tmp_path: Path
+) -> None:
+    tokens = TokenLayout(cls=cls, registers=0, grid=(2, 2))
+    cache = str(replace(toy_cache, tokens=tokens).write(tmp_path / "tokens"))
+    config = member(cache=cache)
+    assert config.pool == "auto"
+    chosen = adapt(config, tmp_path / "auto")
+    named = adapt(member(cache=cache, pool=pool), tmp_path / "named")
+    assert chosen.member == named.member == member(cache=cache, pool=pool).member_id
+    assert (chosen.options["pool"], chosen.train_loss) == (pool, named.train_loss)
+    assert load_side_network(tmp_path / "auto").architecture.pool == pool
+    assert json.loads((tmp_path / "auto/side_network.json").read_text())["architecture"]["pool"] == pool
+
+
+def test_a_member_that_pools_cls_is_found_again_by_the_default(
+    member: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = member(pool="cls")
+    assert member().member_name == config.member_name
+    first = adapt(config, tmp_path / "member")
+    assert adapt(member(), tmp_path / "member") == first
+    assert "is finished already" in caplog.text
+
+
+def test_no_job_is_trained_by_another_pool_than_it_names(toy_cache: Any, member: Any, tmp_path: Path) -> None:
+    tokens = TokenLayout(cls=0, registers=0, grid=(2, 2))
+    cache = str(replace(toy_cache, tokens=tokens).write(tmp_path / "grid"))
+    configs = [member(cache=cache, pool=pool) for pool in ("auto", "mean", "cls")]
+    auto, mean, cls = adapt_all([Job(config, tmp_path / config.pool) for config in configs])
+    assert isinstance(auto, MemberSummary)
+    assert isinstance(mean, MemberSummary)
+    assert (auto.member, auto.train_loss) == (mean.member, mean.train_loss)
+    assert isinstance(cls, LosaError)
+    same_folder = adapt_all([Job(config, tmp_path / "shared") for config in (configs[0], configs[2])])
+    assert [type(outcome) for outcome in same_folder] == [MemberSummary, LosaError]
 
 
 def test_rank_that_is_no_multiple_of_heads(run: Any) -> None:

@@ -64,6 +64,13 @@ NAMES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"sites": 4}, "losa-r8-lr0.003-seed0-f759722fa4"),
     ({"sites": ["embed", 2, 11], "train_split": "train800"}, "losa-r8-lr0.003-seed0-611caf3b0c"),
+    ({"pool": "auto"}, "losa-r8-lr0.003-seed0-28e4c5309b"),
+    ({"pool": "cls"}, "losa-r8-lr0.003-seed0-28e4c5309b"),
+    ({"train_split": ["train800val200"]}, "losa-r8-lr0.003-seed0-28e4c5309b"),
+    ({"train_split": ["train800", "val200"]}, "losa-r8-lr0.003-seed0-ba27c61802"),
+    ({"train_split": ["val200", "train800"]}, "losa-r8-lr0.003-seed0-7651a2e23c"),
+    ({"protocol": "select", "select_train_split": ["train800"]}, "losa-r8-lr0.003-seed0-1b161b08cb"),
+    ({"protocol": "select", "select_train_split": ["a", "b"]}, "losa-r8-lr0.003-seed0-6a64072f5c"),
     (
         {
             "epochs": 100,

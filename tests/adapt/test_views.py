@@ -31,7 +31,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     original = CachedActivations.read
 
     def noting(source: CachedActivations, indices: np.ndarray) -> Any:
-        if source.split.record.name == f"train-views{VIEWS}":
+        if source.split.name == f"train-views{VIEWS}":
             found.append(indices)
         return original(source, indices)
 
@@ -113,7 +113,7 @@ def test_an_image_without_all_its_views_is_left_out(
 def test_views_that_are_not_there(member: Any, viewed: Any, tmp_path: Path) -> None:
     for config in (member(views=2), viewed(views=2)):
         with pytest.raises(
-            LosaError, match=r"no split 'train-views2'.*losa-extract splits=\[train\] views=2"
+            LosaError, match=r"no split 'train-views2'.*with splits=\[train\] views=2, adds what is missing"
         ):
             adapt(config, tmp_path / "run")
     with pytest.raises(LosaError, match="no split 'absent'"):

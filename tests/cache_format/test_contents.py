@@ -88,6 +88,12 @@ def test_images_without_labels_get_minus_one_or_the_label_another_split_gives_th
     assert [new.labels["label"].dtype for new in placement.segments] == [np.int64, np.int64]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_minus_one_beside_a_label_is_no_contradiction(order):
+    (new,) = placed([split("a", "pq", [-1, 7]), split("b", "qp", [7, 3])][::order]).segments
+    assert dict(zip(new.keys, new.labels["label"].tolist(), strict=True)) == {"p": 3, "q": 7}
+
+
 def test_two_labels_for_one_image_are_refused():
     with pytest.raises(LosaError) as caught:
         placed([split("train", "ab", [0, 1]), split("val", "cb", [0, 2])])

@@ -18,6 +18,8 @@ CHANGES = {
     "backbone.name": lambda f: dataclasses.replace(f.backbone, name="vit_other"),
     "backbone.weights_sha256": lambda f: dataclasses.replace(f.backbone, weights_sha256="00" * 32),
     "backbone.depth": lambda f: dataclasses.replace(f.backbone, depth=7),
+    "backbone.architecture": lambda f: dataclasses.replace(f.backbone, architecture="vit_nano"),
+    "backbone.arguments.depth": lambda f: dataclasses.replace(f.backbone, arguments={"depth": 6}),
     "preprocessing.input_size": lambda f: dataclasses.replace(f.preprocessing, input_size=(3, 16, 32)),
     "preprocessing.interpolation": lambda f: dataclasses.replace(f.preprocessing, interpolation="nearest"),
     "preprocessing.mean": lambda f: dataclasses.replace(f.preprocessing, mean=(0.5, 0.25, 0.126)),
@@ -50,6 +52,11 @@ def test_every_field_counts_and_is_named(recipe, field):
     assert [difference.field for difference in found] == [field]
     assert found[0].expected != found[0].found
     assert differences(other, features) == [Difference(field, found[0].found, found[0].expected)]
+
+
+def test_fields_that_were_added_later_do_not_change_the_hash(recipe):
+    backbone = dataclasses.replace(recipe.features.backbone, architecture=None, arguments={})
+    assert dataclasses.replace(recipe.features, backbone=backbone).sha256 == recipe.features.sha256
 
 
 def test_equal_identities_have_no_differences(recipe, tiny):

@@ -32,7 +32,14 @@ SIZES = st.integers(1, 2**24)
 
 FEATURES = st.builds(
     FeatureIdentity,
-    backbone=st.builds(BackboneIdentity, name=TEXT, weights_sha256=SHA256, depth=st.integers(1, 10_000)),
+    backbone=st.builds(
+        BackboneIdentity,
+        name=TEXT,
+        weights_sha256=SHA256,
+        depth=st.integers(1, 10_000),
+        architecture=st.none() | TEXT,
+        arguments=st.dictionaries(TEXT, st.none() | st.booleans() | SIZES | FLOATS | st.lists(SIZES | TEXT)),
+    ),
     preprocessing=st.builds(
         Preprocessing,
         input_size=st.tuples(st.just(3), SIZES, SIZES),

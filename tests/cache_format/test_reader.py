@@ -391,6 +391,16 @@ def test_no_flipped_bit_in_any_file_ever_gives_a_wrong_value(recipe, finished, t
     assert detected > (FLIPS // 4 if recipe.store == "zarr" and pattern != FILES[1] else 0)
 
 
+def test_chosen_images_are_read_like_a_split(recipe, finished):
+    cache = Cache(finished(recipe))
+    val = cache.split("val")
+    chosen = cache.select(val.index[::-1], "backwards")
+    assert (chosen.name, len(chosen), chosen.keys) == ("backwards", len(val), val.keys[::-1])
+    assert chosen.valid.tolist() == val.valid[::-1].tolist()
+    order = np.arange(len(val))
+    assert np.array_equal(chosen.read(order).values, val.read(order[::-1]).values)
+
+
 @pytest.mark.parametrize("number", [0, 1, 2])
 @pytest.mark.parametrize("row", [0, -1, 4])
 def test_another_index_is_corrupt(recipe, finished, tiny, number, row):

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losa.cache_format import LosaError, backbone_sites, select_sites
-from losa.cache_format.sites import EMBED, block_site, evenly_spaced
+from losa.cache_format.sites import EMBED, block_site, evenly_spaced, stage_site
 
 TWELVE = backbone_sites(12)
 
@@ -14,6 +14,7 @@ def test_names_of_a_backbone():
     assert TWELVE[-1] == "block.11"
     assert len(TWELVE) == 13
     assert block_site(123) == "block.123"
+    assert [stage_site(number) for number in (0, 12)] == ["stage.00", "stage.12"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,12 @@ def test_selection_comes_in_the_order_of_the_backbone(selection, expected):
     assert select_sites(selection, TWELVE) == expected
 
 
+def test_stages_are_selected_like_blocks():
+    stages = tuple(map(stage_site, range(4)))
+    assert select_sites("all", stages) == stages
+    assert select_sites(2, stages) == ("stage.01", "stage.03")
+
+
 def test_a_number_counts_the_blocks_that_are_stored():
     stored = ("embed", "block.02", "block.05", "block.08", "block.11")
     assert select_sites(2, stored) == ("block.05", "block.11")
@@ -66,9 +73,9 @@ def test_a_number_counts_the_blocks_that_are_stored():
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        (0, "sites=0: expected a number from 1 to 12, the number of blocks"),
-        (13, "sites=13: expected a number from 1 to 12, the number of blocks"),
-        (-1, "sites=-1: expected a number from 1 to 12, the number of blocks"),
+        (0, "sites=0: expected a number from 1 to 12, the number of blocks or stages"),
+        (13, "sites=13: expected a number from 1 to 12, the number of blocks or stages"),
+        (-1, "sites=-1: expected a number from 1 to 12, the number of blocks or stages"),
         ([True], "sites: expected a number, 'all' or a list of names, found True"),
         (False, "sites: expected a number, 'all' or a list of names, found False"),
         ([], f"sites: nothing is selected; there are {', '.join(TWELVE)}"),

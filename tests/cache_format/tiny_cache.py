@@ -143,6 +143,11 @@ class Recipe:
 
     def open(self, path: CachePath, **changes: object) -> CacheWriter:
         """The writer of this cache; ``changes`` replace its arguments."""
+        constants = changes.pop("constants", self.constants)
+        return CacheWriter(path, self.request(**changes), constants)
+
+    def request(self, **changes: object) -> CacheRequest:
+        """The request for this cache; ``changes`` replace its fields."""
         arguments = {
             "dataset": "zoo",
             "features": self.features,
@@ -153,8 +158,7 @@ class Recipe:
             "store": self.store,
             "compressor": self.compressor,
         }
-        constants = changes.pop("constants", self.constants)
-        return CacheWriter(path, CacheRequest(**(arguments | changes)), constants)
+        return CacheRequest(**(arguments | changes))
 
     def write(self, path: CachePath) -> CachePath:
         """Write every shard that is missing."""

@@ -1,6 +1,7 @@
 """Made-up data sets, tiny backbones and tiny caches for the tests of the first stage."""
 
 import io
+import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.identity import BackboneIdentity, Preprocessing, SiteGroup, TokenLayout
 from losa.cache_format.metadata.constants import calibration_constants
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig, ImageSource, open_source
+from losa.extract.config import TaskConfig
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -147,6 +149,25 @@ def webdataset(tmp_path: Path) -> Callable[..., ImageSource]:
         return open_source(DatasetConfig(kind="webdataset", name="w", root=str(root), **fields))
 
     return open_shards
+
+
+@pytest.fixture
+def twins(vtab: Path) -> Path:
+    """Two tasks, ``count`` and ``dist``, with the images of ``vtab``; labels of ``dist`` are one higher."""
+    root = vtab.parent / "twins"
+    for name in ("count", "dist"):
+        shutil.copytree(vtab, root / name)
+    for file in (root / "dist").glob("*.txt"):
+        lines = [line.split() for line in file.read_text().splitlines()]
+        file.write_text("".join(f"{path} {int(label) + 1}\n" for path, label in lines))
+    return root
+
+
+@pytest.fixture
+def tasks() -> Callable[..., ImageSource]:
+    """``tasks(root)``: two tasks that share their images, as one data set."""
+    folders = {name: TaskConfig(subfolder=name) for name in ("count", "dist")}
+    return lambda root: open_source(DatasetConfig(kind="tasks", name="t", root=str(root), tasks=folders))
 
 
 @pytest.fixture

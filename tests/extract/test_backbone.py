@@ -1,17 +1,13 @@
 from types import SimpleNamespace
 
 import pytest
-import timm
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 -- torch's own alias
 
-from losa.cache_format import LosaError
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
-from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
-from losa.extract.backbone import autocast, hash_weights
+from losa.extract import FrozenBackbone
+from losa.extract.backbone import autocast
 
 # name -> class tokens, register tokens, grid side, depth
 LAYOUTS = {
@@ -47,13 +43,14 @@ def _images(backbone, count=2, seed=1):
 
 def test_token_layout_and_depth(name, backbone):
     cls, registers, side, depth = LAYOUTS[name]
-    assert (backbone.tokens.cls, backbone.tokens.registers) == (cls, registers)
-    assert backbone.tokens.grid == (side, side)
+    tokens = backbone.group("all").tokens
+    assert (tokens.cls, tokens.registers) == (cls, registers)
+    assert tokens.grid == (side, side)
     assert backbone.identity.depth == depth
     assert backbone.sites == ("embed", *(f"block.{block:02d}" for block in range(depth)))
     assert backbone.group("all").sites == backbone.sites[1:]
     assert backbone.group(1).sites == backbone.sites[-1:]
-    assert backbone.group(["embed"]).width == backbone.width
+    assert backbone.group(["embed"]).width == backbone.group("all").width
 
 
 def test_block_sites_equal_timms_intermediates(backbone):
@@ -64,7 +61,8 @@ def test_block_sites_equal_timms_intermediates(backbone):
         )
     expected = torch.stack([torch.cat([prefix, grid], dim=1) for grid, prefix in pairs], dim=1)
     found = backbone.activations(images, backbone.group("all").sites)
-    assert found.shape == (2, backbone.identity.depth, backbone.tokens.count, backbone.width)
+    group = backbone.group("all")
+    assert found.shape == (2, backbone.identity.depth, group.tokens.count, group.width)
     assert torch.equal(found, expected)
     some = backbone.sites[:1] + backbone.sites[-2:]
     assert torch.equal(backbone.activations(images, some)[:, 1:], expected[:, -2:])
@@ -137,7 +135,8 @@ def test_an_images_activations_do_not_depend_on_its_batch(vit):
 
 def test_a_batch_without_images_gives_no_activations(backbone):
     empty = backbone.activations(_images(backbone, 0), backbone.sites[:2])
-    assert empty.shape == (0, 2, backbone.tokens.count, backbone.width)
+    group = backbone.group("all")
+    assert empty.shape == (0, 2, group.tokens.count, group.width)
 
 
 def test_no_hook_stays_behind_even_after_an_error(vit):
@@ -190,132 +189,3 @@ def test_the_older_switch_for_tf32_is_used_where_there_is_no_other(vit, monkeypa
     handle.remove()
     assert seen == [False]
     assert older.allow_tf32 is allowed
-
-
-@pytest.mark.parametrize("name", ["test_vit", "deit_tiny_distilled_patch16_224"])
-def test_the_weights_hash_is_of_every_tensor_but_the_heads(name, toy_model):
-    model = toy_model(name)
-    expected = hash_weights(model)
-    assert expected == hash_weights(toy_model(name))
-    heads = [key for key in model.state_dict() if key.startswith("head")]
-    assert len(heads) == (4 if "distilled" in name else 2)
-    for key, tensor in model.state_dict().items():
-        before = tensor.clone()
-        tensor.view(-1)[-1] += 1e-3
-        assert (hash_weights(model) == expected) == (key in heads), key
-        tensor.copy_(before)
-    assert hash_weights(model) == expected
-    assert hash_weights(toy_model(name, num_classes=7)) == hash_weights(toy_model(name, num_classes=0))
-
-
-def test_the_weights_hash_sees_swapped_tensors_and_another_dtype(toy_model):
-    model = toy_model("test_vit")
-    expected = hash_weights(model)
-    first, second = model.blocks[0], model.blocks[1]
-    model.blocks[0], model.blocks[1] = second, first
-    assert hash_weights(model) != expected
-    assert hash_weights(toy_model("test_vit").bfloat16()) != expected
-
-
-def test_an_untrained_backbone_is_a_function_of_its_seed():
-    torch.manual_seed(5)
-    before = torch.random.get_rng_state()
-    hashes = [_untrained(seed).identity.weights_sha256 for seed in (0, 1, 0)]
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert hashes[0] == hashes[2] != hashes[1]
-
-
-def test_weights_from_a_file(toy_model, tmp_path):
-    model = toy_model("test_vit")
-    save_file(model.state_dict(), tmp_path / "weights.safetensors")
-    torch.save(model.state_dict(), tmp_path / "weights.pth")
-    for file in ("weights.safetensors", "weights.pth"):
-        loaded = load_backbone(BackboneConfig(name="test_vit", checkpoint=str(tmp_path / file)))
-        assert loaded.identity.weights_sha256 == hash_weights(model)
-
-
-def test_a_checkpoint_may_begin_with_a_tilde(toy_model, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    model = toy_model("test_vit")
-    save_file(model.state_dict(), tmp_path / "weights.safetensors")
-    loaded = load_backbone(BackboneConfig(name="test_vit", checkpoint="~/weights.safetensors"))
-    assert loaded.identity.weights_sha256 == hash_weights(model)
-
-
-def test_a_checkpoint_that_does_not_fit_is_refused(toy_model, tmp_path):
-    other = tmp_path / "other.safetensors"
-    save_file(toy_model("test_vit2").state_dict(), other)
-    with pytest.raises(LosaError, match=rf"backbone\.checkpoint={other} does not fit test_vit: \w+: ."):
-        load_backbone(BackboneConfig(name="test_vit", checkpoint=str(other)))
-    partial = toy_model("test_vit").state_dict()
-    del partial["blocks.3.mlp.fc1.bias"]
-    save_file(partial, other)
-    with pytest.raises(LosaError, match=r"does not fit test_vit: .*blocks\.3\.mlp\.fc1\.bias"):
-        load_backbone(BackboneConfig(name="test_vit", checkpoint=str(other)))
-    other.write_bytes(b"no weights")
-    with pytest.raises(LosaError, match="does not fit test_vit"):
-        load_backbone(BackboneConfig(name="test_vit", checkpoint=str(other)))
-    with pytest.raises(LosaError, match=r"backbone\.checkpoint: there is no file .*/none\.pth"):
-        load_backbone(BackboneConfig(name="test_vit", checkpoint=str(tmp_path / "none.pth")))
-
-
-def test_weights_that_cannot_be_downloaded_are_never_replaced_by_random_ones(monkeypatch):
-    asked = []
-
-    def unreachable(name, pretrained, **_):
-        asked.append(pretrained)
-        raise LocalEntryNotFoundError(f"Cannot find the requested files of {name}\nin the disk cache. " * 20)
-
-    monkeypatch.setattr(timm, "create_model", unreachable)
-    with pytest.raises(LosaError) as caught:
-        load_backbone(BackboneConfig(name="test_vit"))
-    assert asked == [True]
-    first, advice = str(caught.value).splitlines()
-    assert first.startswith("the pretrained weights of test_vit could not be loaded: LocalEntryNotFoundError")
-    assert len(first) < 520
-    assert "backbone.checkpoint=<file>" in advice
-    assert "backbone.pretrained=false" in advice
-
-
-def test_a_model_for_which_there_are_no_weights_is_refused():
-    with pytest.raises(LosaError, match=r"could not be loaded: .*No pretrained weights exist"):
-        load_backbone(BackboneConfig(name="vit_relpos_small_patch16_rpn_224"))
-
-
-@pytest.mark.parametrize(
-    ("name", "suggestion"),
-    [
-        ("vit_bse_patch16_224", "vit_base_patch16_224"),
-        ("deit_tiny_patch_224.fb_in1k", "deit_tiny_patch16_224"),
-        ("zzzzzzzz", None),
-    ],
-)
-def test_an_unknown_name_gets_a_suggestion(name, suggestion):
-    end = f"; did you mean {suggestion!r}?" if suggestion else ""
-    with pytest.raises(LosaError) as caught:
-        load_backbone(BackboneConfig(name=name, pretrained=False))
-    assert str(caught.value) == f"backbone.name={name}: timm {timm.__version__} has no such model{end}"
-
-
-@pytest.mark.parametrize("pretrained", [True, False])
-def test_an_unknown_tag_of_weights_is_refused(pretrained):
-    with pytest.raises(LosaError, match=r"no such weights of test_vit; there are: test_vit\.r160_in1k$"):
-        load_backbone(BackboneConfig(name="test_vit.nonsense", pretrained=pretrained))
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("swin_tiny_patch4_window7_224", "one list of blocks; SwinTransformer has none"),
-        ("resnet18", "one list of blocks; ResNet has none"),
-        ("convit_tiny", "tokens of one shape .* after every block; ConVit does not give them"),
-        ("cait_xxs24_224", "196 tokens leave the blocks, but prefix and grid make 197"),
-    ],
-)
-def test_networks_without_one_token_axis_are_refused(name, reason):
-    with pytest.raises(LosaError, match=rf"^backbone\.name={name}: .*{reason}"):
-        load_backbone(BackboneConfig(name=name, pretrained=False))
-
-
-def _untrained(seed):
-    return load_backbone(BackboneConfig(name="test_vit", pretrained=False, seed=seed))

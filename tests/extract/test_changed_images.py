@@ -26,9 +26,10 @@ def opened(config, tmp_path, paint):
         source.read = lambda key: loaded.append(key) or read(key)
         keys = source.contents("all").keys
         nothing = Placement(segments=(), indices={})
+        metadata = Cache(settings.cache).metadata
         surveyed = Survey(
-            metadata=Cache(settings.cache).metadata,
-            exists=True,
+            metadata=metadata,
+            published=metadata.manifest,
             placement=nothing,
             restored=nothing,
             damaged={},

@@ -14,9 +14,11 @@ from torchvision.datasets import ImageFolder
 from losa.cache_format import LosaError
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.extract import ArraySource, DatasetConfig, TorchDatasetSource, open_source
+from losa.extract.config import TaskConfig
 from losa.extract.loader import ImageLoader
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.sources import InvalidImage
+from losa.extract.sources.base import composed
 
 NFD = unicodedata.normalize("NFD", "größe")
 NFC = unicodedata.normalize("NFC", "größe")
@@ -26,10 +28,47 @@ def _load(source, key):
     return ImageLoader(source, DEFAULT_DECODING).load(key)
 
 
+def _table(photos, paint):
+    paint(photos / f"{NFD}.png", 77)
+    rows = [f"train/{'cat' if n % 2 else 'ant'}/{n}.png,{n % 2},s{n % 3},train" for n in range(7)]
+    rows += [f"val/cat/{n}.png,,s{n},val" for n in range(3)] + [f"{NFD}.png,1,{NFD},val"]
+    (photos / "table.csv").write_text("\n".join(["file,label,kind,split", *rows]))
+    columns = ["label", "kind"]
+    return DatasetConfig(kind="table", name="t", root=str(photos), file="table.csv", label_columns=columns)
+
+
+def _birds(root, paint):
+    for number in range(4):
+        paint(root / f"images/{NFD}/{number}.png", number)
+    lines = {
+        "images.txt": [f"{NFD}/{number}.png" for number in range(4)],
+        "image_class_labels.txt": [3, 7, 3, 7],
+        "train_test_split.txt": [1, 1, 0, 0],
+    }
+    for name, values in lines.items():
+        (root / name).write_text("".join(f"{number} {value}\n" for number, value in enumerate(values)))
+    (root / "classes.txt").write_text("3 ant\n7 cat\n")
+    return DatasetConfig(kind="fgvc", name="f", root=str(root), layout="cub")
+
+
 @pytest.fixture(
-    params=["digits", "folder", "lists", "webdataset", "huggingface", "timm", "arrays", "torch"],
+    params=[
+        "digits",
+        "folder",
+        "lists",
+        "table",
+        "tasks",
+        "fgvc",
+        "webdataset",
+        "huggingface",
+        "timm",
+        "arrays",
+        "torch",
+    ]
 )
-def reopen(request, photos, vtab, shards, pack, paint, folder, lists, webdataset, save_photos):
+def reopen(
+    request, photos, vtab, twins, shards, pack, paint, folder, lists, tasks, webdataset, save_photos, tmp_path
+):
     """Opens one and the same data set of every kind; some file names are decomposed."""
     if request.param == "digits":
         return lambda: open_source(DatasetConfig(kind="digits", name="digits"))
@@ -54,10 +93,17 @@ def reopen(request, photos, vtab, shards, pack, paint, folder, lists, webdataset
         image = paint(photos / "1.png", 77).read_bytes()
         pack(shards / f"train-{NFD}.tar", {f"./{NFD}/{NFD}.png": image, f"./{NFD}/{NFD}.cls": "2"})
         return lambda: webdataset(shards)
-    paint(vtab / f"{NFD}.png", 77)
-    with (vtab / "train800.txt").open("a") as file:
-        file.write(f"./{NFD}.png 2\n")
-    return lambda: lists(vtab)
+    if request.param == "table":
+        config = _table(photos, paint)
+        return lambda: open_source(config)
+    if request.param == "fgvc":
+        config = _birds(tmp_path / "birds", paint)
+        return lambda: open_source(config)
+    for root in (vtab, twins / "count", twins / "dist"):
+        paint(root / f"{NFD}.png", 77)
+        with (root / "train800.txt").open("a") as file:
+            file.write(f"./{NFD}.png 2\n")
+    return (lambda: tasks(twins)) if request.param == "tasks" else (lambda: lists(vtab))
 
 
 class TestEverySource:
@@ -72,16 +118,31 @@ class TestEverySource:
                 assert not PurePosixPath(key).is_absolute()
                 assert PurePosixPath(key).as_posix() == key
 
-    def test_labels_are_int64_within_the_columns_range(self, reopen):
+    def test_labels_are_int64_within_the_range_of_their_columns(self, reopen):
         source = reopen()
-        assert [column.name for column in source.columns] == ["label"]
         for split in source.splits:
             contents = source.contents(split)
-            labels = contents.labels["label"]
-            assert labels.dtype == np.int64
-            assert labels.shape == (len(contents.keys),)
-            assert labels.min() >= -1
-            assert labels.max() < source.columns[0].num_classes
+            assert list(contents.labels) == [column.name for column in source.columns]
+            for column in source.columns:
+                labels = contents.labels[column.name]
+                assert labels.dtype == np.int64
+                assert labels.shape == (len(contents.keys),)
+                assert labels.min() >= -1
+                assert labels.max() < column.num_classes
+
+    def test_an_image_has_the_same_labels_in_every_split(self, reopen):
+        source = reopen()
+        label_of = {}
+        for split in source.splits:
+            contents = source.contents(split)
+            for name, labels in contents.labels.items():
+                for key, label in zip(contents.keys, labels.tolist(), strict=True):
+                    assert label_of.setdefault((name, key), label) == label
+
+    def test_notes_are_lines(self, reopen):
+        for note in reopen().notes:
+            assert note
+            assert "\n" not in note
 
     def test_contents_never_change(self, reopen):
         first, second = reopen(), reopen()
@@ -90,7 +151,8 @@ class TestEverySource:
         for split in first.splits:
             for other in (first.contents(split), second.contents(split)):
                 assert list(other.keys) == list(first.contents(split).keys)
-                assert np.array_equal(other.labels["label"], first.contents(split).labels["label"])
+                for name, labels in first.contents(split).labels.items():
+                    assert np.array_equal(other.labels[name], labels)
 
     def test_images_are_rgb_and_their_hash_is_of_the_content(self, reopen):
         source = reopen()
@@ -114,6 +176,23 @@ class TestEverySource:
         for split, keys in wanted.items():
             assert _load(copy, keys[-1]) == _load(source, keys[-1])
             assert list(copy.contents(split).keys) == list(keys)
+
+    def test_a_file_that_is_gone_or_damaged_is_an_invalid_image(self, request, reopen, tmp_path):
+        kind = request.node.callspec.params["reopen"]
+        if kind in ("digits", "webdataset", "huggingface", "arrays", "torch"):
+            pytest.skip("its images are no files of their own")
+        source = reopen()
+        key = source.contents(source.splits[0]).keys[0]
+        files = [path for path in tmp_path.rglob("*.png") if composed(path.as_posix()).endswith(f"/{key}")]
+        for file in files:
+            file.write_bytes(b"no image")
+        assert files
+        for reason in ("not an image in a format", "No such file"):
+            with pytest.raises(InvalidImage, match=reason) as caught:
+                _load(source, key)
+            assert str(tmp_path) not in str(caught.value)
+            for file in files:
+                file.unlink(missing_ok=True)
 
     def test_an_unknown_split_is_answered_with_the_known_ones(self, reopen):
         source = reopen()
@@ -158,12 +237,25 @@ def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
         open_source(DatasetConfig(kind="digits", name="digits"))
 
 
-@pytest.mark.parametrize("kind", ["folder", "lists"])
-def test_files_need_a_root(kind, tmp_path):
+@pytest.mark.parametrize("kind", ["folder", "lists", "table", "tasks", "fgvc"])
+def test_files_need_a_root(kind):
     with pytest.raises(LosaError, match=r"dataset=x needs dataset\.root=<folder>"):
         open_source(DatasetConfig(kind=kind, name="x"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("folder", {}),
+        ("lists", {}),
+        ("table", {"file": "table.csv"}),
+        ("tasks", {"tasks": {"a": TaskConfig(subfolder="a")}}),
+        ("fgvc", {"layout": "cub"}),
+    ],
+)
+def test_a_missing_root_is_named(kind, fields, tmp_path):
     with pytest.raises(LosaError, match=r"dataset\.root: there is no folder .*/nowhere"):
-        open_source(DatasetConfig(kind=kind, name="x", root=str(tmp_path), subfolder="nowhere"))
+        open_source(DatasetConfig(kind=kind, name="x", root=str(tmp_path), subfolder="nowhere", **fields))
 
 
 def test_a_root_may_begin_with_a_tilde(photos, monkeypatch):

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from losa.adapt import AdaptConfig, Job, MemberSummary
 
@@ -82,6 +85,23 @@ def extracted(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pat
     finished = command(folder, "losa-extract", *options.split())
     assert finished.returncode == 0, finished.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def arrived() -> Callable[[str], str]:
+    """``arrived(typed)``: the text that ``name=...``, typed in a shell, gives to an option in the end."""
+
+    def text_of(typed: str) -> str:
+        (argument,) = shlex.split(typed)
+        override = OverridesParser.create().parse_override(argument)
+        assert not override.is_sweep_override()
+        found = OmegaConf.to_container(OmegaConf.create({"found": override.value()}), resolve=True)
+        assert isinstance(found, dict)
+        text = found["found"]
+        assert isinstance(text, str)
+        return text
+
+    return text_of
 
 
 def by_rank(config: AdaptConfig) -> float:

@@ -97,6 +97,17 @@ def test_a_failing_job_does_not_take_the_others_along(
     assert {Path(row["folder"]).name for row in rows if row["status"] == "finished"} == folders
 
 
+def test_a_pool_is_named_before_its_member_is(command: Command, extracted: Path, training: Any) -> None:
+    sweep = ["-m", "cache=cache", "pool=auto,cls,mean", "rank=8,0", "out=runs/pools"]
+    finished = command(extracted, "losa-adapt", *sweep)
+    (jobs,) = training.passes
+    assert [job.config.pool for job in jobs] == ["cls", "cls", "mean"]
+    assert len(training.trained) == 2
+    with (extracted / "runs/pools/results.csv").open() as file:
+        assert [row["pool"] for row in csv.DictReader(file)][:2] == ["cls", "mean"]
+    assert "auto" not in finished.stdout
+
+
 def test_a_multirun_of_failures_only(command: Command, extracted: Path) -> None:
     failed = command(extracted, "losa-adapt", "-m", "rank=0,-1", "out=runs/none", "cache=cache")
     assert failed.returncode == 1

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from losa.cache_format import Cache
 
@@ -25,6 +26,31 @@ def test_it_says_what_it_does_and_what_comes_next(command: Command, extracted: P
     assert "0 images to extract in 0 shards (3 shards are finished)" in again.stderr
     assert "next: losa-adapt cache=cache side=losa rank=8" in again.stderr
     assert Cache(extracted / "cache").sites == ("block.02", "block.05")
+
+
+def test_several_label_columns_and_what_is_left_out_are_told(command: Command, tmp_path: Path) -> None:
+    for number in range(4):
+        Image.new("L", (8, 8), number).save(tmp_path / f"{number}.png")
+    rows = [f"{number}.png,s{number % 2},{number}" for number in range(4)]
+    (tmp_path / "pets.csv").write_text("\n".join(["file,species,colour", *rows]))
+    done = command(
+        tmp_path,
+        "losa-extract",
+        "dataset=table",
+        "dataset.root=.",
+        "dataset.file=pets.csv",
+        "dataset.label_columns=[species,colour]",
+        "backbone.name=test_vit",
+        "backbone.pretrained=false",
+        "sites=1",
+        "workers=0",
+        "cache=cache",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "pets.csv: images from column 'file'" in done.stderr
+    assert "label columns: species, colour" in done.stderr
+    assert "next: losa-adapt cache=cache label=species side=losa rank=8" in done.stderr
+    assert [column.name for column in Cache(tmp_path / "cache").manifest.labels] == ["species", "colour"]
 
 
 def test_it_leaves_nothing_but_the_cache(extracted: Path) -> None:

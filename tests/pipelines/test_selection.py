@@ -168,7 +168,7 @@ def test_a_task_that_fails_does_not_take_the_others_choice(
 def test_missing_views_are_reported_before_anything_is_trained(
     tmp_path: Path, extracted: Path, training: Any
 ) -> None:
-    with pytest.raises(LosaError, match=r"losa-extract splits=\[train800\] views=2"):
+    with pytest.raises(LosaError, match=r"with splits=\[train800\] views=2, adds"):
         select(jobs(tmp_path, extracted / "cache", views=2, train_split="train800"), tmp_path)
     assert not training.trained
 

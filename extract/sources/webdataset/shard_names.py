@@ -12,8 +12,8 @@ from losa.cache_format.errors import LosaError
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import sizes_below
 from losa.extract.sources.files import USUAL_SPLITS, WHOLE, usual_order
-from losa.extract.sources.folder_walk import shortened
 from losa.extract.sources.hidden import is_hidden
+from losa.extract.sources.notes import shortened
 
 Patterns = str | Sequence[str]
 _SPLIT = re.compile(rf"(?:^|[-_./])({'|'.join(USUAL_SPLITS)})(?=[-_./])", re.IGNORECASE)

@@ -14,7 +14,7 @@ from losa.cache_format.storage.byte_ranges import Range, open_ranges
 from losa.cache_format.storage.paths import CachePath
 from losa.extract.sources.base import composed, not_now, spellings, unknown_split
 from losa.extract.sources.files import existing_folder
-from losa.extract.sources.folder_walk import shortened
+from losa.extract.sources.notes import shortened
 from losa.extract.sources.webdataset.indexing import index_shards
 from losa.extract.sources.webdataset.sample_fields import USUAL_LABELS, SampleFields
 from losa.extract.sources.webdataset.shard_index import ShardIndex

@@ -38,7 +38,8 @@ NORMS = {
 def make_float32(make_config: Any, make_features: Any, randomise: Any) -> Callable[..., SideNetwork]:
     def make(side: str, seeds: tuple[int, ...] = (3,), features: FeatureSpec | None = None) -> SideNetwork:
         config = make_config(side=side, rank=4, heads=2, seed=seeds[0], bias=True, sites=["block.01", 2])
-        return randomise(make_side_network(config.architecture, features or make_features(), 3, seeds))
+        features = features or make_features()
+        return randomise(make_side_network(config.architecture_for(features.tokens), features, 3, seeds))
 
     return make
 

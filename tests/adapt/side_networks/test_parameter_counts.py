@@ -10,15 +10,16 @@ from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format.identity import TokenLayout
 
 KINDS = tuple(SIDE_NETWORKS)
+TOKENS = TokenLayout(cls=1, registers=0, grid=(14, 14))
 
 
 def architecture(**options: Any) -> Architecture:
-    return AdaptConfig(**({"cache": "unused", "rank": 4, "heads": 2} | options)).architecture
+    return AdaptConfig(**({"cache": "unused", "rank": 4, "heads": 2} | options)).architecture_for(TOKENS)
 
 
 def vit_b16(sites: int) -> FeatureSpec:
     names = ("embed", *(f"block.{index:02d}" for index in range(12)))
-    return FeatureSpec(sites=names[-sites:], tokens=TokenLayout(cls=1, registers=0, grid=(14, 14)), width=768)
+    return FeatureSpec(sites=names[-sites:], tokens=TOKENS, width=768)
 
 
 def body(sites: int, seeds: tuple[int, ...] = (0,), **options: Any) -> int:

@@ -15,6 +15,7 @@ from losa.adapt.side_networks.base import Drop
 from losa.adapt.side_networks.parameters import member_constant, member_normal
 from losa.adapt.streams import Stream, StreamSites
 from losa.cache_format import LosaError
+from losa.cache_format.identity import TokenLayout
 from losa.pipelines.command_line import to_config
 
 
@@ -64,8 +65,9 @@ class TestToy:
             assert AdaptConfig(**{"cache": "here", "side": "toy", "rank": 4} | option).member_id != (
                 plain.member_id
             )
-        assert idle_options(plain.architecture) == {"heads", "order", "norm", "bias", "start"}
-        assert effective_options(plain.architecture) == {"side": "toy", "rank": 4, "pool": "cls"}
+        assert idle_options("toy") == {"heads", "order", "norm", "bias", "start"}
+        architecture = plain.architecture_for(TokenLayout(cls=1, registers=0, grid=(2, 2)))
+        assert effective_options(architecture) == {"side": "toy", "rank": 4, "pool": "cls"}
 
     def test_is_among_the_expected_values_of_the_option(self) -> None:
         with pytest.raises(LosaError) as error:

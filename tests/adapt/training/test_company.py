@@ -75,7 +75,8 @@ class Setting:
         """All of them in one pass; members that may share a network do."""
         kinds: dict[Any, list[int]] = {}
         for number, config in enumerate(configs):
-            key = (tuple(effective_options(config.architecture).items()), config.sites, config.optimizer)
+            shape = effective_options(config.architecture_for(self.features.tokens))
+            key = (tuple(shape.items()), config.sites, config.optimizer)
             kinds.setdefault(str(key), []).append(number)
         groups = []
         for numbers in kinds.values():
@@ -187,7 +188,8 @@ def group_of(trainer: Trainer, number: int) -> MemberGroup:
 
 def alone_like(setting: Setting, config: AdaptConfig, group: MemberGroup, number: int) -> Alone:
     """The plain loop, with the member's parameters as they are."""
-    network = make_side_network(config.architecture, setting.read_by(config), 3, [config.seed])
+    architecture = config.architecture_for(setting.features.tokens)
+    network = make_side_network(architecture, setting.read_by(config), 3, [config.seed])
     network = network.to(next(group.network.parameters()).dtype)
     state = group.member_state(number)
     with torch.no_grad():

@@ -46,7 +46,10 @@ def test_one_reading_answers_all_questions(recipe, finished, tiny, reads, caplog
     assert message.startswith(f"{damaged}: ")
     assert message.endswith("This shard is made again.")
     assert records.missing({"val"}) == []
-    assert records.missing({"val"}, remake_invalid=True) == [(names["val"], 0)]
+    assert records.missing({"val"}, remake=lambda segment, commit: True) == [(names["val"], 0)]
+    asked = []
+    assert records.missing(remake=lambda *shard: asked.append(shard)) == records.missing()
+    assert [(segment.name, commit.shard) for segment, commit in asked] == [("val", 0)]
     assert set(reads.values()) == {1}
 
 

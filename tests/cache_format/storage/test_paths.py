@@ -5,7 +5,7 @@ import pytest
 from upath import UPath
 
 from losa.cache_format import CacheError
-from losa.cache_format.storage.paths import cache_folder, is_remote
+from losa.cache_format.storage.paths import cache_folder, is_remote, shell_path
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,16 @@ def test_a_tilde_is_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
     assert cache_folder("~/cache") == Path("/home/somebody/cache")
     assert cache_folder("relative/cache") == Path("relative/cache")
+
+
+def test_a_tilde_that_is_nobodys_home_is_a_name():
+    assert cache_folder("~nobody-of-this-name/cache") == Path("~nobody-of-this-name/cache")
+
+
+def test_a_path_in_a_command_is_quoted():
+    assert shell_path(Path("caches/digits")) == "caches/digits"
+    assert shell_path(Path("my caches/it's")) == """'my caches/it'"'"'s'"""
+    assert shell_path(cache_folder("memory://a b")) == "'memory://a b'"
 
 
 def test_urls_are_folders_elsewhere():

@@ -239,6 +239,15 @@ def test_hidden_copies_of_lists_are_left_out(vtab, lists):
     )
 
 
+def test_capitals_in_names_of_lists_do_not_matter(vtab, lists):
+    (vtab / "notes.txt").mkdir()
+    (vtab / "Test.TXT").write_text("gone.bin 1\n")
+    assert lists(vtab).splits == ("train800", "val200", "train800val200", "Test")
+    (vtab / "Test.txt").write_text("images/val200/0.png 1\n")
+    with pytest.raises(LosaError, match=r"Test\.TXT and .*Test\.txt are lists of one split: rename one"):
+        lists(vtab)
+
+
 def test_labels_far_beyond_the_number_of_classes_are_refused_unless_asked_for(vtab, lists):
     (vtab / "val200.txt").write_text("images/val200/0.png 1000000\n")
     with pytest.raises(LosaError) as caught:

@@ -17,7 +17,7 @@ def test_a_named_encoding_is_used_and_its_mark_skipped(tmp_path, encoding):
     assert first_line(file, encoding) == "größe 1"
 
 
-@pytest.mark.parametrize("name", ["latin-x", "hex", "rot13", ""])
+@pytest.mark.parametrize("name", ["latin-x", "hex", "rot13", "idna", "undefined", "utf\0", ""])
 def test_an_unknown_encoding_is_refused(tmp_path, name):
     with pytest.raises(LosaError, match=rf"^dataset\.encoding={name}: there is no such encoding"):
         read_text(write(tmp_path, b"x"), name)

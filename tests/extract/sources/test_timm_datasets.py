@@ -73,7 +73,7 @@ def test_nothing_is_downloaded_unless_it_is_asked_for(timm, monkeypatch):
 
 def test_a_folder_is_read_undecoded(photos, timm, paint):
     paint(photos / "val/ant/9.png", 9)
-    source = timm("", photos, splits=["train", "val"])
+    source = timm(None, photos, splits=["train", "val"])
     assert source.columns[0].classes == ("ant", "cat")
     assert source.contents("val").keys == ["val/ant/9.png", "val/cat/0.png", "val/cat/1.png", "val/cat/2.png"]
     assert source.contents("val").labels["label"].tolist() == [0, 1, 1, 1]
@@ -85,17 +85,17 @@ def test_a_folder_is_read_undecoded(photos, timm, paint):
 
 def test_a_damaged_image_is_not_replaced_by_another(photos, timm):
     (photos / "train/ant/0.png").write_bytes(b"no image")
-    assert timm("", photos, splits=["train"]).read("train/ant/0.png") == b"no image"
+    assert timm(None, photos, splits=["train"]).read("train/ant/0.png") == b"no image"
 
 
 def test_a_folder_without_such_a_split_is_not_taken_for_it(photos, timm):
     with pytest.raises(LosaError, match="are the same images"):
-        timm("", photos / "train", splits=["train", "validation"])
+        timm(None, photos / "train", splits=["train", "validation"])
 
 
 def test_splits_that_number_other_classes_are_refused(photos, timm):
     with pytest.raises(LosaError, match="'train' and 'val' number different classes"):
-        timm("", photos, splits=["train", "val"])
+        timm(None, photos, splits=["train", "val"])
 
 
 # timm leaves the handle of a tar to the garbage collector.
@@ -103,7 +103,7 @@ def test_splits_that_number_other_classes_are_refused(photos, timm):
 def test_a_tar_with_folders_of_classes(photos, timm, tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         tar.add(photos / "train", "all")
-    source = timm("", tmp_path / "x.tar", splits=["train"])
+    source = timm(None, tmp_path / "x.tar", splits=["train"])
     assert source.columns[0].classes == ("ant", "cat")
     keys = source.contents("train").keys
     assert len(keys) == 7

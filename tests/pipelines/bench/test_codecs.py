@@ -107,6 +107,11 @@ def test_a_cache_of_another_codec_is_refused(caches):
         codec_table(caches / "float16", SPLIT, IMAGES, SAMPLE)
 
 
+def test_a_missing_split_is_named_with_its_option(caches):
+    with pytest.raises(LosaError, match=r"no split 'tarin'; it has: .*; choose with --split$"):
+        codec_table(caches / "float32", "tarin", IMAGES, SAMPLE)
+
+
 def test_too_few_images_are_refused(caches):
     message = "split 'train800' has 40 valid images: expected more than the sample's 128"
     with pytest.raises(LosaError, match=message):

@@ -162,9 +162,9 @@ class TestLabels:
         return [label for split in source.splits for label in source.contents(split).labels[column].tolist()]
 
     def test_names_are_numbered_over_all_splits(self, labelled):
-        source = labelled({"cls": "cat"}, {"cls": "dog"}, {"cls": "ant\n"}, {})
+        source = labelled({"cls": "cat"}, {"cls": "dog"}, {"cls": "ant\n"}, {}, {"cls": "-1"})
         assert source.columns[0].classes == ("ant", "cat", "dog")
-        assert self._of(source) == [1, 2, 0, -1]
+        assert self._of(source) == [1, 2, 0, -1, -1]
 
     def test_numbers_are_counted_over_all_splits(self, labelled):
         source = labelled({"cls": "1"}, {"cls": "-1"}, {"cls": "4"}, {})

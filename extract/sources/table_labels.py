@@ -1,0 +1,95 @@
+"""Labels from a column of a table: numbers, or names of classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from losa.cache_format.errors import LosaError
+from losa.cache_format.manifest import LabelColumn
+from losa.cache_format.metadata.labels import MISSING_LABEL
+from losa.extract.sources.base import composed
+from losa.extract.sources.labels import in_order, named_labels, numbered_column, parse_label
+from losa.extract.sources.notes import shortened
+from losa.extract.sources.table_files import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLabels:
+    """One label column, over all rows of all tables."""
+
+    column: LabelColumn
+    values: Int64[np.ndarray, "rows"]
+    notes: tuple[str, ...] = ()
+
+
+def read_labels(name: str, column: str, tables: Sequence[Table], num_classes: int | None) -> TableLabels:
+    """Read a column of labels. An image without one has no value, or -1.
+
+    If all values are numbers, they are the labels; otherwise they are names of classes, in sorted order.
+
+    Args:
+        name: name of the label column.
+        column: name of the tables' column.
+        tables: the tables, which all have this column.
+        num_classes: number of classes; None: as many as needed.
+
+    Raises:
+        LosaError: a number is no label, or there are more classes than told.
+    """
+    values = [value.strip() for table in tables for value in table.column(column)]
+    different = set(values) - {""}
+    label_of = {text: _number(text) for text in different}
+    if None in label_of.values() and not all(map(_is_number, different)):
+        return _names(name, values, num_classes)
+    numbers = {"": MISSING_LABEL}
+    for text, label in label_of.items():
+        if label is None:
+            raise LosaError(
+                f"{_place(tables, column, text)}: expected a label in column {column!r}, a number from 0, or "
+                f"-1 or nothing for an image without one, found {text!r}"
+            )
+        numbers[text] = label
+    labels = np.array([numbers[text] for text in values], np.int64)
+    return TableLabels(column=numbered_column(name, labels, num_classes, tables[0].file), values=labels)
+
+
+def _names(name: str, values: Sequence[str], num_classes: int | None) -> TableLabels:
+    missing = ("", f"{MISSING_LABEL}")
+    named = [None if text in missing else composed(text) for text in values]
+    classes = in_order(text for text in named if text is not None)
+    if num_classes is not None and num_classes != len(classes):
+        raise LosaError(
+            f"dataset.num_classes={num_classes}, but column {name!r} names {len(classes)} classes"
+        )
+    numbers = [text for text in classes if _is_number(text)]
+    return TableLabels(
+        column=LabelColumn(name=name, num_classes=len(classes), classes=classes),
+        values=named_labels(named, classes),
+        notes=(f"column {name!r} holds names and numbers ({shortened(numbers)}): all are names of classes",)
+        if numbers
+        else (),
+    )
+
+
+def _number(text: str) -> int | None:
+    """The label that a text says; pandas writes 3 as 3.0 if another image has no label."""
+    return parse_label(text.removesuffix(".0"))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _place(tables: Sequence[Table], column: str, text: str) -> str:
+    return next(
+        table.place(row)
+        for table in tables
+        for row, value in enumerate(table.column(column))
+        if value.strip() == text
+    )
