@@ -74,7 +74,7 @@ def open_timm(
     if prefix in _STREAMS:
         raise LosaError(
             f"dataset.source={name} is a stream: its images have no numbers by which a decoding process or a "
-            f"resumed extraction could ask for them. {_STREAMS[prefix]}"
+            f"resumed extraction could ask for them: {_STREAMS[prefix]}"
         )
     if prefix == "hfds" and not download:
         raise LosaError(

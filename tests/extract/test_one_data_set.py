@@ -22,7 +22,7 @@ def files(tmp_path, paint):
     ]
 
 
-@pytest.fixture(params=["lists", "webdataset", "huggingface", "timm", "arrays", "torch"])
+@pytest.fixture(params=["lists", "table", "webdataset", "huggingface", "timm", "arrays", "torch"])
 def other_form(request, files, tmp_path, pack, save_photos):
     """The same data set in another form."""
     root = tmp_path / request.param
@@ -33,6 +33,10 @@ def other_form(request, files, tmp_path, pack, save_photos):
         fields["root"] = str(photos)
         lines = [f"{file.relative_to(photos)} {label}" for file, label in zip(files, labels, strict=True)]
         (photos / "train.txt").write_text("\n".join(lines))
+    elif request.param == "table":
+        fields |= {"root": str(photos), "file": "train.csv"}
+        lines = [f"{file.relative_to(photos)},{file.parent.name},train" for file in files]
+        (photos / "train.csv").write_text("\n".join(["path,label,split", *lines]))
     elif request.param == "webdataset":
         for shard in range(2):
             members = {}
