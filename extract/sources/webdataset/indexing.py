@@ -44,7 +44,8 @@ def index_shards(
             )
         return index
 
-    with ThreadPoolExecutor(_SHARDS_AT_ONCE) as threads:
+    threads = ThreadPoolExecutor(_SHARDS_AT_ONCE)
+    try:
         versions = list(threads.map(lambda name: _version(root / name), names))
         found = list(threads.map(known.get, versions))
         missing = [place for place, index in enumerate(found) if index is None]
@@ -56,6 +57,9 @@ def index_shards(
                 for place, index in zip(missing, made, strict=True):
                     found[place] = index
                     bar.update()
+    finally:
+        # After an error in one shard, the others are not read through first.
+        threads.shutdown(cancel_futures=True)
     return cast("list[ShardIndex]", found), list(unkept)
 
 

@@ -105,7 +105,7 @@ def _by_names(root: CachePath, names: Sequence[str]) -> dict[str, tuple[str, ...
     if not names:
         raise LosaError(
             f"{root} holds no .tar files. Where a server does not list its files, name them: "
-            "dataset.shards='train-{0000..0019}.tar'"
+            "'dataset.shards=\"train-{0000..0019}.tar\"'"
         )
     splits: dict[str, list[str]] = {}
     without = []

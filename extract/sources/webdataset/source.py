@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
@@ -12,6 +13,7 @@ from losa.cache_format.manifest import LabelColumn
 from losa.cache_format.storage.byte_ranges import Range, open_ranges
 from losa.cache_format.storage.paths import CachePath
 from losa.extract.sources.base import composed, not_now, spellings, unknown_split
+from losa.extract.sources.files import existing_folder
 from losa.extract.sources.notes import shortened
 from losa.extract.sources.webdataset.indexing import index_shards
 from losa.extract.sources.webdataset.sample_fields import USUAL_LABELS, SampleFields
@@ -51,6 +53,8 @@ class WebDatasetSource:
         Raises:
             LosaError: shards are missing or damaged, or their images or labels are unclear.
         """
+        if isinstance(root, Path):
+            existing_folder(root)
         self._root = root
         self._ranges = open_ranges(root)
         self._shards = name_shards(root, shards)

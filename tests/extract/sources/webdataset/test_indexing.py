@@ -1,7 +1,6 @@
-import http.server
 import os
 import re
-import threading
+import time
 
 import pytest
 from upath import UPath
@@ -20,53 +19,7 @@ def _refuse(*_):
     raise AssertionError("a shard is read through again")
 
 
-@pytest.fixture
-def server(shards):
-    """``server(ranges)``: URL of a server of the shards that answers requests for ranges, or does not."""
-    servers = []
-
-    def start(ranges):
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def do_GET(self):
-                data = (shards / self.path.strip("/")).read_bytes()
-                asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-                if ranges and asked:
-                    start, end = int(asked[1]), min(int(asked[2]) + 1, len(data))
-                    self.send_response(206)
-                    self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
-                    data = data[start:end]
-                else:
-                    self.send_response(200)
-                if ranges:
-                    self.send_header("Accept-Ranges", "bytes")
-                self.send_header("Content-Length", str(len(data)))
-                self.send_header("ETag", "1")
-                self.end_headers()
-                self.wfile.write(data)
-
-            def do_HEAD(self):
-                self.send_response(200)
-                if ranges:
-                    self.send_header("Accept-Ranges", "bytes")
-                self.send_header("Content-Length", str((shards / self.path.strip("/")).stat().st_size))
-                self.send_header("ETag", "1")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        one = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(one)
-        threading.Thread(target=one.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{one.server_port}"
-
-    yield start
-    for one in servers:
-        one.shutdown()
-        one.server_close()
-
-
-@pytest.fixture(params=["local", "memory", "http"])
+@pytest.fixture(params=["local", "memory", "http", "s3"])
 def root(request, shards):
     """The shards, here and behind URLs."""
     if request.param == "local":
@@ -74,6 +27,9 @@ def root(request, shards):
     if request.param == "http":
         return cache_folder(request.getfixturevalue("server")(True))
     folder = UPath(f"memory://indexing/{shards.parent.name}")
+    if request.param == "s3":
+        endpoint = request.getfixturevalue("endpoint")
+        folder = UPath(f"s3://bucket/{shards.parent.name}", endpoint_url=endpoint)
     for name in NAMES:
         folder.fs.pipe(f"{folder.path}/{name}", (shards / name).read_bytes())
     return folder
@@ -105,6 +61,25 @@ def test_only_a_changed_shard_is_read_through_again(shards, tmp_path, monkeypatc
 def test_a_missing_shard_is_named(root, tmp_path):
     with pytest.raises(LosaError, match=r"dataset\.shards: there is no file .*/train-0002\.tar"):
         index_shards(root, ["train-0000.tar", "train-0002.tar"], FIELDS, str(tmp_path / "indices"))
+
+
+def test_after_an_error_the_other_shards_are_not_read_through(shards, tmp_path, monkeypatch):
+    read = []
+
+    def fail(file, place, fields):
+        read.append(place)
+        if not place.endswith("/0.tar"):
+            time.sleep(0.05)  # as a shard of some size takes
+        raise LosaError(f"{place} is damaged")
+
+    monkeypatch.setattr(indexing, "index_shard", fail)
+    names = []
+    for number in range(200):
+        names.append(f"{number}.tar")
+        (shards / names[-1]).touch()
+    with pytest.raises(LosaError, match=r"/0\.tar is damaged"):
+        index_shards(shards, names, FIELDS, str(tmp_path / "indices"))
+    assert len(read) < 200
 
 
 def test_a_server_that_sends_whole_files_only_is_refused(server, tmp_path):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from losa.cache_format import LosaError
+from losa.cache_format import Cache, LosaError
 from losa.cache_format.storage.byte_ranges import LocalRanges
+from losa.extract import extract
 from losa.extract.sources import InvalidImage
 
 TRAIN = [f"train-000{shard}.tar/00{sample}.png" for shard in range(2) for sample in range(3)]
@@ -68,6 +69,26 @@ def test_shards_behind_a_url_are_the_same(shards, webdataset):
         LosaError, match=rf"train-0000\.tar: cannot read .* bytes at .*, where {TRAIN[0]} was"
     ):
         remote.read(TRAIN[0])
+
+
+@pytest.mark.usefixtures("shapes_are_not_checked")
+def test_workers_read_from_a_server(server, shards, config, tmp_path):
+    caches = []
+    for name, root in (("local", str(shards)), ("remote", server(True))):
+        dataset = {"kind": "webdataset", "root": root, "index_folder": str(tmp_path / "indices")}
+        names = {"train": "train-000{0..1}.tar", "test": "test-0000.tar"}
+        settings = config(
+            dataset=dataset | {"shards": names}, cache=str(tmp_path / f"caches/{name}"), workers=2
+        )
+        extract(settings)
+        caches.append(Cache(settings.cache).split("train"))
+    local, remote = (split.read(np.arange(6)) for split in caches)
+    assert remote.values.tobytes() == local.values.tobytes()
+
+
+def test_a_root_that_is_not_there_is_named(tmp_path, webdataset):
+    with pytest.raises(LosaError, match=r"dataset\.root: there is no folder .*/nowhere"):
+        webdataset(tmp_path / "nowhere")
 
 
 def test_a_shard_that_vanished_does_not_make_its_images_invalid(shards, webdataset):
