@@ -189,7 +189,7 @@ that a manifest without them is written with the bytes that it always had."""
 
 
 def as_json(record: Any) -> dict[str, Any]:
-    """A manifest, or a record in it, as plain JSON values, without fields that it would not have had before."""
+    """A manifest, or a record in it, as plain JSON values, without unused later fields."""
     return cast(dict[str, Any], _without_unused(asdict(record)))
 
 
