@@ -141,7 +141,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain JSON values."""
-        return cast(dict[str, Any], _without_unused(asdict(self)))
+        return as_json(self)
 
     def write(self, cache: CachePath) -> None:
         """Publish the manifest in the folder of a cache."""
@@ -186,6 +186,11 @@ class Manifest:
 LATER_FIELDS = frozenset({"architecture", "arguments", "decoding", "rule"})
 """Optional fields that the first manifests did not have. They are left out where they are None or empty, so
 that a manifest without them is written with the bytes that it always had."""
+
+
+def as_json(record: Any) -> dict[str, Any]:
+    """A manifest, or a record in it, as plain JSON values, without unused later fields."""
+    return cast(dict[str, Any], _without_unused(asdict(record)))
 
 
 def _without_unused(value: object) -> object:

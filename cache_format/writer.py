@@ -14,7 +14,7 @@ import numpy as np
 from losa.cache_format.contents import Placement
 from losa.cache_format.copies import CacheContents
 from losa.cache_format.errors import CorruptCache
-from losa.cache_format.manifest import Manifest, Segment, has_manifest
+from losa.cache_format.manifest import MANIFEST_NAME, Manifest, Segment, has_manifest
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata_files import foundation_metadata, segment_metadata, split_metadata
 from losa.cache_format.shards.commit import Commit
@@ -23,7 +23,7 @@ from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_copy import copy_shard
 from losa.cache_format.shards.shard_writer import ShardWriter, writing_shard
 from losa.cache_format.shards.statistics import SiteStatistics, total_statistics
-from losa.cache_format.storage.atomic_writes import make_folder, publish_files
+from losa.cache_format.storage.atomic_writes import make_folder, publish_files, sync_folder
 from losa.cache_format.storage.file_record import record_of
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath
@@ -180,12 +180,19 @@ class CacheWriter:
 
 
 def _clear(path: CachePath, store: StoreName) -> None:
-    """Remove what a run left that died before its first shard. Shards whose manifest was lost are kept."""
-    if not orphaned_records(path, store):
-        for name in get_args(StoreName):
-            arrays = path / make_store(name).root
-            if isinstance(arrays, Path) and arrays.exists():
-                shutil.rmtree(arrays)
+    """Remove what a run left that died before its first shard. Shards whose manifest was lost are kept.
+
+    The manifest goes first: one whose files are gone would be that of a damaged cache.
+    """
+    if orphaned_records(path, store):
+        return
+    (path / MANIFEST_NAME).unlink(missing_ok=True)
+    if not isinstance(path, Path):
+        return  # objects of the same names are overwritten
+    sync_folder(path)
+    for name in get_args(StoreName):
+        if (arrays := path / make_store(name).root).exists():
+            shutil.rmtree(arrays)
 
 
 def _placed(metadata: CacheMetadata, placement: Placement) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from losa.adapt.side_networks import SideKind, SideNetwork, make_side_network
 from losa.adapt.side_networks.head import FINAL_NORM_BUFFERS
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.identity import FeatureIdentity, FinalNorm, TokenLayout
+from losa.cache_format.manifest import as_json
 from losa.cache_format.storage.atomic_writes import publish
 from losa.cache_format.storage.sealed_json import seal, unseal
 
@@ -59,8 +60,8 @@ def save_side_network(
         "num_classes": network.num_classes,
         "outputs": [asdict(column) for column in columns],
         "features_sha256": identity.sha256,
-        "backbone": asdict(identity.backbone),
-        "preprocessing": asdict(identity.preprocessing),
+        "backbone": as_json(identity.backbone),
+        "preprocessing": as_json(identity.preprocessing),
     }
     tensors_bytes = save(stored)
     description["tensors_sha256"] = hashlib.sha256(tensors_bytes).hexdigest()

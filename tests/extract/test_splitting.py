@@ -117,5 +117,5 @@ class TestExtraction:
 
     def test_a_part_can_be_requested_alone(self, config, folder):
         assert extract(config(dataset=folder, split=0.5, splits=["test"])).images == 3
-        with pytest.raises(LosaError, match="there is no split 'all'; there are: train, test"):
+        with pytest.raises(LosaError, match="the data set has no split 'all'; it has: train, test"):
             extract(config(dataset=folder, split=0.5, splits=["all"]))

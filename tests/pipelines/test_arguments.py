@@ -5,7 +5,6 @@ import shlex
 import string
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +19,9 @@ from losa.pipelines.options import options_of
 
 Command = Callable[..., Any]
 
-UNKNOWN_IN_GROUP = "there is no option 'backbone.x'; backbone has: name, pretrained, checkpoint, seed"
+UNKNOWN_IN_GROUP = (
+    "there is no option 'backbone.x'; backbone has: name, pretrained, checkpoint, seed, img_size, args"
+)
 OPTIONS = options_of(AdaptConfig) | options_of(ExtractConfig)
 SIGNS = string.punctuation + " \tüß漢09eEab"
 TEXTS = st.text(st.sampled_from(SIGNS) | st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -227,11 +228,10 @@ def test_what_only_the_composed_configuration_shows(
     assert command(tmp_path, "losa-extract", argument).stderr == f"error: {message}\n"
 
 
-def test_the_next_command_can_be_typed(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done = SimpleNamespace(cache=Path("my caches (1)/it's"), finished=True, images=1, invalid=0, seconds=1.0)
-    monkeypatch.setattr("losa.pipelines.extract_job.extract", lambda config: done)
-    finished = command(tmp_path, "losa-extract")
+def test_the_next_command_can_be_typed(command: Command, tmp_path: Path) -> None:
+    place = "my caches (1)/it's"
+    options = ["limit=10", "sites=1", "workers=0", "backbone.name=test_vit", "backbone.pretrained=false"]
+    finished = command(tmp_path, "losa-extract", *options, f'cache="{place}"')
+    assert finished.returncode == 0, finished.stderr
     words = shlex.split(finished.stderr.partition("next: ")[2].splitlines()[0])
     assert checked_arguments(words[1:], OPTIONS)[0] == 'cache="my caches (1)/it\'s"'

@@ -1,4 +1,5 @@
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,11 @@ def test_several_label_columns_and_what_is_left_out_are_told(command: Command, t
     )
     assert done.returncode == 0, done.stderr
     assert "pets.csv: images from column 'file'" in done.stderr
-    assert "label columns: species, colour" in done.stderr
-    assert "next: losa-adapt cache=cache label=species side=losa rank=8" in done.stderr
+    assert " cache=cache split=0.8\n" in done.stderr
+    again = shlex.split(done.stderr.partition("next: losa-extract ")[2].splitlines()[0])
+    cut = command(tmp_path, "losa-extract", *again)
+    expected = "next: losa-adapt cache=cache label=species train_split=train eval_split=test side=losa rank=8"
+    assert f"label columns: species, colour\n{expected}" in cut.stderr
     assert [column.name for column in Cache(tmp_path / "cache").manifest.labels] == ["species", "colour"]
 
 

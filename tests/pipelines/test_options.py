@@ -38,7 +38,7 @@ def test_what_an_option_takes(schema: type, name: str, option: Option) -> None:
         ("checkpoint", "did you mean 'backbone.checkpoint'?"),
         ("dataset/vtab", "did you mean 'dataset'?"),
         ("optimizer.lr", "did you mean 'lr'?"),
-        ("backbone.x", "backbone has: name, pretrained, checkpoint, seed"),
+        ("backbone.x", "backbone has: name, pretrained, checkpoint, seed, img_size, args"),
         ("zzz", "--help lists them"),
     ],
 )
