@@ -8,6 +8,7 @@ from rich.table import Table
 
 from losa.cache_format import Cache, SiteStatistics
 from losa.cache_format.common.units import readable
+from losa.cache_format.manifest import as_json
 from losa.cache_format.metadata.index import read_index
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.statistics import NO_VALUES
@@ -36,6 +37,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         "features_sha256": features.sha256,
         "compute_dtype": features.compute_dtype,
         "input_size": list(features.preprocessing.input_size),
+        "preprocessing": as_json(features.preprocessing),
         "tokens": features.group.tokens.count,
         "width": features.group.width,
         "image_bytes": _image_bytes(commits),
@@ -85,6 +87,7 @@ def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> di
             size += len(mine) / commit.rows * sum(record.bytes for record in commit.files.values())
     return {
         "name": name,
+        "rule": manifest.split(name).rule,
         "images": len(index),
         "extracted": extracted,
         "invalid": invalid,
@@ -106,6 +109,17 @@ def _site(name: str, parts: list[SiteStatistics]) -> dict[str, Any]:
     }
 
 
+def _prepared(preprocessing: dict[str, Any]) -> str:
+    """The preprocessing in one line."""
+    decoding = preprocessing.get("decoding")
+    values = {name: " ".join(f"{value:g}" for value in preprocessing[name]) for name in ("mean", "std")}
+    return (
+        f"{preprocessing['crop_mode']}, crop_pct {preprocessing['crop_pct']:g}, "
+        f"{preprocessing['interpolation']}, mean {values['mean']}, std {values['std']}, "
+        f"exif {'ignore (a cache of an early version)' if decoding is None else decoding['exif']}"
+    )
+
+
 def render(info: dict[str, Any]) -> Group:
     """Format a description for the terminal."""
     facts = Table.grid(padding=(0, 2))
@@ -116,6 +130,7 @@ def render(info: dict[str, Any]) -> Group:
         ("cache", f"{info['path']} (format version {info['version']}, store {info['store']})"),
         ("data set", f"{info['dataset']}, {info['images']:,} images stored"),
         ("backbone", f"{info['backbone']}, weights {info['weights_sha256'][:12]}, {height} x {width} pixels"),
+        ("preprocessing", _prepared(info["preprocessing"])),
         ("activations", f"{len(info['sites'])} sites x {info['tokens']} tokens x {info['width']} channels"),
         ("codec", f"{coded}; {readable(info['bytes'])}{mean}"),
         ("identity", info["features_sha256"]),
@@ -134,7 +149,7 @@ def render(info: dict[str, Any]) -> Group:
         splits.add_column(heading, justify="left" if heading == "split" else "right")
     for split in info["splits"]:
         splits.add_row(
-            split["name"],
+            split["name"] if split["rule"] is None else f"{split['name']} ({split['rule']})",
             f"{split['images']:,}",
             f"{split['extracted']:,}",
             f"{split['invalid']:,}",

@@ -70,7 +70,7 @@ def _joined(sources: Sequence[Cache]) -> tuple[CacheContents, _Origins]:
     origins: _Origins = {}
     place_of: dict[str, tuple[int, int]] = {}
     label_of: dict[tuple[str, str], int] = {}
-    splits: dict[str, tuple[Cache, list[str]]] = {}
+    splits: dict[str, tuple[Cache, SplitContents]] = {}
     for cache in sources:
         _refuse_other(sources[0], cache)
         contents = CacheContents.of(cache)
@@ -86,23 +86,20 @@ def _joined(sources: Sequence[Cache]) -> tuple[CacheContents, _Origins]:
             if known is not None:
                 origins.setdefault(known.segment.name, []).append((cache, entry.segment))
         for record in cache.manifest.splits:
-            keys = cache.keys(record.name)
-            if record.name in splits and splits[record.name][1] != keys:
+            split = SplitContents(name=record.name, keys=cache.keys(record.name), rule=record.rule)
+            if record.name in splits and splits[record.name][1].keys != split.keys:
                 raise CacheError(
                     f"split {record.name!r} has other images in {cache.path} than in "
                     f"{splits[record.name][0].path}: such caches cannot be merged"
                 )
-            splits[record.name] = (cache, keys)
+            splits[record.name] = (cache, split)
     indices = {
-        name: np.array([place_of[key] for key in keys], np.int64) for name, (_, keys) in splits.items()
+        name: np.array([place_of[key] for key in split.keys], np.int64) for name, (_, split) in splits.items()
     }
     manifest = replace(
         first,
         segments=tuple(entry.segment for entry in segments),
-        splits=tuple(
-            split_record(SplitContents(name=name, keys=keys), indices[name])
-            for name, (_, keys) in splits.items()
-        ),
+        splits=tuple(split_record(split, indices[name]) for name, (_, split) in splits.items()),
         files={},
     )
     placement = Placement(segments=tuple(segments), indices=indices)

@@ -16,6 +16,8 @@ def test_for_people_and_as_json(tiny, command, tmp_path):
         "int8",
         "species (5 classes)",
         "block.05",
+        "crop_pct",
+        "exif ignore (a cache of an early version)",
     ):
         assert words in told.stdout
     info = json.loads(command(tmp_path, "losa-cache", "info", "zoo", "--json").stdout)
@@ -24,6 +26,7 @@ def test_for_people_and_as_json(tiny, command, tmp_path):
     assert [split["name"] for split in info["splits"]] == ["train", "val"]
     assert info["splits"][0] | {"bytes": 0} == {
         "name": "train",
+        "rule": None,
         "images": 7,
         "extracted": 7,
         "invalid": 1,

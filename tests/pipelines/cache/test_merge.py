@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from losa.cache_format import Cache, CacheError, CacheInUse, CorruptCache, IdentityMismatch, IncompleteCache
+from losa.cache_format.contents import SplitContents
 from losa.cache_format.storage.lock import FileLock
 from losa.pipelines.cache.merge import merge_caches
 
@@ -61,6 +62,17 @@ def test_splits_that_share_images(tiny, recipe, tmp_path):
     both = Cache(tmp_path / "both")
     assert [segment.name for segment in both.manifest.segments] == ["trainval"]
     check(tiny, replace(recipe, splits=(("trainval", tiny.TRAINVAL), ("val", tiny.VAL))), tmp_path / "both")
+
+
+def test_the_rule_of_a_split_is_kept(tiny, recipe, tmp_path):
+    for name, keys in recipe.splits:
+        split = SplitContents(name=name, keys=keys, labels=recipe.labels(keys), rule=f"split of {name}")
+        with recipe.open(tmp_path / name, splits=[split]) as writer:
+            for segment, shard in writer.missing():
+                recipe.write_shard(writer, segment, shard)
+    merge_caches([Cache(tmp_path / "train"), Cache(tmp_path / "val")], tmp_path / "both", quiet)
+    rules = {record.name: record.rule for record in Cache(tmp_path / "both").manifest.splits}
+    assert rules == {"train": "split of train", "val": "split of val"}
 
 
 def test_segments_of_one_name(tiny, recipe, tmp_path):
