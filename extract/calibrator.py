@@ -24,8 +24,8 @@ from losa.cache_format.metadata.constants import (
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.stores import make_store
-from losa.cache_format.survey import has_shards, orphaned_records
-from losa.extract.calibration import calibrate_from, sample_keys
+from losa.cache_format.survey import Survey, has_shards, orphaned_records
+from losa.extract.calibration import SAMPLE_IMAGES, calibrate_from, sample_keys
 from losa.extract.config import ExtractConfig
 from losa.extract.forward_pass import ForwardPass, in_batches
 
@@ -74,6 +74,19 @@ class Calibrator:
         if CENTRE in constants or not needs_calibration(self.config.codec):
             return {}
         return self._make(self.splits)
+
+    def warn_of_few(self, surveyed: Survey) -> None:
+        """Warn where a cache grows that was calibrated on fewer images than a sample has, as with limit=10."""
+        if surveyed.published is None or not needs_calibration(self.config.codec):
+            return
+        before = sum(segment.images for segment in surveyed.published.segments)
+        if before < SAMPLE_IMAGES and surveyed.placement.segments:
+            _log.warning(
+                "%s stays calibrated on the %d images of its first extraction: compare the signal-to-noise "
+                "ratio of losa-cache info with that of other caches, or begin a new one with cache=...",
+                self.cache,
+                before,
+            )
 
     def _make_again(self, manifest: Manifest, damage: CorruptCache) -> Constants:
         """The calibration whose hash is in the manifest, from the splits that were extracted first."""

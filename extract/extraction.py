@@ -180,6 +180,7 @@ class Extractor:
                 f"{change.added:,}",
                 f"{change.left:,}",
             )
+        self.calibrator.warn_of_few(surveyed)
         remake = partial(self._remake, surveyed.keys)
         return Plan.of(surveyed, records.missing(surveyed.segments, remake=remake))
 

@@ -78,7 +78,9 @@ def test_a_limit_is_lifted(photos_config, caplog):
     assert extract(photos_config(limit=2)).images == 4
     few = keys(photos_config(), "train")
     assert {key.split("/")[1] for key in few} == {"ant", "cat"}
+    caplog.clear()
     assert extract(photos_config()).images == 6
+    assert "stays calibrated on the 4 images of its first extraction" in caplog.text
     assert len(keys(photos_config(), "train")) == 7
     with pytest.raises(LosaError, match=r"limit=2 would take 5 images out of split 'train'"):
         extract(photos_config(limit=2))
