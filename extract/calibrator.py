@@ -76,7 +76,7 @@ class Calibrator:
         return self._make(self.splits)
 
     def warn_of_few(self, surveyed: Survey) -> None:
-        """Warn where a cache grows that was calibrated on fewer images than a sample has, as with limit=10."""
+        """Warn where a cache grows that was calibrated on few images, as with ``limit=10``."""
         if surveyed.published is None or not needs_calibration(self.config.codec):
             return
         before = sum(segment.images for segment in surveyed.published.segments)
