@@ -78,7 +78,7 @@ class SegmentReader:
         for shard, commit in self._commits.items():
             stored = self.files.segment.rows(shard)
             hashes[stored.start : stored.stop] = commit.source_hashes
-        return hashes[rows]
+        return np.asarray(hashes[rows])
 
     def read(
         self,

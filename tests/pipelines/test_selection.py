@@ -166,8 +166,8 @@ def test_the_choice_is_trained_for_as_many_epochs_as_it_was_judged_by(
 def test_images_that_are_scored_in_the_end_are_refused_before_anything_is_trained(
     option: str, tmp_path: Path, extracted: Path, training: Any
 ) -> None:
-    requested = jobs(tmp_path, extracted / "cache", eval_split="train800val200", **{option: "val200"})
-    with pytest.raises(LosaError, match=f"images of {option}=val200 are also in eval_split=train800val200"):
+    requested = jobs(tmp_path, extracted / "cache", eval_split="train800val200", **{option: "train800"})
+    with pytest.raises(LosaError, match=f"images of {option}=train800 are also in eval_split=train800val200"):
         select(requested, tmp_path)
     assert not training.trained
 
