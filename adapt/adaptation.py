@@ -2,14 +2,15 @@
 
 import functools
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from losa.adapt.config import AdaptConfig
+from losa.adapt.members.company import Checked, with_company, without_other_companies
 from losa.adapt.members.job import Job
 from losa.adapt.members.passes import cut_to_memory, plan_passes
 from losa.adapt.members.pool import tokens_of, with_pool
@@ -61,30 +62,29 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     different = list(dict.fromkeys(jobs))
     outcomes: dict[Job, Outcome] = {}
     prepared: dict[Path, PreparedJob] = {}
+    for job in different:
+        folder = job.folder.absolute()
+        with _failing_alone(job, outcomes):
+            if folder in prepared:
+                raise LosaError(
+                    f"{job.folder} was given to {prepared[folder].config.member_name} in the same sweep; "
+                    f"{job.config.member_name} needs another folder (hydra.sweep.subdir=...)"
+                )
+            prepared[folder] = preparer.prepare(job)
     allow_locks(len(different))
     with ExitStack() as locks:
-        for job in different:
-            folder = job.folder.absolute()
-            try:
-                if folder in prepared:
-                    raise LosaError(
-                        f"{job.folder} was given to {prepared[folder].config.member_name} in the same sweep; "
-                        f"{job.config.member_name} needs another folder (hydra.sweep.subdir=...)"
-                    )
-                found = _lock_and_prepare(preparer, job, locks)
-            except LosaError as error:
-                outcomes[job] = error
-                continue
-            except OSError as error:
-                outcomes[job] = LosaError(
-                    f"{error}: {job.folder} is the member's folder; choose another (out=...)"
-                )
-                continue
-            if isinstance(found, PreparedJob):
-                prepared[folder] = found
-            else:
-                outcomes[job] = found
-        passes = [some for members in plan_passes(list(prepared.values())) for some in cut_to_memory(members)]
+        waiting = _unfinished(with_company(list(prepared.values())), outcomes, warn=True)
+        for member in waiting:
+            with _failing_alone(member.job, outcomes):
+                _lock(member, locks)
+        # Check again: another process may have held a lock until now and finished the member.
+        locked = [member for member in waiting if member.job not in outcomes]
+        waiting = _unfinished(locked, outcomes, warn=False)
+        starting: list[PreparedJob] = []
+        for member in waiting:
+            with _failing_alone(member.job, outcomes):
+                starting.append(member.with_checkpoint())
+        passes = [some for members in plan_passes(starting) for some in cut_to_memory(members)]
         for number, members in enumerate(passes, start=1):
             if len(passes) > 1:
                 _log.info("pass %d of %d: %d members", number, len(passes), len(members))
@@ -93,15 +93,40 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     return [outcomes[job] for job in jobs]
 
 
-def _lock_and_prepare(preparer: JobPreparer, job: Job, locks: ExitStack) -> PreparedJob | MemberSummary:
-    found = preparer.prepare(job)
-    if not isinstance(found, PreparedJob):
-        return found
-    make_folder(job.folder)
-    lock = FileLock(job.folder)
+@contextmanager
+def _failing_alone(job: Job, outcomes: dict[Job, Outcome]) -> Iterator[None]:
+    """A context whose errors become the outcome of a job, and cost the other jobs nothing."""
+    try:
+        yield
+    except LosaError as error:
+        outcomes[job] = error
+    except OSError as error:
+        outcomes[job] = LosaError(f"{error}: {job.folder} is the member's folder; choose another (out=...)")
+
+
+def _unfinished(
+    members: Sequence[PreparedJob], outcomes: dict[Job, Outcome], *, warn: bool
+) -> list[PreparedJob]:
+    """The members that are still to be trained; the summaries of the others are their outcomes."""
+    checked: list[Checked] = []
+    for member in members:
+        with _failing_alone(member.job, outcomes):
+            checked.append((member, member.read_finished()))
+    unfinished = []
+    for member, summary in without_other_companies(checked, warn=warn):
+        if summary is None:
+            unfinished.append(member)
+        else:
+            _log.info("%s is finished already (overwrite=true trains it again)", member.job.folder)
+            outcomes[member.job] = summary
+    return unfinished
+
+
+def _lock(member: PreparedJob, locks: ExitStack) -> None:
+    member.refuse_impossible_residency()
+    make_folder(member.job.folder)
+    lock = FileLock(member.job.folder)
     locks.callback(lock.release)
-    # Check again: another process may have held the lock until now and finished the member.
-    return found.check_folder()
 
 
 def _run(members: Sequence[PreparedJob]) -> Sequence[Outcome]:

@@ -48,6 +48,7 @@ class AdaptConfig:
     select_train_split: OneOrMore = "train800"
     select_split: str = "val200"
     epochs: Annotated[int, Field(ge=1)] = 20
+    stop_after: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 50
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 3e-3
@@ -70,6 +71,36 @@ class AdaptConfig:
         """Raise a ValueError if options contradict each other."""
         if self.patience is not None and self.val_split is None:
             raise ValueError("patience=... needs a split to watch: val_split=...")
+        if self.stop_after is not None and self.stop_after > self.epochs:
+            raise ValueError(f"stop_after={self.stop_after}: expected at most epochs={self.epochs}")
+        self._refuse_impossible_halving()
+        if self.protocol == "select":
+            self._refuse_choice_on_scored_splits()
+
+    def _refuse_impossible_halving(self) -> None:
+        if not self.halve_at:
+            return
+        told = f"halve_at=[{','.join(map(str, self.halve_at))}]"
+        if self.val_split is None:
+            raise ValueError(
+                f"{told} needs a split on which to compare members: val_split=... (training losses are no "
+                "measure: label smoothing alone changes them)"
+            )
+        if self.halve_at != sorted(set(self.halve_at)):
+            raise ValueError(f"{told}: expected epochs in ascending order, each once")
+        if self.halve_at[-1] >= self.trained_epochs:
+            raise ValueError(
+                f"{told}: training ends after {self.trained_epochs} epochs, so expected epochs below that"
+            )
+
+    def _refuse_choice_on_scored_splits(self) -> None:
+        for option, split in self.deciding_splits.items():
+            if split in self.eval_splits:
+                raise ValueError(
+                    f"{option}={split} is also in eval_split: with protocol=select nothing is chosen on a "
+                    f"split that is scored in the end. Choose on another one ({option}=...), or score "
+                    "another one (eval_split=...)"
+                )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -80,6 +111,21 @@ class AdaptConfig:
     def eval_splits(self) -> tuple[str, ...]:
         """The splits to score, as a tuple."""
         return _as_tuple(self.eval_split)
+
+    @property
+    def deciding_splits(self) -> dict[str, str]:
+        """Option -> the split on which it lets something be chosen: an epoch, a member or a configuration."""
+        chosen_on = {}
+        if self.val_split is not None:
+            chosen_on["val_split"] = self.val_split
+        if self.protocol == "select":
+            chosen_on["select_split"] = self.select_split
+        return chosen_on
+
+    @property
+    def trained_epochs(self) -> int:
+        """Number of epochs that a member is trained if nothing stops it earlier."""
+        return self.stop_after or self.epochs
 
     @property
     def train_splits(self) -> tuple[str, ...]:
@@ -129,8 +175,11 @@ class AdaptConfig:
         trained or named.
         """
         left_out = {*_WHEREABOUTS, *self.idle_options}
-        if self.views == 1:  # this option was added later: members trained before it keep their id
+        # These options were added later: members trained before them keep their id.
+        if self.views == 1:
             left_out.add("views")
+        if self.stop_after is None:
+            left_out.add("stop_after")
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         content["cache"] = os.path.normpath(self.cache)
         content["eval_split"] = list(self.eval_splits)

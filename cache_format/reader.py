@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int64, Shaped
 from numpy.typing import DTypeLike
 from upath import UPath
 
@@ -19,6 +19,7 @@ from losa.cache_format.metadata.index import read_index
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.labels import read_labels
 from losa.cache_format.shards.buffers import empty_codes
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.cache_format.shards.read_threads import ReadThreads, default_threads
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
@@ -222,6 +223,14 @@ class Split:
     def valid(self) -> Bool[np.ndarray, "images"]:
         """False where the image could not be decoded during extraction."""
         return self._gather(lambda reader, rows: reader.valid(rows), bool)
+
+    @cached_property
+    def source_hashes(self) -> Shaped[np.ndarray, "images"]:
+        """blake2b-128 of the file of every image, as ``S16``: equal for copies under different keys.
+
+        A view has the hash of its image; an image that is not `valid` has none, but zeros.
+        """
+        return self._gather(lambda reader, rows: reader.source_hashes(rows), f"S{SOURCE_HASH_BYTES}")
 
     def labels(self, column: str) -> Int64[np.ndarray, "images"]:
         """Label of every image; -1 where an image has none."""

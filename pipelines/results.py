@@ -1,6 +1,7 @@
 """The table at the end of a multirun, and results.csv."""
 
 import csv
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,14 @@ from rich.table import Table
 
 from losa.adapt import MemberSummary
 
+_log = logging.getLogger(__name__)
+
 RESULTS_NAME = "results.csv"
 
 _FINISHED = "finished"
 _STANDARD = ("side", "rank", "lr", "seed")
 """Options that always have a column."""
+SEEDS = ("seed", "data_seed")
 _NOT_SHOWN = (*_STANDARD, "eval_split", "out", "overwrite")
 """Options that never have a further column."""
 
@@ -102,11 +106,15 @@ class ResultsTable(Callback):
     def __init__(self) -> None:
         self._finished: dict[str, ResultRow] = {}
         self._failed: list[ResultRow] = []
+        self._direct = False
+        self._to_choose_on: set[str | None] = set()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Keep the result of a job; two jobs with the same folder count once."""
         if job_return.status is not JobStatus.COMPLETED:
             return
+        self._direct |= config.get("protocol") == "direct"
+        self._to_choose_on |= {config.get("select_split"), config.get("val_split")}
         result = job_return.return_value
         if isinstance(result, JobResult):
             self._finished[config.hydra.runtime.output_dir] = ResultRow.from_summary(result.summary)
@@ -121,6 +129,15 @@ class ResultsTable(Callback):
             write_csv(path, rows)
             Console().print(results_table(rows))
             Console().print(f"{path}", highlight=False)
+            split = next(iter(_splits(rows)))
+            if self._direct and split not in self._to_choose_on and _is_choice(list(self._finished.values())):
+                _log.warning(
+                    "sorted by accuracy on %s: whoever takes the best of these members chooses on %s, and "
+                    "its accuracy there is too good to be reported. protocol=select chooses on select_split, "
+                    "and scores the choice once on eval_split",
+                    split,
+                    split,
+                )
 
 
 def sorted_by_accuracy(rows: Sequence[ResultRow]) -> list[ResultRow]:
@@ -206,6 +223,14 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(shown, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_choice(rows: Sequence[ResultRow]) -> bool:
+    """Whether there is something to choose: members that differ in more than their seeds."""
+    unseeded = [
+        {name: shown(value) for name, value in row.options.items() if name not in SEEDS} for row in rows
+    ]
+    return any(options != unseeded[0] for options in unseeded)
 
 
 def _splits(rows: Sequence[ResultRow]) -> list[str]:

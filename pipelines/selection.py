@@ -10,19 +10,19 @@ from typing import Any
 
 from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
 from losa.adapt.members.pool import with_pool
+from losa.adapt.members.shared_images import refuse_choice_on_scored_images
 from losa.adapt.members.splits import refuse_missing_splits
 from losa.adapt.members.summary import Outcome
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.storage.atomic_writes import publish
 from losa.pipelines.outcomes import summary_of
-from losa.pipelines.results import shown, varying_options
+from losa.pipelines.results import SEEDS, shown, varying_options
 
 _log = logging.getLogger(__name__)
 
 SELECTED_NAME = "selected.json"
 SELECTED_FOLDER = "selected"
 
-_SEEDS = ("seed", "data_seed")
 _TASK = ("cache", "label", "train_split", "eval_split", "select_train_split", "select_split")
 """Options that configurations must share to be compared."""
 
@@ -36,19 +36,33 @@ def as_candidate(config: AdaptConfig) -> AdaptConfig:
     )
 
 
-def as_final(config: AdaptConfig) -> AdaptConfig:
-    """The member to train once chosen: for all epochs, since its validation images are now trained on."""
-    return replace(config, protocol="direct", val_split=None, patience=None, halve_at=[])
+def as_final(config: AdaptConfig, stop_after: int | None = None) -> AdaptConfig:
+    """The member to train once chosen, without its validation images, which are now trained on.
+
+    Args:
+        config: the chosen configuration.
+        stop_after: number of epochs to train; None for as many as requested.
+    """
+    return replace(
+        config,
+        protocol="direct",
+        val_split=None,
+        patience=None,
+        halve_at=[],
+        stop_after=stop_after or config.stop_after,
+    )
 
 
 def candidate_of(job: Job) -> Job:
     """The job to train while choosing.
 
     Raises:
-        LosaError: a split that is needed after the choice is missing.
+        LosaError: a split that is needed after the choice is missing, or shares images with one to choose on.
     """
     if job.config.protocol == "select":
-        refuse_missing_splits(Cache(job.config.cache), job.config)
+        cache = Cache(job.config.cache)
+        refuse_missing_splits(cache, job.config)
+        refuse_choice_on_scored_images(cache, job.config)
     return replace(job, config=as_candidate(job.config))
 
 
@@ -61,8 +75,8 @@ class Candidate:
 
     @property
     def accuracy(self) -> float | None:
-        """Accuracy on the split to choose on; None if there is none."""
-        if isinstance(self.outcome, Exception):
+        """Accuracy on the split to choose on; None for a member that failed or was dropped by halving."""
+        if isinstance(self.outcome, Exception) or self.outcome.status == "pruned":
             return None
         return self.outcome.accuracy.get(self.config.select_split)
 
@@ -75,7 +89,7 @@ class Configuration:
 
     @property
     def complete(self) -> bool:
-        """Whether every seed has a score: a mean over only the seeds that converged would be too high."""
+        """Whether every seed has a score: a mean over only the seeds that did well would be too high."""
         return all(candidate.accuracy is not None for candidate in self.candidates)
 
     @property
@@ -83,6 +97,16 @@ class Configuration:
         """Mean accuracy over the seeds, rounded so that means of equal scores are equal."""
         scores = [candidate.accuracy for candidate in self.candidates]
         return round(statistics.fmean(score for score in scores if score is not None), 9)
+
+    @property
+    def best_epochs(self) -> int | None:
+        """Number of epochs after which patience found the seeds best, on average; None without patience."""
+        best = [
+            candidate.outcome.best_epoch + 1
+            for candidate in self.candidates
+            if isinstance(candidate.outcome, MemberSummary) and candidate.outcome.best_epoch is not None
+        ]
+        return round(statistics.fmean(best)) if best else None
 
     @property
     def parameters(self) -> int:
@@ -94,7 +118,7 @@ class Configuration:
     def options(self) -> dict[str, Any]:
         """All options except the seeds."""
         options = asdict(self.candidates[0].config)
-        return {name: value for name, value in options.items() if name not in _SEEDS}
+        return {name: value for name, value in options.items() if name not in SEEDS}
 
 
 def configurations(candidates: Sequence[Candidate]) -> list[Configuration]:
@@ -118,10 +142,13 @@ def choose(candidates: Sequence[Candidate]) -> Configuration:
     found = configurations(candidates)
     complete = [configuration for configuration in found if configuration.complete]
     if not complete:
-        raise LosaError("nothing to choose from: a seed of every configuration failed")
+        raise LosaError(
+            "nothing to choose from: a seed of every configuration failed, or was dropped by halve_at, which "
+            "takes fewer epochs or none if there are many seeds"
+        )
     if len(complete) < len(found):
         _log.warning(
-            "%d of %d configurations cannot be chosen: a seed failed",
+            "%d of %d configurations cannot be chosen: a seed failed or was dropped",
             len(found) - len(complete),
             len(found),
         )
@@ -169,7 +196,9 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
             failures.append(f"{task[0].config.cache}: {error}")
     jobs = []
     for configuration, _ in chosen:
-        finals = [as_final(candidate.config) for candidate in configuration.candidates]
+        finals = [
+            as_final(candidate.config, configuration.best_epochs) for candidate in configuration.candidates
+        ]
         jobs += [Job(config, folder / SELECTED_FOLDER / config.member_name) for config in finals]
     outcomes = iter(adapt_all(jobs))
     records = []
@@ -215,6 +244,7 @@ def _record(
         "options": configuration.options,
         "configurations": len(configurations(task)),
         "selected_on": {"split": config.select_split, "mean": configuration.accuracy},
+        "epochs": summaries[0].epochs,
         "parameters": configuration.parameters,
         "accuracy": accuracy,
         "seeds": seeds,

@@ -47,9 +47,11 @@ class MemberFiles:
 
     folder: Path
     config: AdaptConfig
+    company: tuple[str, ...] = ()
+    """Ids of the members that successive halving compares, this one included; empty without ``halve_at``."""
 
     def read_finished(self, origin: Mapping[str, Any]) -> MemberSummary | None:
-        """The summary if this member is finished and was trained from the same data.
+        """The summary if this member is finished and was trained from the same data, in whatever company.
 
         A file that is not a summary counts as missing.
 
@@ -76,12 +78,10 @@ class MemberFiles:
             _log.warning("%s was trained from another state of the cache; it is trained again", self.folder)
             return None
         try:
-            summary = MemberSummary.from_json(content)
+            return MemberSummary.from_json(content)
         except ValueError:
             _log.warning("%s is damaged; the member is trained again", path)
             return None
-        _log.info("%s is finished already (overwrite=true trains it again)", self.folder)
-        return summary
 
     def read_checkpoint(self, origin: Mapping[str, Any]) -> Checkpoint | None:
         """The checkpoint of an interrupted training; None if there is none to resume from.
@@ -112,6 +112,9 @@ class MemberFiles:
         if record["cache"] != dict(origin):
             _log.warning("%s is of another state of the cache; the member is trained from the start", path)
             return None
+        if record.get("company", []) != list(self.company):
+            _log.warning("%s is of other company (halve_at); the member is trained from the start", path)
+            return None
         return Checkpoint(epoch=record["epoch"], progress=record["progress"], state=state)
 
     def save_checkpoint(self, checkpoint: Checkpoint, origin: Mapping[str, Any]) -> None:
@@ -121,6 +124,7 @@ class MemberFiles:
             "member": self.config.member_id,
             "version": CHECKPOINT_VERSION,
             "cache": dict(origin),
+            "company": list(self.company),
             "epoch": checkpoint.epoch,
             "progress": checkpoint.progress,
         }

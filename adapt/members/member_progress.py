@@ -43,14 +43,6 @@ class MemberProgress:
         """Whether the member takes part in the next epoch."""
         return self.error is None and self.stopped_after is None
 
-    @property
-    def halving_score(self) -> float:
-        """Value by which successive halving compares members; higher is better.
-
-        It is the best accuracy on the validation split, or without such a split the negative training loss.
-        """
-        return self.best_accuracy if self.config.val_split else -self.train_loss
-
     def record_epoch(self, result: MemberEpoch) -> None:
         """Record the loss of an epoch; the member fails if it diverged."""
         self.train_loss = result.train_loss
@@ -116,6 +108,9 @@ class MemberProgress:
 
 
 def worse_half(progress: Mapping[int, MemberProgress]) -> list[int]:
-    """Numbers of the members that successive halving drops: the worse half of them, rounded down."""
-    best_first = sorted(progress, key=lambda number: progress[number].halving_score, reverse=True)
+    """Numbers of the members that successive halving drops: the worse half of them, rounded down.
+
+    Members are compared by their best accuracy on the validation split.
+    """
+    best_first = sorted(progress, key=lambda number: progress[number].best_accuracy, reverse=True)
     return best_first[math.ceil(len(best_first) / 2) :]

@@ -45,7 +45,7 @@ class PassData:
             self._config.residency,
             source.split,
             images=len(positions),
-            epochs=self._config.epochs,
+            epochs=self._config.trained_epochs,
             device=self._device,
         )
         if self.residency == "stream":

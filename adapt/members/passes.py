@@ -18,14 +18,15 @@ def pass_key(prepared: PreparedJob) -> Hashable:
 
     Those are members that read the same images in the same order, from the same epoch on.
     """
-    return _reading_key(prepared), _epoch(prepared)
+    return reading_key(prepared), _epoch(prepared)
 
 
 def _epoch(prepared: PreparedJob) -> int:
     return 0 if prepared.checkpoint is None else prepared.checkpoint.epoch
 
 
-def _reading_key(prepared: PreparedJob) -> Hashable:
+def reading_key(prepared: PreparedJob) -> Hashable:
+    """A key that is equal for members that read the same images in the same order."""
     config = prepared.config
     return (
         tuple(sorted(prepared.origin["splits"].items())),
@@ -38,6 +39,7 @@ def _reading_key(prepared: PreparedJob) -> Hashable:
         config.eval_splits,
         config.val_split,
         config.epochs,
+        config.stop_after,
         config.batch_size,
         config.data_seed,
         config.mixup,
@@ -63,7 +65,7 @@ def plan_passes(prepared: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
     """
     readings: dict[Hashable, list[PreparedJob]] = defaultdict(list)
     for member in prepared:
-        readings[_reading_key(member)].append(member)
+        readings[reading_key(member)].append(member)
     passes: dict[Hashable, list[PreparedJob]] = defaultdict(list)
     for members in readings.values():
         if members[0].config.halve_at and len({_epoch(member) for member in members}) > 1:
@@ -76,6 +78,13 @@ def plan_passes(prepared: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
             members = [replace(member, checkpoint=None) for member in members]
         for member in members:
             passes[pass_key(member)].append(member)
+    halved = sum(bool(members[0].config.halve_at) for members in readings.values())
+    if halved > 1:
+        _log.warning(
+            "halve_at compares the members of each pass, and those of this sweep need %d passes, because "
+            "they differ in options that a pass shares (such as data_seed or batch_size)",
+            halved,
+        )
     return list(passes.values())
 
 

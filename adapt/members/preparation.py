@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,10 +12,12 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.config import AdaptConfig
 from losa.adapt.data.labelled_images import LabelledImages, read_labelled_images
 from losa.adapt.data.residency import refuse_impossible
-from losa.adapt.data.split_union import open_union, union_index, union_name
+from losa.adapt.data.split_union import open_union, union_name
 from losa.adapt.features import FeatureSpec
+from losa.adapt.members.class_coverage import tell_unused_classes, warn_of_unseen_classes
 from losa.adapt.members.job import Job
 from losa.adapt.members.member_files import Checkpoint, MemberFiles
+from losa.adapt.members.shared_images import SharedImages
 from losa.adapt.members.splits import refuse_missing_splits
 from losa.adapt.members.summary import MemberSummary
 from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
@@ -24,12 +25,9 @@ from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
-from losa.cache_format.metadata.index import image_ids
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.cache_format.sites import select_sites
 from losa.cache_format.storage.sealed_json import canonical
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +45,8 @@ class PreparedJob:
     """Images of the evaluation splits and of the validation split, by the name of the split."""
     origin: dict[str, Any]
     """Identity of the data, by which a member that was trained from it is recognised."""
+    company: tuple[str, ...] = ()
+    """Ids of the members that successive halving compares, this one included; empty without ``halve_at``."""
     checkpoint: Checkpoint | None = None
     """The checkpoint to resume from."""
 
@@ -63,20 +63,34 @@ class PreparedJob:
     @property
     def files(self) -> MemberFiles:
         """Files of the member."""
-        return MemberFiles(self.job.folder, self.job.config)
+        return MemberFiles(self.job.folder, self.job.config, self.company)
 
-    def check_folder(self) -> "PreparedJob | MemberSummary":
-        """The summary in the folder if the member is finished, else the job with the checkpoint found there.
+    def read_finished(self) -> MemberSummary | None:
+        """The summary in the folder if the member is finished, and not to be trained again.
 
         Raises:
             LosaError: the folder holds another finished member.
         """
+        return None if self.config.overwrite else self.files.read_finished(self.origin)
+
+    def with_checkpoint(self) -> "PreparedJob":
+        """The job with the checkpoint in its folder, if it is to resume from one."""
         if self.config.overwrite:
             return self
-        finished = self.files.read_finished(self.origin)
-        if finished is not None:
-            return finished
         return replace(self, checkpoint=self.files.read_checkpoint(self.origin))
+
+    def refuse_impossible_residency(self) -> None:
+        """Refuse training images that do not fit where they are to be kept.
+
+        Raises:
+            LosaError: the memory is too small.
+        """
+        # Opening a split reads a record for each shard, so it is opened only if its size may be refused.
+        if self.config.residency in ("gpu", "ram"):
+            views = self.config.views
+            train = open_union(self.cache, self.config.training_splits, views, self.features.sites)
+            images = len(self.training) * views
+            refuse_impossible(self.config.residency, train, images=images, device=self.device)
 
 
 class JobPreparer:
@@ -85,13 +99,15 @@ class JobPreparer:
     def __init__(self) -> None:
         self._open_cache = functools.cache(Cache)
         self._read_images = functools.cache(read_labelled_images)
-        self._warn_once = functools.cache(_warn_of_shared_images)
+        self._shared_images = SharedImages()
+        self._warn_of_unseen_classes = functools.cache(warn_of_unseen_classes)
+        self._tell_unused_classes = functools.cache(tell_unused_classes)
 
-    def prepare(self, job: Job) -> PreparedJob | MemberSummary:
-        """Check a job; the summary if its member is finished.
+    def prepare(self, job: Job) -> PreparedJob:
+        """Check the options of a job.
 
         Raises:
-            LosaError: the options are wrong, or do not fit the cache or the folder.
+            LosaError: the options are wrong, or do not fit the cache.
         """
         config = job.config
         device = resolve_device(config.device)
@@ -115,8 +131,16 @@ class JobPreparer:
         }
         self._refuse_one_class(cache, config, training)
         for name, images in scored.items():
-            self._warn_once(cache, config.training_splits, config.views, training, name, images)
-        prepared = PreparedJob(
+            self._shared_images.warn_of_training(
+                cache, config.training_splits, config.views, training, name, images
+            )
+            self._warn_of_unseen_classes(columns, union_name(config.train_splits), training, name, images)
+        self._tell_unused_classes(columns, training, *scored.values())
+        # On select_split, a choice is what is wanted.
+        if config.val_split not in (None, config.select_split) and (config.patience or config.halve_at):
+            for name in config.eval_splits:
+                self._shared_images.warn_of_patience(cache, config.val_split, name)
+        return PreparedJob(
             job=job,
             device=device,
             cache=cache,
@@ -126,13 +150,6 @@ class JobPreparer:
             scored=scored,
             origin=_origin(cache, columns, config.training_splits, training, scored),
         )
-        found = prepared.check_folder()
-        # Opening a split reads a record for each shard, so it is opened only if its size may be refused.
-        if isinstance(found, PreparedJob) and config.residency in ("gpu", "ram"):
-            train = open_union(cache, config.training_splits, config.views, features.sites)
-            count = len(training) * config.views
-            refuse_impossible(config.residency, train, images=count, device=device)
-        return found
 
     @staticmethod
     def _refuse_one_class(cache: Cache, config: AdaptConfig, images: LabelledImages) -> None:
@@ -159,22 +176,6 @@ def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
             name: cache.constants[name] for name in (NORM_WEIGHT, NORM_BIAS) if name in cache.constants
         },
     )
-
-
-def _warn_of_shared_images(
-    cache: Cache,
-    train_splits: tuple[str, ...],
-    views: int,
-    training: LabelledImages,
-    name: str,
-    scoring: LabelledImages,
-) -> None:
-    """Warn if images of a scored split are also trained on."""
-    trained = image_ids(union_index(cache, train_splits, views))[training.positions]
-    scored = image_ids(union_index(cache, (name,)))[scoring.positions]
-    shared = int(np.isin(scored, trained).sum())
-    if shared:
-        _log.warning("%d of %d images of %s are also trained on", shared, len(scored), name)
 
 
 def _origin(

@@ -7,7 +7,7 @@ from losa.adapt.data.residency import Residency
 from losa.adapt.members.member_progress import MemberProgress
 from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.members.side_network_file import save_side_network
-from losa.adapt.members.summary import ColumnScores, MemberSummary, SharedPass
+from losa.adapt.members.summary import ColumnScores, Company, MemberSummary, SharedPass
 from losa.adapt.side_networks import SideNetwork, idle_options
 from losa.adapt.training.scores import Scores, mean_accuracy
 
@@ -23,6 +23,8 @@ class PassRecord:
     images: Mapping[str, int]
     """Number of images used of each split."""
     residency: Residency
+    failed: Sequence[str]
+    """Ids of the members that diverged."""
 
 
 def write_results(
@@ -69,7 +71,7 @@ def write_results(
             for split, found in scores.items()
         },
         train_loss=progress.train_loss,
-        epochs=progress.stopped_after or config.epochs,
+        epochs=progress.stopped_after or config.trained_epochs,
         best_epoch=progress.best_epoch if config.patience is not None else None,
         best_val_accuracy=progress.best_accuracy if config.val_split else None,
         parameters=network.parameter_count(),
@@ -84,6 +86,9 @@ def write_results(
         options={name: value for name, value in asdict(config).items() if name not in idle},
         cache=prepared.origin,
         folder=str(folder),
+        company=Company(members=list(prepared.company), failed=list(record.failed))
+        if prepared.company
+        else None,
     )
     confusion = {
         split: {column.name: each.confusion.tolist() for column, each in zip(columns, found, strict=True)}

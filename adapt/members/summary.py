@@ -37,6 +37,16 @@ class SharedPass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """The members that successive halving compared. The result of each depends on all of them."""
+
+    members: list[str]
+    """Their ids, sorted."""
+    failed: list[str]
+    """Ids of those that diverged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberSummary:
     """Options, scores and costs of a trained member."""
 
@@ -79,6 +89,8 @@ class MemberSummary:
     cache: dict[str, Any]
     """Identity of the cache that the member was trained from."""
     folder: str
+    company: Company | None = None
+    """None without ``halve_at``."""
 
     def to_json(self) -> dict[str, Any]:
         """Content of ``summary.json``."""

@@ -86,9 +86,9 @@ class TrainingPass:
         self._drop_stopped(trainer)
         names = [member.config.member_name for member in self._prepared.values()]
         title = names[0] if len(names) == 1 else f"{len(names)} members"
-        with progress_bar(config.epochs, title, "epoch") as bar:
+        with progress_bar(config.trained_epochs, title, "epoch") as bar:
             bar.update(self._first_epoch)
-            for epoch in range(self._first_epoch, config.epochs):
+            for epoch in range(self._first_epoch, config.trained_epochs):
                 if not trainer.groups:
                     break
                 results = trainer.epoch(epoch)
@@ -127,7 +127,7 @@ class TrainingPass:
             if self._progress[number].is_out_of_patience(epoch):
                 self._progress[number].stopped_after = epoch + 1
         self._drop_stopped(trainer)
-        if epoch + 1 in self._config.halve_at and epoch + 1 < self._config.epochs:
+        if epoch + 1 in self._config.halve_at:
             for number in worse_half({number: self._progress[number] for number in trainer.numbers}):
                 progress = self._progress[number]
                 progress.stopped_after, progress.pruned = epoch + 1, True
@@ -183,6 +183,7 @@ class TrainingPass:
             train_seconds=train_seconds,
             images=self._data.image_counts,
             residency=self._data.residency,
+            failed=[one.config.member_id for one in self._progress.values() if one.error is not None],
         )
         return {
             number: write_results(

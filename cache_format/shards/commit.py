@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Literal
 
 import numpy as np
-from jaxtyping import UInt32
+from jaxtyping import Shaped, UInt32
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -78,6 +78,11 @@ class Commit:
         """blake2b-128 of the bytes of the image in a row; zeros for an invalid row."""
         digits = 2 * SOURCE_HASH_BYTES
         return bytes.fromhex(self.source_blake2b[row * digits : (row + 1) * digits])
+
+    @property
+    def source_hashes(self) -> Shaped[np.ndarray, "rows"]:
+        """The source hashes of all rows as an array of ``S16``."""
+        return np.frombuffer(bytes.fromhex(self.source_blake2b), f"S{SOURCE_HASH_BYTES}")
 
     def outcome(self, row: int) -> bytes | str:
         """The source hash of a valid row, or why the image of an invalid row could not be decoded."""

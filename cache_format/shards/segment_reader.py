@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int64, Shaped, UInt32
 from losa.cache_format.errors import CorruptCache, IncompleteCache
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.checksums import ChecksumMismatch, decompress, mismatch, site_checksum
-from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.byte_ranges import ByteRanges, Range
 from losa.cache_format.storage.paths import CachePath, shell_path
@@ -71,6 +71,14 @@ class SegmentReader:
             for row in commit.invalid
         ]
         return ~np.isin(rows, np.array(invalid, np.int64))
+
+    def source_hashes(self, rows: Int64[np.ndarray, "rows"]) -> Shaped[np.ndarray, "rows"]:
+        """blake2b-128 of the files of rows, as ``S16``."""
+        hashes = np.zeros(self.files.segment.images, f"S{SOURCE_HASH_BYTES}")
+        for shard, commit in self._commits.items():
+            stored = self.files.segment.rows(shard)
+            hashes[stored.start : stored.stop] = commit.source_hashes
+        return np.asarray(hashes[rows])
 
     def read(
         self,

@@ -1,5 +1,6 @@
 """Fixtures of the tests of adaptation: features, side networks, toy activations and a toy cache."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -283,6 +284,10 @@ class ToyCache:
             constants={name: hash_array(array) for name, array in self.constants.items()},
         )
 
+    def source_hash(self, key: str) -> bytes:
+        """The hash of the file of an image, which is another one for every image, and that of its views."""
+        return hashlib.blake2b(parse_key(key)[0].encode(), digest_size=16).digest()
+
     def write(self, path: Path, shards: int | None = None) -> Path:
         """Write the first ``shards`` shards, or all."""
         codec = make_codec(self.codec, self.calibration)
@@ -304,7 +309,7 @@ class ToyCache:
                 rows = segment.rows(shard)
                 keys = read_keys(writer.metadata, segment)[rows.start : rows.stop]
                 readable = [self.by_key[key] for key in keys if key not in self.invalid]
-                outcomes = ["broken" if key in self.invalid else bytes(16) for key in keys]
+                outcomes = ["broken" if key in self.invalid else self.source_hash(key) for key in keys]
                 with writer.shard(segment, shard) as out:
                     out.append(codec.encode(np.stack(readable)), outcomes, self._statistics())
         return path

@@ -24,9 +24,9 @@ OTHER: dict[str, Any] = {
     "views": 2,
     "eval_split": "val200",
     "val_split": "val200",
-    "halve_at": [1],
     "protocol": "select",
     "epochs": 3,
+    "stop_after": 2,
     "batch_size": 7,
     "optimizer": "sgd",
     "lr": 0.5,
@@ -47,7 +47,7 @@ WHEREABOUTS = {
     "residency": "ram",
     "checkpoint_seconds": 1.0,
 }
-ELSEWHERE = {"patience", "select_train_split", "select_split"}
+ELSEWHERE = {"patience", "halve_at", "select_train_split", "select_split"}
 """Need another option to have an effect; each has a test of its own."""
 FOREIGN = {
     "losa": {"heads"},
@@ -91,6 +91,31 @@ def test_patience_matters_and_needs_a_split_to_watch() -> None:
     assert len({config.member_id for config in watched}) == 3
     with pytest.raises(ValidationError, match=r"patience=\.\.\. needs a split to watch: val_split=\.\.\."):
         AdaptConfig(cache="here", patience=1)
+
+
+def test_halving_matters_and_needs_a_split_to_compare_on() -> None:
+    halved = [AdaptConfig(cache="here", val_split="val200", halve_at=value) for value in ([], [1], [1, 2])]
+    assert len({config.member_id for config in halved}) == 3
+    with pytest.raises(ValidationError, match=r"halve_at=\[1,2\] needs a split on .*: val_split=\.\.\."):
+        AdaptConfig(cache="here", halve_at=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"select_split": "test"}, "select_split=test"),
+        ({"select_split": "a", "eval_split": ["b", "a"]}, "select_split=a"),
+        ({"val_split": "test", "patience": 1}, "val_split=test"),
+        ({"val_split": "test", "halve_at": [1]}, "val_split=test"),
+        ({"val_split": "test"}, "val_split=test"),
+    ],
+)
+def test_nothing_is_selected_on_a_split_that_is_scored_in_the_end(
+    options: dict[str, Any], named: str
+) -> None:
+    AdaptConfig(cache="here", **options)
+    with pytest.raises(ValidationError, match=f"{named} is also in eval_split: with protocol=select"):
+        AdaptConfig(cache="here", protocol="select", **options)
 
 
 @pytest.mark.parametrize("option", ["select_train_split", "select_split"])
@@ -163,7 +188,15 @@ def test_member_name_has_a_rank_only_where_there_is_one() -> None:
         {"mixup": -0.1},
         {"dtype": "float16"},
         {"class_weights": "even"},
-        {"halve_at": [0]},
+        {"halve_at": [0], "val_split": "val200"},
+        {"halve_at": [-1], "val_split": "val200"},
+        {"halve_at": [2, 1], "val_split": "val200"},
+        {"halve_at": [1, 1], "val_split": "val200"},
+        {"halve_at": [3], "val_split": "val200", "epochs": 3},
+        {"halve_at": [9], "val_split": "val200", "epochs": 3},
+        {"halve_at": [2], "val_split": "val200", "epochs": 3, "stop_after": 2},
+        {"stop_after": 0},
+        {"stop_after": 4, "epochs": 3},
         {"patience": 0, "val_split": "val200"},
         {"label": []},
         {"eval_split": []},

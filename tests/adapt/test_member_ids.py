@@ -71,6 +71,7 @@ NAMES: list[tuple[dict[str, Any], str]] = [
     ({"train_split": ["val200", "train800"]}, "losa-r8-lr0.003-seed0-7651a2e23c"),
     ({"protocol": "select", "select_train_split": ["train800"]}, "losa-r8-lr0.003-seed0-1b161b08cb"),
     ({"protocol": "select", "select_train_split": ["a", "b"]}, "losa-r8-lr0.003-seed0-6a64072f5c"),
+    ({"stop_after": None}, "losa-r8-lr0.003-seed0-28e4c5309b"),
     (
         {
             "epochs": 100,

@@ -162,7 +162,7 @@ def test_halving_goes_on_among_the_same(
     epoch: int, sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
 ) -> None:
     """Members dropped before the interruption are not trained again: alone they would not be dropped."""
-    members = [option(lr=lr, halve_at=[2, 3]) for lr in (1e-6, 0.02, 0.01, 1e-4)]
+    members = [option(lr=lr, halve_at=[2, 3], val_split="val") for lr in (1e-6, 0.02, 0.01, 1e-4)]
     whole = sweep(*members, folder="whole")
     assert [summary.status for summary in whole] == ["pruned", "finished", "pruned", "pruned"]
     interrupted(epoch, *members)
@@ -171,10 +171,20 @@ def test_halving_goes_on_among_the_same(
     assert epochs == [(number, [4, 4, 2, 1, 1][number]) for number in range(epoch, EPOCHS)]
 
 
+def test_a_checkpoint_of_other_company_does_not_count(
+    sweep: Any, interrupted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 1e-6)]
+    interrupted(4, *members)
+    (alone,) = sweep(members[1])
+    assert (alone.status, alone.epochs) == ("finished", EPOCHS)
+    assert "is of other company (halve_at)" in caplog.text
+
+
 def test_members_that_are_halved_go_on_together_or_not_at_all(
     sweep: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    members = [option(lr=lr, halve_at=[2]) for lr in (0.02, 0.01, 1e-6, 1e-5)]
+    members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 0.01, 1e-6, 1e-5)]
     whole = sweep(*members, folder="whole")
     save, saved = MemberFiles.save_checkpoint, []
 

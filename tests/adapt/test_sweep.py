@@ -289,19 +289,81 @@ class TestWatching:
         assert sweep(*(options | {"seed": seed} for seed in range(5))) == found
         assert passes == [5]
 
-    def test_without_a_watched_split_losses_are_compared(self, sweep: Any) -> None:
-        options = {"epochs": 4, "halve_at": [2]}
-        found = sweep(options | {"lr": 1e-6}, options | {"lr": 0.05})
-        assert [summary.status for summary in found] == ["pruned", "finished"]
+    def test_label_smoothing_is_no_reason_to_be_dropped(self, sweep: Any, accuracies: Any) -> None:
+        """It raises the training loss of members that are as good as the others."""
+        accuracies({seed: [level] * 4 for seed, level in enumerate([0.5, 0.6, 0.8, 0.9])})
+        options = {"val_split": "val", "epochs": 4, "halve_at": [2]}
+        found = sweep(*(options | {"seed": seed, "label_smoothing": seed / 10} for seed in range(4)))
+        assert [summary.status for summary in found] == ["pruned", "pruned", "finished", "finished"]
 
     def test_those_that_are_left_are_what_they_are_without_the_others(self, sweep: Any) -> None:
-        found = sweep({"epochs": 4, "halve_at": [2]}, {"epochs": 4, "halve_at": [2], "lr": 1e-6})
-        (alone,) = sweep({"epochs": 4, "halve_at": [2]}, folder="alone")
+        options = {"val_split": "val", "epochs": 4, "halve_at": [2]}
+        found = sweep(options, options | {"lr": 1e-6})
+        (alone,) = sweep(options, folder="alone")
         same(found[0], alone, 1e-5)
 
-    def test_halving_after_the_last_epoch_drops_nobody(self, sweep: Any) -> None:
-        found = sweep({"halve_at": [3]}, {"halve_at": [3], "seed": 1})
-        assert [summary.status for summary in found] == ["finished", "finished"]
+    def test_a_sweep_that_needs_several_passes_is_halved_in_each_and_says_so(
+        self, sweep: Any, accuracies: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        accuracies({seed: [level] * 4 for seed, level in enumerate([0.9, 0.8, 0.2, 0.1])})
+        options = {"val_split": "val", "epochs": 4, "halve_at": [2]}
+        found = sweep(*(options | {"seed": seed, "data_seed": seed // 2} for seed in range(4)))
+        assert [summary.status for summary in found] == ["finished", "pruned", "finished", "pruned"]
+        assert "halve_at compares the members of each pass, and those of this sweep need 2" in caplog.text
+
+    def test_an_end_before_the_last_epoch(self, sweep: Any) -> None:
+        """The learning rate falls as if training went on."""
+        whole, cut = sweep({"epochs": 4}, {"epochs": 4, "stop_after": 2})
+        assert (cut.epochs, metrics(cut)) == (2, metrics(whole)[:2])
+
+
+class TestCompany:
+    """What becomes of a member under successive halving depends on those that it is compared with."""
+
+    @staticmethod
+    def halved(lr: float, **options: Any) -> dict[str, Any]:
+        return {"val_split": "val", "epochs": 4, "halve_at": [1], "lr": lr} | options
+
+    def test_a_member_that_was_dropped_is_trained_to_the_end_alone(
+        self, sweep: Any, passes: list[int], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        together = [self.halved(0.02), self.halved(1e-6)]
+        found = sweep(*together)
+        assert [(summary.status, summary.epochs) for summary in found] == [("finished", 4), ("pruned", 1)]
+        assert sweep(*together[::-1]) == found[::-1]
+        assert passes == [2]
+        (alone,) = sweep(together[1])
+        assert (alone.status, alone.epochs) == ("finished", 4)
+        assert caplog.text.count("of 1 members, 1 were finished in other company") == 1
+        assert [summary.status for summary in sweep(*together)] == ["finished", "pruned"]
+        assert passes == [2, 1, 2]
+
+    def test_a_larger_sweep_compares_all_of_its_members(self, sweep: Any, passes: list[int]) -> None:
+        sweep(self.halved(1e-5), self.halved(1e-6))
+        found = sweep(self.halved(1e-5), self.halved(1e-6), self.halved(0.02), self.halved(0.03))
+        assert [summary.status for summary in found] == ["pruned", "pruned", "finished", "finished"]
+        assert passes == [2, 4]
+
+    def test_those_that_diverged_are_not_waited_for(self, sweep: Any, passes: list[int]) -> None:
+        members = [self.halved(0.02), self.halved(1e-6), self.halved(1e30, norm="none")]
+        found = sweep(*members)
+        again = sweep(*members)
+        assert again[:2] == found[:2]
+        assert isinstance(again[2], LosaError)
+        assert passes == [3, 1]
+
+    def test_a_company_is_finished_as_a_whole(self, sweep: Any, passes: list[int]) -> None:
+        members = [self.halved(0.02), self.halved(0.01), self.halved(1e-6)]
+        found = sweep(*members)
+        (Path(found[2].folder) / SUMMARY_NAME).unlink()
+        assert [summary.status for summary in sweep(*members)] == ["finished", "finished", "pruned"]
+        assert passes == [3, 3]
+
+    def test_members_without_halving_are_finished_in_any_company(self, sweep: Any, passes: list[int]) -> None:
+        (plain,) = sweep({"seed": 3})
+        assert plain.company is None
+        assert sweep({"seed": 3}, self.halved(0.02), self.halved(0.01))[0] == plain
+        assert passes == [1, 2]
 
 
 class TestLabels:

@@ -391,6 +391,15 @@ def test_no_flipped_bit_in_any_file_ever_gives_a_wrong_value(recipe, finished, t
     assert detected > (FLIPS // 4 if recipe.store == "zarr" and pattern != FILES[1] else 0)
 
 
+def test_hashes_of_the_files_of_images(recipe, finished, tiny):
+    split = Cache(finished(recipe)).split("val")
+    expected = [
+        tiny.source_hash(key) if valid else bytes(16)
+        for key, valid in zip(split.keys, split.valid, strict=True)
+    ]
+    assert split.source_hashes.tobytes() == b"".join(expected)
+
+
 def test_chosen_images_are_read_like_a_split(recipe, finished):
     cache = Cache(finished(recipe))
     val = cache.split("val")

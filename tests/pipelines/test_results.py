@@ -129,6 +129,35 @@ def test_options_are_shown_as_they_are_typed(value: Any, text: str) -> None:
     assert shown(value) == text
 
 
+@pytest.mark.parametrize(
+    ("told", "differing", "options"),
+    [
+        (True, "lr", {}),
+        (False, "seed", {}),
+        (False, "lr", {"protocol": "select"}),
+        (False, "lr", {"select_split": "test"}),
+        (False, "lr", {"val_split": "test"}),
+    ],
+)
+def test_a_direct_sweep_says_that_it_is_sorted_by_the_test_split(
+    told: bool,
+    differing: str,
+    options: dict[str, Any],
+    summary: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table = ResultsTable()
+    config = {"protocol": "direct", "select_split": "val200", "val_split": None} | options
+    for number in (1, 2):
+        done = JobReturn(status=JobStatus.COMPLETED)
+        done.return_value = JobResult(summary(f"{number}", "losa", 4, {differing: number}, test=0.5))
+        job = OmegaConf.create(config | {"hydra": {"runtime": {"output_dir": f"runs/{number}"}}})
+        table.on_job_end(job, done)
+    table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    assert ("chooses on test" in caplog.text and "protocol=select" in caplog.text) == told
+
+
 def test_failed_jobs_are_at_the_bottom(
     summary: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,17 @@ def test_of_equals_the_smallest_and_then_the_first_is_chosen(candidate: Any) -> 
 def test_a_configuration_with_a_failed_seed_is_out(candidate: Any, caplog: pytest.LogCaptureFixture) -> None:
     half = [candidate(0.9, lr=1e-3, seed=0), candidate(None, lr=1e-3, seed=1)]
     assert chosen_lr(*half, candidate(0.8, lr=1e-2, seed=0)) == 1e-2
-    assert "1 of 2 configurations cannot be chosen: a seed failed" in caplog.text
+    assert "1 of 2 configurations cannot be chosen: a seed failed or was dropped" in caplog.text
     with pytest.raises(LosaError, match="nothing to choose from"):
+        choose(half)
+
+
+def test_a_configuration_with_a_pruned_seed_is_out(candidate: Any) -> None:
+    dropped = candidate(0.9, lr=1e-3, seed=1)
+    dropped = replace(dropped, outcome=replace(dropped.outcome, status="pruned"))
+    half = [candidate(0.9, lr=1e-3, seed=0), dropped]
+    assert chosen_lr(*half, candidate(0.8, lr=1e-2, seed=0)) == 1e-2
+    with pytest.raises(LosaError, match="or was dropped by halve_at"):
         choose(half)
 
 
@@ -136,6 +146,30 @@ def test_watched_images_are_trained_on_in_the_end(tmp_path: Path, extracted: Pat
     assert {(job.config.val_split, job.config.patience, *job.config.halve_at) for job in finals} == {
         (None, None)
     }
+
+
+def test_the_choice_is_trained_for_as_many_epochs_as_it_was_judged_by(
+    tmp_path: Path, extracted: Path, training: Any, make_summary: Any
+) -> None:
+    def judged(config: AdaptConfig, **changes: Any) -> Any:
+        best = 4 + config.seed if config.patience else None
+        return make_summary(config, **changes | {"best_epoch": best, "epochs": config.trained_epochs})
+
+    training.make_summary = judged
+    (record,) = select(jobs(tmp_path, extracted / "cache", val_split="val200", patience=2), tmp_path)
+    _, finals = training.passes
+    assert [(job.config.epochs, job.config.stop_after) for job in finals] == [(20, 6)] * 3
+    assert record["epochs"] == 6
+
+
+@pytest.mark.parametrize("option", ["select_split", "val_split"])
+def test_images_that_are_scored_in_the_end_are_refused_before_anything_is_trained(
+    option: str, tmp_path: Path, extracted: Path, training: Any
+) -> None:
+    requested = jobs(tmp_path, extracted / "cache", eval_split="train800val200", **{option: "train800"})
+    with pytest.raises(LosaError, match=f"images of {option}=train800 are also in eval_split=train800val200"):
+        select(requested, tmp_path)
+    assert not training.trained
 
 
 def test_a_choice_that_cannot_be_trained(tmp_path: Path, extracted: Path, training: Any) -> None:

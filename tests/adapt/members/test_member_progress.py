@@ -78,10 +78,6 @@ class TestEarlyStopping:
 
 
 class TestSuccessiveHalving:
-    def test_accuracies_are_compared_or_else_losses(self, config: AdaptConfig, make_config: Any) -> None:
-        assert MemberProgress(config, best_accuracy=0.5, train_loss=0.1).halving_score == 0.5
-        assert MemberProgress(make_config(), best_accuracy=0.5, train_loss=0.1).halving_score == -0.1
-
     @pytest.mark.parametrize(
         ("scores", "dropped"),
         [([0.5], []), ([0.1, 0.2], [10]), ([0.2, 0.1, 0.3], [11]), ([0.5] * 4, [12, 13])],

@@ -45,6 +45,7 @@ SHARED: dict[str, Any] = {
     "val_split": "test",
     "halve_at": [2],
     "epochs": 5,
+    "stop_after": 2,
     "batch_size": 5,
     "mixup": 0.5,
     "dtype": "bfloat16",

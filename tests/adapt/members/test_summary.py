@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from losa.adapt.members.summary import ColumnScores, MemberSummary
+from losa.adapt.members.summary import ColumnScores, Company, MemberSummary
 
 KEYS = """member name status side rank lr seed accuracy scores train_loss epochs best_epoch best_val_accuracy
 parameters head_parameters seconds train_seconds pass images sites device residency options cache folder"""
@@ -20,7 +20,7 @@ def summary(make_summary: Any) -> MemberSummary:
 
 def test_keys_and_their_order(summary: MemberSummary) -> None:
     content = summary.to_json()
-    assert list(content) == KEYS.split()
+    assert list(content) == [*KEYS.split(), "company"]
     assert list(content["pass"]) == ["members", "seconds"]
     assert list(content["scores"]["test"]["label"]) == ["top1", "top5", "mean_per_class", "images"]
 
@@ -29,6 +29,15 @@ def test_keys_and_their_order(summary: MemberSummary) -> None:
 def test_round_trip(change: dict[str, Any], summary: MemberSummary) -> None:
     changed = replace(summary, **change)
     assert MemberSummary.from_json(json.loads(json.dumps(changed.to_json()))) == changed
+
+
+def test_the_company_of_a_halved_member(summary: MemberSummary) -> None:
+    """Summaries from before there was such a field are read."""
+    halved = replace(summary, company=Company(members=["a", "b"], failed=["b"]))
+    content = json.loads(json.dumps(halved.to_json()))
+    assert MemberSummary.from_json(content) == halved
+    del content["company"]
+    assert MemberSummary.from_json(content) == summary
 
 
 def test_unknown_fields_are_ignored(summary: MemberSummary) -> None:
