@@ -83,7 +83,8 @@ class SideNetworkDescription:
             return TypeAdapter(cls).validate_json(json.dumps(content))
         except ValidationError as error:
             problems = [
-                f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (found {problem['input']!r:.80})"
+                f"{'.'.join(map(str, problem['loc'])) or 'description'}: {problem['msg']} "
+                f"(found {problem['input']!r:.80})"
                 for problem in error.errors()
             ]
             raise LosaError(f"{path} is not a valid description: {'; '.join(problems)}") from None
