@@ -8,6 +8,7 @@ from losa.adapt.features import FeatureSpec
 from losa.adapt.members.job import Job
 from losa.adapt.members.side_network_file import load_side_network, save_side_network
 from losa.adapt.members.summary import MemberSummary
+from losa.adapt.members.trained_side_network import TrainedSideNetwork
 from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.adapt.streams import FrozenFeatures
 from losa.adapt.training.member_group import MemberGroup, make_group
@@ -27,6 +28,7 @@ __all__ = [
     "MemberGroup",
     "MemberSummary",
     "SideNetwork",
+    "TrainedSideNetwork",
     "Trainer",
     "adapt",
     "adapt_all",

@@ -12,6 +12,7 @@ from losa.cache_format.errors import (
     NonFiniteActivations,
 )
 from losa.cache_format.identity import FeatureIdentity
+from losa.cache_format.labelled_split import LabelledSplit
 from losa.cache_format.manifest import LabelColumn, Manifest, Segment
 from losa.cache_format.reader import Cache, Split
 from losa.cache_format.repairing import Repair, repair
@@ -35,6 +36,7 @@ __all__ = [
     "IdentityMismatch",
     "IncompleteCache",
     "LabelColumn",
+    "LabelledSplit",
     "LosaError",
     "Manifest",
     "NonFiniteActivations",

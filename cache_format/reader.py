@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import overload
 
 import numpy as np
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Bool, Float32, Int64, Shaped
 from numpy.typing import DTypeLike
 from upath import UPath
 
@@ -18,6 +19,7 @@ from losa.cache_format.metadata.constants import calibration_of, read_constants
 from losa.cache_format.metadata.index import read_index
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.labels import read_labels
+from losa.cache_format.positions import Positions, as_positions
 from losa.cache_format.shards.buffers import empty_codes
 from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.cache_format.shards.read_threads import ReadThreads, default_threads
@@ -154,6 +156,18 @@ class Cache:
         """
         return self._open(index, name, sites, threads, None)
 
+    def activations(
+        self, split: str, indices: Positions = slice(None), sites: SiteSelection | None = None
+    ) -> Float32[np.ndarray, "images sites tokens width"]:
+        """Activations of images of a split, see `Split.activations`.
+
+        Args:
+            split: name of the split in the manifest.
+            indices: as in `Split.read`; all images by default.
+            sites: as in `split`.
+        """
+        return self.split(split, sites).activations(indices)
+
     def _open(
         self,
         index: Int64[np.ndarray, "images two"],
@@ -167,7 +181,11 @@ class Cache:
 
 
 class Split:
-    """A split opened for reading: an ordered selection of stored images."""
+    """A split opened for reading: an ordered selection of stored images.
+
+    It is a sequence of activations: ``split[3]`` are those of one image, ``split[:32]`` and ``split[[5, 2]]``
+    of several.
+    """
 
     def __init__(
         self,
@@ -201,6 +219,17 @@ class Split:
     def __len__(self) -> int:
         """Number of images."""
         return len(self.index)
+
+    @overload
+    def __getitem__(self, index: int) -> Float32[np.ndarray, "sites tokens width"]: ...
+    @overload
+    def __getitem__(self, index: Positions) -> Float32[np.ndarray, "images sites tokens width"]: ...
+    def __getitem__(self, index: int | Positions) -> Float32[np.ndarray, "..."]:
+        """Activations of one image, given by its position from 0, or of several, as in `activations`."""
+        if isinstance(index, int | np.integer):
+            (image,) = self.activations([int(index)])
+            return np.asarray(image)
+        return self.activations(index)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -246,22 +275,34 @@ class Split:
 
         return self._gather(of_rows, np.int64)
 
-    def read(self, indices: Int64[np.ndarray, "batch"], out: Codes | None = None) -> Codes:
+    def activations(
+        self, indices: Positions = slice(None)
+    ) -> Float32[np.ndarray, "images sites tokens width"]:
+        """Read images and decode them; those that are not `valid` are decoded from zeros.
+
+        Args:
+            indices: as in `read`; all images by default.
+
+        Raises:
+            IndexError: a position is out of range.
+            CorruptCache: bytes do not fit their checksum.
+        """
+        return self._codec.decode(self.read(indices))
+
+    def read(self, indices: Positions, out: Codes | None = None) -> Codes:
         """Read images as codes, in the given order; duplicates are allowed.
 
         Args:
-            indices: positions in the split, from 0; negative positions are refused.
+            indices: a slice of the split, or positions in it, from 0; negative positions are refused.
             out: codes returned by an earlier read of the same number of images, to be overwritten. Memory
                 that was used before causes no page faults, which otherwise take a third of the time.
 
         Raises:
             IndexError: a position is out of range.
+            TypeError: positions are no integers.
             CorruptCache: bytes do not fit their checksum, which is verified when they are first read.
         """
-        if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
-            raise IndexError(
-                f"indices from {indices.min()} to {indices.max()}: expected 0 to {len(self) - 1}"
-            )
+        indices = as_positions(indices, len(self))
         sites, tokens, _ = self.image_shape
         codes = empty_codes(self._layout, (len(indices), sites, tokens)) if out is None else out
         self._refuse_other_buffers(codes, len(indices))
@@ -282,6 +323,10 @@ class Split:
 
         self._threads.map(read_part, jobs)
         return codes
+
+    @cached_property
+    def _codec(self) -> Codec:
+        return self.cache.codec(self.sites)
 
     def _shapes(self, images: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         _, tokens, _ = self.image_shape

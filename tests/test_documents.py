@@ -70,9 +70,8 @@ def test_commands_and_program_run_as_printed(tmp_path: Path) -> None:
         assert field in summary
 
     (program,) = blocks("python")
-    arrays, chosen = run(program, tmp_path).splitlines()
-    assert arrays.startswith("(32, 2, 101, 64) ['digit/")
-    assert f"{{'val200': {best['accuracy.val200']}}}" in chosen
+    accuracy = summary["accuracy"]["test"]
+    assert run(program, tmp_path) == f"test_vit (200, 4, 101, 64) {accuracy}\n"
 
 
 @pytest.mark.parametrize(

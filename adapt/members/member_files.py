@@ -159,7 +159,7 @@ class MemberFiles:
 
         Args:
             summary: the results.
-            confusion: confusion matrices, as nested lists, by split and label column.
+            confusion: names of the classes, and how often which are confused, as JSON values.
         """
         publish(self.folder / CONFUSION_NAME, json.dumps(confusion).encode() + b"\n")
         publish(self.folder / SUMMARY_NAME, _json(summary.to_json()))

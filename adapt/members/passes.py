@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.side_networks import effective_options, make_side_network
+from losa.adapt.training.confusion import counting_bytes
 from losa.adapt.training.member_group import MemberGroup, make_group
 from losa.adapt.training.working_set import members_at_once
 
@@ -100,12 +101,18 @@ def cut_to_memory(members: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
         )
         for member in kinds.values()
     ]
-    most = members_at_once(networks, members[0].device) if len(members) > 1 else 1
+    most = members_at_once(networks, members[0].device, _scoring_bytes(members[0])) if len(members) > 1 else 1
     if most < len(members) and members[0].config.halve_at:
         _log.warning(
             "memory holds %d of %d members at once: halve_at compares those of each pass", most, len(members)
         )
     return [list(members[start : start + most]) for start in range(0, len(members), most)]
+
+
+def _scoring_bytes(member: PreparedJob) -> int:
+    """The most bytes that counting a member's predictions takes, on the largest of its scored splits."""
+    images = max(map(len, member.scored.values()))
+    return sum(counting_bytes(images, column.num_classes) for column in member.columns)
 
 
 def make_groups(prepared: dict[int, PreparedJob]) -> list[MemberGroup]:

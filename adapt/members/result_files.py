@@ -1,4 +1,4 @@
-"""Writes the results of a trained member: side network, confusion matrices and summary."""
+"""Writes the results of a trained member: side network, confusion and summary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -91,8 +91,13 @@ def write_results(
         else None,
     )
     confusion = {
-        split: {column.name: each.confusion.tolist() for column, each in zip(columns, found, strict=True)}
-        for split, found in scores.items()
+        "classes": {column.name: column.classes for column in columns},
+        "splits": {
+            split: {
+                column.name: each.confusion.to_json() for column, each in zip(columns, found, strict=True)
+            }
+            for split, found in scores.items()
+        },
     }
     prepared.files.finish(summary, confusion)
     return summary

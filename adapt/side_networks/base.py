@@ -12,6 +12,7 @@ from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.dropout import Dropout
 from losa.adapt.side_networks.head import Head
 from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamSites
+from losa.cache_format.errors import LosaError
 
 Drop = Callable[[Tensor, str], Tensor]
 """Function that applies dropout to hidden values ``(members, images, ...)`` at a named place."""
@@ -107,13 +108,34 @@ class SideNetwork(nn.Module, ABC):
         return self.scores(self.pooled(stream, drop), drop)
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
-        """A `Factored` stream, or a `Materialised` one if the norm is not linear in x."""
+        """A `Factored` stream, or a `Materialised` one if the norm is not linear in x.
+
+        Raises:
+            LosaError: the features are of another number of sites, tokens or channels, or lack a site.
+        """
+        self._refuse_others(features)
         norm = self.architecture.norm
         if norm == "layer" and not self.sees_updates:
             norm = "frozen"
         kind = Materialised if norm == "layer" else Factored
         sites = features.renumbered(self.stream_sites(), self.features.sites)
         return kind(features, sites, members=self.members, norm=norm, tokens=self.features.tokens)
+
+    def _refuse_others(self, features: FrozenFeatures) -> None:
+        own = self.features
+        names = own.sites if features.sites is None else features.sites
+        expected = (len(names), own.tokens.count, own.width)
+        found = tuple(features.activations.shape)
+        if len(found) != 4 or found[1:] != expected:
+            raise LosaError(
+                f"activations of shape {found}: expected (images, sites, tokens, width) with "
+                f"{expected[0]} sites ({', '.join(names)}), {expected[1]} tokens and width {expected[2]}"
+            )
+        if missing := [name for name in own.sites if name not in names]:
+            raise LosaError(
+                f"activations: expected those of the sites {', '.join(own.sites)}; found none of "
+                f"{', '.join(missing)}, but of {', '.join(names)}"
+            )
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only some members; the parameters are replaced by new objects.

@@ -23,7 +23,10 @@ def seeded_normal(seed: int, name: str, shape: Sequence[int], std: float) -> Ten
 
 def member_normal(seeds: Sequence[int], name: str, shape: Sequence[int], std: float) -> nn.Parameter:
     """A parameter ``(members, *shape)`` with normal values, those of a member from its seed alone."""
-    return nn.Parameter(torch.stack([seeded_normal(seed, name, shape, std) for seed in seeds]))
+    values = torch.empty(len(seeds), *shape)
+    for member, seed in zip(values, seeds, strict=True):
+        member.copy_(seeded_normal(seed, name, shape, std))
+    return nn.Parameter(values)
 
 
 def member_constant(seeds: Sequence[int], shape: Sequence[int], value: float) -> nn.Parameter:

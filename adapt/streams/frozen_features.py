@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from losa.adapt.architecture import Norm
 from losa.adapt.streams.contract import NORM_EPS, StreamSites
+from losa.cache_format.errors import LosaError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,15 @@ class FrozenFeatures:
             activations: the decoded activations.
             dtype: dtype in which products are computed.
             sites: names along the sites axis; None if they are exactly the sites of the side network.
+
+        Raises:
+            LosaError: the activations require gradients, which do not go through a side network.
         """
+        if activations.requires_grad:
+            raise LosaError(
+                "activations that require gradients: the gradients of a side network end at its inputs; "
+                "use activations.detach()"
+            )
         self.activations = activations
         self.dtype = dtype
         self.sites = None if sites is None else tuple(sites)

@@ -16,14 +16,18 @@ from losa.cache_format.metadata.labels import MISSING_LABEL
 class Objective:
     """Cross-entropy over one or more label columns, whose scores are concatenated on the classes axis.
 
-    The loss of a column is the weighted mean over the images of the batch that have a label in it. The losses
-    of all columns are added.
+    The loss of a column is the mean over the images of the batch that have a label in it, each multiplied by
+    the weight of its class. The losses of all columns are added.
+
+    With label smoothing, torch's ``cross_entropy`` multiplies each term of the smoothed target by the weight
+    of that term's class, so that rare classes weigh most in the loss of every image. Here the weight of an
+    image is that of its own class: balanced classes count the same with any smoothing.
     """
 
     classes: tuple[int, ...]
     """Number of classes of each column."""
     class_weights: tuple[Float[Tensor, "_"], ...]
-    """Weight of each class, ``(classes,)`` for each column; ones if classes are not balanced."""
+    """Weight of each class, ``(classes,)`` for each column, float64; ones if classes are not balanced."""
 
     def split(self, scores: Float[Tensor, "members images classes"]) -> tuple[Tensor, ...]:
         """The scores of each column, ``(members, images, classes of the column)``."""
@@ -31,7 +35,12 @@ class Objective:
         return columns
 
     def weights(self, labels: Int64[Tensor, "images columns"]) -> Float[Tensor, "images columns"]:
-        """Weight of each label in the mean over these images; weights add up to one in every column."""
+        """Weight of each label in the loss of these images, float64.
+
+        It is the weight of the class, divided by the number of these images that have a label in the column.
+        If it were divided by the sum of weights instead, batches without a rare class would count as much as
+        those with it, and the rare class too little.
+        """
         weights = torch.stack(
             [
                 torch.where(column == MISSING_LABEL, 0, class_weights[column.clamp(min=0)])
@@ -39,7 +48,7 @@ class Objective:
             ],
             dim=1,
         )
-        return weights / weights.sum(dim=0).clamp(min=torch.finfo(weights.dtype).tiny)
+        return weights / (labels != MISSING_LABEL).sum(dim=0).clamp(min=1)
 
     def losses(
         self,
@@ -76,7 +85,7 @@ def make_objective(
         classes: number of classes of each column.
         labels: labels of the training images.
         balanced: weight each class by ``1 / number of its images``, scaled so that the mean over images is
-            one. Classes without images have weight zero.
+            one over the whole split. Classes without images have weight zero.
         device: the compute device.
     """
     weights = []
@@ -84,5 +93,5 @@ def make_objective(
         found = np.bincount(column[column != MISSING_LABEL], minlength=count)
         balancing = found.sum() / np.maximum(found, 1) / max(1, np.count_nonzero(found))
         chosen = np.where(found > 0, balancing, 0.0) if balanced else np.ones(count)
-        weights.append(torch.tensor(chosen, dtype=torch.float32, device=device))
+        weights.append(torch.tensor(chosen, dtype=torch.float64, device=device))
     return Objective(classes=tuple(classes), class_weights=tuple(weights))

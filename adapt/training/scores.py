@@ -1,4 +1,4 @@
-"""How well members classify a split: accuracies and the confusion matrix, gathered batch by batch."""
+"""How well members classify a split: accuracies and the confusion, gathered batch by batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from losa.adapt.training.confusion import Confusion, ConfusionCounter
 from losa.cache_format.metadata.labels import MISSING_LABEL
 
 
@@ -15,20 +16,20 @@ from losa.cache_format.metadata.labels import MISSING_LABEL
 class Scores:
     """Scores of one member in one label column, as fractions."""
 
-    confusion: Int64[np.ndarray, "classes classes"]
-    """Number of images by true class (row) and predicted class (column)."""
+    confusion: Confusion
+    """Number of images by true and predicted class."""
     top5_correct: int
     """Number of images whose class is among the five highest scores (all, where there are fewer classes)."""
 
     @property
     def images(self) -> int:
         """Number of images that have a label."""
-        return int(self.confusion.sum())
+        return self.confusion.images
 
     @property
     def accuracy(self) -> float:
         """Fraction of images whose class has the highest score."""
-        return float(np.trace(self.confusion) / self.images)
+        return self.confusion.correct / self.images
 
     @property
     def top5_accuracy(self) -> float:
@@ -38,9 +39,7 @@ class Scores:
     @property
     def mean_per_class(self) -> float:
         """Accuracy of each class, averaged over the classes that have images."""
-        found = self.confusion.sum(axis=1)
-        present = found > 0
-        return float((np.diag(self.confusion)[present] / found[present]).mean())
+        return self.confusion.mean_per_class
 
 
 class ScoreKeeper:
@@ -55,9 +54,7 @@ class ScoreKeeper:
             device: the compute device.
         """
         self._classes = tuple(classes)
-        self._confusion = [
-            torch.zeros(members, count * count, dtype=torch.int64, device=device) for count in classes
-        ]
+        self._confusion = [ConfusionCounter(members, count, device) for count in classes]
         self._top5 = torch.zeros(members, len(classes), dtype=torch.int64, device=device)
         self._finite = torch.ones(members, dtype=torch.bool, device=device)
 
@@ -72,22 +69,18 @@ class ScoreKeeper:
             self._finite &= found.isfinite().all(dim=-1).all(dim=-1)
             known = column != MISSING_LABEL
             found, true = found[:, known], column[known]
-            cells = true * count + found.argmax(dim=-1)
-            self._confusion[number].scatter_add_(1, cells, torch.ones_like(cells))
+            self._confusion[number].add(true, found.argmax(dim=-1))
             best = found.topk(min(5, count), dim=-1).indices
             self._top5[:, number] += (best == true[:, None]).any(dim=-1).sum(dim=-1)
 
     def result(self) -> list[list[Scores] | None]:
         """For each member the scores of every column, or None if its class scores were NaN or infinite."""
-        confusion = [
-            cells.view(-1, count, count).cpu().numpy()
-            for cells, count in zip(self._confusion, self._classes, strict=True)
-        ]
+        confusion = [counter.result() for counter in self._confusion]
         top5, finite = self._top5.cpu().numpy(), self._finite.cpu().numpy()
         return [
             [
-                Scores(confusion=cells[member], top5_correct=int(top5[member, column]))
-                for column, cells in enumerate(confusion)
+                Scores(confusion=found[member], top5_correct=int(top5[member, column]))
+                for column, found in enumerate(confusion)
             ]
             if finite[member]
             else None

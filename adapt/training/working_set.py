@@ -78,12 +78,13 @@ def peak_bytes(step: Callable[[], object], device: str) -> int:
     return allocations.peak
 
 
-def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
-    """How many members fit into memory with their parameters and with the step of one image.
+def members_at_once(networks: Sequence[SideNetwork], device: str, scoring_bytes: int) -> int:
+    """How many members fit into memory with their parameters, the step of one image, and their scores.
 
     Args:
         networks: one network of each kind, each of one member.
         device: the compute device.
+        scoring_bytes: bytes that counting the predictions of one member takes.
     """
     need = 1
     for network in networks:
@@ -96,7 +97,7 @@ def members_at_once(networks: Sequence[SideNetwork], device: str) -> int:
             network(FrozenFeatures(activations)).sum().backward()
 
         need = max(need, PARAMETER_COPIES * parameters + peak_bytes(step, device))
-    return max(1, free_on(device) // FREE_MEMORY_DIVISOR // need)
+    return max(1, free_on(device) // FREE_MEMORY_DIVISOR // (need + scoring_bytes))
 
 
 def choose_micro_batch_size(step: Callable[[int], object], batch_size: int, device: str) -> int:

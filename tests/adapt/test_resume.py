@@ -74,7 +74,7 @@ def exactly_the_same(first: list[MemberSummary], second: list[MemberSummary]) ->
             k: v for k, v in theirs.to_json().items() if k not in TIMES
         }
         folders = [Path(summary.folder) for summary in (mine, theirs)]
-        networks = [load_side_network(folder).state_dict() for folder in folders]
+        networks = [load_side_network(folder).network.state_dict() for folder in folders]
         for name, value in networks[0].items():
             assert torch.equal(value, networks[1][name]), name
         lines = [metrics(folder) for folder in folders]

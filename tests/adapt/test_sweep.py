@@ -14,6 +14,7 @@ import torch
 
 from losa.adapt import Job, MemberSummary, Trainer, adapt, adapt_all, load_side_network
 from losa.adapt.members.member_files import CHECKPOINT_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
+from losa.adapt.training.confusion import Confusion
 from losa.cache_format import LosaError
 from losa.cache_format.storage.lock import FileLock
 
@@ -38,7 +39,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def tensors(summary: MemberSummary) -> dict[str, torch.Tensor]:
-    return dict(load_side_network(Path(summary.folder)).named_parameters())
+    return dict(load_side_network(summary.folder).network.named_parameters())
 
 
 def metrics(summary: MemberSummary) -> list[dict[str, Any]]:
@@ -149,7 +150,7 @@ class TestOutcomes:
         caplog.set_level(logging.INFO)
         options = [{"seed": seed} for seed in range(5)]
         whole = sweep(*options, folder="whole")
-        monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda networks, device: 2)
+        monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda *_: 2)
         for mine, theirs in zip(sweep(*options), whole, strict=True):
             same(mine, theirs, 1e-4)
         assert passes == [5, 2, 2, 1]
@@ -233,7 +234,8 @@ class TestWatching:
                 for group in trainer.groups:
                     for number, config in zip(group.numbers, group.configs, strict=True):
                         right = round(1000 * of[config.seed][asked[config.seed]])
-                        confusion = np.array([[right, 1000 - right], [0, 0]])
+                        cells = np.array([[0, 0], [0, 1], [right, 1000 - right]])
+                        confusion = Confusion(true=cells[0], predicted=cells[1], counts=cells[2])
                         found[number] = [replace(found[number][0], confusion=confusion)]
                         asked[config.seed] += 1
                 return found
@@ -382,9 +384,12 @@ class TestLabels:
     def test_scores_and_confusion(self, sweep: Any) -> None:
         (summary,) = sweep({"eval_split": ["val", "test"], "epochs": 1})
         confusion = json.loads((Path(summary.folder) / CONFUSION_NAME).read_text())
-        assert set(confusion) == {"val", "test"}
+        assert confusion["classes"] == {"label": ["ant", "bee", "cat"]}
+        assert set(confusion["splits"]) == {"val", "test"}
         for split, images in (("val", 9), ("test", 12)):
-            cells = np.array(confusion[split]["label"])
+            true, predicted, counts = np.array(confusion["splits"][split]["label"]).T
+            cells = np.zeros((3, 3), np.int64)
+            cells[true, predicted] = counts
             found = summary.scores[split]["label"]
             assert found.images == cells.sum() == images
             assert found.top1 == summary.accuracy[split] == np.trace(cells) / images

@@ -30,6 +30,7 @@ PUBLIC = [
     "IdentityMismatch",
     "IncompleteCache",
     "LabelColumn",
+    "LabelledSplit",
     "LosaError",
     "Manifest",
     "NonFiniteActivations",

@@ -103,6 +103,36 @@ def test_every_subset_of_sites(stored, finished, tiny):
         cache.split("train", "block.01")
 
 
+def test_lists_and_slices_are_read_like_arrays(recipe, finished, tiny):
+    split = Cache(finished(recipe)).split("train")
+    expected = split.read(np.array([2, 3, 4]))
+    for indices in ([2, 3, 4], range(2, 5), slice(2, 5), slice(-5, -2)):
+        tiny.assert_same_codes(split.read(indices), expected)
+
+
+def test_activations_in_one_call(stored, finished):
+    cache = Cache(finished(stored))
+    split = cache.split("train", 2)
+    expected = cache.codec(split.sites).decode(split.read(np.arange(7)))
+    assert expected.shape == (7, *split.image_shape)
+    np.testing.assert_array_equal(cache.activations("train", sites=2), expected)
+    np.testing.assert_array_equal(cache.activations("train", [5, 0], 2), expected[[5, 0]])
+    np.testing.assert_array_equal(split.activations(range(3)), expected[:3])
+
+
+def test_a_split_is_a_sequence_of_activations(recipe, finished):
+    split = Cache(finished(recipe)).split("train", ["block.05"])
+    expected = split.activations()
+    assert len(list(split)) == len(split) == 7
+    for image, activations in enumerate(split):
+        np.testing.assert_array_equal(activations, expected[image])
+    for several in (slice(2, 4), slice(None, None, -1), [6, 0]):
+        np.testing.assert_array_equal(split[several], expected[several])
+    for wrong in (7, -1):
+        with pytest.raises(IndexError, match="expected 0 to 6"):
+            split[wrong]
+
+
 def test_no_images(codec, recipe, finished):
     split = Cache(finished(replace(recipe, codec=codec))).split("val")
     codes = split.read(np.array([], np.int64))

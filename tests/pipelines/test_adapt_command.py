@@ -35,7 +35,7 @@ def test_a_run_writes_what_it_promises(command: Command, extracted: Path) -> Non
     assert summary["folder"] == folder.relative_to(extracted).as_posix()
     assert json.loads((folder / "config.json").read_text())["rank"] == 4
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
-    assert load_side_network(folder).parameter_count() == summary["parameters"]
+    assert load_side_network(folder).network.parameter_count() == summary["parameters"]
     assert f"test accuracy {summary['accuracy']['test']:.4f}" in finished.stderr
 
 

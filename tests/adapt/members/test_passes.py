@@ -11,6 +11,7 @@ from losa.adapt import AdaptConfig, Job
 from losa.adapt.members.member_files import Checkpoint
 from losa.adapt.members.passes import cut_to_memory, group_key, make_groups, plan_passes
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
+from losa.adapt.training.confusion import counting_bytes
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
@@ -127,16 +128,16 @@ def test_groups_know_their_members_by_number(prepare: Any) -> None:
 def test_a_pass_that_memory_does_not_hold_is_cut(
     most: int, expected: list[int], prepare: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kinds = []
+    asked = []
     monkeypatch.setattr(
         "losa.adapt.members.passes.members_at_once",
-        lambda networks, device: kinds.append(len(networks)) or most,
+        lambda networks, device, scoring_bytes: asked.append((len(networks), scoring_bytes)) or most,
     )
     members = prepare({}, {"seed": 1}, {"rank": 2}, {"side": "linear"}, {"side": "linear", "lr": 1.0})
     parts = cut_to_memory(members)
     assert [len(part) for part in parts] == expected
     assert [member for part in parts for member in part] == members
-    assert kinds == [3]
+    assert asked == [(3, counting_bytes(12, 3))]  # the test split has most images
 
 
 def test_one_member_needs_no_measuring(prepare: Any, monkeypatch: pytest.MonkeyPatch) -> None:

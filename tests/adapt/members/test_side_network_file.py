@@ -17,7 +17,8 @@ from losa.adapt import (
     make_side_network,
     save_side_network,
 )
-from losa.adapt.members.side_network_file import DESCRIPTION_NAME, NETWORK_VERSION, TENSORS_NAME
+from losa.adapt.members.side_network_description import NETWORK_VERSION
+from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
 from losa.cache_format.identity import FinalNorm
@@ -74,7 +75,7 @@ def test_round_trip(
         del features.constants[NORM_BIAS]
     network = make_float32(side, features=features)
     save_side_network(tmp_path, network, 0, toy_cache.features, toy_cache.columns[:1])
-    loaded = load_side_network(tmp_path)
+    loaded = load_side_network(tmp_path).network
     activations = activations_of(features).float()
     read = FrozenFeatures(activations)
     assert torch.equal(loaded(read), network(read))
@@ -91,8 +92,23 @@ def test_one_of_several_members(
     network = make_float32(side, (3, 4, 5))
     save_side_network(tmp_path, network, member, toy_cache.features, toy_cache.columns[:1])
     read = FrozenFeatures(activations_of(network.features).float())
-    loaded = load_side_network(tmp_path)(read)
+    loaded = load_side_network(tmp_path).network(read)
     torch.testing.assert_close(loaded[0], network(read)[member], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_what_is_known_of_inputs_and_outputs_comes_with_the_network(
+    kind: type, saved: Path, make_features: Any, toy_cache: Any
+) -> None:
+    found = load_side_network(kind(saved))
+    assert found.columns == toy_cache.columns[:1]
+    assert found.columns[0].classes == ("ant", "bee", "cat")
+    assert (found.backbone, found.preprocessing) == (
+        toy_cache.features.backbone,
+        toy_cache.features.preprocessing,
+    )
+    assert found.features_sha256 == toy_cache.features.sha256
+    assert found.sites == make_features().sites
 
 
 def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any) -> None:
@@ -163,6 +179,13 @@ def test_no_sealed_json(content: bytes, saved: Path) -> None:
     [
         {"width": "wide"},
         {"width": -8},
+        {"width": 10**12},
+        {"num_classes": 10**12},
+        {"num_classes": 4},
+        {"tokens": {"cls": 1, "registers": 0, "grid": [2**24, 2**24], "frames": 2**16}},
+        {"sites": []},
+        {"backbone": {"name": "vit"}},
+        {"outputs": [{"name": "label", "num_classes": 3, "classes": ["ant"]}]},
         {"num_classes": None},
         {"num_classes": -3},
         {"sites": 3},
@@ -181,12 +204,47 @@ def test_a_description_that_makes_no_sense(changes: dict[str, Any], saved: Path)
         load_side_network(saved)
 
 
-def test_another_version_is_refused(saved: Path) -> None:
-    edit(saved, version=NETWORK_VERSION + 1)
-    with pytest.raises(
-        LosaError,
-        match=rf"version {NETWORK_VERSION + 1}; this losa reads version {NETWORK_VERSION}",
-    ):
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [
+        (NETWORK_VERSION + 1, "install a newer one"),
+        (1, "train it again"),
+        ("2", "train it again"),
+        (None, "train"),
+    ],
+)
+def test_another_version_is_refused(version: Any, remedy: str, saved: Path) -> None:
+    edit(saved, version=version)
+    expected = f"version {version!r}; this losa reads version {NETWORK_VERSION}: {remedy}"
+    with pytest.raises(LosaError, match=expected):
+        load_side_network(saved)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"width": 2**24}, {"tokens": {"cls": 1, "registers": 0, "grid": [2**12, 2**11]}}], ids=str
+)
+def test_nothing_is_allocated_for_shapes_that_the_tensors_do_not_have(
+    changes: dict[str, Any], saved: Path
+) -> None:
+    architecture = unseal((saved / DESCRIPTION_NAME).read_bytes(), saved)["architecture"]
+    edit(saved, **changes, architecture=architecture | {"rank": 4096})
+    with pytest.raises(LosaError, match=rf"{TENSORS_NAME}: expected tensors .*'channel_down'.*, found "):
+        load_side_network(saved)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00" * 8, b"\xff" * 64, seal({})])
+def test_no_tensors_are_blamed_on_their_file(data: bytes, saved: Path) -> None:
+    (saved / TENSORS_NAME).write_bytes(data)
+    edit(saved)
+    with pytest.raises(LosaError, match=f"^{saved / TENSORS_NAME} is not a valid file of tensors: "):
+        load_side_network(saved)
+
+
+def test_tensors_of_another_dtype(saved: Path) -> None:
+    tensors = load_file(saved / TENSORS_NAME)
+    save_file(tensors | {"head.bias": tensors["head.bias"].to(torch.int64)}, saved / TENSORS_NAME)
+    edit(saved)
+    with pytest.raises(LosaError, match=r"expected tensors .*'float32\[3\]'.*, found .*'int64\[3\]'"):
         load_side_network(saved)
 
 
@@ -217,5 +275,5 @@ def test_a_tensor_of_another_shape(name: str, saved: Path) -> None:
 def test_saving_again_replaces_both_files(saved: Path, make_float32: Any, toy_cache: Any) -> None:
     network = make_float32("last")
     save_side_network(saved, network, 0, toy_cache.features, toy_cache.columns[:1])
-    assert load_side_network(saved).architecture == network.architecture
+    assert load_side_network(saved).network.architecture == network.architecture
     assert sorted(path.name for path in saved.iterdir()) == [DESCRIPTION_NAME, TENSORS_NAME]

@@ -43,3 +43,8 @@ def test_constants_have_a_members_axis() -> None:
     constant = member_constant([4, 4, 2], (2, 5), 1.5)
     assert constant.requires_grad
     assert torch.equal(constant, torch.full((3, 2, 5), 1.5))
+
+
+def test_no_members_have_a_shape_but_take_no_memory() -> None:
+    assert member_normal([], "down", (2**20, 2**20), 0.1).shape == (0, 2**20, 2**20)
+    assert member_constant([], (2**20, 2**20), 0.1).nbytes == 0

@@ -51,7 +51,7 @@ class TestToy:
         configs = [member(side=side, epochs=4, lr=0.05) for side in ("toy", "linear")]
         jobs = [Job(config, tmp_path / config.member_name) for config in configs]
         adapt_all(jobs)
-        network = load_side_network(jobs[0].folder)
+        network = load_side_network(jobs[0].folder).network
         assert isinstance(network, Toy)
         assert network.up.abs().sum() > 0
         rank, width = network.architecture.rank, network.features.width

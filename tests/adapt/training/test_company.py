@@ -87,9 +87,6 @@ class Setting:
                 group.optimizer = make_optimizer(dict(group.network.named_parameters()), chosen)
             groups.append(group)
         objective = make_objective([3], self.data.images.labels, balanced=False, device="cpu")
-        if double:
-            weights = tuple(weight.double() for weight in objective.class_weights)
-            objective = replace(objective, class_weights=weights)
         return Trainer(groups, self.data, objective, configs[0], micro_batch_size=micro_batch_size)
 
     def alone(self, config: AdaptConfig, network: SideNetwork) -> "Alone":

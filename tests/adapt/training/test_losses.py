@@ -38,12 +38,33 @@ def test_weighted_mean_of_torch() -> None:
     labels, scores = make_labels(4), make_scores(4)
     objective = make_objective([4], labels, balanced=True, device="cpu")
     (weight,) = objective.class_weights
-    expected = [
-        functional.cross_entropy(each, torch.from_numpy(labels[:, 0]), weight.double()) for each in scores
-    ]
-    found = losses(objective, scores, labels)
-    # With label smoothing torch weighs the smoothed target by its classes, losa by the image's own.
-    torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=1e-6)
+    # Without smoothing: with it torch weighs each term of the target by its class, losa by the image's own.
+    expected = functional.cross_entropy(scores[0], torch.from_numpy(labels[:, 0]), weight)
+    torch.testing.assert_close(losses(objective, scores, labels)[0], expected)
+
+
+def test_over_an_epoch_a_rare_class_counts_as_much_as_a_common_one() -> None:
+    labels = np.zeros((200, 1), np.int64)
+    labels[[30, 130]] = 1  # 99 to 1: most batches have one class only
+    generator = torch.Generator().manual_seed(2)
+    scores = torch.randn(MEMBERS, 200, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    objective = make_objective([3], labels, balanced=True, device="cpu")
+    batches = [slice(start, start + 10) for start in range(0, 200, 10)]
+    found = sum(losses(objective, scores[:, batch], labels[batch]) for batch in batches) / len(batches)
+
+    own = scores.detach().clone().requires_grad_()
+    targets = torch.from_numpy(labels[:, 0])
+    expected = torch.zeros(MEMBERS, dtype=torch.float64)
+    for mine in (targets == 0, targets == 1):
+        for member, smoothing in enumerate(SMOOTHING.tolist()):
+            of_class = functional.cross_entropy(own[member, mine], targets[mine], label_smoothing=smoothing)
+            expected[member] += of_class / 2
+    torch.testing.assert_close(found, expected)
+    weighted = functional.cross_entropy(own[0], targets, torch.tensor([100 / 198, 50, 0]).double())
+    torch.testing.assert_close(found[0], weighted, rtol=1e-6, atol=1e-6)
+    found.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(scores.grad, own.grad)
 
 
 def test_gradients_are_those_of_torch() -> None:
@@ -90,12 +111,21 @@ def test_parts_of_a_batch_add_up(size: int) -> None:
     torch.testing.assert_close(found, losses(objective, scores, labels), rtol=1e-6, atol=1e-6)
 
 
-def test_weights_of_a_batch_add_up_to_one() -> None:
+@pytest.mark.parametrize("balanced", [False, True])
+def test_weights_of_the_training_images_add_up_to_one(balanced: bool) -> None:
     labels = make_labels(4, 2)
     labels[::2, 1] = -1
-    weights = make_objective([4, 2], labels, balanced=True, device="cpu").weights(torch.from_numpy(labels))
-    torch.testing.assert_close(weights.sum(dim=0), torch.ones(2))
+    objective = make_objective([4, 2], labels, balanced=balanced, device="cpu")
+    weights = objective.weights(torch.from_numpy(labels))
+    torch.testing.assert_close(weights.sum(dim=0), torch.ones(2).double())
     assert (weights[::2, 1] == 0).all()
+
+
+def test_weights_of_a_batch_follow_from_the_training_images() -> None:
+    labels = np.array([0, 0, 0, 1])[:, None]
+    objective = make_objective([2], labels, balanced=True, device="cpu")
+    for part, expected in (([0, 1], [1 / 3, 1 / 3]), ([2, 3], [1 / 3, 1])):
+        assert objective.weights(torch.from_numpy(labels[part]))[:, 0].tolist() == pytest.approx(expected)
 
 
 def test_balanced_classes_count_alike() -> None:

@@ -206,7 +206,7 @@ def test_every_image_is_scored_once(size: int, make_trainer: Any, make_features:
     # Member 0 says class 0 to everything, member 1 class 1: labels 0 to 2 in turn are 4, 3 and 3 of ten.
     found = trainer.evaluate(toy_data(make_features(), images=10))
     assert [found[number][0].accuracy for number in (0, 1)] == [0.4, 0.3]
-    assert found[0][0].confusion.tolist() == [[4, 0, 0], [3, 0, 0], [3, 0, 0]]
+    assert found[0][0].confusion.to_json() == [[0, 0, 4], [1, 0, 3], [2, 0, 3]]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

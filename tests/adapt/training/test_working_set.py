@@ -136,9 +136,10 @@ class TestMembersAtOnce:
         def networks(*ranks: int) -> list[SideNetwork]:
             return [make_network("losa", rank=rank).float() for rank in ranks]
 
-        fewer = members_at_once(networks(64), "cpu")
-        assert members_at_once(networks(1), "cpu") > fewer > 1
-        assert members_at_once(networks(1, 64), "cpu") == fewer
+        fewer = members_at_once(networks(64), "cpu", 0)
+        assert members_at_once(networks(1), "cpu", 0) > fewer > 1
+        assert members_at_once(networks(1, 64), "cpu", 0) == fewer
+        assert members_at_once(networks(64), "cpu", 2**25) == 2**30 // FREE_MEMORY_DIVISOR // 2**25 - 1
         parameters = sum(value.nbytes for value in networks(64)[0].parameters())
         assert fewer < 2**30 // FREE_MEMORY_DIVISOR // (PARAMETER_COPIES * parameters)
 
@@ -146,4 +147,4 @@ class TestMembersAtOnce:
         self, make_network: Callable[..., SideNetwork], free: Callable[[int], None]
     ) -> None:
         free(0)
-        assert members_at_once([make_network("linear").float()], "cpu") == 1
+        assert members_at_once([make_network("linear").float()], "cpu", 0) == 1
