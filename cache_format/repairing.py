@@ -1,6 +1,5 @@
 """Removes damaged shards from a cache, so that extraction makes them again."""
 
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -11,6 +10,7 @@ from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX, sync_folder
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath, cache_folder
+from losa.cache_format.storage.removal import remove_tree
 from losa.cache_format.verification import Progress, Verification, verify
 
 
@@ -132,14 +132,8 @@ def _remove(paths: Iterable[CachePath]) -> None:
     """Remove files and folders; a local removal survives a power cut."""
     touched = set()
     for path in paths:
-        if not isinstance(path, Path):
-            if path.exists():
-                path.fs.rm(path.path, recursive=True)
-        elif path.is_dir():
-            shutil.rmtree(path)
-            touched.add(path.parent)
-        elif path.exists():
-            path.unlink()
+        remove_tree(path)
+        if isinstance(path, Path):
             touched.add(path.parent)
     for folder in sorted(touched):
         if folder.is_dir():

@@ -80,6 +80,11 @@ class Survey:
     changes: Mapping[str, SplitChange] = field(default_factory=dict)
     """Changes of stored splits whose images are others now: name of the split -> its change."""
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the manifest and the metadata files of the request exist, undamaged."""
+        return not self.damaged and self.metadata.manifest == self.published
+
     def keys(self, segment: Segment) -> Sequence[str]:
         """Keys of a segment, even if their file is damaged or not written yet."""
         for entry in (*self.placement.segments, *self.restored.segments):
@@ -283,7 +288,8 @@ def orphaned_records(path: CachePath, store: StoreName) -> list[CachePath]:
 def _records(path: CachePath, store: StoreName) -> Iterator[CachePath]:
     segments = path / make_store(store).root / "segments"
     if segments.exists():
-        yield from segments.glob("**/commit.*.json")
+        for pattern in ("*/commit.*.json", "*/*/commit.*.json"):  # unlike **, * enters symbolic links
+            yield from segments.glob(pattern)
 
 
 def _merged_columns(metadata: CacheMetadata, request: CacheRequest) -> dict[str, MergedColumn]:

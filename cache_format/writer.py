@@ -1,7 +1,6 @@
 """Creates a cache, or opens an existing one to complete or extend it."""
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +26,7 @@ from losa.cache_format.storage.atomic_writes import make_folder, publish_files, 
 from losa.cache_format.storage.file_record import record_of
 from losa.cache_format.storage.lock import writer_lock
 from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.removal import remove_tree
 from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.survey import CacheRequest, Survey, orphaned_records, survey_cache
 
@@ -191,8 +191,10 @@ def _clear(path: CachePath, store: StoreName) -> None:
         return  # objects of the same names are overwritten
     sync_folder(path)
     for name in get_args(StoreName):
-        if (arrays := path / make_store(name).root).exists():
-            shutil.rmtree(arrays)
+        arrays = path / make_store(name).root
+        # A link, by which somebody keeps the arrays on another disk, stays.
+        for found in list(arrays.iterdir()) if arrays.is_symlink() and arrays.is_dir() else [arrays]:
+            remove_tree(found)
 
 
 def _placed(metadata: CacheMetadata, placement: Placement) -> dict[str, bytes]:

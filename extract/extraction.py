@@ -126,7 +126,8 @@ class Extractor:
         _log.info("%s", plan)
         plan.refuse_if_too_large()
         invalid = 0
-        if not self.config.plan:
+        # A finished cache is not locked: it may be on a medium that cannot be written to.
+        if not (self.config.plan or plan.is_finished):
             constants |= self.calibrator.missing(constants)
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
                 # Not the plan's shards: another process may have written some before the lock was taken.

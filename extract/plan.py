@@ -25,6 +25,8 @@ class Plan:
     shards: int
     bytes: int
     finished_shards: int
+    is_finished: bool
+    """Whether nothing is left to do, not even to add a split whose images are all extracted."""
     free_bytes: int | None
     """Free bytes where the cache is; None where this is unknown, as in a bucket."""
 
@@ -54,6 +56,7 @@ class Plan:
                 for segment, shard in missing
             ),
             finished_shards=sum(one.segment.shards for one in files.values()) - len(missing),
+            is_finished=surveyed.is_written and not missing,
             free_bytes=free_disk_bytes(metadata.path),
         )
 

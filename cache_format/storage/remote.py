@@ -1,5 +1,6 @@
 """Operations on many files in one request to an fsspec file system, instead of a round trip for each file."""
 
+import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,10 +45,11 @@ def refuse_unreachable(folder: CachePath) -> None:
 
 
 def sizes_below(folder: CachePath) -> dict[str, int]:
-    """Sizes in bytes of all files below a folder, by path relative to it."""
+    """Sizes in bytes of all files below a folder, by path relative to it; symbolic links are followed."""
     if isinstance(folder, Path):
+        paths = (Path(root, name) for root, _, names in os.walk(folder, followlinks=True) for name in names)
         # Each size on its own, because a writer may rename files during the listing.
-        found = {path.relative_to(folder).as_posix(): size_of(path) for path in folder.rglob("*")}
+        found = {path.relative_to(folder).as_posix(): size_of(path) for path in paths}
         return {name: size for name, size in found.items() if size is not None}
     folder.fs.invalidate_cache()  # another process may have written since the last listing
     root = folder.path.rstrip("/")

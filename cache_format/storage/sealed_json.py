@@ -34,7 +34,11 @@ def unseal(data: bytes, path: CachePath) -> dict[str, Any]:
         content = json.loads(data)
         found = content.pop(_CHECKSUM)
         expected = f"{crc32c(canonical(content)):08x}"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError):
+        raise CorruptCache(
+            f"{path}: not a sealed JSON record: expected an object with its checksum in {_CHECKSUM!r}"
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise CorruptCache(f"{path}: not a sealed JSON record ({error})") from None
     if found != expected:
         raise CorruptCache(

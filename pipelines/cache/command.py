@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from losa.cache_format import Cache, CacheError
 from losa.cache_format import repair as repair_cache
@@ -21,6 +20,7 @@ from losa.pipelines.cache.drop import drop_cache, drop_splits, droppable
 from losa.pipelines.cache.info import describe, render
 from losa.pipelines.cache.merge import merge_caches
 from losa.pipelines.cache.verdict import repair_lines, verification_json, verification_lines
+from losa.pipelines.plain_text import plain_console, visible
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
@@ -42,7 +42,7 @@ def info(cache: CachePlace, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(description, indent=2))
     else:
-        Console(soft_wrap=True).print(render(description), highlight=False)
+        plain_console().print(render(visible(description)))
 
 
 @tool.command()
@@ -53,7 +53,7 @@ def verify(cache: CachePlace, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(verification_json(found), indent=2))
     else:
-        print(*verification_lines(cache, found), sep="\n")
+        print(visible("\n".join(verification_lines(cache, found))))
     if not found.ok:
         raise typer.Exit(1)
 
@@ -71,7 +71,7 @@ def repair(
     """
     with _bytes("verifying") as progress:
         done = repair_cache(cache_folder(cache), progress, prune=prune)
-    print(*repair_lines(cache, done), sep="\n")
+    print(visible("\n".join(repair_lines(cache, done))))
     if done.not_repaired:
         raise typer.Exit(1)
 
@@ -88,7 +88,7 @@ def merge(
     """
     with _shards("merging") as progress:
         done = merge_caches([Cache(source) for source in sources], cache_folder(to), progress)
-    print(f"{to}: {done.copied} shards copied{_missing(done.missing)}")
+    print(visible(f"{to}: {done.copied} shards copied{_missing(done.missing)}"))
 
 
 @tool.command()
@@ -122,7 +122,7 @@ def convert(
     )
     with _shards("converting") as progress:
         done = conversion.run(Cache(cache), cache_folder(to), progress)
-    print(f"{to}: {done.written} shards written{_missing(done.missing)}")
+    print(visible(f"{to}: {done.written} shards written{_missing(done.missing)}"))
 
 
 @tool.command()
@@ -141,14 +141,14 @@ def drop(
         images = sum(segment.images for segment in opened.manifest.segments)
         _ask(yes, f"remove {folder} with its {images:,} images?")
         drop_cache(folder)
-        print(f"{folder} is removed")
+        print(visible(f"{folder} is removed"))
         return
     assert splits is not None, "splits were named"
     _, segments = droppable(folder, splits)
     gone = ", ".join(segments) or "none"
     _ask(yes, f"drop {', '.join(splits)} from {folder}? Segments whose images go with it: {gone}")
     drop_splits(folder, splits)
-    print(f"{folder}: {', '.join(splits)} dropped; segments removed: {gone}")
+    print(visible(f"{folder}: {', '.join(splits)} dropped; segments removed: {gone}"))
 
 
 def main() -> None:
@@ -168,7 +168,7 @@ def _missing(shards: int) -> str:
 
 def _ask(yes: bool, question: str) -> None:
     if not yes:
-        typer.confirm(question, abort=True)
+        typer.confirm(visible(question), abort=True)
 
 
 @contextmanager

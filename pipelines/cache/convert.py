@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -69,8 +70,11 @@ class Conversion:
             NonFiniteActivations: values do not fit the new codec.
             CorruptCache: the source is damaged.
         """
-        if source.path == destination:
-            raise CacheError(f"{destination}: a cache cannot be converted in place; name another destination")
+        if _is_within(destination, source.path):
+            raise CacheError(
+                f"{destination}: a cache cannot be converted in place or into its own folder; name another "
+                "destination"
+            )
         contents = self._contents(source)
         sites = contents.manifest.features.group.sites
         same = contents.manifest.features.codec == source.manifest.features.codec
@@ -196,6 +200,14 @@ def _calibrate(source: Cache, sites: tuple[str, ...]) -> Calibration:
                 yield codec.decode(codec.to_device(read(valid[start : start + BATCH])))
 
     return calibrate_from(activations(), sites)
+
+
+def _is_within(destination: CachePath, folder: CachePath) -> bool:
+    if isinstance(destination, Path) and isinstance(folder, Path):
+        return destination.resolve().is_relative_to(folder.resolve())
+    if isinstance(destination, Path) or isinstance(folder, Path):
+        return False
+    return destination.is_relative_to(folder)
 
 
 def _valid(segment: Segment, records: dict[int, Commit], row: int) -> bool:

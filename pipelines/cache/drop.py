@@ -1,6 +1,5 @@
 """Removal of splits from a cache, or of a whole cache."""
 
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from losa.cache_format.metadata.index import read_index
 from losa.cache_format.storage.atomic_writes import remove
 from losa.cache_format.storage.lock import LOCK_NAME, writer_lock
 from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.removal import refuse_irremovable, remove_tree
 
 
 def droppable(path: CachePath, splits: Sequence[str]) -> tuple[Manifest, list[str]]:
@@ -48,16 +48,18 @@ def drop_splits(path: CachePath, splits: Sequence[str]) -> None:
     `losa-cache repair` removes the leftovers.
 
     Raises:
-        CacheError: see `droppable`.
+        CacheError: see `droppable` and `refuse_irremovable`; nothing is changed.
         CacheInUse: another process is writing to the cache.
     """
     lock = writer_lock(path)
     try:
         manifest, segments = droppable(path, splits)
+        folders = [path / folder for folder in _folders(manifest, splits, segments)]
+        refuse_irremovable(folders)
         lock.check()
         manifest.write(path)
-        for folder in _folders(manifest, splits, segments):
-            _remove(path / folder)
+        for folder in folders:
+            remove_tree(folder)
     finally:
         lock.release()
 
@@ -66,15 +68,16 @@ def drop_cache(path: CachePath) -> None:
     """Remove a whole cache, beginning with its manifest. Files that are not part of the cache are kept.
 
     Raises:
-        CacheError: there is no cache.
+        CacheError: there is no cache, or see `refuse_irremovable`; nothing is changed.
         CacheInUse: another process is writing to it.
     """
     manifest = Manifest.read(path)
     lock = writer_lock(path)
     try:
+        refuse_irremovable([path / manifest.arrays])
         lock.check()
         remove(path / MANIFEST_NAME)
-        _remove(path / manifest.arrays)
+        remove_tree(path / manifest.arrays)
         if isinstance(path, Path):
             (path / LOCK_NAME).unlink(missing_ok=True)
     finally:
@@ -89,10 +92,3 @@ def _folders(manifest: Manifest, splits: Sequence[str], segments: Sequence[str])
         *(f"{manifest.arrays}/splits/{name}" for name in splits),
         *(f"{manifest.arrays}/segments/{name}" for name in segments),
     ]
-
-
-def _remove(folder: CachePath) -> None:
-    if isinstance(folder, Path):
-        shutil.rmtree(folder, ignore_errors=not folder.exists())
-    elif folder.exists():
-        folder.fs.rm(folder.path, recursive=True)

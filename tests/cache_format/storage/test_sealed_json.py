@@ -124,3 +124,9 @@ def test_an_edit_by_hand_is_refused_with_both_checksums():
 def test_what_json_cannot_hold_is_never_written(value):
     with pytest.raises(ValueError):
         seal({"a": value})
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"null"])
+def test_a_missing_seal_is_named(data):
+    with pytest.raises(CorruptCache, match=r"expected an object with its checksum in 'record_crc32c'$"):
+        unseal(data, HERE)

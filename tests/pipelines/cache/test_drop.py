@@ -68,3 +68,32 @@ def test_what_is_not_the_caches_stays(tiny, command, tmp_path):
     (path / "thesis.txt").write_text("mine")
     assert command(tmp_path, "losa-cache", "drop", "a", "--all", "--yes").returncode == 0
     assert names(path) == {"thesis.txt"}
+
+
+@pytest.mark.parametrize("linked", ["", "/segments", "/segments/val", "/splits/val"])
+def test_nothing_is_half_dropped(tiny, recipe, command, tmp_path, linked):
+    path = recipe.write(tmp_path / "a")
+    folder = path / f"{Cache(path).manifest.arrays}{linked}"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    before = sorted(path.rglob("*"))
+    told = command(tmp_path, "losa-cache", "drop", "a", "--all", "--yes")
+    assert told.returncode == 1
+    assert "is a symbolic link" in told.stderr
+    if linked.endswith("val"):
+        with pytest.raises(CacheError, match="is a symbolic link"):
+            drop_splits(path, ["val", "trainval"] if "segments" in linked else ["val"])
+    assert sorted(path.rglob("*")) == before
+    tiny.assert_same_codes(Cache(path).split("val").read(np.arange(4)), recipe.stored(tiny.VAL))
+
+
+def test_linked_arrays_are_a_cache_like_any_other(tiny, recipe, command, tmp_path):
+    path = recipe.write(tmp_path / "a")
+    for segment in list((path / Cache(path).manifest.arrays / "segments").iterdir()):
+        if segment.is_dir():
+            segment.rename(tmp_path / segment.name)
+            segment.symlink_to(tmp_path / segment.name)
+    assert command(tmp_path, "losa-cache", "verify", "a").returncode == 0
+    assert "nothing to repair" in command(tmp_path, "losa-cache", "repair", "a").stdout
+    recipe.write(path)
+    tiny.assert_same_codes(Cache(path).split("val").read(np.arange(4)), recipe.stored(tiny.VAL))

@@ -61,3 +61,16 @@ def test_no_cache_there(command, tmp_path):
     told = command(tmp_path, "losa-cache", "info", "nothing")
     assert told.returncode == 1
     assert told.stderr == "error: nothing is not a cache: it has no manifest.json\n"
+
+
+@pytest.mark.parametrize("name", ["photos [/new]", "ph[/x]", "[red]a[/red]", ":dog:", "a\x1b[2Jb\r"])
+def test_text_from_data_is_never_markup(tiny, command, tmp_path, name):
+    recipe = tiny.Recipe()
+    with recipe.open(tmp_path / "zoo[/x]", dataset=name) as writer:
+        for segment, shard in writer.missing():
+            recipe.write_shard(writer, segment, shard)
+    told = command(tmp_path, "losa-cache", "info", "zoo[/x]")
+    assert (told.returncode, told.stderr) == (0, "")
+    shown = name.replace("\x1b", "\\x1b").replace("\r", "\\r")
+    assert f"{shown}, 11 images" in told.stdout
+    assert "zoo[/x] (format" in told.stdout
