@@ -1,6 +1,6 @@
 """Label columns of data sets whose labels somebody wrote down: as numbers, or as names of classes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
 from losa.cache_format.metadata.labels import MISSING_LABEL
+from losa.extract.sources.base import composed
 
 HIGHEST_LABEL = 2**31 - 2
 """The highest label of the largest label space that a cache describes."""
@@ -62,6 +63,37 @@ def numbered_column(
             f"0 to {num_classes - 1}"
         )
     return LabelColumn(name=name, num_classes=num_classes)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text says any number, also one that is no label."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def named_column(
+    name: str, classes: Sequence[str | None], num_classes: int | None, told: str
+) -> tuple[LabelColumn, Int64[np.ndarray, "images"]]:
+    """The column and the labels of images whose classes have names, which are numbered `in_order`.
+
+    Args:
+        name: its name.
+        classes: name of the class of each image of the data set; None or -1 for one without a class.
+        num_classes: number of classes; None: as many as there are names.
+        told: beginning of the message for another number of classes, up to what names them.
+
+    Raises:
+        LosaError: there are more or fewer names than classes.
+    """
+    missing = (None, f"{MISSING_LABEL}")
+    named = [None if text in missing else composed(str(text)) for text in classes]
+    names = in_order(text for text in named if text is not None)
+    if num_classes is not None and num_classes != len(names):
+        raise LosaError(f"{told} names {len(names)} classes")
+    return LabelColumn(name=name, num_classes=len(names), classes=names), named_labels(named, names)
 
 
 def refuse_no_labels(name: str, labels: Int64[np.ndarray, "labels"], place: Path | str) -> None:

@@ -9,8 +9,7 @@ from jaxtyping import Int64
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
 from losa.cache_format.metadata.labels import MISSING_LABEL
-from losa.extract.sources.base import composed
-from losa.extract.sources.labels import in_order, named_labels, numbered_column, parse_label
+from losa.extract.sources.labels import is_number, named_column, numbered_column, parse_label
 from losa.extract.sources.notes import shortened
 from losa.extract.sources.table_files import Table
 
@@ -41,7 +40,7 @@ def read_labels(name: str, column: str, tables: Sequence[Table], num_classes: in
     values = [value.strip() for table in tables for value in table.column(column)]
     different = set(values) - {""}
     label_of = {text: _number(text) for text in different}
-    if None in label_of.values() and not all(map(_is_number, different)):
+    if None in label_of.values() and not all(map(is_number, different)):
         return _names(name, values, num_classes)
     numbers = {"": MISSING_LABEL}
     for text, label in label_of.items():
@@ -56,17 +55,12 @@ def read_labels(name: str, column: str, tables: Sequence[Table], num_classes: in
 
 
 def _names(name: str, values: Sequence[str], num_classes: int | None) -> TableLabels:
-    missing = ("", f"{MISSING_LABEL}")
-    named = [None if text in missing else composed(text) for text in values]
-    classes = in_order(text for text in named if text is not None)
-    if num_classes is not None and num_classes != len(classes):
-        raise LosaError(
-            f"dataset.num_classes={num_classes}, but column {name!r} names {len(classes)} classes"
-        )
-    numbers = [text for text in classes if _is_number(text)]
+    told = f"dataset.num_classes={num_classes}, but column {name!r}"
+    column, labels = named_column(name, [text or None for text in values], num_classes, told)
+    numbers = [text for text in column.classes or () if is_number(text)]
     return TableLabels(
-        column=LabelColumn(name=name, num_classes=len(classes), classes=classes),
-        values=named_labels(named, classes),
+        column=column,
+        values=labels,
         notes=(f"column {name!r} holds names and numbers ({shortened(numbers)}): all are names of classes",)
         if numbers
         else (),
@@ -76,14 +70,6 @@ def _names(name: str, values: Sequence[str], num_classes: int | None) -> TableLa
 def _number(text: str) -> int | None:
     """The label that a text says; pandas writes 3 as 3.0 if another image has no label."""
     return parse_label(text.removesuffix(".0"))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _place(tables: Sequence[Table], column: str, text: str) -> str:

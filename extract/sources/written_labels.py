@@ -10,8 +10,7 @@ from losa.cache_format.common.fields import is_name
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
 from losa.cache_format.metadata.labels import MISSING_LABEL
-from losa.extract.sources.base import composed
-from losa.extract.sources.labels import in_order, named_labels, numbered_column, parse_label
+from losa.extract.sources.labels import is_number, named_column, numbered_column, parse_label
 
 
 def written_labels(
@@ -36,18 +35,13 @@ def written_labels(
         }
         labels = np.array([numbers[text] for text in texts], np.int64)
         return numbered_column(name, labels, num_classes, place), labels
-    if all(map(_is_number, label_of)):
+    if all(map(is_number, label_of)):
         raise LosaError(
             f"{place}: {name}: expected names of classes, or numbers from 0, or -1 for an image without a "
             f"label, found {no_labels[0]!r}"
         )
-    named = [None if text in (None, f"{MISSING_LABEL}") else composed(str(text)) for text in texts]
-    classes = in_order(text for text in named if text is not None)
-    if num_classes is not None and num_classes != len(classes):
-        raise LosaError(
-            f"{place}: dataset.num_classes={num_classes}, but {name} names {len(classes)} classes"
-        )
-    return LabelColumn(name=name, num_classes=len(classes), classes=classes), named_labels(named, classes)
+    told = f"{place}: dataset.num_classes={num_classes}, but {name}"
+    return named_column(name, texts, num_classes, told)
 
 
 def column_name(text: str) -> str:
@@ -65,11 +59,3 @@ def column_name(text: str) -> str:
             f"label column {text!r}: expected a name with letters, digits, '.', '_' or '-': rename it"
         )
     return name
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
