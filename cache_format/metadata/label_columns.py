@@ -45,7 +45,7 @@ def merge_column(stored: LabelColumn, requested: LabelColumn) -> MergedColumn | 
         )
     if stored.classes is None or requested.classes is None:
         return None
-    names = [*stored.classes, *(name for name in requested.classes if name not in set(stored.classes))]
+    names = list(dict.fromkeys([*stored.classes, *requested.classes]))
     number = {name: label for label, name in enumerate(names)}
     return MergedColumn(
         column=replace(stored, num_classes=len(names), classes=tuple(names)),
