@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Int64
@@ -51,6 +51,19 @@ class SplitContents:
     def keys_sha256(self) -> str:
         """Hash of the ordered keys."""
         return hash_keys(self.keys)
+
+    @property
+    def first_labels(self) -> Int64[np.ndarray, "images"]:
+        """Labels in the first column; zeros, as for images of one class, if there is no column."""
+        return next(iter(self.labels.values()), np.zeros(len(self.keys), np.int64))
+
+    def at(self, rows: Int64[np.ndarray, "rows"]) -> "SplitContents":
+        """The split with only the images at some positions."""
+        return replace(
+            self,
+            keys=[self.keys[row] for row in rows],
+            labels={column: values[rows] for column, values in self.labels.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

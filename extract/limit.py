@@ -12,15 +12,9 @@ def limited(contents: SplitContents, limit: int) -> SplitContents:
     """
     if len(contents.keys) <= limit:
         return contents
-    labels = next(iter(contents.labels.values()), np.zeros(len(contents.keys), np.int64))
+    labels = contents.first_labels
     by_class = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[by_class], prepend=labels[by_class[0]] - 1))
     rank = np.empty(len(labels), np.int64)
     rank[by_class] = np.arange(len(labels)) - np.repeat(starts, np.diff(starts, append=len(labels)))
-    rows = np.sort(np.argsort(rank, kind="stable")[:limit])
-    return SplitContents(
-        name=contents.name,
-        keys=[contents.keys[row] for row in rows],
-        labels={column: values[rows] for column, values in contents.labels.items()},
-        rule=contents.rule,
-    )
+    return contents.at(np.sort(np.argsort(rank, kind="stable")[:limit]))

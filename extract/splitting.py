@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -39,12 +40,12 @@ def cut(source: ImageSource, whole: str | None, parts: SplitParts, seed: int) ->
         (whole,) = source.splits
     contents = source.contents(whole)
     sizes = _sizes(parts, len(contents.keys))
-    labels = next(iter(contents.labels.values()), np.zeros(len(contents.keys), np.int64))
-    part_of = _assign(contents.keys, labels, list(sizes.values()), seed)
+    part_of = _assign(contents.keys, contents.first_labels, list(sizes.values()), seed)
     of = f" split_of={whole}" if len(source.splits) > 1 else ""
     rule = f"split={_shown(parts)} split_seed={seed}{of}"
     return [
-        _chosen(contents, name, np.flatnonzero(part_of == number), rule) for number, name in enumerate(sizes)
+        replace(contents.at(np.flatnonzero(part_of == number)), name=name, rule=rule)
+        for number, name in enumerate(sizes)
     ]
 
 
@@ -116,14 +117,3 @@ def _shares(lengths: Int64[np.ndarray, "classes"], total: int) -> list[int]:
     most = np.argsort(shares - exact, kind="stable")[: total - shares.sum()]
     shares[most] += 1
     return [int(share) for share in shares]
-
-
-def _chosen(
-    contents: SplitContents, name: str, rows: Int64[np.ndarray, "images"], rule: str
-) -> SplitContents:
-    return SplitContents(
-        name=name,
-        keys=[contents.keys[row] for row in rows],
-        labels={column: values[rows] for column, values in contents.labels.items()},
-        rule=rule,
-    )
