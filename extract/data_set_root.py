@@ -18,15 +18,14 @@ def folder_of(root: str | None, kind: str) -> str:
     """
     if root is None:
         return kind
-    place = root.rstrip("/") if "://" in root else str(local_path(root).resolve())
-    return place.rpartition("/")[2] or kind
+    return _place(root).rstrip("/").rpartition("/")[2] or kind
 
 
 def root_record(root: str | None) -> dict[str, str]:
     """The entry of a data set for the provenance; empty if it is not in a folder."""
     if root is None:
         return {}
-    place = root if "://" in root else str(local_path(root).resolve())
+    place = _place(root)
     return {ROOT: hashlib.blake2b(place.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()}
 
 
@@ -53,3 +52,8 @@ def refuse_other_root(surveyed: Survey, request: CacheRequest) -> None:
         "images. If this is another data set, give it a name of its own: dataset.name=... . If the data set "
         f"was moved, request a split that the cache has as well: splits=[{known},...]"
     )
+
+
+def _place(root: str) -> str:
+    """The URL, or the path from the root of the file system."""
+    return root if "://" in root else str(local_path(root).resolve())
