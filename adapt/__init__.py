@@ -6,19 +6,24 @@ from losa.adapt.data.activations import ActivationSource, Batch, CachedActivatio
 from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.features import FeatureSpec
 from losa.adapt.members.job import Job
-from losa.adapt.members.side_network_file import load_side_network, save_side_network
 from losa.adapt.members.summary import MemberSummary
-from losa.adapt.members.trained_side_network import TrainedSideNetwork
 from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.adapt.streams import FrozenFeatures
+from losa.adapt.trained.files import load_side_network, save_side_network
+from losa.adapt.trained.scoring import ActivationBatch, ActivationStream, CachedStream, ScoredBatch, score
+from losa.adapt.trained.side_network import TrainedSideNetwork
+from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
 from losa.adapt.training.member_group import MemberGroup, make_group
 from losa.adapt.training.trainer import LabelledActivations, MemberEpoch, Trainer
 
 __all__ = [
+    "ActivationBatch",
     "ActivationSource",
+    "ActivationStream",
     "AdaptConfig",
     "Batch",
     "CachedActivations",
+    "CachedStream",
     "FeatureSpec",
     "FrozenFeatures",
     "Job",
@@ -27,7 +32,9 @@ __all__ = [
     "MemberEpoch",
     "MemberGroup",
     "MemberSummary",
+    "ScoredBatch",
     "SideNetwork",
+    "StackedSideNetworks",
     "TrainedSideNetwork",
     "Trainer",
     "adapt",
@@ -36,4 +43,6 @@ __all__ = [
     "make_group",
     "make_side_network",
     "save_side_network",
+    "score",
+    "stack_side_networks",
 ]

@@ -183,7 +183,16 @@ class Manifest:
             raise CorruptCache("\n".join([f"{path} is not a valid manifest:", *problems])) from None
 
 
-LATER_FIELDS = frozenset({"architecture", "arguments", "decoding", "rule"})
+WEIGHTS_ORIGIN = (
+    "architecture",
+    "requested_backbone",
+    "checkpoint",
+    "random_weights",
+    "revision",
+    "pretrained_tag",
+)
+"""Fields of a provenance that tell where the backbone's weights come from."""
+LATER_FIELDS = frozenset({"architecture", "arguments", "decoding", "origin", "rule"})
 """Optional fields that the first manifests did not have. They are left out where they are None or empty, so
 that a manifest without them is written with the bytes that it always had."""
 

@@ -1,6 +1,6 @@
 """Names of the sites of a backbone, and the rule that selects among them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from losa.cache_format.errors import LosaError
 
@@ -80,3 +80,12 @@ def select_sites(selection: SiteSelection, available: Sequence[str]) -> tuple[st
     if not chosen:
         raise LosaError(f"sites: nothing is selected; there are {', '.join(available)}")
     return tuple(site for site in available if site in chosen)
+
+
+def in_order(sites: Iterable[str]) -> tuple[str, ...]:
+    """Sites of one backbone from input to output.
+
+    >>> in_order({"block.100", "block.11", "embed"})
+    ('embed', 'block.11', 'block.100')
+    """
+    return tuple(sorted(sites, key=lambda site: (site != EMBED, len(site), site)))

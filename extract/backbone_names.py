@@ -46,6 +46,8 @@ class NamedBackbone:
     """Name of a file of the model -> its path, or None if there is none. None: timm has the weights."""
     tag: str | None = None
     """Tag of the weights in the configuration of the model, if it has one."""
+    img_size: tuple[int, int] | None = None
+    """Height and width of the images that the model takes by default, if its configuration tells them."""
 
     def weights(self) -> Path | None:
         """The file of weights of a model on the hub or in a folder; None if timm itself finds the weights.
@@ -86,7 +88,14 @@ def find_backbone(name: str) -> NamedBackbone:
         )
     architecture = name.split(".")[0]
     _refuse_unknown(name, architecture, name)
-    return NamedBackbone(name=name, timm_name=name, architecture=architecture, arguments={})
+    input_size = _input_size(name)
+    return NamedBackbone(
+        name=name,
+        timm_name=name,
+        architecture=architecture,
+        arguments={},
+        img_size=None if input_size is None else (input_size[1], input_size[2]),
+    )
 
 
 def folder_name(name: str) -> str:
@@ -164,7 +173,10 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
         content = json.loads(config.read_text(encoding="utf-8"))
         architecture = str(content["architecture"])
         arguments = dict(content.get("model_args") or {})
-        tag = content.get("pretrained_cfg", content).get("tag")
+        weights = content.get("pretrained_cfg", content)
+        tag = weights.get("tag")
+        input_size = weights.get("input_size") or _input_size(architecture)
+        img_size = None if input_size is None else (int(input_size[1]), int(input_size[2]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LosaError(
             f"backbone.name={asked}: {config} is not the configuration of a timm model: expected an "
@@ -172,8 +184,18 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
         ) from None
     _refuse_unknown(architecture, architecture, f"{asked}, whose architecture is {architecture}")
     return NamedBackbone(
-        name=name or architecture, architecture=architecture, arguments=arguments, tag=tag, **fields
+        name=name or architecture,
+        architecture=architecture,
+        arguments=arguments,
+        tag=tag,
+        img_size=img_size,
+        **fields,
     )
+
+
+def _input_size(name: str) -> tuple[int, int, int] | None:
+    known = timm.get_pretrained_cfg(name)
+    return None if known is None else known.input_size
 
 
 def _refuse_unknown(name: str, architecture: str, asked: str) -> None:

@@ -3,17 +3,18 @@
 import logging
 import os
 from collections.abc import Sequence
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float
 
-from losa.cache_format.identity import Preprocessing
+from losa.cache_format.identity import ComputeDtype, Preprocessing
 from losa.extract.backbone import FrozenBackbone, autocast
-from losa.extract.config import ExtractConfig
 from losa.extract.decoding import DecodedBatch, DecodedBatches, decode
 from losa.extract.loader import ImageLoader
 from losa.extract.preprocessing import make_transform
-from losa.extract.sources import ImageSource, InvalidImage
+from losa.extract.sources import InvalidImage
+from losa.extract.sources.base import StoredImages
 
 _log = logging.getLogger(__name__)
 
@@ -21,13 +22,33 @@ _MOST_WORKERS = 8
 _MOST_WARNINGS = 10
 
 
+class ForwardOptions(Protocol):
+    """The options of a forward pass, which are those of an extraction and of whatever else needs one."""
+
+    @property
+    def dtype(self) -> ComputeDtype:
+        """Dtype of the backbone's computations."""
+
+    @property
+    def workers(self) -> int | None:
+        """Number of decoding processes; None: one for each core, at most eight; 0: decode in this process."""
+
+    @property
+    def max_pixels(self) -> int:
+        """Images with more pixels are invalid."""
+
+    @property
+    def on_error(self) -> Literal["fail", "skip"]:
+        """What to do on an invalid image."""
+
+
 class ForwardPass:
     """Decodes images in worker processes and runs the backbone on the compute device."""
 
     def __init__(
         self,
-        config: ExtractConfig,
-        source: ImageSource,
+        options: ForwardOptions,
+        source: StoredImages,
         backbone: FrozenBackbone,
         preprocessing: Preprocessing,
         sites: Sequence[str],
@@ -36,7 +57,7 @@ class ForwardPass:
         """Move the backbone to the device.
 
         Args:
-            config: dtype, number of workers, most pixels, and whether invalid images are refused.
+            options: dtype, number of workers, most pixels, and whether invalid images are refused.
             source: where images are loaded from.
             backbone: the network that computes the activations.
             preprocessing: how an image becomes the network's input.
@@ -45,14 +66,14 @@ class ForwardPass:
         """
         self.device = device
         cores = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
-        self.workers = cores if config.workers is None else config.workers
-        self._config = config
-        self._loader = ImageLoader(source, preprocessing.decoding, config.max_pixels)
+        self.workers = cores if options.workers is None else options.workers
+        self._options = options
+        self._loader = ImageLoader(source, preprocessing.decoding, options.max_pixels)
         self._backbone = backbone
         self._sites = sites
         self._warnings = 0
         self._input_size = preprocessing.input_size
-        self._transform = make_transform(preprocessing, config.max_pixels)
+        self._transform = make_transform(preprocessing, options.max_pixels)
         backbone.model.to(device)
 
     def decode(self, batches: Sequence[Sequence[str]]) -> DecodedBatches:
@@ -69,7 +90,7 @@ class ForwardPass:
     def activations(self, decoded: DecodedBatch) -> Float[torch.Tensor, "images sites tokens width"]:
         """Activations of the valid images of a batch, on the compute device."""
         images = decoded.images.to(self.device, non_blocking=True)
-        with autocast(self.device, self._config.dtype):
+        with autocast(self.device, self._options.dtype):
             return self._backbone.activations(images, self._sites)
 
     def count_invalid(self, decoded: DecodedBatch) -> int:
@@ -80,7 +101,7 @@ class ForwardPass:
         """
         reasons = [outcome for outcome in decoded.outcomes if isinstance(outcome, str)]
         for reason in reasons:
-            if self._config.on_error == "fail":
+            if self._options.on_error == "fail":
                 raise InvalidImage(
                     f"cannot read an image: {reason}\n"
                     "Correct the file, or take it out of the data set, and run the same command again: what "

@@ -9,8 +9,7 @@ from losa.cache_format.identity import ImageDecoding
 from losa.cache_format.views import parse_key
 from losa.extract.config import MAX_PIXELS
 from losa.extract.pixels import decode_image
-from losa.extract.sources import ImageSource
-from losa.extract.sources.base import hash_source, not_now
+from losa.extract.sources.base import StoredImages, hash_source, not_now
 from losa.extract.views import make_view
 
 
@@ -29,7 +28,7 @@ class LoadedImage(NamedTuple):
 class ImageLoader:
     """Loads images by their keys. It can be pickled, because each decoding process has its own copy."""
 
-    source: ImageSource
+    source: StoredImages
     decoding: ImageDecoding | None
     """Rules of decoding; None are those of caches without a record of them."""
     max_pixels: int = MAX_PIXELS

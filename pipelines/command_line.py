@@ -8,7 +8,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ def run_command(
     schema: type[Any],
     task: Callable[[DictConfig], Any],
     conclude: Callable[[], None] = lambda: None,
+    arguments: Sequence[str] | None = None,
 ) -> None:
     """Run a Hydra application as a command.
 
@@ -51,6 +52,7 @@ def run_command(
         schema: dataclass of the options, for suggestions.
         task: function that runs one job; it is called with the composed configuration.
         conclude: called once after the last job, unless all jobs failed.
+        arguments: the options and flags; None for all arguments of the command.
     """
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ
@@ -87,9 +89,10 @@ def run_command(
         guarded
     )
     typed = sys.argv
+    arguments = typed[1:] if arguments is None else arguments
     try:
         # Hydra reads them from there, and from nowhere else.
-        sys.argv = [typed[0], *checked_arguments(typed[1:], options)]
+        sys.argv = [typed[0], *checked_arguments(arguments, options)]
         application()
         if len(failures) < jobs:
             conclude()

@@ -13,8 +13,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
-from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.members.summary import MemberSummary
+from losa.adapt.trained.files import DESCRIPTION_NAME, TENSORS_NAME
 from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import publish
 

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from losa.adapt.data.residency import Residency
 from losa.adapt.members.member_progress import MemberProgress
 from losa.adapt.members.preparation import PreparedJob
-from losa.adapt.members.side_network_file import save_side_network
 from losa.adapt.members.summary import ColumnScores, Company, MemberSummary, SharedPass
 from losa.adapt.side_networks import SideNetwork, idle_options
+from losa.adapt.trained.files import save_side_network
 from losa.adapt.training.scores import Scores, mean_accuracy
+from losa.cache_format.manifest import WEIGHTS_ORIGIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,9 @@ def write_results(
     config, columns = prepared.config, prepared.columns
     folder = prepared.job.folder
     idle = idle_options(config.side)
-    save_side_network(folder, network, place, prepared.cache.manifest.features, columns)
+    manifest = prepared.cache.manifest
+    origin = {name: value for name, value in manifest.provenance.items() if name in WEIGHTS_ORIGIN}
+    save_side_network(folder, network, place, manifest.features, columns, origin)
     summary = MemberSummary(
         member=config.member_id,
         name=config.member_name,

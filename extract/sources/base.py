@@ -26,7 +26,20 @@ StoredImage = bytes | Image.Image
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
-class ImageSource(Protocol):
+class StoredImages(Protocol):
+    """Images that are known by keys. They can be pickled: each decoding process has its own copy."""
+
+    def read(self, key: str) -> StoredImage:
+        """The bytes of an encoded image or, where images are not encoded, its pixels.
+
+        Raises:
+            InvalidImage: there is no such image, for a reason that is a property of the data set.
+            LosaError: the image cannot be read at the moment, for a reason that may pass.
+        """
+
+
+@runtime_checkable
+class ImageSource(StoredImages, Protocol):
     """A labelled set of images in named splits.
 
     A source can be pickled, because each decoding process has its own copy. Keys and labels are known
@@ -50,14 +63,6 @@ class ImageSource(Protocol):
 
         Raises:
             LosaError: there is no such split, it is empty, or its list of images is wrong.
-        """
-
-    def read(self, key: str) -> StoredImage:
-        """The bytes of an encoded image or, where the source has no encoded images, its pixels.
-
-        Raises:
-            InvalidImage: there is no such image, for a reason that is a property of the data set.
-            LosaError: the image cannot be read at the moment, for a reason that may pass.
         """
 
 

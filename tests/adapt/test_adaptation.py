@@ -29,10 +29,10 @@ from losa.adapt import (
 from losa.adapt.members.member_files import CONFIG_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
 from losa.adapt.members.passes import make_groups
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
-from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.members.summary import SharedPass
 from losa.adapt.members.training_pass import TrainingPass
 from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.adapt.trained.files import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.training.losses import make_objective
 from losa.cache_format import Cache, CacheInUse, LosaError
 from losa.cache_format.identity import TokenLayout

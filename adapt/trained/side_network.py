@@ -1,6 +1,7 @@
 """A trained side network, together with what its inputs and outputs mean."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,7 +26,11 @@ class TrainedSideNetwork:
     preprocessing: Preprocessing
     """What made the backbone's inputs of images."""
     features_sha256: str
-    """Hash of the feature identity: caches that have it hold features that the network understands."""
+    """Hash of the feature identity of the cache that the network was trained from."""
+    tensors_sha256: str
+    """Hash of the file of its tensors."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """Where the backbone's weights come from, as `losa.extract.FrozenBackbone.origin`."""
 
     @property
     def sites(self) -> tuple[str, ...]:

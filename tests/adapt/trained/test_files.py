@@ -17,9 +17,9 @@ from losa.adapt import (
     make_side_network,
     save_side_network,
 )
-from losa.adapt.members.side_network_description import NETWORK_VERSION
-from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.adapt.trained.description import NETWORK_VERSION
+from losa.adapt.trained.files import DESCRIPTION_NAME, TENSORS_NAME
 from losa.cache_format import LosaError
 from losa.cache_format.identity import FinalNorm
 from losa.cache_format.metadata.constants import NORM_BIAS

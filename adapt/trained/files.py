@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from losa.adapt.members.side_network_description import SideNetworkDescription
-from losa.adapt.members.trained_side_network import TrainedSideNetwork
 from losa.adapt.side_networks import SideNetwork
 from losa.adapt.side_networks.head import FINAL_NORM_BUFFERS
+from losa.adapt.trained.description import SideNetworkDescription
+from losa.adapt.trained.side_network import TrainedSideNetwork
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.manifest import as_json
@@ -30,6 +30,7 @@ def save_side_network(
     member: int,
     identity: FeatureIdentity,
     columns: Sequence[LabelColumn],
+    origin: Mapping[str, str] | None = None,
 ) -> None:
     """Write the tensors of one member, without the members axis, and the description.
 
@@ -39,6 +40,7 @@ def save_side_network(
         member: index of the member on the members axis.
         identity: identity of the features that the member was trained on.
         columns: label columns, in the order of their class scores in the network's output.
+        origin: where the backbone's weights come from.
     """
     tensors = {name: parameter[member] for name, parameter in network.named_parameters()}
     tensors |= dict(network.named_buffers())
@@ -55,6 +57,7 @@ def save_side_network(
         backbone=identity.backbone,
         preprocessing=identity.preprocessing,
         tensors_sha256=hashlib.sha256(tensors_bytes).hexdigest(),
+        origin=dict(origin or {}),
     )
     publish(folder / TENSORS_NAME, tensors_bytes)
     publish(folder / DESCRIPTION_NAME, seal(as_json(description)))
@@ -96,6 +99,8 @@ def load_side_network(folder: str | os.PathLike[str]) -> TrainedSideNetwork:
         backbone=description.backbone,
         preprocessing=description.preprocessing,
         features_sha256=description.features_sha256,
+        tensors_sha256=description.tensors_sha256,
+        origin=description.origin,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks import SIDE_NETWORKS, SideNetwork, make_side_network
 from losa.cache_format import LabelColumn, LosaError
-from losa.cache_format.common.fields import STRICT, Sha256, Size
+from losa.cache_format.common.fields import STRICT, Name, Sha256, Size
 from losa.cache_format.identity import BackboneIdentity, FinalNorm, Preprocessing, TokenLayout
 
 NETWORK_VERSION: Literal[2] = 2
@@ -54,6 +55,8 @@ class SideNetworkDescription:
     preprocessing: Preprocessing
     tensors_sha256: Sha256
     """Hash of the tensors' file."""
+    origin: dict[Name, str] = field(default_factory=dict)
+    """Where the backbone's weights come from, as `FrozenBackbone.origin`; empty in early files."""
 
     def __post_init__(self) -> None:
         """Refuse label columns that do not have ``num_classes`` classes together."""

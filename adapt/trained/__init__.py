@@ -1,0 +1,1 @@
+"""Trained side networks: their files, and their class scores for any activations of their backbone."""

@@ -1,0 +1,125 @@
+"""Class scores of trained side networks, batch by batch, for activations from anywhere."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from losa.adapt.data.activations import CachedActivations, read_ahead
+from losa.adapt.data.order import ordered_batches
+from losa.adapt.trained.stacked import StackedSideNetworks
+from losa.cache_format import Cache, LosaError
+from losa.cache_format.common.comparison import differences
+
+
+class ActivationBatch(NamedTuple):
+    """Activations of some images."""
+
+    keys: Sequence[str]
+    """Keys of the images."""
+    activations: Float[Tensor, "images sites tokens width"]
+
+
+class ScoredBatch(NamedTuple):
+    """Class scores of some images."""
+
+    keys: Sequence[str]
+    """Keys of the images."""
+    scores: tuple[Float[Tensor, "images _"], ...]
+    """Class scores ``(images, classes)`` of each side network, over all its label columns."""
+
+
+@runtime_checkable  # so that beartype can check it while the tests run
+class ActivationStream(Protocol):
+    """Activations of images, batch by batch, on the compute device: from a cache, or from a live backbone."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names along the sites axis."""
+
+    def __iter__(self) -> Iterator[ActivationBatch]:
+        """The batches, in order. Images that cannot be read are left out."""
+
+
+class CachedStream:
+    """The valid images of a split of a cache, in order."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        split: str,
+        networks: StackedSideNetworks,
+        *,
+        device: str = "cpu",
+        batch_size: int = 64,
+        first: int = 0,
+    ) -> None:
+        """Open the split.
+
+        Args:
+            cache: the cache.
+            split: name of the split.
+            networks: the side networks that are to read it; only their sites are read.
+            device: the compute device.
+            batch_size: images per batch.
+            first: number of valid images to leave out at the beginning.
+
+        Raises:
+            LosaError: there is no such split, or the cache is of another backbone or other inputs, or it
+                lacks a site.
+        """
+        refuse_other_cache(cache, networks)
+        self.sites = networks.sites
+        opened = cache.split(split, self.sites)
+        self._source = CachedActivations(opened, device)
+        self._keys = opened.keys
+        self._positions = opened.valid.nonzero()[0][first:]
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._positions)
+
+    def __iter__(self) -> Iterator[ActivationBatch]:
+        """See `ActivationStream`."""
+        batches = [self._positions[rows] for rows in ordered_batches(len(self), self._batch_size)]
+        for positions, batch in zip(batches, read_ahead(self._source, batches), strict=True):
+            keys = [self._keys[position] for position in positions]
+            yield ActivationBatch(keys, batch.decode(slice(None)))
+
+
+def score(networks: StackedSideNetworks, source: ActivationStream) -> Iterator[ScoredBatch]:
+    """Class scores of side networks for the images of a source, in float32; no gradients are kept.
+
+    Args:
+        networks: the side networks, on the compute device.
+        source: the activations.
+
+    Raises:
+        LosaError: the activations do not fit the networks, or cannot be read.
+    """
+    for keys, activations in source:
+        with torch.inference_mode():
+            yield ScoredBatch(keys, networks(activations.float(), source.sites))
+
+
+def refuse_other_cache(cache: Cache, networks: StackedSideNetworks) -> None:
+    """Refuse a cache whose activations are not those that the side networks were trained on.
+
+    The codec may be another one: what it rounds is no part of what an activation means.
+
+    Raises:
+        LosaError: backbone or preprocessing differ, or a site is missing.
+    """
+    found = cache.manifest.features
+    facts = [{"backbone": each.backbone, "preprocessing": each.preprocessing} for each in (networks, found)]
+    if different := differences(*facts):
+        listed = "\n".join(f"  {field}: expected {ours}, found {theirs}" for field, ours, theirs in different)
+        raise LosaError(f"{cache.path} is not of the backbone of these side networks:\n{listed}")
+    if missing := [site for site in networks.sites if site not in cache.sites]:
+        raise LosaError(
+            f"{cache.path}: the side networks read {', '.join(missing)}, which it lacks; it has "
+            f"{', '.join(cache.sites)}"
+        )

@@ -1,0 +1,142 @@
+"""Trained side networks of one backbone, computed together."""
+
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from losa.adapt.side_networks import SideNetwork
+from losa.adapt.streams import FrozenFeatures
+from losa.adapt.trained.side_network import TrainedSideNetwork
+from losa.cache_format import LabelColumn, LosaError
+from losa.cache_format.common.comparison import differences
+from losa.cache_format.identity import BackboneIdentity, Preprocessing
+from losa.cache_format.sites import in_order
+
+
+class StackedSideNetworks(nn.Module):
+    """Side networks of one backbone. They share the frozen features, and those of one shape are one network.
+
+    Attributes:
+        names: name of each side network, in the order of their scores.
+        columns: label columns of each side network, in the same order.
+        sites: the sites that they read, from input to output.
+        backbone: identity of the backbone that they were trained on.
+        preprocessing: what made the backbone's inputs of images.
+        origin: where the backbone's weights come from.
+    """
+
+    def __init__(self, trained: Mapping[str, TrainedSideNetwork]) -> None:
+        """Join networks of equal shape along the members axis.
+
+        Args:
+            trained: name -> side network.
+
+        Raises:
+            LosaError: there is none, or they were trained on different backbones or inputs.
+        """
+        super().__init__()
+        if not trained:
+            raise LosaError("there are no side networks")
+        _refuse_other_backbones(trained)
+        first = next(iter(trained.values()))
+        self.names = tuple(trained)
+        self.columns: tuple[tuple[LabelColumn, ...], ...] = tuple(each.columns for each in trained.values())
+        self.sites = in_order({site for each in trained.values() for site in each.sites})
+        self.backbone: BackboneIdentity = first.backbone
+        self.preprocessing: Preprocessing = first.preprocessing
+        self.origin = dict(first.origin)
+        alike: dict[object, list[int]] = {}
+        networks = [each.network for each in trained.values()]
+        for number, network in enumerate(networks):
+            alike.setdefault(_shape(network), []).append(number)
+        self._groups = list(alike.values())
+        self.networks = nn.ModuleList(
+            _joined([networks[number] for number in group]) for group in self._groups
+        )
+        self.eval().requires_grad_(False)
+
+    def __len__(self) -> int:
+        """Number of side networks."""
+        return len(self.names)
+
+    def forward(
+        self,
+        activations: Float[Tensor, "images sites tokens width"],
+        sites: Sequence[str] | None = None,
+    ) -> tuple[Float[Tensor, "images _"], ...]:
+        """Class scores of each side network, over all its label columns.
+
+        Args:
+            activations: activations on the device of the networks.
+            sites: names along the sites axis of the activations; None if they are exactly `sites`.
+
+        Raises:
+            LosaError: activations of another number of tokens or channels, or that lack a site.
+        """
+        features = FrozenFeatures(activations, sites=self.sites if sites is None else sites)
+        scores: dict[int, Tensor] = {}
+        for group, network in zip(self._groups, self.networks, strict=True):
+            scores |= zip(group, network(features).unbind(), strict=True)
+        return tuple(scores[number] for number in range(len(scores)))
+
+
+def stack_side_networks(trained: Mapping[str, TrainedSideNetwork]) -> StackedSideNetworks:
+    """Put side networks side by side: one pass over the features of an image gives the scores of all of them.
+
+    Args:
+        trained: name -> side network, as `load_side_network` returns it.
+
+    Raises:
+        LosaError: there is none, or they were trained on different backbones or inputs.
+    """
+    return StackedSideNetworks(trained)
+
+
+def _refuse_other_backbones(trained: Mapping[str, TrainedSideNetwork]) -> None:
+    (first, expected), *others = trained.items()
+    for name, found in others:
+        facts = [
+            {
+                "backbone": each.backbone,
+                "preprocessing": each.preprocessing,
+                "tokens": each.network.features.tokens,
+                "width": each.network.features.width,
+            }
+            for each in (expected, found)
+        ]
+        if different := differences(*facts):
+            listed = "\n".join(f"  {field}: {ours} and {theirs}" for field, ours, theirs in different)
+            raise LosaError(
+                f"side networks that are computed together need one backbone and the same inputs; {first} "
+                f"and {name} differ in\n{listed}"
+            )
+
+
+def _shape(network: SideNetwork) -> object:
+    """What networks must have in common to be members of one network."""
+    features = network.features
+    constants = {name: value.cpu().numpy().tobytes() for name, value in network.named_buffers()}
+    digest = hashlib.sha256(repr(sorted(constants.items())).encode()).hexdigest()
+    return (
+        repr(network.architecture),
+        features.sites,
+        repr(features.tokens),
+        features.width,
+        repr(features.final_norm),
+        network.num_classes,
+        digest,
+    )
+
+
+def _joined(networks: Sequence[SideNetwork]) -> SideNetwork:
+    joined = copy.deepcopy(networks[0])
+    joined.requires_grad_(False)
+    for name, parameter in joined.named_parameters():
+        parts = [network.get_parameter(name).detach() for network in networks]
+        parameter.data = torch.cat(parts)
+    joined.members = sum(network.members for network in networks)
+    return joined

@@ -1,0 +1,83 @@
+"""Activations of images that no cache holds, computed while they are asked for."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from losa.cache_format.identity import Preprocessing
+from losa.extract.backbone import FrozenBackbone
+from losa.extract.forward_pass import ForwardOptions, ForwardPass, in_batches
+from losa.extract.sources.base import StoredImages
+
+
+class LiveBatch(NamedTuple):
+    """Activations of the valid images of a batch."""
+
+    keys: Sequence[str]
+    activations: Float[Tensor, "images sites tokens width"]
+
+
+class LiveActivations:
+    """Images through the frozen backbone, batch by batch. Nothing is kept.
+
+    Attributes:
+        sites: names along the sites axis of the activations.
+        invalid: for each invalid image so far its key and the reason; with on_error=fail there is none.
+    """
+
+    def __init__(
+        self,
+        backbone: FrozenBackbone,
+        images: StoredImages,
+        keys: Sequence[str],
+        *,
+        sites: Sequence[str],
+        preprocessing: Preprocessing,
+        options: ForwardOptions,
+        device: str,
+        batch_size: int,
+    ) -> None:
+        """Move the backbone to the device; nothing is decoded yet.
+
+        Args:
+            backbone: the network.
+            images: where images are read from.
+            keys: keys of the images.
+            sites: names of the sites whose activations are wanted.
+            preprocessing: how an image becomes the network's input.
+            options: dtype, number of workers, most pixels, and whether invalid images are refused.
+            device: the compute device, as torch names it.
+            batch_size: images per forward pass.
+        """
+        self.sites = tuple(sites)
+        self.invalid: list[str] = []
+        self._keys = keys
+        self._batch_size = batch_size
+        self._forward = ForwardPass(options, images, backbone, preprocessing, sites, device)
+
+    def __len__(self) -> int:
+        """Number of images, invalid ones included."""
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[LiveBatch]:
+        """The batches, in order. Closing the iterator ends the decoding processes.
+
+        Raises:
+            InvalidImage: an image is invalid, and on_error=fail.
+            LosaError: the machine cannot read an image at the moment.
+        """
+        batches = in_batches(self._keys, self._batch_size)
+        with closing(self._forward.decode(batches)) as decoded:
+            for keys, batch in zip(batches, decoded, strict=True):
+                self._forward.count_invalid(batch)
+                self._forward.report_warnings(batch)
+                self.invalid += [outcome for outcome in batch.outcomes if isinstance(outcome, str)]
+                valid = [
+                    key
+                    for key, outcome in zip(keys, batch.outcomes, strict=True)
+                    if not isinstance(outcome, str)
+                ]
+                yield LiveBatch(valid, self._forward.activations(batch))

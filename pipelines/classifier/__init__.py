@@ -1,0 +1,1 @@
+"""A backbone and side networks as one classifier: images in, class scores out."""

@@ -1,0 +1,167 @@
+"""The classifier: a frozen backbone and side networks as one PyTorch module."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
+from losa.cache_format.common.device import resolve_device
+from losa.cache_format.identity import ComputeDtype
+from losa.extract import FrozenBackbone
+from losa.extract.backbone import autocast
+from losa.extract.config import MAX_PIXELS
+from losa.extract.pixels import decode_image
+from losa.extract.preprocessing import make_transform
+from losa.extract.sources import InvalidImage
+from losa.extract.sources.base import not_now, read_file
+from losa.pipelines.classifier.matching_backbone import BackboneSource, matching_backbone
+from losa.pipelines.classifier.prediction import Prediction, predictions, split_columns
+from losa.pipelines.classifier.side_network_folders import load_side_networks
+
+ImageInput = str | os.PathLike[str] | bytes | Image.Image
+"""An image: path of a file, bytes of an encoded image, or a PIL image."""
+_BATCH = 32
+"""Images that `Classifier.predict` computes at once."""
+
+
+class Classifier(nn.Module):
+    """A frozen backbone and any number of side networks: one forward pass, the class scores of all of them.
+
+    Attributes:
+        networks: the side networks, with their names and label columns.
+    """
+
+    def __init__(
+        self, backbone: FrozenBackbone, networks: StackedSideNetworks, *, dtype: ComputeDtype = "float32"
+    ) -> None:
+        """Join the two.
+
+        Args:
+            backbone: the backbone that the side networks were trained on.
+            networks: the side networks.
+            dtype: dtype of the backbone's computations: float32, or bfloat16 or float16 by autocast.
+        """
+        super().__init__()
+        self.backbone = backbone.model
+        self.networks = networks
+        self._frozen_backbone = backbone
+        self._dtype: ComputeDtype = dtype
+        self._transform = make_transform(networks.preprocessing)
+        self.eval().requires_grad_(False)
+
+    def forward(
+        self, images: Float[Tensor, "images channels height columns"]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Class scores in float32 of each side network, by its name and the name of the label column.
+
+        Args:
+            images: inputs that `preprocess` made, stacked, on the device of the module.
+
+        Returns:
+            Side network -> label column -> class scores ``(images, classes)``.
+        """
+        return {
+            name: {
+                column.name: part for column, part in zip(columns, split_columns(found, columns), strict=True)
+            }
+            for name, columns, found in zip(
+                self.networks.names, self.networks.columns, self._scores(images), strict=True
+            )
+        }
+
+    def preprocess(self, image: ImageInput) -> Float[Tensor, "channels height columns"]:
+        """The input of the backbone for an image, exactly as the images for the side networks were prepared.
+
+        Raises:
+            InvalidImage: the image is damaged, too large or in an unsupported format.
+            LosaError: the file cannot be read at the moment.
+        """
+        stored = image if isinstance(image, bytes | Image.Image) else read_file(Path(image))
+        try:
+            decoded = decode_image(stored, self.networks.preprocessing.decoding, MAX_PIXELS)
+        except (MemoryError, OSError) as error:
+            raise not_now(_name(image, 0), str(error)) from None
+        return self._transform(decoded.image)
+
+    def predict(self, images: Iterable[ImageInput], top: int = 5) -> list[Prediction]:
+        """The likely classes of images: image by image, for each side network and label column.
+
+        Args:
+            images: paths of files, bytes of encoded images, or PIL images.
+            top: most classes of a prediction.
+
+        Raises:
+            InvalidImage: an image is damaged, too large or in an unsupported format; the message names it.
+            LosaError: a file cannot be read at the moment.
+        """
+        return list(self._predict(images, top))
+
+    def _predict(self, images: Iterable[ImageInput], top: int) -> Iterator[Prediction]:
+        device = next(self.parameters()).device
+        given = [(_name(image, number), image) for number, image in enumerate(images)]
+        for start in range(0, len(given), _BATCH):
+            batch = given[start : start + _BATCH]
+            inputs = torch.stack([self._named_input(name, image) for name, image in batch]).to(device)
+            yield from predictions(self.networks, [name for name, _ in batch], self._scores(inputs), top)
+
+    def _named_input(self, name: str, image: ImageInput) -> Tensor:
+        try:
+            return self.preprocess(image)
+        except InvalidImage as error:
+            raise InvalidImage(f"{name}: {error}") from None
+
+    def _scores(self, images: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            with autocast(images.device.type, self._dtype):
+                activations = self._frozen_backbone.activations(images, self.networks.sites)
+            scores: tuple[Tensor, ...] = self.networks(activations.float())
+            return scores
+
+
+def load(
+    places: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    backbone: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    pretrained: bool | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    dtype: ComputeDtype = "float32",
+) -> Classifier:
+    """A classifier of trained side networks, with the backbone that they were trained on.
+
+    >>> classifier = load("runs/sweep")  # doctest: +SKIP
+    >>> classifier.predict(["photo.jpg"])  # doctest: +SKIP
+
+    Args:
+        places: folder of a side network, of a sweep, or a pattern; or several of them.
+        backbone: name of the backbone, where the recorded one does not lead to it, as for a local folder.
+        checkpoint: file of the backbone's weights, if they are not the pretrained ones that timm has.
+        pretrained: False: random weights; None: as recorded.
+        seed: seed of random weights; None: as recorded.
+        device: auto (a GPU if there is one), cpu, cuda or cuda:<number>.
+        dtype: dtype of the backbone's computations: float32, or bfloat16 or float16 by autocast.
+
+    Raises:
+        LosaError: there is no side network, they need different backbones, or the backbone cannot be loaded
+            or is another one.
+    """
+    several = [places] if isinstance(places, str | os.PathLike) else list(places)
+    networks = stack_side_networks(load_side_networks(several))
+    source = BackboneSource(
+        name=backbone,
+        checkpoint=None if checkpoint is None else os.fspath(checkpoint),
+        pretrained=pretrained,
+        seed=seed,
+    )
+    classifier = Classifier(matching_backbone(networks, source), networks, dtype=dtype)
+    return classifier.to(resolve_device(device))
+
+
+def _name(image: ImageInput, number: int) -> str:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {number}"
