@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import jaxtyping
@@ -38,6 +39,8 @@ jaxtyping.jaxtyped = _check_where_shapes_are
 
 if TYPE_CHECKING:
     from losa.adapt import AdaptConfig, MemberSummary
+    from losa.cache_format import LabelColumn
+    from losa.extract import BackboneConfig
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -93,5 +96,71 @@ def make_summary() -> Callable[..., MemberSummary]:
             folder=config.member_name,
         )
         return replace(summary, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Path]:
+    """``make_run(folder, side, **changes)``: the folder of a side network, as training leaves it.
+
+    Its parameters are those at the start but for the head, which is random.
+    """
+    # Here, because torch is imported slowly, and few tests need it.
+    import torch
+
+    from losa.adapt import FeatureSpec, make_side_network, save_side_network
+    from losa.adapt.architecture import Architecture
+    from losa.cache_format import LabelColumn
+    from losa.cache_format.identity import FeatureIdentity
+    from losa.extract import BackboneConfig, load_backbone
+
+    pet = LabelColumn(name="pet", num_classes=3, classes=("cat", "dog", "fish"))
+
+    def make(
+        folder: Path,
+        side: str = "losa",
+        *,
+        columns: Sequence[LabelColumn] = (pet,),
+        backbone: BackboneConfig | None = None,
+        **preprocessing: Any,
+    ) -> Path:
+        frozen = load_backbone(backbone or BackboneConfig(name="test_vit", pretrained=False))
+        group = frozen.group(2)
+        features = FeatureSpec(
+            sites=group.sites,
+            tokens=group.tokens,
+            width=group.width,
+            final_norm=frozen.final_norm,
+            constants=frozen.final_norm_constants,
+        )
+        architecture = Architecture(
+            side=side,
+            rank=4,
+            heads=2,
+            order="channel_token",
+            norm="frozen",
+            pool="mean",
+            bias=False,
+            start="last",
+        )
+        classes = sum(column.num_classes for column in columns)
+        network = make_side_network(architecture, features, classes, [0])
+        with torch.no_grad():
+            for number, (name, parameter) in enumerate(network.named_parameters()):
+                if name.startswith("head."):
+                    parameter.normal_(generator=torch.Generator().manual_seed(len(folder.name) + number))
+        identity = FeatureIdentity(
+            backbone=frozen.identity,
+            preprocessing=replace(frozen.preprocessing, **preprocessing),
+            site_groups=(group,),
+            compute_dtype="float32",
+            codec="float32",
+            final_norm=frozen.final_norm,
+            constants={},
+        )
+        folder.mkdir(parents=True)
+        save_side_network(folder, network, 0, identity, columns, frozen.origin)
+        return folder
 
     return make

@@ -8,13 +8,17 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+USING = ROOT / "docs/using.md"
+"""Its programs need side networks."""
 
 
 def blocks(language: str) -> list[str]:
@@ -48,6 +52,7 @@ def promised_files() -> set[str]:
 @pytest.mark.long
 def test_commands_and_program_run_as_printed(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
+    paint_photo(tmp_path)
     (console,) = blocks("console")
     for line in console.splitlines():
         finished = subprocess.run(
@@ -69,9 +74,33 @@ def test_commands_and_program_run_as_printed(tmp_path: Path) -> None:
     for field in re.findall(r"`(\w+)`", re.search(r"\| `summary.json` \|(.*)\|", README)[1]):
         assert field in summary
 
-    (program,) = blocks("python")
+    shortest, program = blocks("python")
+    assert len(shortest.split("\n\n")) == 2
+    assert re.fullmatch(r"photo\.jpg: \d \d+\.\d %(, \d \d+\.\d %){4}\n", run(shortest, tmp_path))
     accuracy = summary["accuracy"]["test"]
     assert run(program, tmp_path) == f"test_vit (200, 4, 101, 64) {accuracy}\n"
+
+
+def paint_photo(folder: Path) -> None:
+    Image.radial_gradient("L").save(folder / "photo.jpg")
+
+
+@pytest.mark.long
+def test_programs_that_use_side_networks_run(tmp_path: Path, make_run: Callable[..., Path]) -> None:
+    paint_photo(tmp_path)
+    make_run(tmp_path / "runs/sweep/losa-one")
+    make_run(tmp_path / "runs/sweep/linear-two", "linear")
+    predicting, serving = programs(USING)
+    lines = run(predicting[0], tmp_path).splitlines()
+    assert [line.split()[0] for line in lines] == ["linear-two", "losa-one"]
+    answer = """
+from starlette.testclient import TestClient
+
+answer = TestClient(app).post("/", content=open("photo.jpg", "rb").read())
+print(*(each["side_network"] for each in answer.json()))
+"""
+    assert run(serving[0] + answer, tmp_path) == "linear-two losa-one\n"
+    assert len(serving[0].strip().splitlines()) <= 20
 
 
 @pytest.mark.parametrize(
@@ -79,6 +108,7 @@ def test_commands_and_program_run_as_printed(tmp_path: Path) -> None:
     [
         pytest.param(*program, id=f"{page.name}-{number}")
         for page in PAGES
+        if page != USING
         for number, program in enumerate(programs(page))
     ],
 )

@@ -41,8 +41,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise LosaError(
-            f"host={host} port={port}: cannot listen there ({error.strerror}): choose another port, or port=0 "
-            "for a free one"
+            f"host={host} port={port}: cannot listen there ({error.strerror}): choose another port, or a "
+            "free one with port=0"
         ) from None
 
 

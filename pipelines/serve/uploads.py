@@ -55,8 +55,11 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
         form = await parser.parse()
     except MultiPartException as error:
         raise HTTPException(400, f"the form cannot be read: {error.message}") from None
-    uploaded = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    return await uploaded[0].read() if uploaded else b""
+    try:
+        uploaded = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        return await uploaded[0].read() if uploaded else b""
+    finally:
+        await form.close()
 
 
 def _too_large(max_upload: int) -> HTTPException:

@@ -70,3 +70,15 @@ def test_too_little_memory_is_no_property_of_the_image(picture, monkeypatch):
     with pytest.raises(LosaError, match=r"^a\.png: not enough memory\. ") as caught:
         ImageLoader(OneImage(Image.new("RGB", (2, 2))), DEFAULT_DECODING).load("a.png")
     assert not isinstance(caught.value, InvalidImage)
+
+
+def test_a_key_in_the_form_of_a_views_may_be_a_file_of_that_name(picture):
+    key = View(number=1, crop=0.5, flip=True).key("a.png")
+
+    class File(OneImage):
+        def read(self, asked):
+            assert asked == key
+            return self.stored
+
+    image = ImageLoader(File(picture.read_bytes()), DEFAULT_DECODING, views=False).load(key).image
+    assert np.array_equal(np.asarray(image), np.asarray(Image.open(picture).convert("RGB")))

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from losa.pipelines.command_help import help_text
+
 PROGRAM = """
 import sys
 from importlib.metadata import entry_points
@@ -22,6 +24,8 @@ finally:
         (["losa-extract", "--help"], "rows_per_shard: 64 ", {"numpy", "pydantic", "rich"}),
         (["losa-adapt", "--help"], "rank: 8 ", {"numpy", "pydantic", "rich"}),
         (["losa-adapt", "rank=4", "-h"], "rank: 8 ", {"numpy", "pydantic", "rich"}),
+        (["losa-predict", "--help"], "max_pixels: 178956970 ", {"numpy", "pydantic", "rich"}),
+        (["losa-serve", "runs", "-h"], "max_upload: 20000000 ", {"numpy", "pydantic", "rich", "starlette"}),
         (["losa-bench", "--help"], "fused", {"numpy"}),
         # typer itself imports pydantic, if it is there, to show the options of a subcommand.
         (["losa-bench", "fused", "-h"], "--members", {"numpy"}),
@@ -36,3 +40,8 @@ def test_help_imports_nothing_heavy(arguments: list[str], shown: str, spared: se
     loaded = set(finished.stderr.split())
     assert "losa" in loaded
     assert not loaded & ({"torch", "timm", "hydra", "omegaconf", "zarr"} | spared)
+
+
+def test_sweeps_are_explained_where_there_are_sweeps() -> None:
+    assert "--multirun" in help_text("adapt")
+    assert "--multirun" not in help_text("predict", sweeps=False)

@@ -22,3 +22,9 @@ def test_a_place_that_is_given_twice_is_taken_twice() -> None:
 def test_a_flag_without_its_value_is_told() -> None:
     with pytest.raises(LosaError, match="--cfg"):
         split_places(["runs/x", "--cfg"])
+
+
+@pytest.mark.parametrize("flag", ["-m", "--multirun"])
+def test_a_sweep_is_refused(flag: str) -> None:
+    with pytest.raises(LosaError, match="this command is no sweep"):
+        split_places(["runs/x", flag, "top=1,2"])

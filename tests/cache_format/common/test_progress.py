@@ -9,3 +9,9 @@ def test_without_a_terminal_it_does_not_fill_the_log(capsys):
     written = capsys.readouterr().err
     assert "1000/1000" in written
     assert written.count("working") <= 3
+
+
+def test_it_can_be_left_out(capsys):
+    with progress_bar(2, "working", "img", disable=True) as bar:
+        bar.update(2)
+    assert capsys.readouterr().err == ""

@@ -71,7 +71,9 @@ def test_a_file_of_weights_is_asked_for_by_its_name_before_anything_is_loaded(
     networks = trained_on(name="test_vit", checkpoint=str(weights))
     assert matching_backbone(networks, BackboneSource(checkpoint=str(weights))).identity == networks.backbone
     monkeypatch.setattr(module, "load_backbone", None)
-    with pytest.raises(LosaError, match=r"weights of a file mine\.safetensors for test_vit: backbone\.checkp"):
+    with pytest.raises(
+        LosaError, match=r"weights of a file mine\.safetensors for test_vit: backbone\.checkp"
+    ):
         matching_backbone(networks, RECORDED)
 
 
@@ -93,7 +95,11 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     model = timm.create_model("test_vit", depth=2)
     save_file(model.state_dict(), folder / "model.safetensors")
-    config = {"architecture": "test_vit", "model_args": {"depth": 2}, "pretrained_cfg": {"num_classes": 1000}}
+    config = {
+        "architecture": "test_vit",
+        "model_args": {"depth": 2},
+        "pretrained_cfg": {"input_size": [3, 160, 160], "fixed_input_size": True},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -135,7 +141,9 @@ def test_pretrained_weights_that_cannot_be_had_are_told(trained_on, monkeypatch:
         raise LosaError("no network")
 
     monkeypatch.setattr(module, "load_backbone", refuse)
-    with pytest.raises(LosaError, match=r"^no network\nThey were trained on the pretrained weights of test_vit"):
+    with pytest.raises(
+        LosaError, match=r"^no network\nThey were trained on the pretrained weights of test_vit"
+    ):
         matching_backbone(networks, RECORDED)
 
 

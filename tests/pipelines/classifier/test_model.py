@@ -12,7 +12,10 @@ from losa.extract.sources import InvalidImage
 from losa.pipelines import Classifier, load
 from losa.pipelines.classifier import model as module
 
-TWO = (LabelColumn(name="pet", num_classes=3, classes=("cat", "dog", "fish")), LabelColumn(name="age", num_classes=2))
+TWO = (
+    LabelColumn(name="pet", num_classes=3, classes=("cat", "dog", "fish")),
+    LabelColumn(name="age", num_classes=2),
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,10 @@ from losa.cache_format import LabelColumn
 from losa.pipelines.classifier.prediction import LikelyClass, Prediction, by_image, class_name, predictions
 from losa.pipelines.classifier.side_network_folders import load_side_networks
 
-COLUMNS = (LabelColumn(name="pet", num_classes=3, classes=("cat", "dog", "fish")), LabelColumn(name="age", num_classes=2))
+COLUMNS = (
+    LabelColumn(name="pet", num_classes=3, classes=("cat", "dog", "fish")),
+    LabelColumn(name="age", num_classes=2),
+)
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,9 @@ def test_a_file_named_like_a_view_is_a_file(command: Command, folder: Path, pain
     assert likeliest == pytest.approx([each.best.probability for each in found], abs=1e-5)
 
 
-def test_files_that_cannot_be_read_at_the_moment_are_named_and_skipped(command: Command, folder: Path) -> None:
+def test_files_that_cannot_be_read_at_the_moment_are_named_and_skipped(
+    command: Command, folder: Path
+) -> None:
     (folder / "photos/loop.jpg").symlink_to("loop.jpg")
     (folder / "photos/gone.jpg").symlink_to("nowhere.jpg")
     finished = command(folder, "losa-predict", "runs", "photos", "format=csv", "workers=0")

@@ -14,8 +14,7 @@ def test_one_side_network_has_a_line_for_each_image(networks_of) -> None:
     text = table.of_image("a.jpg", [prediction("a.jpg", cat=0.9, goldfish=0.1)])
     text += table.of_image("bcd.jpg", [prediction("bcd.jpg", goldfish=1.0, cat=0.0)])
     assert text == (
-        "a.jpg     cat       90.0 %   goldfish  10.0 %\n"
-        "bcd.jpg   goldfish 100.0 %   cat        0.0 %\n"
+        "a.jpg     cat       90.0 %   goldfish  10.0 %\nbcd.jpg   goldfish 100.0 %   cat        0.0 %\n"
     )
 
 
@@ -74,5 +73,5 @@ def test_texts_from_data_cannot_steer_the_terminal_nor_break_the_table(networks_
 
 def test_wide_characters_take_two_cells(networks_of) -> None:
     table = PredictionTable(networks_of({"losa": {"pet": ["猫", "fish"]}}), ["a"], None)
-    text = table.of_image("a", [prediction("a", **{"猫": 0.5, "fish": 0.5})])
+    text = table.of_image("a", [prediction("a", 猫=0.5, fish=0.5)])
     assert text == "a   猫    50.0 %   fish  50.0 %\n"

@@ -13,7 +13,7 @@ from losa.pipelines.serve.application import make_application
 
 @pytest.fixture(scope="session")
 def classifier(runs: Path) -> Classifier:
-    return load(runs, device="cpu", max_pixels=10_000)
+    return load(runs, device="cpu", max_pixels=50_000)
 
 
 @pytest.fixture

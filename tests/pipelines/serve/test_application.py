@@ -31,7 +31,15 @@ def test_the_page_names_only_files_that_are_served_and_nothing_elsewhere(client)
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "/../conf.py", "/..%2f..%2fconfig.py", "/page/index.html", "/prediction_service.py", "/page.js/"]
+    "path",
+    [
+        "/etc/passwd",
+        "/../conf.py",
+        "/..%2f..%2fconfig.py",
+        "/page/index.html",
+        "/prediction_service.py",
+        "/page.js/",
+    ],
 )
 def test_no_other_path_leads_to_a_file(client, path: str) -> None:
     answer = client().get(path, follow_redirects=False)
@@ -40,7 +48,9 @@ def test_no_other_path_leads_to_a_file(client, path: str) -> None:
         assert answer.json() == {"error": "Not Found"}
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 200), ("GET", "/x", 404), ("POST", "/", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/", 200), ("GET", "/x", 404), ("POST", "/", 405)]
+)
 def test_every_answer_has_the_headers(client, method: str, path: str, status: int) -> None:
     answer = client().request(method, path)
     assert answer.status_code == status

@@ -46,10 +46,10 @@ def test_what_is_no_image_is_told(client, content: bytes) -> None:
 
 def test_too_many_pixels_are_told(client) -> None:
     wide = io.BytesIO()
-    Image.new("1", (200, 100)).save(wide, "PNG")
+    Image.new("1", (400, 200)).save(wide, "PNG")
     answer = client().post("/predict", content=wide.getvalue())
     assert answer.status_code == 422
-    assert "200 x 100 pixels are more than max_pixels=10000" in answer.json()["error"]
+    assert "400 x 200 pixels are more than max_pixels=50000" in answer.json()["error"]
 
 
 def test_too_little_memory_is_not_the_photos_fault(client, classifier, photo, monkeypatch) -> None:

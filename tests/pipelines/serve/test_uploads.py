@@ -43,7 +43,13 @@ def test_a_file_in_a_form_has_the_same_limit(client) -> None:
         ({"files": {"a": b"x", "b": b"y"}}, "the form cannot be read: Too many files"),
         ({"content": b"nonsense", "headers": FORM}, "the form cannot be read"),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, "Missing boundary"),
-        ({"content": b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n', "headers": FORM}, "no photo"),
+        (
+            {
+                "content": b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n',
+                "headers": FORM,
+            },
+            "no photo",
+        ),
     ],
 )
 def test_a_request_without_a_photo_is_told(client, request_, message: str) -> None:
