@@ -44,7 +44,7 @@ def make_application(classifier: Classifier, *, top: int, max_upload: int, local
     return Starlette(
         routes=routes,
         middleware=[Middleware(SafeHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
-        exception_handlers={HTTPException: _as_json},
+        exception_handlers={HTTPException: _as_json, Exception: _failed},
     )
 
 
@@ -57,3 +57,8 @@ def _file(name: str, media_type: str) -> Response:
 def _as_json(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- the signature is Starlette's
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- the signature is Starlette's
+    """The answer to a request that a fault of losa ended; Starlette raises the error after it, for the log."""
+    return JSONResponse({"error": "losa-serve failed; its terminal says why"}, status_code=500)

@@ -1,6 +1,6 @@
 """The bytes of a photo in a request, which stay in memory and are bounded."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -46,7 +46,7 @@ async def _bounded_body(request: Request, most: int, max_upload: int) -> bytes:
 
 
 async def _file_of_form(request: Request, body: bytes) -> bytes:
-    async def chunks() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncGenerator[bytes, None]:
         yield body
 
     parser = MultiPartParser(request.headers, chunks(), max_files=1, max_fields=_MOST_FIELDS)

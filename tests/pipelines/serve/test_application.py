@@ -72,3 +72,16 @@ def test_names_of_other_machines_are_refused_on_this_machine_only(client, host: 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
 def test_names_of_this_machine(client, host: str) -> None:
     assert client().get("/", headers={"Host": host}).status_code == 200
+
+
+def test_a_fault_is_answered_in_words_and_raised(client, classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(images: object, top: int) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(classifier, "predict", fail)
+    browser = client()
+    with pytest.raises(ZeroDivisionError):
+        browser.post("/predict", content=b"x")
+    quiet = type(browser)(browser.app, base_url=browser.base_url, raise_server_exceptions=False)
+    answer = quiet.post("/predict", content=b"x")
+    assert (answer.status_code, list(answer.json())) == (500, ["error"])
