@@ -68,6 +68,6 @@ def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_place(argument: str) -> bool:
-    if argument.startswith(("~", "-")):
+    if argument.startswith(("~", "-")) and not argument.startswith("~/"):  # ~name removes an option
         return False
     return "=" not in argument or Path(argument).exists()

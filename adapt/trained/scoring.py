@@ -39,8 +39,11 @@ class ActivationStream(Protocol):
     def sites(self) -> tuple[str, ...]:
         """Names along the sites axis."""
 
-    def __iter__(self) -> Iterator[ActivationBatch]:
-        """The batches, in order. Images that cannot be read are left out."""
+    def __iter__(self) -> Iterator[tuple[Sequence[str], Tensor]]:
+        """The batches, in order: keys and activations, as in `ActivationBatch`.
+
+        Images that cannot be read are left out.
+        """
 
 
 class CachedStream:

@@ -60,5 +60,5 @@ def _as_json(request: Request, error: Exception) -> Response:  # noqa: ARG001 --
 
 
 def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- the signature is Starlette's
-    """The answer to a request that a fault of losa ended; Starlette raises the error after it, for the log."""
+    """The answer to a request that a fault of losa ended; Starlette raises the error afterwards."""
     return JSONResponse({"error": "losa-serve failed; its terminal says why"}, status_code=500)

@@ -9,9 +9,9 @@ from losa.pipelines.places import split_places
 def test_places_are_told_from_options_and_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.jpg").touch()
-    arguments = ["runs/x", "top=3", "a=b.jpg", "--cfg", "job", "photos/*.jpg", "+new=1", "~old"]
+    arguments = ["runs/x", "top=3", "a=b.jpg", "--cfg", "job", "photos/*.jpg", "~/b.jpg", "+new=1", "~old"]
     places, others = split_places(arguments)
-    assert places == ["runs/x", "a=b.jpg", "photos/*.jpg"]
+    assert places == ["runs/x", "a=b.jpg", "photos/*.jpg", "~/b.jpg"]
     assert others == ["top=3", "--cfg", "job", "+new=1", "~old"]
 
 
