@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +14,11 @@ from torch import nn
 from losa.cache_format.errors import LosaError
 from losa.cache_format.storage.paths import local_path
 from losa.extract.backbone import FrozenBackbone
-from losa.extract.backbone_names import ADVICE, NamedBackbone, find_backbone
+from losa.extract.backbone_names import ADVICE, FOLDER, HUB, NamedBackbone, find_backbone
 from losa.extract.causes import short_cause
 from losa.extract.checkpoints import load_checkpoint
 from losa.extract.config import BackboneConfig
+from losa.extract.hub import hub_or_copies
 
 _RESERVED = {
     "img_size": "use backbone.img_size",
@@ -44,6 +46,16 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
     for argument in config.args or {}:
         if argument in _RESERVED:
             raise LosaError(f"backbone.args: {argument} cannot be set there: {_RESERVED[argument]}")
+    with hub_or_copies() if _asks_the_hub(config) else nullcontext():
+        return _load(config)
+
+
+def _asks_the_hub(config: BackboneConfig) -> bool:
+    trained = config.pretrained and config.checkpoint is None
+    return config.name.startswith(HUB) or (trained and not config.name.startswith(FOLDER))
+
+
+def _load(config: BackboneConfig) -> FrozenBackbone:
     named = find_backbone(config.name)
     size = (config.img_size, config.img_size) if isinstance(config.img_size, int) else config.img_size
     img_size = None if size is None else (size[0], size[1])
