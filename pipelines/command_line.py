@@ -26,6 +26,7 @@ from losa.pipelines.arguments import checked_arguments
 from losa.pipelines.command_help import group_choices
 from losa.pipelines.messages import for_people
 from losa.pipelines.options import options_of, unknown_option
+from losa.pipelines.plain_text import visible
 from losa.pipelines.shell_override import shell_override
 
 Config = TypeVar("Config")
@@ -75,7 +76,7 @@ def run_command(
             if HydraConfig.get().mode is not RunMode.MULTIRUN:
                 if wants_traceback:
                     raise
-                sys.exit(f"error: {message}")
+                sys.exit(visible(f"error: {message}"))
             # In a worker process of a launcher: only the launcher can count the failures, so raise.
             if os.getpid() != process:
                 raise
@@ -96,12 +97,12 @@ def run_command(
     except (LosaError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        sys.exit(f"error: {explain(error, list(options))}")
+        sys.exit(visible(f"error: {explain(error, list(options))}"))
     except OSError as error:
         message = for_people(error)
         if wants_traceback or message is None:
             raise
-        sys.exit(f"error: {message}")
+        sys.exit(visible(f"error: {message}"))
     except KeyboardInterrupt:
         print("interrupted: run the same command again to resume", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
@@ -110,7 +111,7 @@ def run_command(
         if not wants_traceback:
             os.environ.pop(_FULL_ERROR, None)
     if failures:
-        sys.exit("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *failures]))
+        sys.exit(visible("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *failures])))
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:

@@ -11,10 +11,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 from rich.table import Table
 
 from losa.adapt import MemberSummary
+from losa.pipelines.plain_console import PlainConsole
 
 _log = logging.getLogger(__name__)
 
@@ -127,8 +127,8 @@ class ResultsTable(Callback):
             rows = [*sorted_by_accuracy(list(self._finished.values())), *self._failed]
             path = Path(config.hydra.sweep.dir) / RESULTS_NAME
             write_csv(path, rows)
-            Console().print(results_table(rows))
-            Console().print(f"{path}", highlight=False)
+            PlainConsole().print(results_table(rows))
+            PlainConsole(soft_wrap=True).print(str(path))
             split = next(iter(_splits(rows)))
             if self._direct and split not in self._to_choose_on and _is_choice(list(self._finished.values())):
                 _log.warning(

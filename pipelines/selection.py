@@ -16,6 +16,7 @@ from losa.adapt.members.summary import Outcome
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.storage.atomic_writes import publish
 from losa.pipelines.outcomes import summary_of
+from losa.pipelines.plain_text import visible
 from losa.pipelines.results import SEEDS, shown, varying_options
 
 _log = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
         record = _record(configuration, [seed for seed in seeds if isinstance(seed, MemberSummary)], task)
         records.append(record)
         where = f"{record['cache']}: " if len(tasks) > 1 else ""
-        print(f"{where}chosen: {_named(configuration, task)} ({_scores(record)}")
+        print(visible(f"{where}chosen: {_named(configuration, task)} ({_scores(record)}"))
     if records:
         publish(folder / SELECTED_NAME, json.dumps(records, indent=2).encode() + b"\n")
     if failures:

@@ -1,11 +1,14 @@
 """Runs the commands with subcommands, losa-cache and losa-bench: errors in plain words, honest exit codes."""
 
+import logging
 import os
 import signal
 import sys
 from typing import NoReturn
 
 import typer
+
+from losa.pipelines.plain_text import PlainFormatter, visible
 
 TRACEBACK = "LOSA_TRACEBACK"
 """Name of the environment variable that makes errors keep their traceback."""
@@ -29,6 +32,9 @@ def run_tool(tool: typer.Typer) -> NoReturn:
     Errors meant for people are printed without a traceback, with exit code 1; any other error is a bug in
     losa and keeps its traceback.
     """
+    log, handler = logging.getLogger("losa"), logging.StreamHandler()
+    handler.setFormatter(PlainFormatter())
+    log.addHandler(handler)
     try:
         tool()
     except Exception as error:
@@ -37,8 +43,10 @@ def run_tool(tool: typer.Typer) -> NoReturn:
         message = for_people(error)
         if message is None or TRACEBACK in os.environ:
             raise
-        sys.exit(f"error: {message}")
+        sys.exit(visible(f"error: {message}"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+    finally:
+        log.removeHandler(handler)
     sys.exit(0)

@@ -184,6 +184,22 @@ def test_failed_jobs_are_at_the_bottom(
         ]
 
 
+def test_options_are_neither_markup_nor_control_characters(
+    summary: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    table = ResultsTable()
+    for number, cache in enumerate(("photos [/new]", "\x1b[31mred")):
+        done = JobReturn(status=JobStatus.COMPLETED)
+        done.return_value = JobResult(summary("a", "losa", 4, {"cache": cache}, test=0.5))
+        table.on_job_end(OmegaConf.create({"hydra": {"runtime": {"output_dir": f"runs/{number}"}}}), done)
+    table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    out = capsys.readouterr().out
+    assert "photos [/new]" in out
+    assert "\\x1b[31mred" in out
+    assert "\x1b[31m" not in out
+
+
 def test_a_result_is_a_number_for_sweepers_that_optimise(summary: Any) -> None:
     returned = JobResult(summary("a", "losa", 4, val200=0.75, test=0.5))
     assert float(returned) == 0.75
