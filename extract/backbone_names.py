@@ -165,7 +165,7 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
         architecture = str(content["architecture"])
         arguments = dict(content.get("model_args") or {})
         tag = content.get("pretrained_cfg", content).get("tag")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise LosaError(
             f"backbone.name={asked}: {config} is not the configuration of a timm model: expected an "
             f"architecture in it ({short_cause(error)})"
