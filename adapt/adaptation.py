@@ -7,9 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from losa.adapt.config import AdaptConfig
+from losa.adapt.free_memory import is_out_of_memory
 from losa.adapt.members.company import Checked, with_company, without_other_companies
 from losa.adapt.members.job import Job
 from losa.adapt.members.passes import cut_to_memory, plan_passes
@@ -73,13 +72,14 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
             prepared[folder] = preparer.prepare(job)
     allow_locks(len(different))
     with ExitStack() as locks:
-        waiting = _unfinished(with_company(list(prepared.values())), outcomes, warn=True)
+        waiting = _unfinished(with_company(list(prepared.values())), outcomes)
         for member in waiting:
             with _failing_alone(member.job, outcomes):
                 _lock(member, locks)
         # Check again: another process may have held a lock until now and finished the member.
         locked = [member for member in waiting if member.job not in outcomes]
-        waiting = _unfinished(locked, outcomes, warn=False)
+        waiting = _unfinished(locked, outcomes, again=True)
+        _tell_finished([job for job, outcome in outcomes.items() if isinstance(outcome, MemberSummary)])
         starting: list[PreparedJob] = []
         for member in waiting:
             with _failing_alone(member.job, outcomes):
@@ -105,19 +105,24 @@ def _failing_alone(job: Job, outcomes: dict[Job, Outcome]) -> Iterator[None]:
 
 
 def _unfinished(
-    members: Sequence[PreparedJob], outcomes: dict[Job, Outcome], *, warn: bool
+    members: Sequence[PreparedJob], outcomes: dict[Job, Outcome], *, again: bool = False
 ) -> list[PreparedJob]:
-    """The members that are still to be trained; the summaries of the others are their outcomes."""
+    """The members that are still to be trained; the summaries of the others are their outcomes.
+
+    Args:
+        members: members without an outcome.
+        outcomes: gets those that are found.
+        again: whether they were checked before, and why a summary does not count was told then.
+    """
     checked: list[Checked] = []
     for member in members:
         with _failing_alone(member.job, outcomes):
-            checked.append((member, member.read_finished()))
+            checked.append((member, member.read_finished(_log.debug if again else _log.warning)))
     unfinished = []
-    for member, summary in without_other_companies(checked, warn=warn):
+    for member, summary in without_other_companies(checked, warn=not again):
         if summary is None:
             unfinished.append(member)
         else:
-            _log.info("%s is finished already (overwrite=true trains it again)", member.job.folder)
             outcomes[member.job] = summary
     return unfinished
 
@@ -129,19 +134,52 @@ def _lock(member: PreparedJob, locks: ExitStack) -> None:
     locks.callback(lock.release)
 
 
+def _tell_finished(jobs: Sequence[Job]) -> None:
+    """Log in one line which members are finished already."""
+    if len(jobs) == 1:
+        _log.info("%s is finished already (overwrite=true trains it again)", jobs[0].folder)
+    elif jobs:
+        _log.info("%d members are finished already (overwrite=true trains them again)", len(jobs))
+
+
 def _run(members: Sequence[PreparedJob]) -> Sequence[Outcome]:
+    """Run a pass; if memory does not hold it, its halves, one after the other."""
     try:
         return TrainingPass(members).run()
     except LosaError as error:
-        found: LosaError = error
-    except torch.OutOfMemoryError as error:
-        found = LosaError(
-            f"{error}. The members of a pass do not fit with one image at a time: train fewer at once, with "
-            "smaller ranks, or with residency=stream. Checkpoints are kept"
-        )
+        found: LosaError | None = error
     except OSError as error:
-        found = LosaError(f"{error}. Checkpoints are kept: remove the cause and run the same command again")
+        found = LosaError(
+            f"{error}. {_what_is_kept(members)}: remove the cause and run the same command again"
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        found = None
+        if len(members) == 1 or members[0].config.halve_at:
+            found = LosaError(
+                f"{_first_line(error)}. The members of a pass do not fit with one image at a time: train "
+                f"fewer at once, with smaller ranks, or with residency=stream. {_what_is_kept(members)}"
+            )
+    if found is None:
+        # Here, where no traceback keeps the tensors of the whole pass.
+        _log.warning("memory does not hold %d members at once: they are trained in two parts", len(members))
+        half = len(members) // 2
+        parts = [[member.resumed() for member in part] for part in (members[:half], members[half:])]
+        return [outcome for part in parts for outcome in _run(part)]
     # The frames of the traceback would keep the pass's tensors alive, and later passes need the memory.
     found.__traceback__ = found.__cause__ = found.__context__ = None
     # An error of the cache concerns all members that read it; other passes may read another cache.
     return [found] * len(members)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or "out of memory").splitlines()[0].rstrip(".")
+
+
+def _what_is_kept(members: Sequence[PreparedJob]) -> str:
+    """What is left of a pass that failed."""
+    kept = sum(member.files.checkpoint_path.exists() for member in members)
+    if kept == len(members):
+        return "Checkpoints are kept"
+    return f"{kept} of {len(members)} members have a checkpoint" if kept else "No checkpoint was written yet"

@@ -32,6 +32,14 @@ def free_in_ram(root: Path = Path("/")) -> int:
     return max(0, min([available * 1024, *_free_in_groups(root)]))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up, on the GPU or, in torch or numpy, on this machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # On the CPU torch raises an error without a type of its own.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
 def is_cuda(device: str) -> bool:
     """Whether a device is a CUDA GPU, with its own memory."""
     return torch.device(device).type == "cuda"

@@ -11,10 +11,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 from rich.table import Table
 
 from losa.adapt import MemberSummary
+from losa.pipelines.plain_text import plain_console, visible
 
 _log = logging.getLogger(__name__)
 
@@ -127,8 +127,9 @@ class ResultsTable(Callback):
             rows = [*sorted_by_accuracy(list(self._finished.values())), *self._failed]
             path = Path(config.hydra.sweep.dir) / RESULTS_NAME
             write_csv(path, rows)
-            Console().print(results_table(rows))
-            Console().print(f"{path}", highlight=False)
+            console = plain_console(soft_wrap=False)
+            console.print(results_table(rows))
+            console.print(visible(str(path)))
             split = next(iter(_splits(rows)))
             if self._direct and split not in self._to_choose_on and _is_choice(list(self._finished.values())):
                 _log.warning(
@@ -177,7 +178,7 @@ def results_table(rows: Sequence[ResultRow]) -> Table:
         ]
         if with_status:
             cells.append(row.status.replace(_FINISHED, ""))
-        table.add_row(*cells)
+        table.add_row(*map(visible, cells))
     return table
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from torch import Tensor
 from losa.adapt.config import AdaptConfig
 from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.members.summary import MemberSummary
-from losa.cache_format import LosaError
+from losa.cache_format import CorruptCache, LosaError
 from losa.cache_format.storage.atomic_writes import publish
+from losa.cache_format.storage.sealed_json import unseal
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +25,14 @@ CONFIG_NAME = "config.json"
 METRICS_NAME = "metrics.jsonl"
 SUMMARY_NAME = "summary.json"
 CONFUSION_NAME = "confusion.json"
+DIVERGENCE_NAME = "diverged.json"
 CHECKPOINT_NAME = "checkpoint.safetensors"
+_NAMES = ("member", "name")
+"""Fields of a summary by which another member is told."""
 CHECKPOINT_VERSION = 1
 """To be raised when names or shapes in a member's state change."""
+BEST = "best."
+"""Prefix of the best parameters in the state of a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +56,17 @@ class MemberFiles:
     company: tuple[str, ...] = ()
     """Ids of the members that successive halving compares, this one included; empty without ``halve_at``."""
 
-    def read_finished(self, origin: Mapping[str, Any]) -> MemberSummary | None:
-        """The summary if this member is finished and was trained from the same data, in whatever company.
+    def read_finished(
+        self, origin: Mapping[str, Any], *, warn: Callable[..., None] = _log.warning
+    ) -> MemberSummary | None:
+        """The summary if this member is finished, was trained from the same data, in whatever company, and has
+        its side network.
 
-        A file that is not a summary counts as missing.
+        A damaged summary counts as missing, and so does one whose side network is missing or damaged.
 
         Args:
             origin: identity of the data, as in `MemberSummary.cache`.
+            warn: told why a summary does not count, in the way of `logging.Logger.warning`.
 
         Raises:
             LosaError: the folder holds another finished member.
@@ -64,24 +74,51 @@ class MemberFiles:
         path = self.folder / SUMMARY_NAME
         try:
             content = json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             return None
-        if not isinstance(content, dict):
+        except (ValueError, RecursionError):
+            content = None
+        named = isinstance(content, dict) and all(isinstance(content.get(key), str) for key in _NAMES)
+        if not named:
+            warn("%s is damaged; the member is trained again", path)
             return None
-        if content.get("member") != self.config.member_id:
+        if content["member"] != self.config.member_id:
             raise LosaError(
-                f"{self.folder} holds another finished member, {content.get('name')}; this one is "
+                f"{self.folder} holds another finished member, {content['name']}; this one is "
                 f"{self.config.member_name}: choose another folder (out=... or hydra.run.dir=...), "
                 "or overwrite=true"
             )
         if content.get("cache") != origin:
-            _log.warning("%s was trained from another state of the cache; it is trained again", self.folder)
+            warn("%s was trained from another state of the cache; it is trained again", self.folder)
             return None
         try:
-            return MemberSummary.from_json(content)
+            summary = MemberSummary.from_json(content)
         except ValueError:
-            _log.warning("%s is damaged; the member is trained again", path)
+            warn("%s is damaged; the member is trained again", path)
             return None
+        problem = self._network_problem()
+        if problem is not None:
+            warn("%s; the member is trained again", problem)
+            return None
+        return summary
+
+    def _network_problem(self) -> str | None:
+        """What is wrong with the files of the side network; None if they are as they were written."""
+        path, tensors = self.folder / DESCRIPTION_NAME, self.folder / TENSORS_NAME
+        try:
+            description = unseal(path.read_bytes(), path)
+            with tensors.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError as error:
+            return f"{error.filename} is missing"
+        except CorruptCache as error:
+            return str(error)
+        return None if digest == description.get("tensors_sha256") else f"{tensors} is damaged"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Path of the checkpoint, which need not exist."""
+        return self.folder / CHECKPOINT_NAME
 
     def read_checkpoint(self, origin: Mapping[str, Any]) -> Checkpoint | None:
         """The checkpoint of an interrupted training; None if there is none to resume from.
@@ -89,7 +126,7 @@ class MemberFiles:
         Args:
             origin: identity of the data.
         """
-        path = self.folder / CHECKPOINT_NAME
+        path = self.checkpoint_path
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -132,13 +169,44 @@ class MemberFiles:
         metadata["sha256"] = _digest(metadata["losa"], state)
         publish(self.folder / CHECKPOINT_NAME, save(state, metadata))
 
+    @property
+    def has_diverged(self) -> bool:
+        """Whether it is written down that the member diverged."""
+        return (self.folder / DIVERGENCE_NAME).exists()
+
+    def refuse_diverged(self, origin: Mapping[str, Any]) -> None:
+        """Refuse to train this member from the same data again if it diverged.
+
+        Raises:
+            LosaError: it diverged; the message is that of then.
+        """
+        try:
+            content = json.loads((self.folder / DIVERGENCE_NAME).read_bytes())
+            same = (content["member"], content["cache"]) == (self.config.member_id, dict(origin))
+            message = content["error"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            return
+        if same:
+            raise LosaError(f"{message}. It diverged in an earlier run; overwrite=true trains it again")
+
+    def save_divergence(self, error: str, origin: Mapping[str, Any]) -> None:
+        """Write down that the member diverged, and remove its checkpoint, which leads there again.
+
+        Args:
+            error: message of the error that the member failed with.
+            origin: identity of the data.
+        """
+        record = {"member": self.config.member_id, "cache": dict(origin), "error": error}
+        publish(self.folder / DIVERGENCE_NAME, _json(record))
+        (self.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+
     def start(self, epoch: int) -> None:
         """Write the configuration, and remove the results of an earlier training.
 
         Args:
             epoch: first epoch to be trained; metrics of the epochs before it are kept.
         """
-        names = [SUMMARY_NAME, CONFUSION_NAME, DESCRIPTION_NAME, TENSORS_NAME]
+        names = [SUMMARY_NAME, CONFUSION_NAME, DESCRIPTION_NAME, TENSORS_NAME, DIVERGENCE_NAME]
         if not epoch:
             # A later training would resume from it, although its metrics are gone.
             names.append(CHECKPOINT_NAME)

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
-from losa.adapt.members.member_files import Checkpoint
+from losa.adapt.members.member_files import BEST, Checkpoint
 from losa.adapt.training.trainer import MemberEpoch
 from losa.cache_format import LosaError
 
 _log = logging.getLogger(__name__)
-
-_BEST = "best."
-"""Prefix of the best parameters in the state of a checkpoint."""
 
 
 @dataclass
@@ -33,6 +30,10 @@ class MemberProgress:
     """Number of epochs trained, if the member was stopped early."""
     pruned: bool = False
     """Whether successive halving stopped the member."""
+    seconds: float = 0.0
+    """The member's share of the durations of earlier passes, from which it resumes."""
+    pass_seconds: float = 0.0
+    """Duration of these passes, for all of their members together."""
     best_parameters: dict[str, Tensor] = field(default_factory=dict)
     """Parameters to score instead of those of the last epoch; empty if the last epoch counts."""
     error: LosaError | None = None
@@ -69,12 +70,16 @@ class MemberProgress:
         )
         _log.warning("dropped %s", self.error)
 
-    def make_checkpoint(self, epoch: int, state: Mapping[str, Tensor]) -> Checkpoint:
+    def make_checkpoint(
+        self, epoch: int, state: Mapping[str, Tensor], *, pass_seconds: float, members: int
+    ) -> Checkpoint:
         """The checkpoint after some epochs.
 
         Args:
             epoch: number of epochs done.
             state: parameters and optimiser state; empty for a member that was stopped.
+            pass_seconds: duration of the pass so far.
+            members: number of members of the pass.
         """
         return Checkpoint(
             epoch=epoch,
@@ -84,8 +89,10 @@ class MemberProgress:
                 "best_accuracy": self.best_accuracy,
                 "stopped_after": self.stopped_after,
                 "pruned": self.pruned,
+                "seconds": self.seconds + pass_seconds / members,
+                "pass_seconds": self.pass_seconds + pass_seconds,
             },
-            state={**state, **{f"{_BEST}{name}": value for name, value in self.best_parameters.items()}},
+            state={**state, **{f"{BEST}{name}": value for name, value in self.best_parameters.items()}},
         )
 
     @classmethod
@@ -99,10 +106,12 @@ class MemberProgress:
             best_accuracy=saved["best_accuracy"],
             stopped_after=saved["stopped_after"],
             pruned=saved["pruned"],
+            seconds=saved.get("seconds", 0.0),  # the first checkpoints did not count them
+            pass_seconds=saved.get("pass_seconds", 0.0),
             best_parameters={
-                name.removeprefix(_BEST): value
+                name.removeprefix(BEST): value
                 for name, value in checkpoint.state.items()
-                if name.startswith(_BEST)
+                if name.startswith(BEST)
             },
         )
 

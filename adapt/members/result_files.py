@@ -76,9 +76,11 @@ def write_results(
         best_val_accuracy=progress.best_accuracy if config.val_split else None,
         parameters=network.parameter_count(),
         head_parameters=network.head_parameter_count(),
-        seconds=round(record.seconds / record.members, 3),
-        train_seconds=round(record.train_seconds / record.members, 3),
-        shared_pass=SharedPass(members=record.members, seconds=round(record.seconds, 3)),
+        seconds=round(progress.seconds + record.seconds / record.members, 3),
+        train_seconds=round(progress.seconds + record.train_seconds / record.members, 3),
+        shared_pass=SharedPass(
+            members=record.members, seconds=round(progress.pass_seconds + record.seconds, 3)
+        ),
         images=dict(record.images),
         sites=list(prepared.features.sites),
         device=prepared.device,

@@ -33,7 +33,7 @@ class SharedPass:
 
     members: int
     seconds: float
-    """Duration for all members together, scoring included."""
+    """Duration for all members together, scoring and the time before an interruption included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class MemberSummary:
     parameters: int
     head_parameters: int
     seconds: float
-    """The member's share of the duration of its pass."""
+    """The member's share of the duration of its pass, or of all passes if it was interrupted."""
     train_seconds: float
     """The member's share of the time spent on training."""
     shared_pass: SharedPass

@@ -13,6 +13,7 @@ from losa.adapt.members.pass_data import PassData
 from losa.adapt.members.passes import make_groups
 from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.members.result_files import PassRecord, write_results
+from losa.adapt.members.snapshot import Snapshot
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.training.losses import make_objective
 from losa.adapt.training.member_group import MemberGroup
@@ -45,6 +46,7 @@ class TrainingPass:
             device=first.device,
         )
         self._started = 0.0
+        self._unsaved: Snapshot | None = None
 
     def run(self) -> list[Outcome]:
         """Train and score all members.
@@ -57,8 +59,13 @@ class TrainingPass:
             member.files.start(self._first_epoch)
         self._started = time.perf_counter()
         trainer = Trainer(groups, self._data.load_training(), self._objective, self._config)
-        self._train(trainer)
-        summaries = self._score(trainer, train_seconds=self._seconds)
+        try:
+            self._train(trainer)
+            summaries = self._score(trainer, train_seconds=self._seconds)
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and SIGTERM of a batch system
+            self._save_checkpoints()
+            raise
+        self._remember_divergence()
         return [progress.error or summaries[number] for number, progress in self._progress.items()]
 
     @property
@@ -98,10 +105,11 @@ class TrainingPass:
                 accuracies = {} if validation is None else self._validate(trainer, validation, epoch)
                 self._write_metrics(results, accuracies)
                 self._stop_members(trainer, epoch)
+                self._unsaved = Snapshot.take(epoch + 1, self._seconds, self._progress, trainer.groups)
                 # By time, not by epochs: small members train hundreds of epochs in a minute. Also after the
                 # last epoch, because scoring may find damaged data.
                 if time.perf_counter() - saved >= config.checkpoint_seconds:
-                    self._save_checkpoints(trainer, epoch + 1)
+                    self._save_checkpoints()
                     saved = time.perf_counter()
                 bar.set_postfix_str(_describe(results), refresh=False)
                 bar.update()
@@ -135,11 +143,12 @@ class TrainingPass:
             self._drop_stopped(trainer)
 
     def _drop_stopped(self, trainer: Trainer) -> None:
+        self._remember_divergence()
         trainer.keep([number for number, progress in self._progress.items() if progress.is_training])
 
     def _write_metrics(self, results: Mapping[int, MemberEpoch], accuracies: Mapping[int, float]) -> None:
-        seconds = round(self._seconds, 3)
         for number, result in results.items():
+            seconds = round(self._progress[number].pass_seconds + self._seconds, 3)
             record = {
                 "epoch": result.epoch,
                 "lr": result.lr,
@@ -152,15 +161,20 @@ class TrainingPass:
             finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
             self._prepared[number].files.add_metrics(finite | {"seconds": seconds})
 
-    def _save_checkpoints(self, trainer: Trainer, epoch: int) -> None:
-        states = {number: group.member_state(number) for group in trainer.groups for number in group.numbers}
-        for number, progress in self._progress.items():
-            if progress.error is None:
-                # Stopped members are saved too. Otherwise they would be trained again after an interruption,
-                # apart from the members that they were compared with.
-                checkpoint = progress.make_checkpoint(epoch, states.get(number, {}))
+    def _save_checkpoints(self) -> None:
+        """Write the checkpoints of the last whole epoch, unless they are written already."""
+        snapshot, self._unsaved = self._unsaved, None
+        for number, checkpoint in () if snapshot is None else snapshot.checkpoints():
+            if self._progress[number].error is None:
                 member = self._prepared[number]
                 member.files.save_checkpoint(checkpoint, member.origin)
+
+    def _remember_divergence(self) -> None:
+        """Write down which members have diverged, so that a later run does not repeat it."""
+        for number, progress in self._progress.items():
+            member = self._prepared[number]
+            if progress.error is not None and not member.files.has_diverged:
+                member.files.save_divergence(str(progress.error), member.origin)
 
     def _score(self, trainer: Trainer, train_seconds: float) -> dict[int, MemberSummary]:
         """Score the members that have not failed, and write their results."""

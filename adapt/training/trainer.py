@@ -13,6 +13,7 @@ from losa.adapt.data.activations import ActivationSource, Batch, read_ahead
 from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.data.mixup import Mix, draw_mix
 from losa.adapt.data.order import batch_count, ordered_batches, shuffled_batches
+from losa.adapt.free_memory import is_cuda, is_out_of_memory
 from losa.adapt.streams import FrozenFeatures
 from losa.adapt.training.losses import Objective
 from losa.adapt.training.member_group import MemberGroup
@@ -165,11 +166,19 @@ class Trainer:
         with torch.inference_mode():
             for rows, batch in zip(batches, data.read(batches), strict=True):
                 labels = torch.from_numpy(data.images.labels[rows]).to(self._device)
-                for start in range(0, len(rows), self._micro_batch_size):
+                start = 0
+                while start < len(rows):
                     images = slice(start, start + self._micro_batch_size)
-                    features = self._features(batch.decode(images), data)
-                    for group, keeper in zip(self.groups, keepers, strict=True):
-                        keeper.add(self._objective.split(group.network(features)), labels[images])
+                    try:
+                        features = self._features(batch.decode(images), data)
+                        found = [self._objective.split(group.network(features)) for group in self.groups]
+                    except (RuntimeError, MemoryError) as error:
+                        if not self._shrinks(error):
+                            raise
+                        continue
+                    for keeper, scores in zip(keepers, found, strict=True):
+                        keeper.add(scores, labels[images])
+                    start = images.stop
         return {
             number: scores
             for group, keeper in zip(self.groups, keepers, strict=True)
@@ -206,12 +215,21 @@ class Trainer:
         while True:
             try:
                 return self._try_gradients(batch, labels, mix, step)
-            except torch.cuda.OutOfMemoryError:
-                # Less memory is free than when the size was chosen, or other processes use the GPU.
-                if self._micro_batch_size == 1:
+            except (RuntimeError, MemoryError) as error:
+                if not self._shrinks(error):
                     raise
-                self._micro_batch_size //= 2
-                torch.cuda.empty_cache()
+
+    def _shrinks(self, error: Exception) -> bool:
+        """Halve the micro-batches if memory is used up and they can be smaller.
+
+        Less memory may be free than when their size was chosen, and other processes use it too.
+        """
+        if not is_out_of_memory(error) or self._micro_batch_size == 1:
+            return False
+        self._micro_batch_size //= 2
+        if is_cuda(self._device):
+            torch.cuda.empty_cache()
+        return True
 
     def _try_gradients(
         self, batch: Batch, labels: Tensor, mix: Mix | None, step: int

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from losa.adapt.free_memory import free_on, is_cuda
+from losa.adapt.free_memory import free_on, is_cuda, is_out_of_memory
 from losa.adapt.side_networks import SideNetwork
 from losa.adapt.streams import FrozenFeatures
 
@@ -19,9 +19,9 @@ CPU_MICRO_BATCH_IMAGES = 10
 """Images that a micro-batch has on a CPU even if they take more bytes than that, as long as they fit into
 memory: with fewer, the overhead of each operation is too large. Both were measured with
 `losa-bench fused --micro-batch`."""
-PARAMETER_COPIES = 6
+PARAMETER_COPIES = 9
 """Tensors of the size of a member's parameters: the parameters, their gradients, two of the optimiser, the
-parameters of the best epoch, and one in reserve."""
+parameters of the best epoch, three that are kept for a checkpoint, and one in reserve."""
 FREE_MEMORY_DIVISOR = 4
 """A pass may use one quarter of the free memory."""
 
@@ -116,7 +116,9 @@ def choose_micro_batch_size(step: Callable[[int], object], batch_size: int, devi
         return batch_size
     try:
         three = peak_bytes(lambda: step(3), device)
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         return 1
     each = max(1, (three - one) // 2)
     images = 1 + (free_on(device) // FREE_MEMORY_DIVISOR - one) // each

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ import pytest
 import torch
 
 from losa.adapt import MemberSummary, Trainer, load_side_network
-from losa.adapt.members.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME, MemberFiles
+from losa.adapt.members.member_files import (
+    CHECKPOINT_NAME,
+    METRICS_NAME,
+    SUMMARY_NAME,
+    Checkpoint,
+    MemberFiles,
+)
 from losa.cache_format.storage.lock import LOCK_NAME
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
@@ -22,19 +29,23 @@ EPOCHS = 5
 TIMES = {"seconds", "train_seconds", "pass", "folder", "options"}
 
 
+class Killed(BaseException):
+    """The end of a process that cannot save anything any more."""
+
+
 @pytest.fixture
 def interrupted(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """``interrupted(epoch, options, ...)``: the same sweep, ended before an epoch."""
 
-    def run(epoch: int, *options: dict[str, Any]) -> None:
+    def run(epoch: int, *options: dict[str, Any], error: type[BaseException] = Killed) -> None:
         whole = Trainer.epoch
 
         def stopping(trainer: Trainer, number: int) -> Any:
             if number == epoch:
-                raise KeyboardInterrupt
+                raise error
             return whole(trainer, number)
 
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch, pytest.raises(error):
             patch.setattr(Trainer, "epoch", stopping)
             sweep(*options)
 
@@ -292,3 +303,75 @@ adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) f
 def option_of(config: Any) -> dict[str, Any]:
     """All options of a member, as Python writes them."""
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_saves_the_last_epoch(
+    error: type[BaseException], sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+) -> None:
+    patient = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS]
+    whole = sweep(*patient, folder="whole")
+    interrupted(3, *patient, error=error)
+    epochs.clear()
+    exactly_the_same(sweep(*patient), whole)
+    assert epochs == [(3, 4), (4, 4)]
+
+
+def test_a_damaged_checkpoint_is_told_once(
+    sweep: Any, interrupted: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupted(3, MEMBERS[0])
+    (path,) = (tmp_path / "sweep").glob(f"*/{CHECKPOINT_NAME}")
+    path.write_bytes(b"")
+    sweep(MEMBERS[0])
+    assert caplog.messages == [f"{path} is damaged; the member is trained from the start"]
+
+
+@pytest.mark.parametrize("change", ["missing", "shape"])
+def test_a_checkpoint_that_lacks_a_tensor_is_named_and_its_member_retrained(
+    change: str, sweep: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    whole = sweep(*MEMBERS[:2], folder="whole")
+
+    def incomplete(files: MemberFiles, checkpoint: Checkpoint, origin: Any) -> None:
+        state = dict(checkpoint.state)
+        if files.config.seed == 1:
+            weight = state.pop("parameter.head.weight")
+            if change == "shape":
+                state["parameter.head.weight"] = weight[1:]
+        save(files, replace(checkpoint, state=state), origin)
+
+    save = MemberFiles.save_checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(MemberFiles, "save_checkpoint", incomplete)
+        interrupted(3, *MEMBERS[:2])
+    # Not to the bit, because each is in a pass of its own now.
+    losses = [summary.train_loss for summary in sweep(*MEMBERS[:2])]
+    assert losses == pytest.approx([summary.train_loss for summary in whole], rel=1e-5)
+    (told,) = [message for message in caplog.messages if "from the start" in message]
+    assert "tensor 'parameter.head.weight'" in told
+
+
+def test_all_seconds_count(sweep: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**6))
+    monkeypatch.setattr("losa.adapt.members.training_pass.time.perf_counter", lambda: float(next(clock)))
+    (whole,) = sweep(MEMBERS[1], folder="whole")
+    interrupted(4, MEMBERS[1])
+    (found,) = sweep(MEMBERS[1])
+    assert found.seconds > 0.7 * whole.seconds
+    assert found.train_seconds > 0.7 * whole.train_seconds
+    assert found.shared_pass.seconds == found.seconds
+    lines = (Path(found.folder) / METRICS_NAME).read_text().splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
+
+
+def test_divergence_is_remembered(sweep: Any, epochs: list[tuple[int, int]]) -> None:
+    members = [option(norm="none", lr=1e30), MEMBERS[1]]
+    failed, _ = sweep(*members)
+    epochs.clear()
+    again, _ = sweep(*members)
+    assert epochs == []
+    assert str(again).startswith(str(failed))
+    sweep(members[0] | {"overwrite": True})
+    assert epochs == [(0, 1)]

@@ -1,3 +1,4 @@
+import errno
 import re
 import shlex
 from collections.abc import Callable
@@ -127,3 +128,18 @@ def test_help_shows_every_option_with_its_explanation(command: Command, tmp_path
     option = "rows_per_shard: 64 " if name == "losa-extract" else "rank: 8 "
     assert re.search(rf"  {option} +# ", helped.stdout)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_cache_is_not_written_to(
+    command: Command, extracted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(folder: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(folder))
+
+    monkeypatch.setattr("losa.cache_format.writer.writer_lock", read_only)
+    options = ["backbone.name=test_vit", "backbone.pretrained=false", "sites=2", "workers=0", "cache=cache"]
+    again = command(extracted, "losa-extract", *options, "limit=40")
+    assert again.returncode == 0, again.stderr
+    assert "0 images extracted" in again.stderr
+    more = command(extracted, "losa-extract", *options, "limit=41")
+    assert (more.returncode, more.stderr.splitlines()[-1]) == (1, "error: Read-only file system: cache")

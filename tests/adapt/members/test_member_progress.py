@@ -41,9 +41,15 @@ class TestCheckpoint:
     def test_round_trip(self, config: AdaptConfig) -> None:
         checkpoint = Checkpoint(epoch=6, progress=SAVED, state={"best.parameter.a": torch.zeros(2)})
         progress = MemberProgress.from_checkpoint(config, checkpoint)
-        again = progress.make_checkpoint(6, {"parameter.a": torch.ones(2)})
-        assert (again.epoch, list(again.progress.items())) == (6, list(SAVED.items()))
+        again = progress.make_checkpoint(6, {"parameter.a": torch.ones(2)}, pass_seconds=6.0, members=3)
+        assert (again.epoch, again.progress) == (6, SAVED | {"seconds": 2.0, "pass_seconds": 6.0})
         assert list(again.state) == ["parameter.a", "best.parameter.a"]
+
+    def test_seconds_add_up(self, config: AdaptConfig) -> None:
+        checkpoint = MemberProgress(config).make_checkpoint(1, {}, pass_seconds=6.0, members=3)
+        later = MemberProgress.from_checkpoint(config, checkpoint)
+        again = later.make_checkpoint(2, {}, pass_seconds=1.0, members=1)
+        assert (again.progress["seconds"], again.progress["pass_seconds"]) == (3.0, 7.0)
 
     @pytest.mark.parametrize("name", SAVED)
     def test_every_field_is_required(self, name: str, config: AdaptConfig) -> None:

@@ -155,36 +155,65 @@ def test_micro_batches_give_the_gradients_of_the_whole(side: str, make_trainer: 
             torch.testing.assert_close(gradients[other][name], value, rtol=1e-4, atol=1e-6)
 
 
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("scoring", [False, True])
 def test_memory_that_runs_out_halves_the_micro_batch(
-    make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+    scoring: bool, error: Exception, make_trainer: Any, make_features: Any, toy_data: Any, monkeypatch: Any
 ) -> None:
-    expected = train(make_trainer("losa", micro_batch_size=8), 1)[0][0].step_losses
+    def run(trainer: Trainer) -> Any:
+        if scoring:
+            return trainer.evaluate(toy_data(make_features(), images=8))[0][0].accuracy  # type: ignore[index]
+        return trainer.epoch(0)[0].step_losses
+
+    expected = run(make_trainer("losa", micro_batch_size=8))
     trainer = make_trainer("losa", micro_batch_size=8)
     forward, seen = trainer.groups[0].network.forward, []
 
     def small(features: FrozenFeatures, dropout: Any = None) -> torch.Tensor:
         seen.append(len(features.activations))
         if seen[-1] > 2:
-            raise torch.cuda.OutOfMemoryError
+            raise error
         return forward(features, dropout)
 
     monkeypatch.setattr(trainer.groups[0].network, "forward", small)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    np.testing.assert_allclose(trainer.epoch(0)[0].step_losses, expected, rtol=1e-5)
+    np.testing.assert_allclose(run(trainer), expected, rtol=1e-5)
     assert seen[:3] == [8, 4, 2]
     assert max(seen[3:]) == 2
 
 
-def test_an_image_that_does_not_fit_is_an_error(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_an_image_that_does_not_fit_is_an_error(
+    error: Exception, make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = make_trainer("losa", micro_batch_size=8)
 
     def never(*arguments: object) -> None:
-        raise torch.cuda.OutOfMemoryError("an image does not fit")
+        raise error
 
     monkeypatch.setattr(trainer.groups[0].network, "forward", never)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    with pytest.raises(torch.cuda.OutOfMemoryError, match="an image does not fit"):
+    with pytest.raises(type(error)):
         trainer.epoch(0)
+
+
+def test_another_error_is_not_taken_for_it(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer("losa", micro_batch_size=8)
+    seen = []
+
+    def wrong(*arguments: object) -> None:
+        seen.append(arguments)
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(trainer.groups[0].network, "forward", wrong)
+    with pytest.raises(RuntimeError, match="shapes"):
+        trainer.epoch(0)
+    assert len(seen) == 1
 
 
 def test_positions_choose_images_of_the_source(make_features: Any, toy_data: Any) -> None:
