@@ -37,14 +37,23 @@ BEST = "best."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A member between two epochs."""
+    """A member between two steps."""
 
     epoch: int
     """Number of epochs done."""
+    step: int = 0
+    """Number of steps done in the next epoch. After all of them the epoch is still to be concluded."""
+    micro_batch_size: int | None = None
+    """Number of images to compute at once; None to choose it."""
     progress: dict[str, Any]
     """JSON values: scores, and whether the member was stopped."""
     state: dict[str, Tensor]
-    """Parameters and optimiser state, by name."""
+    """Parameters, optimiser state and sums of the epoch under way, by name."""
+
+    @property
+    def place(self) -> tuple[int, int, int | None]:
+        """What members of one pass have in common: epoch, step and size of the micro-batches."""
+        return self.epoch, self.step, self.micro_batch_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +68,7 @@ class MemberFiles:
     def read_finished(
         self, origin: Mapping[str, Any], *, warn: Callable[..., None] = _log.warning
     ) -> MemberSummary | None:
-        """The summary if this member is finished, was trained from the same data, in whatever company, and has
-        its side network.
+        """The summary if this member is finished and was trained from the same data, in whatever company.
 
         A damaged summary counts as missing, and so does one whose side network is missing or damaged.
 
@@ -69,7 +77,7 @@ class MemberFiles:
             warn: told why a summary does not count, in the way of `logging.Logger.warning`.
 
         Raises:
-            LosaError: the folder holds another finished member.
+            LosaError: the folder holds another finished member, or a file of this name of something else.
         """
         path = self.folder / SUMMARY_NAME
         try:
@@ -78,8 +86,12 @@ class MemberFiles:
             return None
         except (ValueError, RecursionError):
             content = None
-        named = isinstance(content, dict) and all(isinstance(content.get(key), str) for key in _NAMES)
-        if not named:
+        if isinstance(content, dict) and content and "member" not in content:
+            raise LosaError(
+                f"{path} is not the summary of a member: choose another folder (out=... or "
+                "hydra.run.dir=...), or overwrite=true"
+            )
+        if not (isinstance(content, dict) and all(isinstance(content.get(key), str) for key in _NAMES)):
             warn("%s is damaged; the member is trained again", path)
             return None
         if content["member"] != self.config.member_id:
@@ -152,7 +164,14 @@ class MemberFiles:
         if record.get("company", []) != list(self.company):
             _log.warning("%s is of other company (halve_at); the member is trained from the start", path)
             return None
-        return Checkpoint(epoch=record["epoch"], progress=record["progress"], state=state)
+        return Checkpoint(
+            epoch=record["epoch"],
+            # The first checkpoints were taken between epochs only, and did not tell the size.
+            step=record.get("step", 0),
+            micro_batch_size=record.get("micro_batch_size"),
+            progress=record["progress"],
+            state=state,
+        )
 
     def save_checkpoint(self, checkpoint: Checkpoint, origin: Mapping[str, Any]) -> None:
         """Replace the checkpoint."""
@@ -163,42 +182,44 @@ class MemberFiles:
             "cache": dict(origin),
             "company": list(self.company),
             "epoch": checkpoint.epoch,
+            "step": checkpoint.step,
+            "micro_batch_size": checkpoint.micro_batch_size,
             "progress": checkpoint.progress,
         }
         metadata = {"losa": json.dumps(record)}
         metadata["sha256"] = _digest(metadata["losa"], state)
         publish(self.folder / CHECKPOINT_NAME, save(state, metadata))
 
-    @property
-    def has_diverged(self) -> bool:
-        """Whether it is written down that the member diverged."""
-        return (self.folder / DIVERGENCE_NAME).exists()
+    def read_divergence(self, origin: Mapping[str, Any]) -> LosaError | None:
+        """The error with which this member has diverged, from the same data and in the same company.
 
-    def refuse_diverged(self, origin: Mapping[str, Any]) -> None:
-        """Refuse to train this member from the same data again if it diverged.
-
-        Raises:
-            LosaError: it diverged; the message is that of then.
+        Args:
+            origin: identity of the data.
         """
         try:
             content = json.loads((self.folder / DIVERGENCE_NAME).read_bytes())
-            same = (content["member"], content["cache"]) == (self.config.member_id, dict(origin))
+            found = (content["member"], content["cache"], content["company"])
             message = content["error"]
         except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
-            return
-        if same:
-            raise LosaError(f"{message}. It diverged in an earlier run; overwrite=true trains it again")
+            return None
+        if found != (self.config.member_id, dict(origin), list(self.company)):
+            return None
+        return LosaError(f"{message}. It diverged in an earlier run; overwrite=true trains it again")
 
     def save_divergence(self, error: str, origin: Mapping[str, Any]) -> None:
-        """Write down that the member diverged, and remove its checkpoint, which leads there again.
+        """Write down that the member diverged.
 
         Args:
             error: message of the error that the member failed with.
             origin: identity of the data.
         """
-        record = {"member": self.config.member_id, "cache": dict(origin), "error": error}
+        record = {
+            "member": self.config.member_id,
+            "cache": dict(origin),
+            "company": list(self.company),
+            "error": error,
+        }
         publish(self.folder / DIVERGENCE_NAME, _json(record))
-        (self.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
 
     def start(self, epoch: int) -> None:
         """Write the configuration, and remove the results of an earlier training.
@@ -231,7 +252,17 @@ class MemberFiles:
         """
         publish(self.folder / CONFUSION_NAME, json.dumps(confusion).encode() + b"\n")
         publish(self.folder / SUMMARY_NAME, _json(summary.to_json()))
-        (self.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+        if not self.company:  # which resumes together
+            self.remove_checkpoint()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether `finish` has been called since `start`."""
+        return (self.folder / SUMMARY_NAME).exists()
+
+    def remove_checkpoint(self) -> None:
+        """Remove the checkpoint, which is no longer needed."""
+        self.checkpoint_path.unlink(missing_ok=True)
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -11,6 +11,7 @@ from losa.adapt.data.split_union import open_union, union_name
 from losa.adapt.free_memory import is_out_of_memory
 from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.training.trainer import LabelledActivations
+from losa.cache_format import LosaError
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +58,14 @@ class PassData:
         try:
             loaded = load_codes(source, positions, self.residency)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or self._config.residency != "auto":
+            if not is_out_of_memory(error):
                 raise
+            if self._config.residency != "auto":
+                raise LosaError(
+                    f"residency={self._config.residency}: memory does not hold the codes of "
+                    f"{len(positions):,} images after all; use residency=auto or stream, or fewer sites "
+                    "(sites=4)"
+                ) from None
             _log.warning("memory does not hold the codes after all: they are read in every epoch")
             self.residency = "stream"
             return self._labelled(source.split.name, source, self._training)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.config import AdaptConfig
@@ -20,9 +21,10 @@ from losa.adapt.members.job import Job
 from losa.adapt.members.member_files import BEST, Checkpoint, MemberFiles
 from losa.adapt.members.shared_images import SharedImages
 from losa.adapt.members.splits import refuse_missing_splits
-from losa.adapt.members.summary import MemberSummary
+from losa.adapt.members.summary import Outcome
 from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
 from losa.adapt.training.member_group import make_group
+from losa.adapt.training.running_epoch import CORRECT, LOSSES
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
@@ -69,32 +71,42 @@ class PreparedJob:
         """Files of the member."""
         return MemberFiles(self.job.folder, self.job.config, self.company)
 
-    def read_finished(self, warn: Callable[..., None]) -> MemberSummary | None:
-        """The summary in the folder if the member is finished, and not to be trained again.
+    def read_outcome(self, warn: Callable[..., None]) -> Outcome | None:
+        """The summary in the folder if the member is finished, or the error with which it diverged.
+
+        It is None if the member is to be trained.
 
         Args:
             warn: told why a summary does not count, in the way of `logging.Logger.warning`.
 
         Raises:
-            LosaError: the folder holds another finished member, or the member diverged.
+            LosaError: the folder holds something else.
         """
         if self.config.overwrite:
             return None
-        self.files.refuse_diverged(self.origin)
-        return self.files.read_finished(self.origin, warn=warn)
+        return self.files.read_finished(self.origin, warn=warn) or self.files.read_divergence(self.origin)
 
-    def with_checkpoint(self) -> "PreparedJob":
-        """The job with the checkpoint in its folder, if it is to resume from one."""
-        return self if self.config.overwrite else self.resumed()
+    def with_checkpoint(self, *, choose_size: bool = False) -> "PreparedJob":
+        """The job with the checkpoint in its folder, if it is to resume from one.
 
-    def resumed(self) -> "PreparedJob":
-        """The job with the checkpoint that is in its folder now, if it fits the member."""
+        Args:
+            choose_size: whether to choose the size of micro-batches again, for another pass than before.
+        """
+        if self.config.overwrite:
+            return self
         checkpoint = self.files.read_checkpoint(self.origin)
         problem = None if checkpoint is None else self._misfit(checkpoint)
         if problem is not None:
             _log.warning("%s %s; the member is trained from the start", self.files.checkpoint_path, problem)
             checkpoint = None
+        if checkpoint is not None and choose_size:
+            checkpoint = replace(checkpoint, micro_batch_size=None)
         return replace(self, checkpoint=checkpoint)
+
+    def broken_off(self) -> "PreparedJob":
+        """The job after its pass has failed: it goes on from what is in its folder, in any case."""
+        config = replace(self.config, overwrite=False)
+        return replace(self, job=replace(self.job, config=config), checkpoint=None)
 
     def _misfit(self, checkpoint: Checkpoint) -> str | None:
         """What a checkpoint lacks of the state of this member; None if it lacks nothing."""
@@ -102,7 +114,11 @@ class PreparedJob:
         group = make_group([0], [self.config], self.features, classes, "cpu")
         expected = {name: value.shape for name, value in group.member_state(0).items()}
         kept = {name: shape for name, shape in expected.items() if name.startswith("parameter.")}
-        needed = {} if checkpoint.progress["stopped_after"] is not None else dict(expected)
+        progress = checkpoint.progress
+        ended = progress["stopped_after"] is not None or progress.get("diverged") is not None
+        needed = {} if ended else dict(expected)
+        if checkpoint.step and not ended:
+            needed |= {LOSSES: torch.Size([checkpoint.step]), CORRECT: torch.Size([])}
         if any(name.startswith(BEST) for name in checkpoint.state):
             needed |= {f"{BEST}{name}": shape for name, shape in kept.items()}
         for name, shape in needed.items():

@@ -1,6 +1,6 @@
 """Members of one pass that share an architecture: they form one network with one optimiser."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,7 +71,7 @@ class MemberGroup:
         place = self.numbers.index(number)
         return {name: value[place] for name, value in self.state().items()}
 
-    def load_member_state(self, number: int, state: dict[str, Tensor]) -> None:
+    def load_member_state(self, number: int, state: Mapping[str, Tensor]) -> None:
         """Load a state that `member_state` returned.
 
         Raises:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from losa.adapt.members.member_files import (
     Checkpoint,
     MemberFiles,
 )
+from losa.adapt.training.optimizers import SGD, MemberOptimizer
 from losa.cache_format.storage.lock import LOCK_NAME
+from losa.pipelines.ending import ending
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
@@ -40,13 +43,32 @@ def interrupted(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     def run(epoch: int, *options: dict[str, Any], error: type[BaseException] = Killed) -> None:
         whole = Trainer.epoch
 
-        def stopping(trainer: Trainer, number: int) -> Any:
+        def stopping(trainer: Trainer, number: int, *arguments: Any) -> Any:
             if number == epoch:
                 raise error
-            return whole(trainer, number)
+            return whole(trainer, number, *arguments)
 
         with monkeypatch.context() as patch, pytest.raises(error):
             patch.setattr(Trainer, "epoch", stopping)
+            sweep(*options)
+
+    return run
+
+
+@pytest.fixture
+def interrupted_at(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``interrupted_at(step, options, ...)``: the same sweep, ended before a step of the whole training."""
+
+    def run(step: int, *options: dict[str, Any], error: type[BaseException] = Killed) -> None:
+        whole = Trainer._gradients
+
+        def stopping(trainer: Trainer, batch: Any, labels: Any, mix: Any, number: int) -> Any:
+            if number == step:
+                raise error
+            return whole(trainer, batch, labels, mix, number)
+
+        with monkeypatch.context() as patch, pytest.raises(error):
+            patch.setattr(Trainer, "_gradients", stopping)
             sweep(*options)
 
     return run
@@ -58,9 +80,9 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     whole = Trainer.epoch
 
-    def counting(trainer: Trainer, number: int) -> Any:
+    def counting(trainer: Trainer, number: int, *arguments: Any) -> Any:
         found.append((number, sum(len(group.numbers) for group in trainer.groups)))
-        return whole(trainer, number)
+        return whole(trainer, number, *arguments)
 
     monkeypatch.setattr(Trainer, "epoch", counting)
     return found
@@ -113,6 +135,114 @@ def test_ends_as_if_nothing_had_happened(
     assert epochs == [(number, 4) for number in range(epoch, EPOCHS)]
     assert f"4 members resume after epoch {epoch}" in caplog.messages
     exactly_the_same(found, whole)
+
+
+STEPS = 3
+"""Steps of an epoch of the toy cache."""
+
+
+@pytest.mark.parametrize("step", [1, 4, 5])
+@pytest.mark.parametrize(("seconds", "error"), [(0.0, Killed), (1000.0, KeyboardInterrupt)])
+def test_within_an_epoch(
+    step: int, seconds: float, error: type[BaseException], sweep: Any, interrupted_at: Any, caplog: Any
+) -> None:
+    """Dropout, mixup, the order of images and the sums of the epoch go on where they were."""
+    caplog.set_level(logging.INFO)
+    members = [each | {"mixup": 0.3, "checkpoint_seconds": seconds} for each in MEMBERS]
+    members += [each | {"checkpoint_seconds": seconds} for each in MEMBERS[:1]]
+    whole = sweep(*members, folder="whole")
+    # Both passes end at the same step, the second one after the first is done.
+    interrupted_at(step, *members[:-1], error=error)
+    interrupted_at(step, *members[-1:], error=error)
+    found = sweep(*members)
+    exactly_the_same(found, whole)
+    epoch, steps = divmod(step, STEPS)
+    assert f"4 members resume after epoch {epoch}, at step {steps} of the next" in caplog.messages
+
+
+def test_within_the_validation(sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any) -> None:
+    """The epoch is trained, but neither recorded nor validated."""
+    members = [each | {"val_split": "val", "patience": 2, "checkpoint_seconds": 1000.0} for each in MEMBERS]
+    whole = sweep(*members, folder="whole")
+    evaluate, calls = Trainer.evaluate, []
+
+    def stopping(trainer: Trainer, *arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise SystemExit
+        return evaluate(trainer, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "evaluate", stopping)
+        sweep(*members)
+    steps: list[int] = []
+    gradients = Trainer._gradients
+    monkeypatch.setattr(
+        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1]) or gradients(*arguments)
+    )
+    exactly_the_same(sweep(*members), whole)
+    assert steps[0] == 2 * STEPS
+
+
+def test_a_signal_waits_for_the_end_of_an_update(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS[:3]]
+    whole = sweep(*members, folder="whole")
+    step = MemberOptimizer.step
+
+    def signalled(optimizer: MemberOptimizer, lr: Any) -> None:
+        if optimizer.steps == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(optimizer, lr)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit), ending():
+        patch.setattr(MemberOptimizer, "step", signalled)
+        sweep(*members)
+    steps: list[int] = []
+    gradients = Trainer._gradients
+    monkeypatch.setattr(
+        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1]) or gradients(*arguments)
+    )
+    exactly_the_same(sweep(*members), whole)
+    assert steps[0] == 5
+
+
+def test_a_state_that_is_changed_in_part_is_not_saved(
+    sweep: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update that breaks off, here of the second of two networks, leaves the last checkpoint as it was."""
+    members = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS]
+    whole = sweep(*members, folder="whole")
+    interrupted(2, *members, error=KeyboardInterrupt)
+
+    def breaking(optimizer: Any, lr: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SGD, "step", breaking)
+        sweep(*members)
+    exactly_the_same(sweep(*members), whole)
+
+
+def test_the_size_of_micro_batches_goes_on(sweep: Any, interrupted: Any, monkeypatch: Any) -> None:
+    """Less or more memory may be free than before, which would choose another size and round differently."""
+    whole = sweep(*MEMBERS, folder="whole")
+    assert whole[0].micro_batch_sizes == [4]
+    interrupted(2, *MEMBERS)
+    monkeypatch.setattr("losa.adapt.training.trainer.choose_micro_batch_size", lambda *_: 8)
+    exactly_the_same(sweep(*MEMBERS), whole)
+
+
+def test_a_size_that_no_longer_fits_is_told(
+    sweep: Any, interrupted: Any, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = sweep(*MEMBERS, folder="whole")
+    interrupted(2, *MEMBERS)
+    monkeypatch.setattr("losa.adapt.training.trainer.largest_that_fits", lambda *_: 3)
+    found = sweep(*MEMBERS)
+    assert [each.micro_batch_sizes for each in found] == [[4, 3]] * 4
+    assert caplog.text.count("memory no longer holds 4 images at once") == 1
+    losses = [each.train_loss for each in whole]
+    assert [each.train_loss for each in found] == pytest.approx(losses, rel=1e-3)
 
 
 def test_before_the_first_checkpoint_it_starts_again(
@@ -211,7 +341,7 @@ def test_members_that_are_halved_go_on_together_or_not_at_all(
     found = sweep(*members)
     assert [summary.status for summary in found] == ["finished", "finished", "pruned", "pruned"]
     exactly_the_same(found, whole)
-    assert "4 members with halve_at=[2] were interrupted at different epochs" in caplog.text
+    assert "4 members with halve_at=[2] were interrupted at different steps" in caplog.text
 
 
 def test_an_interruption_while_scoring_costs_no_epoch(
@@ -277,7 +407,7 @@ save, saved = MemberFiles.save_checkpoint, []
 def dying(*arguments):
     save(*arguments)
     saved.append(arguments)
-    if len(saved) == 5:  # after the first of two members in the third epoch
+    if len(saved) == 17:  # after the first of two members, at the first of three steps of the third epoch
         os.kill(os.getpid(), signal.SIGKILL)
 
 MemberFiles.save_checkpoint = dying
@@ -287,11 +417,11 @@ adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) f
     died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     folders = [Path(summary.folder.replace("whole", "sweep")) for summary in whole]
-    assert [len(metrics(folder)) for folder in folders] == [3, 3]
+    assert [len(metrics(folder)) for folder in folders] == [2, 2]
     assert all({CHECKPOINT_NAME, LOCK_NAME} <= {path.name for path in each.iterdir()} for each in folders)
     assert not any((folder / SUMMARY_NAME).exists() for folder in folders)
     found = sweep(*MEMBERS[:2])
-    # One resumes after three epochs and one after two, so each ends alone: close, not bit for bit.
+    # One resumes a step after the other, so each ends alone: close, not bit for bit.
     for mine, theirs in zip(found, whole, strict=True):
         assert mine.shared_pass.members == 1
         assert mine.accuracy == theirs.accuracy
@@ -364,6 +494,43 @@ def test_all_seconds_count(sweep: Any, interrupted: Any, monkeypatch: pytest.Mon
     lines = (Path(found.folder) / METRICS_NAME).read_text().splitlines()
     seconds = [json.loads(line)["seconds"] for line in lines]
     assert seconds == sorted(seconds)
+
+
+def test_a_company_goes_on_without_those_that_diverged(
+    sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+) -> None:
+    members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 0.01)]
+    members.append(option(lr=1e30, norm="none", halve_at=[2], val_split="val"))
+    whole = sweep(*members, folder="whole")
+    interrupted(3, *members)
+    epochs.clear()
+    found = sweep(*members)
+    assert epochs == [(3, 1), (4, 1)]
+    exactly_the_same(found[:2], whole[:2])
+    assert str(found[2]).startswith(str(whole[2]))
+    assert [str(outcome) for outcome in sweep(*members)[2:]] != []
+    assert len(epochs) == 2
+
+
+def test_a_company_whose_results_are_written_in_part_is_scored_again(
+    sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: list[tuple[int, int]]
+) -> None:
+    members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 1e-6)]
+    whole = sweep(*members, folder="whole")
+    finish, finished = MemberFiles.finish, []
+
+    def dying(files: MemberFiles, *arguments: Any) -> None:
+        if finished:
+            raise Killed
+        finished.append(files)
+        finish(files, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(MemberFiles, "finish", dying)
+        sweep(*members)
+    epochs.clear()
+    exactly_the_same(sweep(*members), whole)
+    assert epochs == []
 
 
 def test_divergence_is_remembered(sweep: Any, epochs: list[tuple[int, int]]) -> None:

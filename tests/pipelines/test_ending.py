@@ -32,7 +32,7 @@ def test_another_end_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> Non
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize("name", ["extract_command", "adapt_command", "demo"])
+@pytest.mark.parametrize("name", ["extract_command", "adapt_command"])
 def test_a_closed_pipe_is_no_error(name: str) -> None:
     program = f"import sys; sys.argv[1:] = ['--help']; from losa.pipelines.{name} import main; main()"
     read, write = os.pipe()

@@ -2,7 +2,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from losa.adapt.members.member_files import (
 )
 from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 from losa.adapt.members.summary import MemberSummary
-from losa.cache_format import LosaError
 from losa.cache_format.storage.sealed_json import seal
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
@@ -42,10 +41,11 @@ def files(make_files: Callable[..., MemberFiles]) -> MemberFiles:
 
 @pytest.fixture
 def checkpoint() -> Checkpoint:
-    """A checkpoint after two epochs."""
+    """A checkpoint after two epochs and three steps."""
     rows = torch.arange(12, dtype=torch.float32).view(3, 4)
     state = {"parameter.a": rows[1], "mean.a": rows.mT[2], "best.parameter.a": rows.clone().requires_grad_()}
-    return Checkpoint(epoch=2, progress={"train_loss": 0.1, "best_epoch": None, "pruned": False}, state=state)
+    progress = {"train_loss": 0.1, "best_epoch": None, "pruned": False}
+    return Checkpoint(epoch=2, step=3, micro_batch_size=8, progress=progress, state=state)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ class TestCheckpoint:
         files.save_checkpoint(checkpoint, ORIGIN)
         found = files.read_checkpoint(ORIGIN)
         assert found is not None
-        assert (found.epoch, found.progress) == (checkpoint.epoch, checkpoint.progress)
+        assert (found.place, found.progress) == (checkpoint.place, checkpoint.progress)
         assert found.state.keys() == checkpoint.state.keys()
         for name, value in checkpoint.state.items():
             assert torch.equal(found.state[name], value), name
@@ -159,6 +159,16 @@ class TestFinished:
         assert files.read_checkpoint(ORIGIN) is None
         assert files.read_finished(ORIGIN) == summary
 
+    def test_a_company_keeps_its_checkpoints_until_all_are_finished(
+        self, files: MemberFiles, checkpoint: Checkpoint, summary: MemberSummary
+    ) -> None:
+        files = replace(files, company=("a", "b"))
+        files.save_checkpoint(checkpoint, ORIGIN)
+        files.finish(summary, {})
+        assert files.read_checkpoint(ORIGIN) is not None
+        files.remove_checkpoint()
+        assert files.read_checkpoint(ORIGIN) is None
+
     def test_another_state_of_the_cache_is_told(
         self, files: MemberFiles, summary: MemberSummary, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -214,19 +224,18 @@ class TestFinished:
 
 
 class TestDivergence:
-    def test_of_this_member_and_these_data(self, files: MemberFiles, checkpoint: Checkpoint) -> None:
-        files.save_checkpoint(checkpoint, ORIGIN)
+    def test_of_this_member_and_these_data(self, files: MemberFiles) -> None:
+        assert files.read_divergence(ORIGIN) is None
         files.save_divergence("linear: the loss became NaN", ORIGIN)
-        assert not files.checkpoint_path.exists()
-        with pytest.raises(
-            LosaError, match=r"^linear: the loss became NaN\. .*overwrite=true trains it again$"
-        ):
-            files.refuse_diverged(ORIGIN)
-        files.refuse_diverged(ORIGIN | {"path": "elsewhere"})
+        told = str(files.read_divergence(ORIGIN))
+        assert told.startswith("linear: the loss became NaN. ")
+        assert told.endswith("overwrite=true trains it again")
+        assert files.read_divergence(ORIGIN | {"path": "elsewhere"}) is None
+        assert replace(files, company=("a", "b")).read_divergence(ORIGIN) is None
         files.start(0)
-        files.refuse_diverged(ORIGIN)
+        assert files.read_divergence(ORIGIN) is None
 
     @pytest.mark.parametrize("content", ["", "{}", "[]", "null"])
     def test_a_damaged_record_does_not_count(self, content: str, files: MemberFiles) -> None:
         (files.folder / DIVERGENCE_NAME).write_text(content)
-        files.refuse_diverged(ORIGIN)
+        assert files.read_divergence(ORIGIN) is None

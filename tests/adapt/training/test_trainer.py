@@ -186,6 +186,8 @@ def test_memory_that_runs_out_halves_the_micro_batch(
     np.testing.assert_allclose(run(trainer), expected, rtol=1e-5)
     assert seen[:3] == [8, 4, 2]
     assert max(seen[3:]) == 2
+    # Scoring with smaller parts does not change how the training rounds.
+    assert trainer.micro_batch_sizes == ([8] if scoring else [8, 4, 2])
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
@@ -322,7 +324,7 @@ def test_the_micro_batch_size_is_found_without_a_trace(
 ) -> None:
     monkeypatch.setattr("losa.adapt.training.working_set.CPU_MICRO_BATCH_BYTES", 20_000)
     found, given = make_trainer("losa", dropout=0.3), make_trainer("losa", dropout=0.3, micro_batch_size=8)
-    assert 1 <= found._micro_batch_size < 8
+    assert 1 <= found.micro_batch_size < 8
     assert all(value.grad is None for value in found.groups[0].network.parameters())
     np.testing.assert_allclose(
         found.epoch(0)[0].step_losses, given.epoch(0)[0].step_losses, rtol=1e-5, atol=1e-6
