@@ -188,7 +188,7 @@ def _run_in_parts(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) 
         _log.warning("halve_at compares the members of each part")
     # Those that have ended by then are not in either part.
     rest = _unfinished([member.broken_off() for member in members], outcomes, again=True)
-    half = -(-len(rest) // 2)
+    half = len(rest) // 2
     for part in (rest[:half], rest[half:]):
         starting = []
         for member in part:

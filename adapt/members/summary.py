@@ -98,6 +98,8 @@ class MemberSummary:
 
     def in_order(self, splits: Sequence[str]) -> "MemberSummary":
         """The summary with the scored splits in this order."""
+        if list(self.accuracy) == list(splits):
+            return self
         return replace(
             self,
             accuracy={split: self.accuracy[split] for split in splits},
