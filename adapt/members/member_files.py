@@ -204,7 +204,7 @@ class MemberFiles:
             return None
         if found != (self.config.member_id, dict(origin), list(self.company)):
             return None
-        return LosaError(f"{message}. It diverged in an earlier run; overwrite=true trains it again")
+        return LosaError(f"{message}. It diverged before; overwrite=true trains it again")
 
     def save_divergence(self, error: str, origin: Mapping[str, Any]) -> None:
         """Write down that the member diverged.
