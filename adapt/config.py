@@ -171,18 +171,21 @@ class AdaptConfig:
         """Hash of all options that determine the result, by which a trained member is recognised.
 
         Idle options and the options that say where and how to train are left out. ``pool=auto`` counts as
-        ``cls``, the default before it; where it stands for ``mean``, `with_pool` says so before a member is
+        ``cls``, the default before it; where it stands for ``mean``, `resolved` says so before a member is
         trained or named.
         """
         left_out = {*_WHEREABOUTS, *self.idle_options}
         # These options were added later: members trained before them keep their id.
         if self.views == 1:
             left_out.add("views")
-        if self.stop_after is None:
+        if self.stop_after in (None, self.epochs):
             left_out.add("stop_after")
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
+        # An idle dropout was hashed before, too: members without dropout keep their id.
+        content.setdefault("dropout", 0.0)
         content["cache"] = os.path.normpath(self.cache)
-        content["eval_split"] = list(self.eval_splits)
+        # Their order has no effect. Descending, so that members scored on val and test keep their id.
+        content["eval_split"] = sorted(set(self.eval_splits), reverse=True)
         content["label"] = list(self.labels)
         # These options took lists later: a single name is hashed as before.
         content["train_split"] = _name_or_list(self.train_splits)

@@ -1,10 +1,22 @@
 """How many bytes of memory are free, in RAM and on a GPU."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+_OUT_OF_MEMORY = (
+    "defaultcpuallocator",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "alloc_failed",
+)
+"""What the messages of such errors contain, in lower case."""
 
 
 class _Names(NamedTuple):
@@ -30,6 +42,17 @@ def free_in_ram(root: Path = Path("/")) -> int:
     lines = (root / "proc/meminfo").read_text().splitlines()
     (available,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     return max(0, min([available * 1024, *_free_in_groups(root)]))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up, on the GPU or on this machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Torch on the CPU and the libraries of a GPU raise an error without a type of its own.
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(text in message for text in _OUT_OF_MEMORY)
 
 
 def is_cuda(device: str) -> bool:

@@ -10,9 +10,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig, Job
-from losa.adapt.members.pool import tokens_of, with_pool
+from losa.adapt.members.resolution import resolved, site_group_of
 from losa.cache_format import LosaError
-from losa.cache_format.identity import TokenLayout
+from losa.cache_format.identity import SiteGroup
 from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
 from losa.pipelines.results import JobResult
@@ -44,13 +44,13 @@ def job_of(composed: DictConfig) -> Job:
 
 
 def _config_of(options: DictConfig) -> AdaptConfig:
-    """The configuration with these options, and the pool that ``pool=auto`` stands for."""
-    return with_pool(to_config(AdaptConfig, options), lambda cache: _tokens(cache, Path.cwd()))
+    """The configuration with these options, in the spelling by which its member is named."""
+    return resolved(to_config(AdaptConfig, options), lambda cache: _site_group(cache, Path.cwd()))
 
 
 @functools.cache  # a job asks several times, and a bucket takes its time to answer
-def _tokens(cache: str, folder: Path) -> TokenLayout:  # noqa: ARG001 -- what a relative path is relative to
-    return tokens_of(cache)
+def _site_group(cache: str, folder: Path) -> SiteGroup:  # noqa: ARG001 -- what a relative path is relative to
+    return site_group_of(cache)
 
 
 def _from_here(folder: str) -> Path:

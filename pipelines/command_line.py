@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -98,14 +97,13 @@ def run_command(
         if wants_traceback:
             raise
         sys.exit(visible(f"error: {explain(error, list(options))}"))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         message = for_people(error)
         if wants_traceback or message is None:
             raise
         sys.exit(visible(f"error: {message}"))
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to resume", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
     finally:
         sys.argv = typed
         if not wants_traceback:

@@ -177,7 +177,7 @@ def results_table(rows: Sequence[ResultRow]) -> Table:
         ]
         if with_status:
             cells.append(row.status.replace(_FINISHED, ""))
-        table.add_row(*cells)
+        table.add_row(*map(visible, cells))
     return table
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
-from losa.adapt.members.pool import with_pool
+from losa.adapt.members.resolution import resolved
 from losa.adapt.members.shared_images import refuse_choice_on_scored_images
 from losa.adapt.members.splits import refuse_missing_splits
 from losa.adapt.members.summary import Outcome
@@ -171,7 +171,7 @@ def select(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
         LosaError: a task has nothing to choose from, or its choice cannot be trained. The choices of the
             other tasks are made all the same.
     """
-    jobs = [replace(job, config=with_pool(job.config)) for job in jobs]
+    jobs = [replace(job, config=resolved(job.config)) for job in jobs]
     outcomes = adapt_all([candidate_of(job) for job in jobs])
     found = [Candidate(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
     return finish(found, folder)

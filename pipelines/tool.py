@@ -2,12 +2,12 @@
 
 import logging
 import os
-import signal
 import sys
 from typing import NoReturn
 
 import typer
 
+from losa.pipelines.ending import ending
 from losa.pipelines.plain_text import PlainFormatter, visible
 
 TRACEBACK = "LOSA_TRACEBACK"
@@ -35,18 +35,18 @@ def run_tool(tool: typer.Typer) -> NoReturn:
     log, handler = logging.getLogger("losa"), logging.StreamHandler()
     handler.setFormatter(PlainFormatter())
     log.addHandler(handler)
-    try:
-        tool()
-    except Exception as error:
-        from losa.pipelines.messages import for_people  # slow to import, and help has no need of it
-
-        message = for_people(error)
-        if message is None or TRACEBACK in os.environ:
+    with ending():
+        try:
+            tool()
+        except BrokenPipeError:
             raise
-        sys.exit(visible(f"error: {message}"))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
-    finally:
-        log.removeHandler(handler)
-    sys.exit(0)
+        except Exception as error:
+            from losa.pipelines.messages import for_people  # slow to import, and help has no need of it
+
+            message = for_people(error)
+            if message is None or TRACEBACK in os.environ:
+                raise
+            sys.exit(visible(f"error: {message}"))
+        finally:
+            log.removeHandler(handler)
+        sys.exit(0)

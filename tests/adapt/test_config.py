@@ -53,7 +53,7 @@ FOREIGN = {
     "losa": {"heads"},
     "last": {"order", "bias", "start"},
     "lst": {"order", "bias", "start"},
-    "linear": {"rank", "heads", "order", "norm", "bias", "start"},
+    "linear": {"rank", "heads", "order", "norm", "bias", "start", "dropout"},
     "mlp": {"heads", "order", "norm", "bias", "start"},
     "relay": {"heads", "order", "bias", "start"},
     "attentive": {"rank", "order", "bias", "start", "pool"},
@@ -77,6 +77,17 @@ def test_member_id_changes_with_options_that_matter(side: str, option: str) -> N
     plain = AdaptConfig(cache="here", side=side)
     other = AdaptConfig(**{"cache": "here", "side": side, option: OTHER[option]})
     assert (plain.member_id == other.member_id) == (option in FOREIGN[side] | {"momentum"})
+
+
+def test_an_end_after_all_epochs_is_none() -> None:
+    ids = [AdaptConfig(cache="here", epochs=20, stop_after=value).member_id for value in (None, 20, 19)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_the_order_of_scored_splits_makes_no_other_member() -> None:
+    splits = (["val", "test"], ["test", "val"], ["test", "val", "test"], ["test"])
+    ids = [AdaptConfig(cache="here", eval_split=value).member_id for value in splits]
+    assert ids[0] == ids[1] == ids[2] != ids[3]
 
 
 def test_momentum_matters_to_sgd_alone() -> None:

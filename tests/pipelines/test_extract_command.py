@@ -1,3 +1,4 @@
+import errno
 import logging.config
 import re
 import shlex
