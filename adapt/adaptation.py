@@ -12,11 +12,13 @@ from losa.adapt.free_memory import is_out_of_memory
 from losa.adapt.members.company import Checked, with_company, without_other_companies
 from losa.adapt.members.job import Job
 from losa.adapt.members.passes import cut_to_memory, plan_passes
+from losa.adapt.members.pass_threads import pass_threads
 from losa.adapt.members.pool import tokens_of, with_pool
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
+from losa.cache_format.common.cores import idle_cores
 from losa.cache_format.storage.atomic_writes import make_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
 
@@ -85,11 +87,12 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
             with _failing_alone(member.job, outcomes):
                 starting.append(member.with_checkpoint())
         passes = [some for members in plan_passes(starting) for some in cut_to_memory(members)]
+        find_idle = functools.cache(idle_cores)
         for number, members in enumerate(passes, start=1):
-            if len(passes) > 1:
-                _log.info("pass %d of %d: %d members", number, len(passes), len(members))
-            for member, outcome in zip(members, _run(members), strict=True):
-                outcomes[member.job] = outcome
+            with pass_threads(members, find_idle) as threads:
+                _log.info("%s", _described(members, number, len(passes), threads))
+                for member, outcome in zip(members, _run(members), strict=True):
+                    outcomes[member.job] = outcome
     return [outcomes[job] for job in jobs]
 
 
@@ -132,6 +135,14 @@ def _lock(member: PreparedJob, locks: ExitStack) -> None:
     make_folder(member.job.folder)
     lock = FileLock(member.job.folder)
     locks.callback(lock.release)
+
+
+def _described(members: Sequence[PreparedJob], number: int, passes: int, threads: int) -> str:
+    """The line that is told before a pass."""
+    named = members[0].config.member_name if len(members) == 1 else f"{len(members)} members"
+    which = f"pass {number} of {passes}: " if passes > 1 else ""
+    counted = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"{which}{named}, {counted} (threads={members[0].config.threads})"
 
 
 def _tell_finished(jobs: Sequence[Job]) -> None:

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from losa.adapt.architecture import Architecture, Heads, MixerOrder, Norm, Pool, Rank, Start
 from losa.adapt.side_networks import SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
+from losa.cache_format.common.threads import Threads
 from losa.cache_format.identity import TokenLayout
 from losa.cache_format.storage.sealed_json import canonical
 from losa.cache_format.views import views_split
@@ -18,7 +19,7 @@ from losa.cache_format.views import views_split
 NotNegative = Annotated[float, Field(ge=0)]
 OneOrMore = str | Annotated[list[str], Field(min_length=1)]
 
-_WHEREABOUTS = ("out", "overwrite", "device", "residency", "checkpoint_seconds")
+_WHEREABOUTS = ("out", "overwrite", "device", "residency", "threads", "checkpoint_seconds")
 """Options that determine where and how a member is trained, but not the result."""
 
 
@@ -63,6 +64,7 @@ class AdaptConfig:
     data_seed: int = 0
     device: str = "auto"
     residency: Literal["auto", "gpu", "ram", "stream"] = "auto"
+    threads: Threads = "auto"
     checkpoint_seconds: NotNegative = 60.0
     out: str = "runs"
     overwrite: bool = False

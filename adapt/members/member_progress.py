@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
@@ -91,6 +92,7 @@ class MemberProgress:
                 "pruned": self.pruned,
                 "seconds": self.seconds + pass_seconds / members,
                 "pass_seconds": self.pass_seconds + pass_seconds,
+                "threads": torch.get_num_threads(),
             },
             state={**state, **{f"{BEST}{name}": value for name, value in self.best_parameters.items()}},
         )

@@ -25,6 +25,8 @@ class PassRecord:
     residency: Residency
     failed: Sequence[str]
     """Ids of the members that diverged."""
+    threads: int
+    """Number of threads that computed on the CPU."""
 
 
 def write_results(
@@ -91,6 +93,7 @@ def write_results(
         company=Company(members=list(prepared.company), failed=list(record.failed))
         if prepared.company
         else None,
+        threads=record.threads,
     )
     confusion = {
         "classes": {column.name: column.classes for column in columns},

@@ -91,6 +91,8 @@ class MemberSummary:
     folder: str
     company: Company | None = None
     """None without ``halve_at``."""
+    threads: int | None = None
+    """Number of threads that computed on the CPU; None in summaries from before it was written down."""
 
     def to_json(self) -> dict[str, Any]:
         """Content of ``summary.json``."""

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from losa.adapt.data.order import batch_count
@@ -198,6 +199,7 @@ class TrainingPass:
             images=self._data.image_counts,
             residency=self._data.residency,
             failed=[one.config.member_id for one in self._progress.values() if one.error is not None],
+            threads=torch.get_num_threads(),
         )
         return {
             number: write_results(
