@@ -11,18 +11,22 @@ from losa.adapt.config import AdaptConfig
 from losa.adapt.free_memory import is_out_of_memory
 from losa.adapt.members.company import Checked, with_company, without_other_companies
 from losa.adapt.members.job import Job
-from losa.adapt.members.passes import cut_to_memory, plan_passes
 from losa.adapt.members.pass_threads import pass_threads
+from losa.adapt.members.passes import cut_to_memory, plan_passes
 from losa.adapt.members.pool import tokens_of, with_pool
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
 from losa.cache_format.common.cores import idle_cores
+from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.storage.atomic_writes import make_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
 
 _log = logging.getLogger(__name__)
+
+_PATIENCE = 2.0
+"""Seconds of checking jobs before its progress is shown."""
 
 
 def adapt(config: AdaptConfig, folder: Path) -> MemberSummary:
@@ -63,7 +67,9 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     different = list(dict.fromkeys(jobs))
     outcomes: dict[Job, Outcome] = {}
     prepared: dict[Path, PreparedJob] = {}
+    checking = progress_bar(len(different), "checking jobs", "job", leave=False, delay=_PATIENCE)
     for job in different:
+        checking.update()
         folder = job.folder.absolute()
         with _failing_alone(job, outcomes):
             if folder in prepared:
@@ -72,6 +78,7 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
                     f"{job.config.member_name} needs another folder (hydra.sweep.subdir=...)"
                 )
             prepared[folder] = preparer.prepare(job)
+    checking.close()
     allow_locks(len(different))
     with ExitStack() as locks:
         waiting = _unfinished(with_company(list(prepared.values())), outcomes)

@@ -94,12 +94,19 @@ class TrainingPass:
         self._drop_stopped(trainer)
         names = [member.config.member_name for member in self._prepared.values()]
         title = names[0] if len(names) == 1 else f"{len(names)} members"
-        with progress_bar(config.trained_epochs, title, "epoch") as bar:
-            bar.update(self._first_epoch)
+        images = len(self._prepared[0].training)
+        with progress_bar(
+            images * config.trained_epochs,
+            title,
+            "img",
+            unit_scale=True,
+            initial=images * self._first_epoch,
+            counts=False,
+        ) as bar:
             for epoch in range(self._first_epoch, config.trained_epochs):
                 if not trainer.groups:
                     break
-                results = trainer.epoch(epoch)
+                results = trainer.epoch(epoch, bar.update)
                 for number, result in results.items():
                     self._progress[number].record_epoch(result)
                 self._drop_stopped(trainer)
@@ -112,8 +119,16 @@ class TrainingPass:
                 if time.perf_counter() - saved >= config.checkpoint_seconds:
                     self._save_checkpoints()
                     saved = time.perf_counter()
-                bar.set_postfix_str(_describe(results), refresh=False)
-                bar.update()
+                bar.set_postfix_str(self._describe(epoch, results))
+
+    def _describe(self, epoch: int, results: Mapping[int, MemberEpoch]) -> str:
+        """The text behind the progress bar after an epoch."""
+        told = f"epoch {epoch + 1}/{self._config.trained_epochs}"
+        best = max(progress.best_accuracy for progress in self._progress.values())
+        if best >= 0:
+            return f"{told}, best {self._config.val_split} {best:.4f}"
+        losses = [result.train_loss for result in results.values()]
+        return f"{told}, loss {min(losses):.4f}" + (f" to {max(losses):.4f}" if len(losses) > 1 else "")
 
     def _validate(self, trainer: Trainer, validation: LabelledActivations, epoch: int) -> dict[int, float]:
         """Accuracy of each member on the validation split."""
@@ -236,12 +251,3 @@ def _copy_parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:
     (group,) = (group for group in trainer.groups if number in group.numbers)
     state = group.member_state(number)
     return {name: value.clone() for name, value in state.items() if name.startswith("parameter.")}
-
-
-def _describe(results: Mapping[int, MemberEpoch]) -> str:
-    """The text behind the progress bar."""
-    losses = [result.train_loss for result in results.values()]
-    accuracies = [result.train_accuracy for result in results.values()]
-    if len(losses) == 1:
-        return f"loss {losses[0]:.4f}, train accuracy {accuracies[0]:.3f}"
-    return f"loss {min(losses):.4f} to {max(losses):.4f}"

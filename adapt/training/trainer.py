@@ -1,6 +1,6 @@
 """The training loop: from activations to trained side networks. It needs no backbone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,11 +117,14 @@ class Trainer:
     def _steps_per_epoch(self) -> int:
         return batch_count(len(self._data), self._config.batch_size)
 
-    def epoch(self, number: int) -> dict[int, MemberEpoch]:
+    def epoch(
+        self, number: int, advance: Callable[[int], object] = lambda images: None
+    ) -> dict[int, MemberEpoch]:
         """Train one epoch.
 
         Args:
             number: number of the epoch, from 0.
+            advance: called after each step with its number of images.
 
         Returns:
             Losses and accuracy of each member, by its number.
@@ -144,6 +147,7 @@ class Trainer:
                 lr.extend(rates)
             losses.append(step_losses)
             correct += step_correct
+            advance(len(rows))
         known = (self._data.images.labels != MISSING_LABEL).sum()
         accuracy = (correct / known).tolist() if not config.mixup else [float("nan")] * self._member_count
         stacked = torch.stack(losses).cpu().numpy()

@@ -11,7 +11,7 @@ from losa.adapt.members.pass_threads import pass_threads
 
 @pytest.fixture
 def member(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """``member(threads, begun, width)``: what the choice reads of a prepared job; here are 8 cores, all idle."""
+    """``member(threads, begun, width)``: what is read of a prepared job, on a machine with 8 cores."""
     monkeypatch.setattr(module, "usable_cores", lambda: 8)
     monkeypatch.setattr("losa.cache_format.common.threads.usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -70,7 +70,9 @@ def test_only_work_that_lasts_leaves_fewer_cores_idle(
     def passes(seconds: float) -> None:
         write(tmp_path, {"proc/stat": f"cpu 7 0 7 {int(100 * ticks + idle_now * ticks)} 0 0\ncpu0 1 2\n"})
 
-    write(tmp_path, {"proc/loadavg": f"{load} 1.0 1.0 2/99 7\n", "proc/stat": f"cpu 7 0 7 {100 * ticks} 0 0\n"})
+    write(
+        tmp_path, {"proc/loadavg": f"{load} 1.0 1.0 2/99 7\n", "proc/stat": f"cpu 7 0 7 {100 * ticks} 0 0\n"}
+    )
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(cores.time, "sleep", passes)
     monkeypatch.setattr(cores.time, "monotonic", itertools.count().__next__)

@@ -28,9 +28,7 @@ def test_a_number_is_taken() -> None:
         pytest.param(64, MANY, 0.0, 1, id="an overloaded machine"),
     ],
 )
-def test_auto_suits_the_work_and_what_is_free(
-    current: int, numbers: int, idle: float, expected: int
-) -> None:
+def test_auto_suits_the_work_and_what_is_free(current: int, numbers: int, idle: float, expected: int) -> None:
     assert thread_count("auto", current, numbers, lambda: idle) == expected
 
 
