@@ -204,8 +204,8 @@ class AdaptConfig:
 
     @property
     def member_name(self) -> str:
-        """Name of the member's folder: the options that are swept most often, the cache, other options if they
-        do not have their defaults and there is room, then the id.
+        """Name of the member's folder: the options that are swept most often, the cache, other options that
+        do not have their defaults, as far as there is room, and the id.
         """
         usual = AdaptConfig(
             cache=self.cache, side=self.side, protocol=self.protocol, optimizer=self.optimizer

@@ -54,7 +54,8 @@ class ResultsTable(Callback):
         if splits:
             why = "" if self._direct else " (select_split)"
             print_table(console, groups, f"{splits[0]}{why}")
-            console.print(f"best: {visible(groups[0].rows[0].folder)}", soft_wrap=True)
+            best = next(row.folder for group in groups for row in group.rows if row.accuracy)
+            console.print(f"best: {visible(best)}", soft_wrap=True)
         told = f"all {len(self._finished) + len(self._failed)} with their folders: {visible(str(path))}"
         console.print(told, soft_wrap=True)
         if splits and self._direct and splits[0] not in self._to_choose_on and _is_choice(groups):

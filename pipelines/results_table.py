@@ -56,7 +56,7 @@ def print_table(console: Console, groups: Sequence[ResultGroup], chosen_on: str)
     counted = f"{members} {'member' if members == 1 else 'members'}"
     if seeded:
         counted += f" in {len(groups)} {'configuration' if len(groups) == 1 else 'configurations'}"
-    console.print(f"{counted}, best first by {'mean ' if seeded else ''}accuracy on {visible(chosen_on)}")
+    console.print(f"{counted}, by {'mean ' if seeded else ''}accuracy on {visible(chosen_on)}")
     console.print(_rendered(kept))
     titles = [column.title for column in kept]
     left_out = [column.title for column in columns if column.title not in titles]

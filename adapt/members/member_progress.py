@@ -1,6 +1,5 @@
 """The progress of members through the epochs of their pass: scores, early stopping, halving, divergence."""
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +11,6 @@ from losa.adapt.config import AdaptConfig
 from losa.adapt.members.member_files import BEST, Checkpoint
 from losa.adapt.training.trainer import MemberEpoch
 from losa.cache_format import LosaError
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -69,7 +66,6 @@ class MemberProgress:
             f"{self.config.member_name}: {reason} (lr={self.config.lr:g}): "
             "use a smaller lr, or a norm (norm=frozen)"
         )
-        _log.warning("dropped %s", self.error)
 
     def make_checkpoint(
         self, epoch: int, state: Mapping[str, Tensor], *, pass_seconds: float, members: int

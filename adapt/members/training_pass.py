@@ -128,7 +128,7 @@ class TrainingPass:
         if best >= 0:
             return f"{told}, best {self._config.val_split} {best:.4f}"
         losses = [result.train_loss for result in results.values()]
-        return f"{told}, loss {min(losses):.4f}" + (f" to {max(losses):.4f}" if len(losses) > 1 else "")
+        return f"{told}, loss {min(losses):.4g}" + (f" to {max(losses):.4g}" if len(losses) > 1 else "")
 
     def _validate(self, trainer: Trainer, validation: LabelledActivations, epoch: int) -> dict[int, float]:
         """Accuracy of each member on the validation split."""
@@ -159,6 +159,7 @@ class TrainingPass:
             self._drop_stopped(trainer)
 
     def _drop_stopped(self, trainer: Trainer) -> None:
+        _tell_failed([self._progress[number] for number in trainer.numbers])
         self._remember_divergence()
         trainer.keep([number for number, progress in self._progress.items() if progress.is_training])
 
@@ -207,6 +208,7 @@ class TrainingPass:
                     self._progress[number].fail(f"the scores of {data.name} are NaN or infinite")
                 else:
                     scores[number][split] = found
+        _tell_failed([self._progress[number] for number in trained])
         record = PassRecord(
             members=len(self._prepared),
             seconds=self._seconds,
@@ -244,6 +246,15 @@ def _progress(prepared: PreparedJob) -> MemberProgress:
     if prepared.checkpoint is None:
         return MemberProgress(prepared.config)
     return MemberProgress.from_checkpoint(prepared.config, prepared.checkpoint)
+
+
+def _tell_failed(trained: Sequence[MemberProgress]) -> None:
+    """Log in one line which of the members trained so far have failed."""
+    failed = [progress.error for progress in trained if progress.error is not None]
+    if len(failed) == 1:
+        _log.warning("dropped %s", failed[0])
+    elif failed:
+        _log.warning("dropped %d members, the first of them %s", len(failed), failed[0])
 
 
 def _copy_parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:

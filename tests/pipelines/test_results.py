@@ -111,4 +111,4 @@ def test_a_selection_says_on_what_it_is_sorted(
     summary = make_summary(accuracy={"val200": 0.5})
     table.on_job_end(*job("a", JobResult(summary), protocol="select"))
     end(table, tmp_path)
-    assert "best first by accuracy on val200 (select_split)\n" in capsys.readouterr().out
+    assert "by accuracy on val200 (select_split)\n" in capsys.readouterr().out

@@ -34,7 +34,7 @@ def printed(rows: list[ResultRow], width: int | None = None) -> list[str]:
 
 def test_a_line_for_each_configuration_best_first() -> None:
     lines = printed([row(0.5), row(0.75, rank=16, norm="none"), row(0.6, rank=16, norm="layer")])
-    assert lines[0] == "3 members, best first by accuracy on test"
+    assert lines[0] == "3 members, by accuracy on test"
     assert lines[1].split() == ["side", "rank", "lr", "norm", "test", "parameters", "seconds"]
     assert [line.split()[:5] for line in lines[3:5]] == [
         ["losa", "16", "0.003", "none", "0.7500"],
@@ -45,7 +45,7 @@ def test_a_line_for_each_configuration_best_first() -> None:
 
 def test_seeds_share_a_line_with_mean_and_standard_deviation() -> None:
     lines = printed([row(0.5, seed=0), row(0.7, seed=1), row(0.9, rank=2)])
-    assert lines[0] == "3 members in 2 configurations, best first by mean accuracy on test"
+    assert lines[0] == "3 members in 2 configurations, by mean accuracy on test"
     assert lines[1].split()[3:7] == ["test", "test", "sd", "seeds"]
     assert lines[3].split()[3:5] == ["0.9000", "1"]
     assert lines[4].split()[3:6] == ["0.6000", "0.1414", "2"]
