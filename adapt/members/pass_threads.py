@@ -33,7 +33,7 @@ def _count(members: Sequence[PreparedJob], current: int, find_idle: Callable[[],
     config, features = members[0].config, members[0].features
     # The last bits of a sum depend on the number of threads: members resume with those they were begun with.
     begun = [member.checkpoint.progress.get("threads") for member in members if member.checkpoint is not None]
-    known = [count for count in begun if count is not None]
+    known: list[int] = [count for count in begun if count is not None]
     if known and config.threads == "auto":
         return min(max(known), usable_cores())
     sites = max(len(member.features.sites) for member in members)
