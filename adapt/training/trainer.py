@@ -118,7 +118,7 @@ class Trainer:
         return batch_count(len(self._data), self._config.batch_size)
 
     def epoch(
-        self, number: int, advance: Callable[[int], object] = lambda images: None
+        self, number: int, advance: Callable[[int], object] = lambda _images: None
     ) -> dict[int, MemberEpoch]:
         """Train one epoch.
 

@@ -42,7 +42,10 @@ class TestCheckpoint:
         checkpoint = Checkpoint(epoch=6, progress=SAVED, state={"best.parameter.a": torch.zeros(2)})
         progress = MemberProgress.from_checkpoint(config, checkpoint)
         again = progress.make_checkpoint(6, {"parameter.a": torch.ones(2)}, pass_seconds=6.0, members=3)
-        assert (again.epoch, again.progress) == (6, SAVED | {"seconds": 2.0, "pass_seconds": 6.0})
+        assert (again.epoch, again.progress) == (
+            6,
+            SAVED | {"seconds": 2.0, "pass_seconds": 6.0, "threads": torch.get_num_threads()},
+        )
         assert list(again.state) == ["parameter.a", "best.parameter.a"]
 
     def test_seconds_add_up(self, config: AdaptConfig) -> None:
