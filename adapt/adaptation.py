@@ -11,16 +11,22 @@ from losa.adapt.config import AdaptConfig
 from losa.adapt.free_memory import is_out_of_memory
 from losa.adapt.members.company import Checked, with_company, without_other_companies
 from losa.adapt.members.job import Job
+from losa.adapt.members.pass_threads import pass_threads
 from losa.adapt.members.passes import cut_to_memory, plan_passes
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.members.resolution import resolved, site_group_of
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
+from losa.cache_format.common.cores import idle_cores
+from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.storage.atomic_writes import make_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
 
 _log = logging.getLogger(__name__)
+
+_PATIENCE = 2.0
+"""Seconds of checking jobs before its progress is shown."""
 
 
 def adapt(config: AdaptConfig, folder: Path) -> MemberSummary:
@@ -61,7 +67,9 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     different = list(dict.fromkeys(jobs))
     outcomes: dict[Job, Outcome] = {}
     prepared: dict[Path, PreparedJob] = {}
+    checking = progress_bar(len(different), "checking jobs", "job", leave=False, delay=_PATIENCE)
     for job in different:
+        checking.update()
         folder = job.folder.absolute()
         with _failing_alone(job, outcomes):
             if folder in prepared:
@@ -70,6 +78,7 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
                     f"{job.config.member_name} needs another folder (hydra.sweep.subdir=...)"
                 )
             prepared[folder] = preparer.prepare(job)
+    checking.close()
     allow_locks(len(different))
     with ExitStack() as locks:
         waiting = _unfinished(with_company(list(prepared.values())), outcomes)
@@ -85,10 +94,11 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
             with _failing_alone(member.job, outcomes):
                 starting.append(member.with_checkpoint())
         passes = [some for members in plan_passes(starting) for some in cut_to_memory(members)]
+        find_idle = functools.cache(idle_cores)
         for number, members in enumerate(passes, start=1):
-            if len(passes) > 1:
-                _log.info("pass %d of %d: %d members", number, len(passes), len(members))
-            _run(members, outcomes)
+            with pass_threads(members, find_idle) as threads:
+                _log.info("%s", _described(members, number, len(passes), threads))
+                _run(members, outcomes)
     return [_in_order(outcomes[job], job.config.eval_splits) for job in jobs]
 
 
@@ -145,6 +155,14 @@ def _lock(member: PreparedJob, locks: ExitStack) -> None:
     make_folder(member.job.folder)
     lock = FileLock(member.job.folder)
     locks.callback(lock.release)
+
+
+def _described(members: Sequence[PreparedJob], number: int, passes: int, threads: int) -> str:
+    """The line that is told before a pass."""
+    named = members[0].config.member_name if len(members) == 1 else f"{len(members)} members"
+    which = f"pass {number} of {passes}: " if passes > 1 else ""
+    counted = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"{which}{named}, {counted} (threads={members[0].config.threads})"
 
 
 def _tell_finished(jobs: Sequence[Job]) -> None:

@@ -1,12 +1,12 @@
 """Images of a source through the frozen backbone, batch by batch."""
 
 import logging
-import os
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 
+from losa.cache_format.common.cores import usable_cores
 from losa.cache_format.identity import Preprocessing
 from losa.extract.backbone import FrozenBackbone, autocast
 from losa.extract.config import ExtractConfig
@@ -44,7 +44,7 @@ class ForwardPass:
             device: the compute device, as torch names it.
         """
         self.device = device
-        cores = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+        cores = min(usable_cores(), _MOST_WORKERS)
         self.workers = cores if config.workers is None else config.workers
         self._config = config
         self._loader = ImageLoader(source, preprocessing.decoding, config.max_pixels)

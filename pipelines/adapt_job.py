@@ -10,12 +10,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig, Job
+from losa.adapt.members.member_folder import member_folder
 from losa.adapt.members.resolution import resolved, site_group_of
 from losa.cache_format import LosaError
 from losa.cache_format.identity import SiteGroup
 from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
-from losa.pipelines.results import JobResult
+from losa.pipelines.job_result import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
 
 _log = logging.getLogger(__name__)
@@ -79,11 +80,14 @@ def member_name(_root_: DictConfig) -> str:
     """
     options = OmegaConf.masked_copy(_root_, [str(name) for name in _root_ if name != "hydra"])
     try:
-        return as_candidate(_config_of(options)).member_name
+        member = as_candidate(_config_of(options))
     except LosaError:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             return "."
         raise
+    hydra = HydraConfig.get()
+    parent = hydra.sweep.dir if hydra.mode is RunMode.MULTIRUN else local_path(member.out)
+    return member_folder(Path(hydra.runtime.cwd, parent), member).name
 
 
 def run() -> None:

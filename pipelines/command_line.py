@@ -23,6 +23,7 @@ from losa.cache_format import LosaError
 from losa.cache_format.common.suggestions import nearest
 from losa.pipelines.arguments import checked_arguments
 from losa.pipelines.command_help import group_choices
+from losa.pipelines.job_failure import JobFailure
 from losa.pipelines.messages import for_people
 from losa.pipelines.options import options_of, unknown_option
 from losa.pipelines.plain_text import visible
@@ -32,6 +33,8 @@ Config = TypeVar("Config")
 _log = logging.getLogger(__name__)
 _GROUPS = ("dataset", "backbone")
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_MOST_TOLD = 10
+"""Number of failed jobs of a multirun whose errors are told."""
 
 
 def run_command(
@@ -80,8 +83,9 @@ def run_command(
             if os.getpid() != process:
                 raise
             failures.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
-            _log.error("failed: %s", failures[-1], exc_info=wants_traceback)
-            return None
+            if len(failures) <= _MOST_TOLD:
+                _log.error("failed: %s", failures[-1], exc_info=wants_traceback)
+            return JobFailure(message)
 
     application = hydra.main(version_base="1.3", config_path="pkg://losa.conf", config_name=config_name)(
         guarded
@@ -109,7 +113,10 @@ def run_command(
         if not wants_traceback:
             os.environ.pop(_FULL_ERROR, None)
     if failures:
-        sys.exit(visible("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *failures])))
+        told = failures[:_MOST_TOLD]
+        if len(failures) > len(told):
+            told.append(f"and {len(failures) - len(told)} more")
+        sys.exit(visible("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *told])))
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:

@@ -2,6 +2,7 @@
 
 from losa.pipelines.command_help import help_text, is_help_requested
 from losa.pipelines.ending import ending
+from losa.pipelines.idle_threads import let_idle_threads_sleep
 
 
 def main() -> None:
@@ -10,6 +11,7 @@ def main() -> None:
         if is_help_requested():
             print(help_text("extract"))
             return
+        let_idle_threads_sleep()
         from losa.pipelines.extract_job import run
 
         run()

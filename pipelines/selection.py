@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
+from losa.adapt.members.member_folder import member_folder
 from losa.adapt.members.resolution import resolved
 from losa.adapt.members.shared_images import refuse_choice_on_scored_images
 from losa.adapt.members.splits import refuse_missing_splits
@@ -17,7 +18,7 @@ from losa.cache_format import Cache, LosaError
 from losa.cache_format.storage.atomic_writes import publish
 from losa.pipelines.outcomes import summary_of
 from losa.pipelines.plain_text import visible
-from losa.pipelines.results import SEEDS, shown, varying_options
+from losa.pipelines.shown_options import SEEDS, shown, varying_options
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +201,7 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
         finals = [
             as_final(candidate.config, configuration.best_epochs) for candidate in configuration.candidates
         ]
-        jobs += [Job(config, folder / SELECTED_FOLDER / config.member_name) for config in finals]
+        jobs += [Job(config, member_folder(folder / SELECTED_FOLDER, config)) for config in finals]
     outcomes = iter(adapt_all(jobs))
     records = []
     for configuration, task in chosen:
@@ -257,7 +258,8 @@ def _named(configuration: Configuration, task: Sequence[Candidate]) -> str:
     config = configuration.candidates[0].config
     compared = varying_options([asdict(candidate.config) for candidate in task])
     rank = [] if config.effective_rank is None else ["rank"]
-    names = dict.fromkeys([*rank, "lr", *compared])
+    hidden = {"side", *SEEDS, *config.idle_options}
+    names = dict.fromkeys([*rank, "lr", *(name for name in compared if name not in hidden)])
     return " ".join([config.side, *(f"{name}={shown(getattr(config, name))}" for name in names)])
 
 

@@ -1,19 +1,17 @@
 """The progress of members through the epochs of their pass: scores, early stopping, halving, divergence."""
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
 from losa.adapt.members.member_files import BEST, Checkpoint
 from losa.adapt.training.trainer import MemberEpoch
 from losa.cache_format import LosaError
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -110,6 +108,7 @@ class MemberProgress:
             "train_seconds": self.train_seconds,
             "pass_seconds": self.pass_seconds,
             "micro_batch_sizes": self.micro_batch_sizes,
+            "threads": torch.get_num_threads(),
             "diverged": str(self.error) if self.diverged else None,
         }
 

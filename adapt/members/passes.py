@@ -49,6 +49,7 @@ def reading_key(prepared: PreparedJob) -> Hashable:
         config.dtype,
         tuple(config.halve_at),
         config.residency,
+        config.threads,
         prepared.device,
     )
 

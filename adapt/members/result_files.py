@@ -27,6 +27,8 @@ class PassRecord:
     """Ids of the members that diverged."""
     micro_batch_sizes: Sequence[int]
     """Number of images that were computed at once in training, in turn."""
+    threads: int
+    """Number of threads that computed on the CPU."""
 
 
 def write_results(
@@ -94,6 +96,7 @@ def write_results(
         if prepared.company
         else None,
         micro_batch_sizes=progress.micro_batch_sizes_with(record.micro_batch_sizes),
+        threads=record.threads,
     )
     confusion = {
         "classes": {column.name: column.classes for column in columns},

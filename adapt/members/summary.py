@@ -95,6 +95,8 @@ class MemberSummary:
     micro_batch_sizes: list[int] = field(default_factory=list)
     """Number of images that were computed at once in training: several numbers, in turn, if memory ran out in
     between or the pass was divided; none if an older version of losa trained the member."""
+    threads: int | None = None
+    """Number of threads that computed on the CPU; None in summaries from before it was written down."""
 
     def in_order(self, splits: Sequence[str]) -> "MemberSummary":
         """The summary with the scored splits in this order."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from losa.adapt.members.member_files import BEST, Checkpoint
@@ -103,16 +104,28 @@ class TrainingPass:
         validation = None if config.val_split is None else self._data.open_scored(config.val_split)
         names = [member.config.member_name for member in self._prepared.values()]
         title = names[0] if len(names) == 1 else f"{len(names)} members"
+        images = len(self._prepared[0].training)
+        with progress_bar(
+            images * config.trained_epochs,
+            title,
+            "img",
+            unit_scale=True,
+            initial=images * self._epoch + trainer.images_of(self._epoch),
+            counts=False,
+        ) as bar:
 
-        def save_if_due() -> None:
-            self._save_if_due(trainer)
+            def after_step(images: int) -> None:
+                bar.update(images)
+                self._save_if_due(trainer)
 
-        with progress_bar(config.trained_epochs, title, "epoch") as bar:
-            bar.update(self._epoch)
             while self._epoch < config.trained_epochs and trainer.groups:
-                results = trainer.epoch(self._epoch, save_if_due)
+                results = trainer.epoch(self._epoch, after_step)
                 self._drop_diverged(trainer, results)
-                scores = {} if validation is None else trainer.evaluate(validation, save_if_due)
+                scores = (
+                    {}
+                    if validation is None
+                    else trainer.evaluate(validation, lambda: self._save_if_due(trainer))
+                )
                 with trainer.changing():
                     accuracies = self._record(trainer, results, scores)
                     self._write_metrics({number: results[number] for number in trainer.numbers}, accuracies)
@@ -120,8 +133,16 @@ class TrainingPass:
                     self._epoch += 1
                 # Also after the last epoch, because scoring takes its time.
                 self._save_if_due(trainer)
-                bar.set_postfix_str(_describe(results), refresh=False)
-                bar.update()
+                bar.set_postfix_str(self._describe(results))
+
+    def _describe(self, results: Mapping[int, MemberEpoch]) -> str:
+        """The text behind the progress bar after an epoch."""
+        told = f"epoch {self._epoch}/{self._config.trained_epochs}"
+        best = max(progress.best_accuracy for progress in self._progress.values())
+        if best >= 0:
+            return f"{told}, best {self._config.val_split} {best:.4f}"
+        losses = [result.train_loss for result in results.values()]
+        return f"{told}, loss {min(losses):.4g}" + (f" to {max(losses):.4g}" if len(losses) > 1 else "")
 
     def _drop_diverged(self, trainer: Trainer, results: Mapping[int, MemberEpoch]) -> None:
         """Drop the members whose loss is not finite, before the others are scored."""
@@ -169,6 +190,7 @@ class TrainingPass:
             self._drop_stopped(trainer)
 
     def _drop_stopped(self, trainer: Trainer) -> None:
+        _tell_failed([self._progress[number] for number in trainer.numbers])
         self._remember_divergence()
         trainer.keep([number for number, progress in self._progress.items() if progress.is_training])
 
@@ -284,6 +306,7 @@ class TrainingPass:
                     self._progress[number].diverge(f"the scores of {data.name} are NaN or infinite")
                 else:
                     scores[number][split] = found
+        _tell_failed([self._progress[number] for number in trained])
         self._remember_divergence()
         record = PassRecord(
             members=len(self._prepared),
@@ -293,6 +316,7 @@ class TrainingPass:
             residency=self._data.residency,
             diverged=[one.config.member_id for one in self._progress.values() if one.diverged],
             micro_batch_sizes=sizes,
+            threads=torch.get_num_threads(),
         )
         summaries = {}
         for group in scored.groups:
@@ -330,17 +354,17 @@ def _progress(prepared: PreparedJob) -> MemberProgress:
     return MemberProgress.from_checkpoint(prepared.config, prepared.checkpoint)
 
 
+def _tell_failed(trained: Sequence[MemberProgress]) -> None:
+    """Log in one line which of the members trained so far have failed."""
+    failed = [progress.error for progress in trained if progress.error is not None]
+    if len(failed) == 1:
+        _log.warning("dropped %s", failed[0])
+    elif failed:
+        _log.warning("dropped %d members, the first of them %s", len(failed), failed[0])
+
+
 def _copy_parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:
     """Copies of a member's parameters, by their names in its state."""
     (group,) = (group for group in trainer.groups if number in group.numbers)
     state = group.member_state(number)
     return {name: value.clone() for name, value in state.items() if name.startswith("parameter.")}
-
-
-def _describe(results: Mapping[int, MemberEpoch]) -> str:
-    """The text behind the progress bar."""
-    losses = [result.train_loss for result in results.values()]
-    accuracies = [result.train_accuracy for result in results.values()]
-    if len(losses) == 1:
-        return f"loss {losses[0]:.4f}, train accuracy {accuracies[0]:.3f}"
-    return f"loss {min(losses):.4f} to {max(losses):.4f}"

@@ -144,6 +144,10 @@ class Trainer:
         """Number of steps done of an epoch."""
         return self.running.steps if self.running is not None and self.running.number == epoch else 0
 
+    def images_of(self, epoch: int) -> int:
+        """Number of images in the steps done of an epoch."""
+        return min(self.steps_of(epoch) * self._config.batch_size, len(self._data))
+
     def member_state(self, number: int, epoch: int) -> dict[str, Tensor]:
         """Parameters, optimiser state and, if it is under way, sums of an epoch of one member; not copied.
 
@@ -183,12 +187,14 @@ class Trainer:
         if images < self.micro_batch_size:
             self._shrink_to(images)
 
-    def epoch(self, number: int, after_step: Callable[[], None] = lambda: None) -> dict[int, MemberEpoch]:
+    def epoch(
+        self, number: int, after_step: Callable[[int], object] = lambda _images: None
+    ) -> dict[int, MemberEpoch]:
         """Train one epoch, or the rest of it if it is under way.
 
         Args:
             number: number of the epoch, from 0.
-            after_step: called after every step.
+            after_step: called after every step with its number of images.
 
         Returns:
             Losses and accuracy of each member, by its number.
@@ -209,7 +215,7 @@ class Trainer:
                 for group in self.groups:
                     group.optimizer.step(group.lr(step, self.steps))
                 running.add(losses, correct)
-            after_step()
+            after_step(len(rows))
         known = (self._data.images.labels != MISSING_LABEL).sum()
         accuracy = [float("nan")] * self._member_count if config.mixup else (running.correct / known).tolist()
         last = (number + 1) * self._steps_per_epoch - 1

@@ -1,4 +1,3 @@
-import errno
 import logging.config
 import re
 import shlex

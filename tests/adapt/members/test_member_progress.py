@@ -43,6 +43,7 @@ class TestCheckpoint:
         checkpoint = Checkpoint(epoch=6, progress=SAVED, state={"best.parameter.a": torch.zeros(2)})
         progress = MemberProgress.from_checkpoint(config, checkpoint)
         saved = progress.to_json()
+        assert saved["threads"] == torch.get_num_threads()
         assert {name: saved[name] for name in SAVED} == SAVED
         assert MemberProgress.from_checkpoint(config, replace(checkpoint, progress=saved)) == progress
 
