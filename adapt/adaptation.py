@@ -112,13 +112,18 @@ def _unfinished(
     for member in members:
         with _failing_alone(member.job, outcomes):
             checked.append((member, member.read_finished()))
-    unfinished = []
+    unfinished, finished = [], []
     for member, summary in without_other_companies(checked, warn=warn):
         if summary is None:
             unfinished.append(member)
         else:
-            _log.info("%s is finished already (overwrite=true trains it again)", member.job.folder)
+            finished.append(member.job)
             outcomes[member.job] = summary
+    if len(finished) == 1:
+        _log.info("%s is finished already (overwrite=true trains it again)", finished[0].folder)
+    elif finished:
+        told = f"{len(finished)} of {len(members)}" if unfinished else f"all {len(finished)}"
+        _log.info("%s members are finished already (overwrite=true trains them again)", told)
     return unfinished
 
 

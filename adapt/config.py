@@ -1,5 +1,6 @@
 """The options of an adaptation, explained in conf/adapt.yaml."""
 
+import functools
 import hashlib
 import os
 from dataclasses import asdict, field
@@ -166,7 +167,7 @@ class AdaptConfig:
         """The rank; None for a side network that has none."""
         return None if "rank" in self.idle_options else self.rank
 
-    @property
+    @functools.cached_property  # asked for again and again in a sweep
     def member_id(self) -> str:
         """Hash of all options that determine the result, by which a trained member is recognised.
 

@@ -17,6 +17,7 @@ from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
 from losa.pipelines.results import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
+from losa.pipelines.sweep_job import logs_to_own_file
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +30,11 @@ def task(composed: DictConfig, candidates: Candidates) -> JobResult:
     except Exception:
         _remove_if_empty(folder, folder.parent)
         raise
-    scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())
-    _log.info("%s: %s, %s parameters", folder, scores, f"{summary.parameters:,}")
+    hydra = HydraConfig.get()
+    # The table has a line for each job of a multirun.
+    if hydra.mode is not RunMode.MULTIRUN or logs_to_own_file(hydra):
+        scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())
+        _log.info("%s: %s, %s parameters", folder, scores, f"{summary.parameters:,}")
     return JobResult(summary)
 
 
@@ -43,9 +47,9 @@ def job_of(composed: DictConfig) -> Job:
     return Job(_config_of(composed), _from_here(HydraConfig.get().runtime.output_dir))
 
 
-def _config_of(options: DictConfig) -> AdaptConfig:
-    """The configuration with these options, and the pool that ``pool=auto`` stands for."""
-    return with_pool(to_config(AdaptConfig, options), lambda cache: _tokens(cache, Path.cwd()))
+def _config_of(composed: DictConfig) -> AdaptConfig:
+    """The configuration with the composed options, and the pool that ``pool=auto`` stands for."""
+    return with_pool(to_config(AdaptConfig, composed), lambda cache: _tokens(cache, Path.cwd()))
 
 
 @functools.cache  # a job asks several times, and a bucket takes its time to answer
@@ -77,9 +81,8 @@ def member_name(_root_: DictConfig) -> str:
         LosaError: options are missing or invalid. Not in a multirun, which an error would end here: the job
             gets the folder of the sweep, and fails for the same reason when it starts.
     """
-    options = OmegaConf.masked_copy(_root_, [str(name) for name in _root_ if name != "hydra"])
     try:
-        return as_candidate(_config_of(options)).member_name
+        return as_candidate(_config_of(_root_)).member_name
     except LosaError:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             return "."

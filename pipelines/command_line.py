@@ -1,6 +1,7 @@
 """Runs the Hydra commands: errors in plain words, honest exit codes."""
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -114,22 +115,33 @@ def run_command(
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:
-    """Convert a composed configuration to its dataclass.
+    """Convert a composed configuration to its dataclass; Hydra's own part of it is left out.
 
     Raises:
         LosaError: options are missing, unknown, or of the wrong type or range; all of them are listed.
     """
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values = {str(name): _resolved(config, name) for name in config if name != "hydra"}
     except MissingMandatoryValue as error:
         raise LosaError(f"{error.full_key}=... is missing and has no default") from None
     except OmegaConfBaseException as error:
         raise LosaError(_unresolved(error, config)) from None
     try:
         # From JSON: only there does strict mode accept a mapping for a dataclass and a list for a tuple.
-        return TypeAdapter(schema).validate_json(json.dumps(values))
+        return _adapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
         raise LosaError("\n".join(_problems(error, schema))) from None
+
+
+_adapter = functools.cache(TypeAdapter)  # for every job of a sweep
+
+
+def _resolved(config: DictConfig, name: Any) -> Any:
+    """An option's value as plain Python, without ``${...}``."""
+    value = config[name]
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    return value
 
 
 def explain(error: Exception, known: list[str]) -> str:

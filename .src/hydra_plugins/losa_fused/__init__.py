@@ -17,6 +17,10 @@ class FusedLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Store the context, the task function and the configuration of the sweep."""
+        from losa.pipelines.job_configs import JobConfigLoader
+
+        # The sweeper has the same context, and composes all jobs to check them before it launches any.
+        hydra_context.config_loader = JobConfigLoader(hydra_context.config_loader)
         self._hydra_context = hydra_context
         self._task_function = task_function
         self._config = config
