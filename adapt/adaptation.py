@@ -18,7 +18,7 @@ from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
-from losa.cache_format.storage.atomic_writes import make_folder
+from losa.cache_format.storage.atomic_writes import create_folder, sync_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
 
 _log = logging.getLogger(__name__)
@@ -74,9 +74,12 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     allow_locks(len(different))
     with ExitStack() as locks:
         waiting = _unfinished(with_company(list(prepared.values())), outcomes, warn=True)
+        changed: dict[Path, None] = {}
         for member in waiting:
             with _failing_alone(member.job, outcomes):
-                _lock(member, locks)
+                changed.update(dict.fromkeys(_lock(member, locks)))
+        for folder in changed:
+            sync_folder(folder)
         # Check again: another process may have held a lock until now and finished the member.
         locked = [member for member in waiting if member.job not in outcomes]
         waiting = _unfinished(locked, outcomes, warn=False)
@@ -127,11 +130,13 @@ def _unfinished(
     return unfinished
 
 
-def _lock(member: PreparedJob, locks: ExitStack) -> None:
+def _lock(member: PreparedJob, locks: ExitStack) -> list[Path]:
+    """Lock the member's folder; the folders that got a new entry, to be flushed once for all members."""
     member.refuse_impossible_residency()
-    make_folder(member.job.folder)
+    changed = create_folder(member.job.folder)
     lock = FileLock(member.job.folder)
     locks.callback(lock.release)
+    return changed
 
 
 def _run(members: Sequence[PreparedJob]) -> Sequence[Outcome]:

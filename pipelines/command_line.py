@@ -1,7 +1,6 @@
 """Runs the Hydra commands: errors in plain words, honest exit codes."""
 
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -121,27 +120,31 @@ def to_config(schema: type[Config], config: DictConfig) -> Config:
         LosaError: options are missing, unknown, or of the wrong type or range; all of them are listed.
     """
     try:
-        values = {str(name): _resolved(config, name) for name in config if name != "hydra"}
+        values = _resolved(config)
     except MissingMandatoryValue as error:
         raise LosaError(f"{error.full_key}=... is missing and has no default") from None
     except OmegaConfBaseException as error:
         raise LosaError(_unresolved(error, config)) from None
     try:
         # From JSON: only there does strict mode accept a mapping for a dataclass and a list for a tuple.
-        return _adapter(schema).validate_json(json.dumps(values))
+        return TypeAdapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
         raise LosaError("\n".join(_problems(error, schema))) from None
 
 
-_adapter = functools.cache(TypeAdapter)  # for every job of a sweep
-
-
-def _resolved(config: DictConfig, name: Any) -> Any:
-    """An option's value as plain Python, without ``${...}``."""
-    value = config[name]
-    if OmegaConf.is_config(value):
-        return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-    return value
+def _resolved(config: DictConfig) -> Any:
+    """The options as plain Python, without ``${...}`` and without Hydra's own part."""
+    if "hydra" not in config:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    values = {}
+    for name in config:
+        if name != "hydra":
+            value = config[name]
+            is_config = OmegaConf.is_config(value)
+            values[name] = (
+                OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_config else value
+            )
+    return values
 
 
 def explain(error: Exception, known: list[str]) -> str:

@@ -47,12 +47,10 @@ def launch(
     setup_globals()
     sweep_folder = Path(config.hydra.sweep.dir)
     sweep_folder.mkdir(parents=True, exist_ok=True)
-    # A job is composed when it is planned and again when it is run: thousands of configurations at once would
-    # take gigabytes.
     loader = context.config_loader
     assert isinstance(loader, JobConfigLoader), loader
     jobs = [
-        SweepJob(loader, context.callbacks, config, overrides, number)
+        SweepJob(loader, context.callbacks, config, list(overrides), number)
         for number, overrides in enumerate(job_overrides, first)
     ]
     # Messages of the training concern all jobs, so they are logged in the folder of the sweep.
@@ -69,7 +67,7 @@ def launch(
 def _member(job: SweepJob) -> Job | None:
     """The member of a job; None if its options are wrong, which the job itself reports when it runs."""
     try:
-        with job.current() as options:
+        with job.looked_at() as (_, options):
             return candidate_of(job_of(options))
     except (LosaError, OSError):
         return None

@@ -1,22 +1,22 @@
 """The configurations of a sweep's jobs, composed from what they share.
 
-Hydra reads and merges every configuration file again for every job, which takes a tenth of a second. Jobs that
-choose the same files differ only in values, and values are set after the files are merged.
+Hydra reads and merges every configuration file again for every job, which takes a tenth of a second. Jobs
+that choose the same files differ only in values, and values are set after the files are merged.
 """
 
 import copy
 import functools
-import os
 import pickle
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 _REMEMBERED = 4096
@@ -25,18 +25,20 @@ _REMEMBERED = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Composed:
-    """A configuration before its values are overridden, pickled: unpickling is the quickest way to copy one."""
+    """A configuration before its values are overridden, pickled: to unpickle is the quickest way to copy."""
 
     whole: bytes
     options: bytes
     """The configuration without Hydra's own part."""
+    hydra: DictConfig
+    """Hydra's own part, to be lent."""
 
 
 class JobConfigLoader(ConfigLoaderImpl):
     """Hydra's loader of configurations, which composes files once for all jobs that choose the same ones.
 
-    What it cannot prove equal to Hydra's own result it leaves to Hydra: jobs that override Hydra's own options,
-    and sweeps in which files are searched elsewhere, or environment variables are copied, for every job.
+    It leaves to Hydra what might differ from Hydra's own result: jobs that override Hydra's own options, and
+    sweeps in which files are searched elsewhere, or environment variables are copied, for every job.
     """
 
     def __init__(self, loader: ConfigLoaderImpl) -> None:
@@ -61,35 +63,44 @@ class JobConfigLoader(ConfigLoaderImpl):
         Raises:
             HydraException: the overrides cannot be applied.
         """
-        try:
-            overrides = [self._parse(text) for text in sweep_overrides]
-            composed = self._composed_for(master_config, overrides)
-            if composed is not None:
-                config: DictConfig = pickle.loads(composed.whole)
-                self._set_values(config, master_config, overrides)
-                _set_job(config, overrides)
-                return config
-        except (HydraException, OmegaConfBaseException):
-            pass  # Hydra fails for the same reason, with the error that its users know
-        return super().load_sweep_config(master_config, sweep_overrides)
+        return self._load(master_config, sweep_overrides, _whole) or super().load_sweep_config(
+            master_config, sweep_overrides
+        )
+
+    def lend_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The same configuration, to be used until the next is lent: all share the part that is Hydra's."""
+        return self._load(master_config, sweep_overrides, _lent) or super().load_sweep_config(
+            master_config, sweep_overrides
+        )
 
     def load_options(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """The configuration of a job without Hydra's own part, as Hydra gives it to a task.
+        """The same configuration without Hydra's own part, as Hydra gives it to a task."""
+        return self._load(master_config, sweep_overrides, _options) or without_hydra(
+            super().load_sweep_config(master_config, sweep_overrides)
+        )
 
-        Args:
-            master_config: configuration of the sweep.
-            sweep_overrides: overrides of the job, which `load_sweep_config` has accepted.
-        """
+    def _load(
+        self,
+        master: DictConfig,
+        texts: Sequence[str],
+        copied: Callable[[_Composed], DictConfig],
+    ) -> DictConfig | None:
+        """The configuration of a job, with Hydra's own part as wanted; None if it is left to Hydra."""
         try:
-            overrides = [self._parse(text) for text in sweep_overrides]
-            composed = self._composed_for(master_config, overrides)
-            if composed is not None:
-                options: DictConfig = pickle.loads(composed.options)
-                self._set_values(options, master_config, overrides)
-                return options
+            overrides = [self._parse(text) for text in texts]
+            composed = self._composed_for(master, overrides)
+            if composed is None:
+                return None
+            config = copied(composed)
+            values = [override for override in overrides if not self._is_group(override.key_or_group)]
+            self._apply_overrides_to_config(values, config)
+            if "hydra" in config:
+                _note_overrides(config, overrides)
         except (HydraException, OmegaConfBaseException):
-            pass  # a value that depends on Hydra's own part
-        return without_hydra(super().load_sweep_config(master_config, sweep_overrides))
+            return None  # Hydra fails for the same reason, with the error that its users know
+        # What resolvers like ${now:...} have given to the sweep they give to all of its jobs.
+        OmegaConf.copy_cache(from_config=master, to_config=config)
+        return config
 
     def _composed_for(self, master: DictConfig, overrides: Sequence[Override]) -> _Composed | None:
         """What all jobs share that choose the same files; None if Hydra has to compose each of them."""
@@ -104,7 +115,7 @@ class JobConfigLoader(ConfigLoaderImpl):
                 return None
         chosen = [str(one.input_line) for one in overrides if self._is_group(one.key_or_group)]
         # All that the composition of files depends on.
-        key = (os.getcwd(), str(master.hydra.job.config_name), *master.hydra.overrides.hydra, "", *chosen)
+        key = (str(Path.cwd()), str(master.hydra.job.config_name), *master.hydra.overrides.hydra, "", *chosen)
         if key not in self._composed:
             config = super().load_sweep_config(master, chosen)
             own = OmegaConf.to_container(config.hydra, resolve=False)
@@ -112,14 +123,9 @@ class JobConfigLoader(ConfigLoaderImpl):
             if own["searchpath"] or own["job"]["env_copy"]:
                 self._composed[key] = None
             else:
-                self._composed[key] = _Composed(pickle.dumps(config), pickle.dumps(without_hydra(config)))
+                options = without_hydra(config)
+                self._composed[key] = _Composed(pickle.dumps(config), pickle.dumps(options), config.hydra)
         return self._composed[key]
-
-    def _set_values(self, config: DictConfig, master: DictConfig, overrides: Sequence[Override]) -> None:
-        values = [override for override in overrides if not self._is_group(override.key_or_group)]
-        self._apply_overrides_to_config(values, config)
-        # What resolvers like ${now:...} have given to the sweep they give to all of its jobs.
-        OmegaConf.copy_cache(from_config=master, to_config=config)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -130,7 +136,27 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return options
 
 
-def _set_job(config: DictConfig, overrides: Sequence[Override]) -> None:
+def _options(composed: _Composed) -> DictConfig:
+    options: DictConfig = pickle.loads(composed.options)
+    return options
+
+
+def _whole(composed: _Composed) -> DictConfig:
+    config: DictConfig = pickle.loads(composed.whole)
+    return config
+
+
+def _lent(composed: _Composed) -> DictConfig:
+    """The options, copied, with the one part that is Hydra's."""
+    config = _options(composed)
+    with flag_override(config, ["struct", "readonly", "no_deepcopy_set_nodes"], [False, False, True]):
+        config["hydra"] = composed.hydra
+    OmegaConf.set_readonly(config.hydra, False)
+    config.hydra.runtime.output_dir = MISSING
+    return config
+
+
+def _note_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
     """What Hydra notes of a job's overrides, none of which are of Hydra's own options."""
     config.hydra.overrides.task = [override.input_line for override in overrides]
     how = config.hydra.job.config.override_dirname

@@ -1,7 +1,6 @@
 """A job of a sweep as Hydra runs it, without the copies of its configuration that nobody looks at."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,86 +15,86 @@ from losa.pipelines.job_configs import JobConfigLoader
 from losa.pipelines.results import ResultsTable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SweepJob:
-    """A job that is not composed yet."""
+    """A job of a sweep, composed when it is looked at: thousands of configurations would take gigabytes."""
 
     loader: JobConfigLoader
     callbacks: Callbacks
     sweep: DictConfig
     """Configuration of the sweep."""
-    overrides: Sequence[str]
+    overrides: list[str]
     number: int
+    folder: Path | None = None
+    """Its output folder, once it was looked at."""
 
     @contextmanager
-    def current(self) -> Iterator[DictConfig]:
-        """A context in which this is the current job for Hydra, in its output folder.
+    def looked_at(self) -> Iterator[tuple[DictConfig, DictConfig]]:
+        """A context in which this is Hydra's current job.
 
         Yields:
-            The job's options, without Hydra's own.
-
-        Raises:
-            LosaError: the name of the folder cannot be made from the options.
+            The job's configuration, which is lent, and its options alone.
         """
-        with self._current(self._composed()) as options:
-            yield options
+        config = self._numbered(self.loader.lend_sweep_config(self.sweep, self.overrides))
+        options = self.loader.load_options(self.sweep, self.overrides)
+        hydra = HydraConfig.instance()
+        before = hydra.cfg
+        try:
+            hydra.cfg = config  # type: ignore[assignment]  # only its part named hydra is read
+            if self.folder is None:
+                places = [str(OmegaConf.select(config, f"hydra.sweep.{name}")) for name in ("dir", "subdir")]
+                self.folder = Path(*places).absolute()
+            set_output_folder(config, self.folder)
+            OmegaConf.set_readonly(config.hydra, True)
+            yield config, options
+        finally:
+            hydra.cfg = before
 
     def run(self, task_function: TaskFunction) -> JobReturn:
         """Run the job.
 
         Returns:
-            What Hydra's `run_job` returns; without the configurations, which would take a tenth of a megabyte
-            for every job of a sweep, if nobody but losa looks at the job.
+            What Hydra's `run_job` returns. If nobody but losa looks at the job, it is without configurations,
+            which take a tenth of a megabyte for each job.
         """
-        config = self._composed()
-        if self._is_watched(config.hydra):
-            return run_job(
-                hydra_context=HydraContext(self.loader, self.callbacks),
-                task_function=task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
+        with self.looked_at() as (config, options):
+            if not self._is_watched(config.hydra):
+                return self._run_unwatched(task_function, config, options)
+        return run_job(
+            hydra_context=HydraContext(self.loader, self.callbacks),
+            task_function=task_function,
+            config=self._numbered(self.loader.load_sweep_config(self.sweep, self.overrides)),
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+    def _run_unwatched(
+        self, task_function: TaskFunction, config: DictConfig, options: DictConfig
+    ) -> JobReturn:
         result = JobReturn(
-            overrides=list(config.hydra.overrides.task),
-            working_dir=os.getcwd(),
+            overrides=list(self.overrides),
+            working_dir=str(Path.cwd()),
             task_name=JobRuntime.instance().get("name"),
         )
-        with self._current(config) as options:
-            Path(config.hydra.runtime.output_dir).mkdir(parents=True, exist_ok=True)
-            self.callbacks.on_job_start(config=config, task_function=task_function)
-            try:
-                result.return_value = task_function(options)
-                result.status = JobStatus.COMPLETED
-            except Exception as error:  # the sweeper raises it again
-                result.return_value = error
-                result.status = JobStatus.FAILED
-            self.callbacks.on_job_end(config=config, job_return=result)
+        Path(config.hydra.runtime.output_dir).mkdir(parents=True, exist_ok=True)
+        self.callbacks.on_job_start(config=config, task_function=task_function)
+        try:
+            result.return_value = task_function(options)
+            result.status = JobStatus.COMPLETED
+        except Exception as error:  # raised again when the sweeper asks for the result
+            result.return_value = error
+            result.status = JobStatus.FAILED
+        self.callbacks.on_job_end(config=config, job_return=result)
         return result
 
-    def _composed(self) -> DictConfig:
-        config = self.loader.load_sweep_config(self.sweep, list(self.overrides))
+    def _numbered(self, config: DictConfig) -> DictConfig:
         with open_dict(config):
             config.hydra.job.id = self.number
             config.hydra.job.num = self.number
         return config
 
-    @contextmanager
-    def _current(self, config: DictConfig) -> Iterator[DictConfig]:
-        options = self.loader.load_options(self.sweep, list(self.overrides))
-        hydra = HydraConfig.instance()
-        before = hydra.cfg
-        try:
-            hydra.cfg = config  # type: ignore[assignment]  # its part named hydra is read, and nothing else
-            places = [str(OmegaConf.select(config, f"hydra.sweep.{key}")) for key in ("dir", "subdir")]
-            set_output_folder(config, Path(*places))
-            OmegaConf.set_readonly(config.hydra, True)
-            yield options
-        finally:
-            hydra.cfg = before
-
     def _is_watched(self, hydra: DictConfig) -> bool:
-        """Whether somebody but losa sees the job: another callback, or who reads its own files or variables."""
+        """Whether somebody but losa looks at the job: other callbacks, or readers of its files or variables."""
         others = any(not isinstance(callback, ResultsTable) for callback in self.callbacks.callbacks)
         own_files = hydra.output_subdir is not None or logs_to_own_file(hydra)
         return others or own_files or bool(hydra.job.chdir) or bool(hydra.job.env_set)
