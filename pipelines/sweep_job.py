@@ -94,7 +94,7 @@ class SweepJob:
         return config
 
     def _is_watched(self, hydra: DictConfig) -> bool:
-        """Whether somebody but losa looks at the job: other callbacks, or readers of its files or variables."""
+        """Whether others look at the job: callbacks, or readers of files and variables of its own."""
         others = any(not isinstance(callback, ResultsTable) for callback in self.callbacks.callbacks)
         own_files = hydra.output_subdir is not None or logs_to_own_file(hydra)
         return others or own_files or bool(hydra.job.chdir) or bool(hydra.job.env_set)
