@@ -20,7 +20,7 @@ from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
 from losa.cache_format.common.cores import idle_cores
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.storage.atomic_writes import make_folder
+from losa.cache_format.storage.atomic_writes import create_folder, sync_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
 
 _log = logging.getLogger(__name__)
@@ -82,13 +82,17 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
     allow_locks(len(different))
     with ExitStack() as locks:
         waiting = _unfinished(with_company(list(prepared.values())), outcomes)
+        changed: dict[Path, None] = {}
         for member in waiting:
             with _failing_alone(member.job, outcomes):
-                _lock(member, locks)
+                changed.update(dict.fromkeys(_lock(member, locks)))
+        for folder in changed:
+            sync_folder(folder)
         # Check again: another process may have held a lock until now and finished the member.
         locked = [member for member in waiting if member.job not in outcomes]
         waiting = _unfinished(locked, outcomes, again=True)
-        _tell_finished([job for job, outcome in outcomes.items() if isinstance(outcome, MemberSummary)])
+        finished = [job for job, outcome in outcomes.items() if isinstance(outcome, MemberSummary)]
+        _tell_finished(finished, len(different))
         starting: list[PreparedJob] = []
         for member in waiting:
             with _failing_alone(member.job, outcomes):
@@ -150,11 +154,13 @@ def _unfinished(
     return unfinished
 
 
-def _lock(member: PreparedJob, locks: ExitStack) -> None:
+def _lock(member: PreparedJob, locks: ExitStack) -> list[Path]:
+    """Lock the member's folder; the folders that got a new entry, to be flushed once for all members."""
     member.refuse_impossible_residency()
-    make_folder(member.job.folder)
+    changed = create_folder(member.job.folder)
     lock = FileLock(member.job.folder)
     locks.callback(lock.release)
+    return changed
 
 
 def _described(members: Sequence[PreparedJob], number: int, passes: int, threads: int) -> str:
@@ -165,12 +171,13 @@ def _described(members: Sequence[PreparedJob], number: int, passes: int, threads
     return f"{which}{named}, {counted} (threads={members[0].config.threads})"
 
 
-def _tell_finished(jobs: Sequence[Job]) -> None:
-    """Log in one line which members are finished already."""
-    if len(jobs) == 1:
-        _log.info("%s is finished already (overwrite=true trains it again)", jobs[0].folder)
-    elif jobs:
-        _log.info("%d members are finished already (overwrite=true trains them again)", len(jobs))
+def _tell_finished(finished: Sequence[Job], members: int) -> None:
+    """Log in one line which members, or how many of them, are finished already."""
+    if len(finished) == 1:
+        _log.info("%s is finished already (overwrite=true trains it again)", finished[0].folder)
+    elif finished:
+        told = f"{len(finished)} of {members}" if len(finished) < members else f"all {members}"
+        _log.info("%s members are finished already (overwrite=true trains them again)", told)
 
 
 def _run(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) -> None:

@@ -1,9 +1,11 @@
 """The options of an adaptation, explained in conf/adapt.yaml."""
 
+import functools
 import hashlib
 import os
 import re
 from dataclasses import asdict, field
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -171,7 +173,7 @@ class AdaptConfig:
         """The rank; None for a side network that has none."""
         return None if "rank" in self.idle_options else self.rank
 
-    @property
+    @functools.cached_property  # asked for again and again in a sweep
     def member_id(self) -> str:
         """Hash of all options that determine the result, by which a trained member is recognised.
 
@@ -213,7 +215,7 @@ class AdaptConfig:
         usual = AdaptConfig(
             cache=self.cache, side=self.side, protocol=self.protocol, optimizer=self.optimizer
         )._identity | {"protocol": "direct", "optimizer": "adamw"}
-        parts = [_in_file_name(os.path.basename(os.path.normpath(self.cache)))]
+        parts = [_in_file_name(PurePosixPath(self.cache).name)]
         for name, value in self._identity.items():
             if name not in ("cache", "side", "rank", "lr", "seed") and value != usual.get(name):
                 parts.append(_named(name, value))

@@ -18,6 +18,7 @@ from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
 from losa.pipelines.job_result import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
+from losa.pipelines.sweep_job import logs_to_own_file
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +31,11 @@ def task(composed: DictConfig, candidates: Candidates) -> JobResult:
     except Exception:
         _remove_if_empty(folder, folder.parent)
         raise
-    scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())
-    _log.info("%s: %s, %s parameters", folder, scores, f"{summary.parameters:,}")
+    hydra = HydraConfig.get()
+    # The table has a line for each job of a multirun.
+    if hydra.mode is not RunMode.MULTIRUN or logs_to_own_file(hydra):
+        scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())
+        _log.info("%s: %s, %s parameters", folder, scores, f"{summary.parameters:,}")
     return JobResult(summary)
 
 
@@ -44,9 +48,9 @@ def job_of(composed: DictConfig) -> Job:
     return Job(_config_of(composed), _from_here(HydraConfig.get().runtime.output_dir))
 
 
-def _config_of(options: DictConfig) -> AdaptConfig:
+def _config_of(composed: DictConfig) -> AdaptConfig:
     """The configuration with these options, in the spelling by which its member is named."""
-    return resolved(to_config(AdaptConfig, options), lambda cache: _site_group(cache, Path.cwd()))
+    return resolved(to_config(AdaptConfig, composed), lambda cache: _site_group(cache, Path.cwd()))
 
 
 @functools.cache  # a job asks several times, and a bucket takes its time to answer
@@ -78,9 +82,8 @@ def member_name(_root_: DictConfig) -> str:
         LosaError: options are missing or invalid. Not in a multirun, which an error would end here: the job
             gets the folder of the sweep, and fails for the same reason when it starts.
     """
-    options = OmegaConf.masked_copy(_root_, [str(name) for name in _root_ if name != "hydra"])
     try:
-        member = as_candidate(_config_of(options))
+        member = as_candidate(_config_of(_root_))
     except LosaError:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             return "."

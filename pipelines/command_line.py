@@ -120,13 +120,13 @@ def run_command(
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:
-    """Convert a composed configuration to its dataclass.
+    """Convert a composed configuration to its dataclass; Hydra's own part of it is left out.
 
     Raises:
         LosaError: options are missing, unknown, or of the wrong type or range; all of them are listed.
     """
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values = _resolved(config)
     except MissingMandatoryValue as error:
         raise LosaError(f"{error.full_key}=... is missing and has no default") from None
     except OmegaConfBaseException as error:
@@ -136,6 +136,21 @@ def to_config(schema: type[Config], config: DictConfig) -> Config:
         return TypeAdapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
         raise LosaError("\n".join(_problems(error, schema))) from None
+
+
+def _resolved(config: DictConfig) -> Any:
+    """The options as plain Python, without ``${...}`` and without Hydra's own part."""
+    if "hydra" not in config:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    values = {}
+    for name in config:
+        if name != "hydra":
+            value = config[name]
+            is_config = OmegaConf.is_config(value)
+            values[name] = (
+                OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_config else value
+            )
+    return values
 
 
 def explain(error: Exception, known: list[str]) -> str:

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from losa.adapt.members.pool import with_pool
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from losa.adapt import AdaptConfig, MemberSummary
 from losa.adapt.config import WHEREABOUTS
+from losa.adapt.members.resolution import resolved
 from losa.cache_format import LosaError
 from losa.pipelines.command_line import to_config
 from losa.pipelines.selection import as_candidate
@@ -86,7 +86,7 @@ class ResultRow:
 def _options_of(composed: DictConfig) -> dict[str, Any]:
     """Options like those in a member's summary; as they are if they are invalid."""
     try:
-        config = with_pool(as_candidate(to_config(AdaptConfig, composed)))
+        config = resolved(as_candidate(to_config(AdaptConfig, composed)))
     except LosaError:
         try:
             options = OmegaConf.to_container(composed, resolve=True)

@@ -235,8 +235,11 @@ class MemberFiles:
             (self.folder / name).unlink(missing_ok=True)
         publish(self.folder / CONFIG_NAME, _json(asdict(self.config)))
         metrics = self.folder / METRICS_NAME
-        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
-        publish(metrics, "".join(lines[:epoch]).encode())
+        if epoch and metrics.exists():
+            lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+            publish(metrics, "".join(lines[:epoch]).encode())
+        else:
+            metrics.write_bytes(b"")
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
         """Append a line to the metrics."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from losa.adapt.architecture import Architecture
@@ -144,7 +143,7 @@ class PreparedJob:
 
 
 class JobPreparer:
-    """Prepares jobs. Caches and splits that several jobs use are read once."""
+    """Prepares jobs. Caches and splits that several jobs use are read, hashed and compared once."""
 
     def __init__(self) -> None:
         self._open_cache = functools.cache(Cache)
@@ -153,6 +152,8 @@ class JobPreparer:
         self._warn_of_unseen_classes = functools.cache(warn_of_unseen_classes)
         self._tell_unused_classes = functools.cache(tell_unused_classes)
         self._warn_of_rank = functools.cache(_warn_of_rank)
+        self._refuse_one_class = functools.cache(_refuse_one_class)
+        self._origin = functools.cache(_origin)
 
     def prepare(self, job: Job) -> PreparedJob:
         """Check the options of a job.
@@ -182,7 +183,7 @@ class JobPreparer:
             for name in (*config.eval_splits, config.val_split)
             if name is not None
         }
-        self._refuse_one_class(cache, config, training)
+        self._refuse_one_class(cache, union_name(config.train_splits), config.labels, training)
         for name, images in scored.items():
             self._shared_images.warn_of_training(
                 cache, config.training_splits, config.views, training, name, images
@@ -201,19 +202,18 @@ class JobPreparer:
             columns=columns,
             training=training,
             scored=scored,
-            origin=_origin(cache, columns, config.training_splits, training, scored),
+            origin=self._origin(cache, columns, config.training_splits, training, tuple(scored.items())),
         )
 
-    @staticmethod
-    def _refuse_one_class(cache: Cache, config: AdaptConfig, images: LabelledImages) -> None:
-        for name, column in zip(config.labels, images.labels.T, strict=True):
-            known = column[column != MISSING_LABEL]
-            if len(np.unique(known)) < 2:
-                split = union_name(config.train_splits)
-                raise LosaError(
-                    f"{cache.path}: all {len(known)} images of split {split!r} have the same label in column "
-                    f"{name!r}; there is nothing to learn"
-                )
+
+def _refuse_one_class(cache: Cache, split: str, labels: tuple[str, ...], images: LabelledImages) -> None:
+    for name, column in zip(labels, images.labels.T, strict=True):
+        known = column[column != MISSING_LABEL]
+        if known.min() == known.max():
+            raise LosaError(
+                f"{cache.path}: all {len(known)} images of split {split!r} have the same label in column "
+                f"{name!r}; there is nothing to learn"
+            )
 
 
 def _warn_of_rank(rank: int, width: int) -> None:
@@ -244,10 +244,10 @@ def _origin(
     columns: tuple[LabelColumn, ...],
     train_splits: tuple[str, ...],
     training: LabelledImages,
-    scored: Mapping[str, LabelledImages],
+    scored: tuple[tuple[str, LabelledImages], ...],
 ) -> dict[str, Any]:
     manifest = cache.manifest
-    used = {**scored, union_name(train_splits): training}
+    used = {**dict(scored), union_name(train_splits): training}
     labels = {
         "columns": [[column.name, column.num_classes, column.classes] for column in columns],
         "splits": {
@@ -262,5 +262,5 @@ def _origin(
         "codec": manifest.features.codec,
         "features_sha256": cache.metadata.features_sha256,
         "labels_sha256": hashlib.sha256(canonical(labels)).hexdigest(),
-        "splits": {name: manifest.split(name).keys_sha256 for name in sorted({*scored, *train_splits})},
+        "splits": {name: manifest.split(name).keys_sha256 for name in sorted({*dict(scored), *train_splits})},
     }

@@ -17,7 +17,7 @@ from losa.adapt.side_networks.head import FINAL_NORM_BUFFERS
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.manifest import as_json
-from losa.cache_format.storage.atomic_writes import publish
+from losa.cache_format.storage.atomic_writes import publish_together
 from losa.cache_format.storage.sealed_json import seal, unseal
 
 TENSORS_NAME = "side_network.safetensors"
@@ -56,8 +56,7 @@ def save_side_network(
         preprocessing=identity.preprocessing,
         tensors_sha256=hashlib.sha256(tensors_bytes).hexdigest(),
     )
-    publish(folder / TENSORS_NAME, tensors_bytes)
-    publish(folder / DESCRIPTION_NAME, seal(as_json(description)))
+    publish_together(folder, {TENSORS_NAME: tensors_bytes, DESCRIPTION_NAME: seal(as_json(description))})
 
 
 def load_side_network(folder: str | os.PathLike[str]) -> TrainedSideNetwork:

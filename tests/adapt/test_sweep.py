@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -622,3 +623,34 @@ def test_a_rank_above_the_width_is_told_once(sweep: Any, caplog: pytest.LogCaptu
     assert told == [
         "rank=16 is above the width of the activations: 8 already gives every update its full rank"
     ]
+
+
+def test_the_folders_of_all_members_are_flushed_at_once(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = []
+    monkeypatch.setattr("losa.adapt.adaptation.sync_folder", flushed.append)
+    outcomes = sweep(*({"seed": seed, "side": "linear", "epochs": 1} for seed in range(5)))
+    assert all(isinstance(outcome, MemberSummary) for outcome in outcomes)
+    folder = Path(outcomes[0].folder).parent
+    assert flushed == [folder.parent, folder]
+
+
+def test_a_member_waits_nine_times_for_the_disk(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    sweep({"side": "linear", "epochs": 1}, folder="one")
+    one = len(waits)
+    sweep(*({"seed": seed, "side": "linear", "epochs": 1} for seed in range(4)), folder="four")
+    assert len(waits) - one == one + 3 * 9
+
+
+def test_many_finished_members_are_told_in_one_line(sweep: Any, caplog: pytest.LogCaptureFixture) -> None:
+    options = [{"seed": seed, "side": "linear", "epochs": 1} for seed in range(4)]
+    sweep(*options[:3])
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    sweep(*options[:3])
+    assert caplog.messages == ["all 3 members are finished already (overwrite=true trains them again)"]
+    caplog.clear()
+    sweep(*options)
+    told = "3 of 4 members are finished already (overwrite=true trains them again)"
+    assert [message for message in caplog.messages if "finished already" in message] == [told]
