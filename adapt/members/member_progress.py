@@ -93,7 +93,6 @@ class MemberProgress:
     def fail(self, error: LosaError) -> None:
         """Record an error, with which the member ends."""
         self.error = error
-        _log.warning("dropped %s", error)
 
     def to_json(self) -> dict[str, Any]:
         """The progress as it stands in a checkpoint, without the best parameters."""
