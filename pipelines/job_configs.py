@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -41,12 +42,13 @@ class JobConfigLoader(ConfigLoaderImpl):
     sweeps in which files are searched elsewhere, or environment variables are copied, for every job.
     """
 
-    def __init__(self, loader: ConfigLoaderImpl) -> None:
+    def __init__(self, loader: ConfigLoader) -> None:
         """Compose nothing yet.
 
         Args:
             loader: the loader of the application, whose files are read.
         """
+        assert isinstance(loader, ConfigLoaderImpl), loader  # Hydra has no other
         self.config_search_path = loader.config_search_path
         self.repository = loader.repository
         self._parse = functools.lru_cache(_REMEMBERED)(OverridesParser.create(loader).parse_override)

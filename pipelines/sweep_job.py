@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra._internal.callbacks import Callbacks
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
@@ -93,14 +94,14 @@ class SweepJob:
             config.hydra.job.num = self.number
         return config
 
-    def _is_watched(self, hydra: DictConfig) -> bool:
+    def _is_watched(self, hydra: HydraConf) -> bool:
         """Whether others look at the job: callbacks, or readers of files and variables of its own."""
         others = any(not isinstance(callback, ResultsTable) for callback in self.callbacks.callbacks)
         own_files = hydra.output_subdir is not None or logs_to_own_file(hydra)
         return others or own_files or bool(hydra.job.chdir) or bool(hydra.job.env_set)
 
 
-def logs_to_own_file(hydra: DictConfig) -> bool:
+def logs_to_own_file(hydra: HydraConf) -> bool:
     """Whether the logging of jobs depends on the job, as that into a file in its output folder does."""
     return "${" in str(OmegaConf.to_container(hydra.job_logging, resolve=False))
 
