@@ -92,8 +92,7 @@ class TrainingPass:
         validation = None if config.val_split is None else self._data.open_scored(config.val_split)
         saved = time.perf_counter()
         self._drop_stopped(trainer)
-        names = [member.config.member_name for member in self._prepared.values()]
-        title = names[0] if len(names) == 1 else f"{len(names)} members"
+        title = "1 member" if len(self._prepared) == 1 else f"{len(self._prepared)} members"
         images = len(self._prepared[0].training)
         with progress_bar(
             images * config.trained_epochs,
@@ -119,7 +118,7 @@ class TrainingPass:
                 if time.perf_counter() - saved >= config.checkpoint_seconds:
                     self._save_checkpoints()
                     saved = time.perf_counter()
-                bar.set_postfix_str(self._describe(epoch, results))
+                bar.set_postfix_str(self._describe(epoch, results), refresh=False)
 
     def _describe(self, epoch: int, results: Mapping[int, MemberEpoch]) -> str:
         """The text behind the progress bar after an epoch."""

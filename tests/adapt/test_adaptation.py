@@ -319,8 +319,8 @@ def test_a_member_that_diverges_with_the_last_update_has_no_summary(
 ) -> None:
     epoch = Trainer.epoch
 
-    def diverging(trainer: Trainer, number: int) -> Any:
-        found = epoch(trainer, number)
+    def diverging(trainer: Trainer, number: int, *others: Any) -> Any:
+        found = epoch(trainer, number, *others)
         if number == 2:
             with torch.no_grad():
                 trainer.groups[0].network.head.weight.fill_(float("inf"))

@@ -40,10 +40,10 @@ def interrupted(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     def run(epoch: int, *options: dict[str, Any], error: type[BaseException] = Killed) -> None:
         whole = Trainer.epoch
 
-        def stopping(trainer: Trainer, number: int) -> Any:
+        def stopping(trainer: Trainer, number: int, *others: Any) -> Any:
             if number == epoch:
                 raise error
-            return whole(trainer, number)
+            return whole(trainer, number, *others)
 
         with monkeypatch.context() as patch, pytest.raises(error):
             patch.setattr(Trainer, "epoch", stopping)
@@ -58,9 +58,9 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     whole = Trainer.epoch
 
-    def counting(trainer: Trainer, number: int) -> Any:
+    def counting(trainer: Trainer, number: int, *others: Any) -> Any:
         found.append((number, sum(len(group.numbers) for group in trainer.groups)))
-        return whole(trainer, number)
+        return whole(trainer, number, *others)
 
     monkeypatch.setattr(Trainer, "epoch", counting)
     return found

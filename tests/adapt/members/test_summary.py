@@ -20,7 +20,7 @@ def summary(make_summary: Any) -> MemberSummary:
 
 def test_keys_and_their_order(summary: MemberSummary) -> None:
     content = summary.to_json()
-    assert list(content) == [*KEYS.split(), "company"]
+    assert list(content) == [*KEYS.split(), "company", "threads"]
     assert list(content["pass"]) == ["members", "seconds"]
     assert list(content["scores"]["test"]["label"]) == ["top1", "top5", "mean_per_class", "images"]
 
