@@ -102,8 +102,7 @@ class TrainingPass:
     def _train(self, trainer: Trainer) -> None:
         config = self._config
         validation = None if config.val_split is None else self._data.open_scored(config.val_split)
-        names = [member.config.member_name for member in self._prepared.values()]
-        title = names[0] if len(names) == 1 else f"{len(names)} members"
+        title = "1 member" if len(self._prepared) == 1 else f"{len(self._prepared)} members"
         images = len(self._prepared[0].training)
         with progress_bar(
             images * config.trained_epochs,
@@ -133,7 +132,7 @@ class TrainingPass:
                     self._epoch += 1
                 # Also after the last epoch, because scoring takes its time.
                 self._save_if_due(trainer)
-                bar.set_postfix_str(self._describe(results))
+                bar.set_postfix_str(self._describe(results), refresh=False)
 
     def _describe(self, results: Mapping[int, MemberEpoch]) -> str:
         """The text behind the progress bar after an epoch."""
