@@ -101,12 +101,12 @@ class AdaptConfig:
             )
 
     def _refuse_choice_on_scored_splits(self) -> None:
-        for option, split in self.deciding_splits.items():
+        for option, split in self.deciding_splits:
             if split in self.eval_splits:
                 raise ValueError(
-                    f"{option}={split} is also in eval_split: with protocol=select nothing is chosen on a "
-                    f"split that is scored in the end. Choose on another one ({option}=...), or score "
-                    "another one (eval_split=...)"
+                    f"{option}={split} is also in eval_split: with protocol=select a split that is scored in "
+                    f"the end has no part in the choice. Take another one ({option}=...), or score another "
+                    "one (eval_split=...)"
                 )
 
     @property
@@ -120,14 +120,13 @@ class AdaptConfig:
         return _as_tuple(self.eval_split)
 
     @property
-    def deciding_splits(self) -> dict[str, str]:
-        """Option -> the split on which it lets something be chosen: an epoch, a member or a configuration."""
-        chosen_on = {}
-        if self.val_split is not None:
-            chosen_on["val_split"] = self.val_split
+    def deciding_splits(self) -> tuple[tuple[str, str], ...]:
+        """Options and their splits on which a choice depends: of an epoch, a member or a configuration."""
+        deciding = [] if self.val_split is None else [("val_split", self.val_split)]
         if self.protocol == "select":
-            chosen_on["select_split"] = self.select_split
-        return chosen_on
+            deciding.append(("select_split", self.select_split))
+            deciding += [("select_train_split", split) for split in self.select_train_splits]
+        return tuple(deciding)
 
     @property
     def trained_epochs(self) -> int:

@@ -120,6 +120,7 @@ def test_halving_matters_and_needs_a_split_to_compare_on() -> None:
         ({"val_split": "test", "patience": 1}, "val_split=test"),
         ({"val_split": "test", "halve_at": [1]}, "val_split=test"),
         ({"val_split": "test"}, "val_split=test"),
+        ({"select_train_split": ["train", "test"]}, "select_train_split=test"),
     ],
 )
 def test_nothing_is_selected_on_a_split_that_is_scored_in_the_end(
