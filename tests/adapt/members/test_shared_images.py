@@ -109,8 +109,10 @@ class TestSelection:
     def test_copies_are_told(
         self, member: Any, cache_with_copies: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        config = member(cache=cache_with_copies, protocol="select", select_split="val")
+        splits = {"select_train_split": "train", "select_split": "val"}
+        config = member(cache=cache_with_copies, protocol="select", **splits)
         refuse_choice_on_scored_images(Cache(cache_with_copies), config)
         assert caplog.messages == [
-            "1 of 9 images of val, on which the choice depends, are byte for byte images of test under other names"
+            f"{found}, on which the choice depends, are byte for byte images of test under other names"
+            for found in ("1 of 9 images of val", "2 of 24 images of train")
         ]
