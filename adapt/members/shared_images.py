@@ -91,7 +91,8 @@ def _count_shared(path: str, one: SplitRecord, other: SplitRecord) -> int:
     shared, copies = _StoredImages.read(cache, (one.name,)).found_in(_StoredImages.read(cache, (other.name,)))
     if copies.any():
         _log.warning(
-            "%d of %d images of %s, on which the choice depends, are byte for byte images of %s under other names",
+            "%d of %d images of %s, on which the choice depends, are byte for byte images of %s under other "
+            "names",
             copies.sum(),
             len(copies),
             one.name,
