@@ -1,9 +1,12 @@
 """The options of an adaptation, explained in conf/adapt.yaml."""
 
+import functools
 import hashlib
 import os
+import re
 from dataclasses import asdict, field
-from typing import Annotated, Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -11,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from losa.adapt.architecture import Architecture, Heads, MixerOrder, Norm, Pool, Rank, Start
 from losa.adapt.side_networks import SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
+from losa.cache_format.common.threads import Threads
 from losa.cache_format.identity import TokenLayout
 from losa.cache_format.storage.sealed_json import canonical
 from losa.cache_format.views import views_split
@@ -18,8 +22,10 @@ from losa.cache_format.views import views_split
 NotNegative = Annotated[float, Field(ge=0)]
 OneOrMore = str | Annotated[list[str], Field(min_length=1)]
 
-_WHEREABOUTS = ("out", "overwrite", "device", "residency", "checkpoint_seconds")
+WHEREABOUTS = ("out", "overwrite", "device", "residency", "threads", "checkpoint_seconds")
 """Options that determine where and how a member is trained, but not the result."""
+_LONGEST_NAME = 120
+"""Characters of a folder's name that tell the cache and unusual options; file systems allow 255 in all."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -63,6 +69,7 @@ class AdaptConfig:
     data_seed: int = 0
     device: str = "auto"
     residency: Literal["auto", "gpu", "ram", "stream"] = "auto"
+    threads: Threads = "auto"
     checkpoint_seconds: NotNegative = 60.0
     out: str = "runs"
     overwrite: bool = False
@@ -94,12 +101,12 @@ class AdaptConfig:
             )
 
     def _refuse_choice_on_scored_splits(self) -> None:
-        for option, split in self.deciding_splits.items():
+        for option, split in self.deciding_splits:
             if split in self.eval_splits:
                 raise ValueError(
-                    f"{option}={split} is also in eval_split: with protocol=select nothing is chosen on a "
-                    f"split that is scored in the end. Choose on another one ({option}=...), or score "
-                    "another one (eval_split=...)"
+                    f"{option}={split} is also in eval_split: with protocol=select a split that is scored in "
+                    f"the end has no part in the choice. Take another one ({option}=...), or score another "
+                    "one (eval_split=...)"
                 )
 
     @property
@@ -113,14 +120,13 @@ class AdaptConfig:
         return _as_tuple(self.eval_split)
 
     @property
-    def deciding_splits(self) -> dict[str, str]:
-        """Option -> the split on which it lets something be chosen: an epoch, a member or a configuration."""
-        chosen_on = {}
-        if self.val_split is not None:
-            chosen_on["val_split"] = self.val_split
+    def deciding_splits(self) -> tuple[tuple[str, str], ...]:
+        """Options and their splits on which a choice depends: of an epoch, a member or a configuration."""
+        deciding = [] if self.val_split is None else [("val_split", self.val_split)]
         if self.protocol == "select":
-            chosen_on["select_split"] = self.select_split
-        return chosen_on
+            deciding.append(("select_split", self.select_split))
+            deciding += [("select_train_split", split) for split in self.select_train_splits]
+        return tuple(deciding)
 
     @property
     def trained_epochs(self) -> int:
@@ -166,23 +172,31 @@ class AdaptConfig:
         """The rank; None for a side network that has none."""
         return None if "rank" in self.idle_options else self.rank
 
-    @property
+    @functools.cached_property  # asked for again and again in a sweep
     def member_id(self) -> str:
         """Hash of all options that determine the result, by which a trained member is recognised.
 
         Idle options and the options that say where and how to train are left out. ``pool=auto`` counts as
-        ``cls``, the default before it; where it stands for ``mean``, `with_pool` says so before a member is
+        ``cls``, the default before it; where it stands for ``mean``, `resolved` says so before a member is
         trained or named.
         """
-        left_out = {*_WHEREABOUTS, *self.idle_options}
+        return hashlib.sha256(canonical(self._identity)).hexdigest()[:10]
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """The options that determine the result, each in the one way in which it is hashed."""
+        left_out = {*WHEREABOUTS, *self.idle_options}
         # These options were added later: members trained before them keep their id.
         if self.views == 1:
             left_out.add("views")
-        if self.stop_after is None:
+        if self.stop_after in (None, self.epochs):
             left_out.add("stop_after")
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
+        # An idle dropout was hashed before, too: members without dropout keep their id.
+        content.setdefault("dropout", 0.0)
         content["cache"] = os.path.normpath(self.cache)
-        content["eval_split"] = list(self.eval_splits)
+        # Their order has no effect. Descending, so that members scored on val and test keep their id.
+        content["eval_split"] = sorted(set(self.eval_splits), reverse=True)
         content["label"] = list(self.labels)
         # These options took lists later: a single name is hashed as before.
         content["train_split"] = _name_or_list(self.train_splits)
@@ -190,14 +204,52 @@ class AdaptConfig:
             content["select_train_split"] = _name_or_list(self.select_train_splits)
         if content.get("pool") == "auto":
             content["pool"] = "cls"
-        return hashlib.sha256(canonical(content)).hexdigest()[:10]
+        return content
 
     @property
     def member_name(self) -> str:
-        """Name of the member's folder: the options that are swept most often, then the id."""
+        """Name of the member's folder: the options that are swept most often, the cache, other options that
+        do not have their defaults, as far as there is room, and the id.
+        """
+        usual = AdaptConfig(
+            cache=self.cache, side=self.side, protocol=self.protocol, optimizer=self.optimizer
+        )._identity | {"protocol": "direct", "optimizer": "adamw"}
+        parts = [_in_file_name(PurePosixPath(self.cache).name)]
+        for name, value in self._identity.items():
+            if name not in ("cache", "side", "rank", "lr", "seed") and value != usual.get(name):
+                parts.append(_named(name, value))
+        room = _LONGEST_NAME
+        for number, part in enumerate(parts):
+            room -= len(part) + 1
+            if room < 0:
+                parts = parts[:number]
+                break
+        return "-".join([self._usual_name, *parts, self.member_id])
+
+    @property
+    def earlier_name(self) -> str:
+        """The name that earlier versions gave to the member's folder."""
+        return f"{self._usual_name}-{self.member_id}"
+
+    @property
+    def _usual_name(self) -> str:
+        """The options that are swept most often."""
         rank = self.effective_rank
         side = self.side if rank is None else f"{self.side}-r{rank}"
-        return f"{side}-lr{self.lr:g}-seed{self.seed}-{self.member_id}"
+        return f"{side}-lr{self.lr:g}-seed{self.seed}"
+
+
+def _named(name: str, value: Any) -> str:
+    """An option in a file name: ``dropout0.1``, ``norm_layer``, ``halve_at_5+10``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{name}{value:g}"
+    values = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
+    return f"{name}_{'+'.join(_in_file_name(str(item)) for item in values)}"
+
+
+def _in_file_name(text: str) -> str:
+    """A text without signs that have a meaning in paths, in shells, or to Hydra."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", text)
 
 
 def _as_tuple(names: str | list[str]) -> tuple[str, ...]:

@@ -1,10 +1,24 @@
 """How many bytes of memory are free, in RAM and on a GPU."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from losa.cache_format.common.control_groups import control_groups
+
+_OUT_OF_MEMORY = (
+    "defaultcpuallocator",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "alloc_failed",
+)
+"""What the messages of such errors contain, in lower case."""
 
 
 class _Names(NamedTuple):
@@ -32,6 +46,17 @@ def free_in_ram(root: Path = Path("/")) -> int:
     return max(0, min([available * 1024, *_free_in_groups(root)]))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up, on the GPU or on this machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Torch on the CPU and the libraries of a GPU raise an error without a type of its own.
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(text in message for text in _OUT_OF_MEMORY)
+
+
 def is_cuda(device: str) -> bool:
     """Whether a device is a CUDA GPU, with its own memory."""
     return torch.device(device).type == "cuda"
@@ -53,27 +78,14 @@ def free_on(device: str) -> int:
 
 def _free_in_groups(root: Path) -> Iterator[int]:
     """Bytes that are left below the limit of each control group that this process belongs to."""
-    try:
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-    except FileNotFoundError:
-        return
-    for group in groups:
-        _, controllers, name = group.split(":", 2)
-        if not controllers:
-            mount, names = root / "sys/fs/cgroup", _VERSION_2
-        elif "memory" in controllers.split(","):
-            mount, names = root / "sys/fs/cgroup/memory", _VERSION_1
-        else:
-            continue
-        # Limits of parents apply too. A container may show the outer name, of which only the mount exists.
-        own = mount / name.lstrip("/")
-        for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
-            try:
-                limit = (folder / names.limit).read_text().strip()
-                if limit == "max":
-                    continue
-                usage = int((folder / names.usage).read_text())
-                statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            except FileNotFoundError:
+    for version, folder in control_groups("memory", root):
+        names = _VERSION_2 if version == 2 else _VERSION_1
+        try:
+            limit = (folder / names.limit).read_text().strip()
+            if limit == "max":
                 continue
-            yield int(limit) - usage + sum(int(statistics[line]) for line in names.cache)
+            usage = int((folder / names.usage).read_text())
+            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except FileNotFoundError:
+            continue
+        yield int(limit) - usage + sum(int(statistics[line]) for line in names.cache)

@@ -46,12 +46,12 @@ class FrozenBackbone:
             LosaError: losa cannot read activations of this model; the message says why.
         """
         self.model = model.eval().requires_grad_(False)
-        self.preprocessing = preprocessing_of(model)
-        if img_size is not None:
-            channels = self.preprocessing.input_size[0]
-            self.preprocessing = replace(self.preprocessing, input_size=(channels, *img_size))
         self.origin = dict(origin or {})
         try:
+            self.preprocessing = preprocessing_of(model)
+            if img_size is not None:
+                channels = self.preprocessing.input_size[0]
+                self.preprocessing = replace(self.preprocessing, input_size=(channels, *img_size))
             self._taps = tap(model, self.preprocessing.input_size)
         except LosaError as error:
             raise LosaError(f"backbone.name={name}: {error}") from None

@@ -177,7 +177,7 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
         tag = weights.get("tag")
         input_size = weights.get("input_size") or _input_size(architecture)
         img_size = None if input_size is None else (int(input_size[1]), int(input_size[2]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise LosaError(
             f"backbone.name={asked}: {config} is not the configuration of a timm model: expected an "
             f"architecture in it ({short_cause(error)})"

@@ -1,5 +1,6 @@
 """Decodes images in worker processes: batches of keys become batches of network inputs."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -81,6 +82,11 @@ class _Collate:
         )
 
 
+def _leave_termination_to_the_main_process(worker: int) -> None:  # noqa: ARG001 -- given by torch
+    """Ignore SIGTERM, which job schedulers send to all processes: torch would report a killed worker."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 class DecodedBatches:
     """Iterator over decoded batches, in order. Closing it ends the workers, and so does its end or an error.
 
@@ -109,6 +115,8 @@ class DecodedBatches:
         # torch ends them once nothing refers to its iterator, but the traceback of an error does.
         if (end_workers := getattr(self._loaded, "_shutdown_workers", None)) is not None:
             end_workers()
+        for worker in getattr(self._loaded, "_workers", ()):
+            worker.kill()  # one that waits for a file does not end when it is told to
         self._loaded = iter(())
 
 
@@ -148,5 +156,6 @@ def decode(
         num_workers=min(workers, len(batches)),
         collate_fn=_Collate(input_size),
         pin_memory=pin_memory,
+        worker_init_fn=_leave_termination_to_the_main_process,
     )
     return DecodedBatches(iter(batched))

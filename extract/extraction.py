@@ -28,6 +28,7 @@ from losa.cache_format.common.comparison import differences
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.common.threads import thread_count
 from losa.cache_format.identity import FeatureIdentity, Preprocessing, SiteGroup
 from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
@@ -267,6 +268,12 @@ class Extractor:
             for batch in in_batches(_rows(keys[segment.name], segment.rows(shard)), self.config.batch_size)
         ]
         images = sum(len(batch) for _, _, batch in jobs)
+        _log.info(
+            "%d threads (threads=%s), %d processes that decode",
+            torch.get_num_threads(),
+            self.config.threads,
+            self.forward.workers,
+        )
         waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
         invalid = turned = 0
         with (
@@ -331,7 +338,13 @@ def extract(config: ExtractConfig, source: ImageSource | None = None) -> Extract
     Raises:
         LosaError: an error that the user can correct; the message says how.
     """
-    return Extractor(config, source).run()
+    before = torch.get_num_threads()
+    # Other processes do not count: the number of threads decides the last bits of the features.
+    torch.set_num_threads(thread_count(config.threads, before))
+    try:
+        return Extractor(config, source).run()
+    finally:
+        torch.set_num_threads(before)
 
 
 def _device_name(device: str) -> str:

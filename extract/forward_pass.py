@@ -1,13 +1,13 @@
 """Images of a source through the frozen backbone, batch by batch."""
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float
 
+from losa.cache_format.common.cores import usable_cores
 from losa.cache_format.identity import ComputeDtype, Preprocessing
 from losa.extract.backbone import FrozenBackbone, autocast
 from losa.extract.decoding import DecodedBatch, DecodedBatches, decode
@@ -68,7 +68,7 @@ class ForwardPass:
             views: whether keys may be those of augmented views.
         """
         self.device = device
-        cores = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+        cores = min(usable_cores(), _MOST_WORKERS)
         self.workers = cores if options.workers is None else options.workers
         self._options = options
         self._loader = ImageLoader(source, preprocessing.decoding, options.max_pixels, views)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +14,11 @@ from torch import nn
 from losa.cache_format.errors import LosaError
 from losa.cache_format.storage.paths import local_path
 from losa.extract.backbone import FrozenBackbone
-from losa.extract.backbone_names import ADVICE, NamedBackbone, find_backbone
+from losa.extract.backbone_names import ADVICE, HUB, NamedBackbone, find_backbone
 from losa.extract.causes import short_cause
 from losa.extract.checkpoints import load_checkpoint
 from losa.extract.config import BackboneConfig
+from losa.extract.hub import hub_or_copies
 
 _RESERVED = {
     "img_size": "use backbone.img_size",
@@ -44,14 +46,11 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
     for argument in config.args or {}:
         if argument in _RESERVED:
             raise LosaError(f"backbone.args: {argument} cannot be set there: {_RESERVED[argument]}")
-    named = find_backbone(config.name)
+    with hub_or_copies() if config.name.startswith(HUB) else nullcontext():
+        named = find_backbone(config.name)
+        checkpoint = _file_of_weights(config, named)
     size = (config.img_size, config.img_size) if isinstance(config.img_size, int) else config.img_size
     img_size = None if size is None else (size[0], size[1])
-    checkpoint = None if config.checkpoint is None else local_path(config.checkpoint)
-    if checkpoint is not None and not checkpoint.is_file():
-        raise LosaError(f"backbone.checkpoint: there is no file {checkpoint}")
-    if checkpoint is None and config.pretrained:
-        checkpoint = named.weights()
     if checkpoint is None and config.pretrained:
         model = _pretrained(config, named, img_size)
     else:
@@ -70,11 +69,22 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
     )
 
 
+def _file_of_weights(config: BackboneConfig, named: NamedBackbone) -> Path | None:
+    """The file of weights to load; None for random weights, and for those that timm finds by itself."""
+    if config.checkpoint is not None:
+        path = local_path(config.checkpoint)
+        if not path.is_file():
+            raise LosaError(f"backbone.checkpoint: there is no file {path}")
+        return path
+    return named.weights() if config.pretrained else None
+
+
 def _pretrained(config: BackboneConfig, named: NamedBackbone, img_size: tuple[int, int] | None) -> nn.Module:
     """A model with the weights that timm has for it, with position embeddings resampled to the image size."""
     arguments = _arguments(config, named, img_size)
     try:
-        return timm.create_model(named.timm_name, pretrained=True, **arguments)
+        with hub_or_copies():
+            return timm.create_model(named.timm_name, pretrained=True, **arguments)
     except Exception as error:
         raise LosaError(
             f"the pretrained weights of {config.name} could not be loaded: {short_cause(error)}\n{ADVICE}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from losa.cache_format.errors import LosaError
 from losa.cache_format.identity import ImageDecoding, Preprocessing
+from losa.extract.causes import short_cause
 from losa.extract.config import MAX_PIXELS, ExtractConfig
 from losa.extract.sources.base import InvalidImage
 
@@ -21,16 +22,26 @@ CROP_MODES = {"crop": "center", "squash": "squash", "pad": "border"}
 
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
-    """The preprocessing that the model's own data configuration states for evaluation."""
-    config = resolve_model_data_config(model)
-    return Preprocessing(
-        input_size=tuple(config["input_size"]),
-        interpolation=config["interpolation"],
-        mean=tuple(float(value) for value in config["mean"]),
-        std=tuple(float(value) for value in config["std"]),
-        crop_pct=float(config["crop_pct"]),
-        crop_mode=config["crop_mode"],
-    )
+    """The preprocessing that the model's own data configuration states for evaluation.
+
+    Raises:
+        LosaError: it states none.
+    """
+    try:
+        config = resolve_model_data_config(model)
+        return Preprocessing(
+            input_size=tuple(config["input_size"]),
+            interpolation=config["interpolation"],
+            mean=tuple(float(value) for value in config["mean"]),
+            std=tuple(float(value) for value in config["std"]),
+            crop_pct=float(config["crop_pct"]),
+            crop_mode=config["crop_mode"],
+        )
+    except (LookupError, TypeError, ValueError, OverflowError) as error:  # of a file that anyone may write
+        raise LosaError(
+            "its configuration (pretrained_cfg) does not say how images are prepared; expected input_size, "
+            f"interpolation, mean, std, crop_pct and crop_mode: {short_cause(error)}"
+        ) from error
 
 
 def choose_preprocessing(own: Preprocessing, config: ExtractConfig) -> Preprocessing:

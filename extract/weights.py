@@ -6,14 +6,24 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from losa.cache_format.errors import LosaError
+
 
 def head_names(model: nn.Module) -> set[str]:
     """Names of the classification heads of a timm model. losa does not run them.
 
     The classifier of many ConvNets is ``head.fc``; what is beside it in ``head`` follows the last stage, too.
+
+    Raises:
+        LosaError: the model's configuration does not name them by texts.
     """
-    classifiers = cast(Any, model).pretrained_cfg.get("classifier") or ()
-    classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
+    found = cast(Any, model).pretrained_cfg.get("classifier") or ()
+    classifiers = (found,) if isinstance(found, str) else found
+    if not isinstance(classifiers, list | tuple) or not all(isinstance(name, str) for name in classifiers):
+        raise LosaError(
+            f"the configuration of the model (pretrained_cfg) has classifier {found!r:.80}: expected the "
+            "name of the layer that classifies, or a list of such names"
+        )
     return {name.split(".")[0] for name in classifiers}
 
 

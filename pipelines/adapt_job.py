@@ -10,13 +10,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig, Job
-from losa.adapt.members.pool import tokens_of, with_pool
+from losa.adapt.members.member_folder import member_folder
+from losa.adapt.members.resolution import resolved, site_group_of
 from losa.cache_format import LosaError
-from losa.cache_format.identity import TokenLayout
+from losa.cache_format.identity import SiteGroup
 from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
-from losa.pipelines.results import JobResult
+from losa.pipelines.job_result import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
+from losa.pipelines.sweep_job import logs_to_own_file
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +31,11 @@ def task(composed: DictConfig, candidates: Candidates) -> JobResult:
     except Exception:
         _remove_if_empty(folder, folder.parent)
         raise
-    scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())
-    _log.info("%s: %s, %s parameters", folder, scores, f"{summary.parameters:,}")
+    hydra = HydraConfig.get()
+    # The table has a line for each job of a multirun.
+    if hydra.mode is not RunMode.MULTIRUN or logs_to_own_file(hydra):
+        scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())
+        _log.info("%s: %s, %s parameters", folder, scores, f"{summary.parameters:,}")
     return JobResult(summary)
 
 
@@ -43,14 +48,14 @@ def job_of(composed: DictConfig) -> Job:
     return Job(_config_of(composed), _from_here(HydraConfig.get().runtime.output_dir))
 
 
-def _config_of(options: DictConfig) -> AdaptConfig:
-    """The configuration with these options, and the pool that ``pool=auto`` stands for."""
-    return with_pool(to_config(AdaptConfig, options), lambda cache: _tokens(cache, Path.cwd()))
+def _config_of(composed: DictConfig) -> AdaptConfig:
+    """The configuration with these options, in the spelling by which its member is named."""
+    return resolved(to_config(AdaptConfig, composed), lambda cache: _site_group(cache, Path.cwd()))
 
 
 @functools.cache  # a job asks several times, and a bucket takes its time to answer
-def _tokens(cache: str, folder: Path) -> TokenLayout:  # noqa: ARG001 -- what a relative path is relative to
-    return tokens_of(cache)
+def _site_group(cache: str, folder: Path) -> SiteGroup:  # noqa: ARG001 -- what a relative path is relative to
+    return site_group_of(cache)
 
 
 def _from_here(folder: str) -> Path:
@@ -77,13 +82,15 @@ def member_name(_root_: DictConfig) -> str:
         LosaError: options are missing or invalid. Not in a multirun, which an error would end here: the job
             gets the folder of the sweep, and fails for the same reason when it starts.
     """
-    options = OmegaConf.masked_copy(_root_, [str(name) for name in _root_ if name != "hydra"])
     try:
-        return as_candidate(_config_of(options)).member_name
+        member = as_candidate(_config_of(_root_))
     except LosaError:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             return "."
         raise
+    hydra = HydraConfig.get()
+    parent = hydra.sweep.dir if hydra.mode is RunMode.MULTIRUN else local_path(member.out)
+    return member_folder(Path(hydra.runtime.cwd, parent), member).name
 
 
 def run() -> None:

@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -24,6 +23,7 @@ from losa.cache_format import LosaError
 from losa.cache_format.common.suggestions import nearest
 from losa.pipelines.arguments import checked_arguments
 from losa.pipelines.command_help import group_choices
+from losa.pipelines.job_failure import JobFailure
 from losa.pipelines.messages import for_people
 from losa.pipelines.options import options_of, unknown_option
 from losa.pipelines.plain_text import visible
@@ -33,6 +33,8 @@ Config = TypeVar("Config")
 _log = logging.getLogger(__name__)
 _GROUPS = ("dataset", "backbone")
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_MOST_TOLD = 10
+"""Number of failed jobs of a multirun whose errors are told."""
 
 
 def run_command(
@@ -42,7 +44,6 @@ def run_command(
     conclude: Callable[[], None] = lambda: None,
     arguments: Sequence[str] | None = None,
     *,
-    resumes: bool = True,
 ) -> None:
     """Run a Hydra application as a command.
 
@@ -56,7 +57,6 @@ def run_command(
         task: function that runs one job; it is called with the composed configuration.
         conclude: called once after the last job, unless all jobs failed.
         arguments: the options and flags; None for all arguments of the command.
-        resumes: whether the command, run again after an interruption, goes on where it was.
     """
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ
@@ -81,13 +81,14 @@ def run_command(
             if HydraConfig.get().mode is not RunMode.MULTIRUN:
                 if wants_traceback:
                     raise
-                sys.exit(f"error: {visible(message)}")
+                sys.exit(visible(f"error: {message}"))
             # In a worker process of a launcher: only the launcher can count the failures, so raise.
             if os.getpid() != process:
                 raise
             failures.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
-            _log.error("failed: %s", failures[-1], exc_info=wants_traceback)
-            return None
+            if len(failures) <= _MOST_TOLD:
+                _log.error("failed: %s", failures[-1], exc_info=wants_traceback)
+            return JobFailure(message)
 
     application = hydra.main(version_base="1.3", config_path="pkg://losa.conf", config_name=config_name)(
         guarded
@@ -103,31 +104,33 @@ def run_command(
     except (LosaError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        sys.exit(f"error: {visible(explain(error, list(options)))}")
+        sys.exit(visible(f"error: {explain(error, list(options))}"))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         message = for_people(error)
         if wants_traceback or message is None:
             raise
-        sys.exit(f"error: {visible(message)}")
-    except KeyboardInterrupt:
-        print(f"interrupted{': run the same command again to resume' if resumes else ''}", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(visible(f"error: {message}"))
     finally:
         sys.argv = typed
         if not wants_traceback:
             os.environ.pop(_FULL_ERROR, None)
     if failures:
-        sys.exit("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *failures]))
+        told = failures[:_MOST_TOLD]
+        if len(failures) > len(told):
+            told.append(f"and {len(failures) - len(told)} more")
+        sys.exit(visible("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *told])))
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:
-    """Convert a composed configuration to its dataclass.
+    """Convert a composed configuration to its dataclass; Hydra's own part of it is left out.
 
     Raises:
         LosaError: options are missing, unknown, or of the wrong type or range; all of them are listed.
     """
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values = _resolved(config)
     except MissingMandatoryValue as error:
         raise LosaError(f"{error.full_key}=... is missing and has no default") from None
     except OmegaConfBaseException as error:
@@ -137,6 +140,21 @@ def to_config(schema: type[Config], config: DictConfig) -> Config:
         return TypeAdapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
         raise LosaError("\n".join(_problems(error, schema))) from None
+
+
+def _resolved(config: DictConfig) -> Any:
+    """The options as plain Python, without ``${...}`` and without Hydra's own part."""
+    if "hydra" not in config:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    values = {}
+    for name in config:
+        if name != "hydra":
+            value = config[name]
+            is_config = OmegaConf.is_config(value)
+            values[name] = (
+                OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_config else value
+            )
+    return values
 
 
 def explain(error: Exception, known: list[str]) -> str:

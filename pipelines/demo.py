@@ -1,10 +1,13 @@
 """losa-demo: extraction and a sweep on bundled data, by the commands that a user would type."""
 
+import argparse
 import subprocess
 import sys
 import sysconfig
 import time
 from pathlib import Path
+
+from losa.pipelines.ending import ending
 
 CACHE = "demo/cache"
 RUNS = "demo/runs"
@@ -26,6 +29,19 @@ ADAPT = ["losa-adapt", "-m", "side=linear,losa,last", "rank=4,8", "epochs=20"]
 
 def main() -> None:
     """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="losa-demo",
+        usage="losa-demo\n\nTakes no options.",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    with ending("run the same command again to resume"):
+        parser.parse_args()
+        run()
+
+
+def run() -> None:
+    """Run the demo, which takes about a minute."""
     start = time.perf_counter()
     print(ABOUT)
     show_and_run([*EXTRACT, f"cache={CACHE}"])
@@ -34,7 +50,7 @@ def main() -> None:
     print(
         f"\n{time.perf_counter() - start:.0f} s in total. Written:\n"
         f"  {CACHE}/manifest.json     identity and contents of the cache\n"
-        f"  {CACHE}/arrays.zarr       the activations, for any zarr reader\n"
+        f"  {CACHE}/arrays.zarr       the activations, a group for any zarr reader\n"
         f"  {RUNS}/results.csv        the table above\n"
         f"  {RUNS}/<member>/          config.json, metrics.jsonl, summary.json, side_network.safetensors"
     )

@@ -5,17 +5,18 @@ import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, configure_log, env_override, run_job, setup_globals
+from hydra.core.utils import JobReturn, configure_log, env_override, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig
 
 from losa.adapt import Job, adapt_all
 from losa.adapt.members.summary import Outcome
 from losa.cache_format import LosaError
 from losa.pipelines.adapt_job import job_of, task
+from losa.pipelines.job_configs import JobConfigLoader
 from losa.pipelines.outcomes import trained
 from losa.pipelines.selection import candidate_of
+from losa.pipelines.sweep_job import SweepJob, set_output_folder
 
 
 def launch(
@@ -29,7 +30,7 @@ def launch(
     """Train the members of all jobs together, then run the jobs, which find their members trained.
 
     Args:
-        context: Hydra's context of the application.
+        context: Hydra's context of the application, with a `JobConfigLoader`.
         task_function: the task of losa-adapt.
         config: configuration of the sweep.
         job_overrides: overrides of each job.
@@ -46,57 +47,27 @@ def launch(
     setup_globals()
     sweep_folder = Path(config.hydra.sweep.dir)
     sweep_folder.mkdir(parents=True, exist_ok=True)
+    loader = context.config_loader
+    assert isinstance(loader, JobConfigLoader), loader
     jobs = [
-        _composed(context, config, overrides, number) for number, overrides in enumerate(job_overrides, first)
+        SweepJob(loader, context.callbacks, config, list(overrides), number)
+        for number, overrides in enumerate(job_overrides, first)
     ]
     # Messages of the training concern all jobs, so they are logged in the folder of the sweep.
     shared = copy.deepcopy(config)
-    _set_output_folder(shared, sweep_folder)
+    set_output_folder(shared, sweep_folder)
     configure_log(shared.hydra.job_logging, shared.hydra.verbose)
     with env_override(shared.hydra.job.env_set):
-        members = [job for job in map(_job, jobs) if job is not None]
+        members = [member for member in map(_member, jobs) if member is not None]
         outcomes: dict[Job, Outcome] = dict(zip(members, adapt_all(members), strict=True))
     with trained(outcomes):
-        return [
-            run_job(
-                hydra_context=context,
-                task_function=task_function,
-                config=job,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-            for job in jobs
-        ]
+        return [job.run(task_function) for job in jobs]
 
 
-def _composed(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:
-    job = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(job):
-        job.hydra.job.id = number
-        job.hydra.job.num = number
-    return job
-
-
-def _job(config: DictConfig) -> Job | None:
+def _member(job: SweepJob) -> Job | None:
     """The member of a job; None if its options are wrong, which the job itself reports when it runs."""
-    before = HydraConfig.instance().cfg
-    probe = copy.deepcopy(config)
     try:
-        # As run_job does it: the folder's name may depend on anything in Hydra's configuration.
-        HydraConfig.instance().set_config(probe)
-        folder = Path(str(OmegaConf.select(probe, "hydra.sweep.dir")))
-        folder /= str(OmegaConf.select(probe, "hydra.sweep.subdir"))
-        _set_output_folder(probe, folder)
-        HydraConfig.instance().set_config(probe)
-        with read_write(probe), open_dict(probe):
-            del probe["hydra"]
-        return candidate_of(job_of(probe))
+        with job.looked_at() as (_, options):
+            return candidate_of(job_of(options))
     except (LosaError, OSError):
         return None
-    finally:
-        HydraConfig.instance().cfg = before
-
-
-def _set_output_folder(config: DictConfig, folder: Path) -> None:
-    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-        config.hydra.runtime.output_dir = str(folder.absolute())

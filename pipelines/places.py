@@ -18,7 +18,6 @@ def run_with_places(
     schema: type[Any],
     task: Callable[[DictConfig, list[str]], Any],
     *,
-    resumes: bool = True,
 ) -> None:
     """Run a command that takes folders, files and patterns besides its options; see `run_command`.
 
@@ -26,7 +25,6 @@ def run_with_places(
         config_name: name of the primary configuration in losa.conf.
         schema: dataclass of the options, for suggestions.
         task: called with the composed configuration and the places.
-        resumes: whether the command, run again after an interruption, goes on where it was.
     """
     try:
         places, options = split_places(sys.argv[1:])
@@ -36,7 +34,7 @@ def run_with_places(
     def task_on_places(composed: DictConfig) -> Any:
         return task(composed, places)
 
-    run_command(config_name, schema, task_on_places, arguments=options, resumes=resumes)
+    run_command(config_name, schema, task_on_places, arguments=options)
 
 
 def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
-from losa.adapt.members.pool import with_pool
+from losa.adapt.members.member_folder import member_folder
+from losa.adapt.members.resolution import resolved
 from losa.adapt.members.shared_images import refuse_choice_on_scored_images
 from losa.adapt.members.splits import refuse_missing_splits
 from losa.adapt.members.summary import Outcome
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.storage.atomic_writes import publish
 from losa.pipelines.outcomes import summary_of
-from losa.pipelines.results import SEEDS, shown, varying_options
+from losa.pipelines.plain_text import visible
+from losa.pipelines.shown_options import SEEDS, shown, varying_options
 
 _log = logging.getLogger(__name__)
 
@@ -170,7 +172,7 @@ def select(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
         LosaError: a task has nothing to choose from, or its choice cannot be trained. The choices of the
             other tasks are made all the same.
     """
-    jobs = [replace(job, config=with_pool(job.config)) for job in jobs]
+    jobs = [replace(job, config=resolved(job.config)) for job in jobs]
     outcomes = adapt_all([candidate_of(job) for job in jobs])
     found = [Candidate(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
     return finish(found, folder)
@@ -199,7 +201,7 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
         finals = [
             as_final(candidate.config, configuration.best_epochs) for candidate in configuration.candidates
         ]
-        jobs += [Job(config, folder / SELECTED_FOLDER / config.member_name) for config in finals]
+        jobs += [Job(config, member_folder(folder / SELECTED_FOLDER, config)) for config in finals]
     outcomes = iter(adapt_all(jobs))
     records = []
     for configuration, task in chosen:
@@ -211,7 +213,7 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
         record = _record(configuration, [seed for seed in seeds if isinstance(seed, MemberSummary)], task)
         records.append(record)
         where = f"{record['cache']}: " if len(tasks) > 1 else ""
-        print(f"{where}chosen: {_named(configuration, task)} ({_scores(record)}")
+        print(visible(f"{where}chosen: {_named(configuration, task)} ({_scores(record)}"))
     if records:
         publish(folder / SELECTED_NAME, json.dumps(records, indent=2).encode() + b"\n")
     if failures:
@@ -256,7 +258,8 @@ def _named(configuration: Configuration, task: Sequence[Candidate]) -> str:
     config = configuration.candidates[0].config
     compared = varying_options([asdict(candidate.config) for candidate in task])
     rank = [] if config.effective_rank is None else ["rank"]
-    names = dict.fromkeys([*rank, "lr", *compared])
+    hidden = {"side", *SEEDS, *config.idle_options}
+    names = dict.fromkeys([*rank, "lr", *(name for name in compared if name not in hidden)])
     return " ".join([config.side, *(f"{name}={shown(getattr(config, name))}" for name in names)])
 
 

@@ -1,11 +1,14 @@
 """Runs the commands with subcommands, losa-cache and losa-bench: errors in plain words, honest exit codes."""
 
+import logging
 import os
-import signal
 import sys
 from typing import NoReturn
 
 import typer
+
+from losa.pipelines.ending import ending
+from losa.pipelines.plain_text import PlainFormatter, visible
 
 TRACEBACK = "LOSA_TRACEBACK"
 """Name of the environment variable that makes errors keep their traceback."""
@@ -29,16 +32,21 @@ def run_tool(tool: typer.Typer) -> NoReturn:
     Errors meant for people are printed without a traceback, with exit code 1; any other error is a bug in
     losa and keeps its traceback.
     """
-    try:
-        tool()
-    except Exception as error:
-        from losa.pipelines.messages import for_people  # slow to import, and help has no need of it
-
-        message = for_people(error)
-        if message is None or TRACEBACK in os.environ:
+    log, handler = logging.getLogger("losa"), logging.StreamHandler()
+    handler.setFormatter(PlainFormatter())
+    log.addHandler(handler)
+    with ending():
+        try:
+            tool()
+        except BrokenPipeError:
             raise
-        sys.exit(f"error: {message}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
-    sys.exit(0)
+        except Exception as error:
+            from losa.pipelines.messages import for_people  # slow to import, and help has no need of it
+
+            message = for_people(error)
+            if message is None or TRACEBACK in os.environ:
+                raise
+            sys.exit(visible(f"error: {message}"))
+        finally:
+            log.removeHandler(handler)
+        sys.exit(0)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from losa.adapt.members.passes import reading_key
 from losa.adapt.members.preparation import PreparedJob
-from losa.adapt.members.summary import MemberSummary
+from losa.adapt.members.summary import MemberSummary, Outcome
 
 _log = logging.getLogger(__name__)
 
-Checked = tuple[PreparedJob, MemberSummary | None]
-"""A member, and the summary that its folder holds."""
+Checked = tuple[PreparedJob, Outcome | None]
+"""A member, and the outcome that its folder holds: a summary, or the error with which it diverged."""
 
 
 def with_company(prepared: Sequence[PreparedJob]) -> list[PreparedJob]:
@@ -33,32 +33,35 @@ def with_company(prepared: Sequence[PreparedJob]) -> list[PreparedJob]:
 
 
 def without_other_companies(checked: Sequence[Checked], *, warn: bool) -> list[Checked]:
-    """Drop the summaries of members that were compared with others than their company.
+    """Drop the outcomes of members that were compared with others than their company.
 
     A company is finished as a whole or not at all: a member that was trained later than the others would be
-    compared with nobody. Members that diverged have no summary; those of the others name them.
+    compared with nobody. The summaries of a company name those of it that diverged.
 
     Args:
         checked: the members that are not yet known to be finished.
         warn: whether to tell how many summaries do not count.
     """
     settled: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for member, summary in checked:
-        found = None if summary is None else summary.company
-        if summary is not None and found is not None and tuple(found.members) == member.company:
-            settled[member.company].update([summary.member, *found.failed])
+    for member, outcome in checked:
+        found = outcome.company if isinstance(outcome, MemberSummary) else None
+        if found is not None and tuple(found.members) == member.company:
+            settled[member.company].update([member.config.member_id, *found.failed])
+        elif isinstance(outcome, Exception):
+            settled[member.company].add(member.config.member_id)
     kept: list[Checked] = []
     again: dict[tuple[str, ...], int] = defaultdict(int)
-    for member, summary in checked:
-        if member.company and summary is not None and not set(member.company) <= settled[member.company]:
-            again[member.company] += 1
-            summary = None
-        kept.append((member, summary))
-    for company, count in again.items() if warn else ():
-        _log.warning(
-            "halve_at: of %d members, %d were finished in other company, or without the rest. What becomes "
-            "of a member depends on those that it is compared with, so they are trained again",
-            len(company),
-            count,
-        )
+    for member, outcome in checked:
+        if member.company and outcome is not None and not set(member.company) <= settled[member.company]:
+            again[member.company] += isinstance(outcome, MemberSummary)
+            outcome = None
+        kept.append((member, outcome))
+    for company, count in again.items():
+        if warn and count:
+            _log.warning(
+                "halve_at: of %d members, %d were finished in other company, or without the rest. What "
+                "becomes of a member depends on those that it is compared with, so they are trained again",
+                len(company),
+                count,
+            )
     return kept

@@ -1,5 +1,6 @@
 """The activations that the members of a pass read."""
 
+import logging
 from collections.abc import Sequence
 
 from losa.adapt.data.activations import ActivationSource, CachedActivations
@@ -7,8 +8,12 @@ from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.data.residency import Residency, choose_residency
 from losa.adapt.data.resident_activations import load_codes
 from losa.adapt.data.split_union import open_union, union_name
+from losa.adapt.free_memory import is_out_of_memory
 from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.training.trainer import LabelledActivations
+from losa.cache_format import LosaError
+
+_log = logging.getLogger(__name__)
 
 
 class PassData:
@@ -50,7 +55,20 @@ class PassData:
         )
         if self.residency == "stream":
             return self._labelled(source.split.name, source, self._training)
-        loaded = load_codes(source, positions, self.residency)
+        try:
+            loaded = load_codes(source, positions, self.residency)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self._config.residency != "auto":
+                raise LosaError(
+                    f"residency={self._config.residency}: memory does not hold the codes of "
+                    f"{len(positions):,} images after all; use residency=auto or stream, or fewer sites "
+                    "(sites=4)"
+                ) from None
+            _log.warning("memory does not hold the codes after all: they are read in every epoch")
+            self.residency = "stream"
+            return self._labelled(source.split.name, source, self._training)
         return self._labelled(source.split.name, loaded, self._training)
 
     def open_scored(self, split: str) -> LabelledActivations:

@@ -17,13 +17,15 @@ _log = logging.getLogger(__name__)
 def pass_key(prepared: PreparedJob) -> Hashable:
     """A key that is equal for members that may share a pass.
 
-    Those are members that read the same images in the same order, from the same epoch on.
+    Those are members that read the same images in the same order, from the same step on.
     """
-    return reading_key(prepared), _epoch(prepared)
+    return reading_key(prepared), _place(prepared)
 
 
-def _epoch(prepared: PreparedJob) -> int:
-    return 0 if prepared.checkpoint is None else prepared.checkpoint.epoch
+def _place(prepared: PreparedJob) -> tuple[int, int, int | None]:
+    """Where a member begins: epoch, step and size of the micro-batches."""
+    checkpoint = prepared.checkpoint
+    return (0, 0, None) if checkpoint is None else checkpoint.place
 
 
 def reading_key(prepared: PreparedJob) -> Hashable:
@@ -47,6 +49,7 @@ def reading_key(prepared: PreparedJob) -> Hashable:
         config.dtype,
         tuple(config.halve_at),
         config.residency,
+        config.threads,
         prepared.device,
     )
 
@@ -62,16 +65,16 @@ def plan_passes(prepared: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
     """Group members by the pass they belong to, in the order of each pass's first member.
 
     Successive halving compares members, so those with ``halve_at`` resume together or not at all. If an
-    interruption has left them at different epochs, all of them are trained from the start.
+    interruption has left them at different steps, all of them are trained from the start.
     """
     readings: dict[Hashable, list[PreparedJob]] = defaultdict(list)
     for member in prepared:
         readings[reading_key(member)].append(member)
     passes: dict[Hashable, list[PreparedJob]] = defaultdict(list)
     for members in readings.values():
-        if members[0].config.halve_at and len({_epoch(member) for member in members}) > 1:
+        if members[0].config.halve_at and len({_place(member) for member in members}) > 1:
             _log.warning(
-                "%d members with halve_at=%s were interrupted at different epochs; they are "
+                "%d members with halve_at=%s were interrupted at different steps; they are "
                 "trained from the start, to be compared with each other",
                 len(members),
                 members[0].config.halve_at,

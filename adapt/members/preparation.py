@@ -2,11 +2,12 @@
 
 import functools
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
+import torch
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.config import AdaptConfig
@@ -16,11 +17,13 @@ from losa.adapt.data.split_union import open_union, union_name
 from losa.adapt.features import FeatureSpec
 from losa.adapt.members.class_coverage import tell_unused_classes, warn_of_unseen_classes
 from losa.adapt.members.job import Job
-from losa.adapt.members.member_files import Checkpoint, MemberFiles
+from losa.adapt.members.member_files import BEST, Checkpoint, MemberFiles
 from losa.adapt.members.shared_images import SharedImages
 from losa.adapt.members.splits import refuse_missing_splits
-from losa.adapt.members.summary import MemberSummary
+from losa.adapt.members.summary import Outcome
 from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
+from losa.adapt.training.member_group import make_group
+from losa.adapt.training.running_epoch import CORRECT, LOSSES
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
@@ -28,6 +31,8 @@ from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.cache_format.sites import select_sites
 from losa.cache_format.storage.sealed_json import canonical
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +70,63 @@ class PreparedJob:
         """Files of the member."""
         return MemberFiles(self.job.folder, self.job.config, self.company)
 
-    def read_finished(self) -> MemberSummary | None:
-        """The summary in the folder if the member is finished, and not to be trained again.
+    def read_outcome(self, warn: Callable[..., None]) -> Outcome | None:
+        """The summary in the folder if the member is finished, or the error with which it diverged.
+
+        It is None if the member is to be trained.
+
+        Args:
+            warn: told why a summary does not count, in the way of `logging.Logger.warning`.
 
         Raises:
-            LosaError: the folder holds another finished member.
+            LosaError: the folder holds something else.
         """
-        return None if self.config.overwrite else self.files.read_finished(self.origin)
+        if self.config.overwrite:
+            return None
+        return self.files.read_finished(self.origin, warn=warn) or self.files.read_divergence(self.origin)
 
-    def with_checkpoint(self) -> "PreparedJob":
-        """The job with the checkpoint in its folder, if it is to resume from one."""
+    def with_checkpoint(self, *, choose_size: bool = False) -> "PreparedJob":
+        """The job with the checkpoint in its folder, if it is to resume from one.
+
+        Args:
+            choose_size: whether to choose the size of micro-batches again, for another pass than before.
+        """
         if self.config.overwrite:
             return self
-        return replace(self, checkpoint=self.files.read_checkpoint(self.origin))
+        checkpoint = self.files.read_checkpoint(self.origin)
+        problem = None if checkpoint is None else self._misfit(checkpoint)
+        if problem is not None:
+            _log.warning("%s %s; the member is trained from the start", self.files.checkpoint_path, problem)
+            checkpoint = None
+        if checkpoint is not None and choose_size:
+            checkpoint = replace(checkpoint, micro_batch_size=None)
+        return replace(self, checkpoint=checkpoint)
+
+    def broken_off(self) -> "PreparedJob":
+        """The job after its pass has failed: it goes on from what is in its folder, in any case."""
+        config = replace(self.config, overwrite=False)
+        return replace(self, job=replace(self.job, config=config), checkpoint=None)
+
+    def _misfit(self, checkpoint: Checkpoint) -> str | None:
+        """What a checkpoint lacks of the state of this member; None if it lacks nothing."""
+        classes = sum(column.num_classes for column in self.columns)
+        group = make_group([0], [self.config], self.features, classes, "cpu")
+        expected = {name: value.shape for name, value in group.member_state(0).items()}
+        kept = {name: shape for name, shape in expected.items() if name.startswith("parameter.")}
+        progress = checkpoint.progress
+        ended = progress["stopped_after"] is not None or progress.get("diverged") is not None
+        needed = {} if ended else dict(expected)
+        if checkpoint.step and not ended:
+            needed |= {LOSSES: torch.Size([checkpoint.step]), CORRECT: torch.Size([])}
+        if any(name.startswith(BEST) for name in checkpoint.state):
+            needed |= {f"{BEST}{name}": shape for name, shape in kept.items()}
+        for name, shape in needed.items():
+            found = checkpoint.state.get(name)
+            if found is None:
+                return f"has no tensor {name!r}"
+            if found.shape != shape:
+                return f"has a tensor {name!r} of shape {tuple(found.shape)}, expected {tuple(shape)}"
+        return None
 
     def refuse_impossible_residency(self) -> None:
         """Refuse training images that do not fit where they are to be kept.
@@ -94,7 +143,7 @@ class PreparedJob:
 
 
 class JobPreparer:
-    """Prepares jobs. Caches and splits that several jobs use are read once."""
+    """Prepares jobs. Caches and splits that several jobs use are read, hashed and compared once."""
 
     def __init__(self) -> None:
         self._open_cache = functools.cache(Cache)
@@ -102,6 +151,9 @@ class JobPreparer:
         self._shared_images = SharedImages()
         self._warn_of_unseen_classes = functools.cache(warn_of_unseen_classes)
         self._tell_unused_classes = functools.cache(tell_unused_classes)
+        self._warn_of_rank = functools.cache(_warn_of_rank)
+        self._refuse_one_class = functools.cache(_refuse_one_class)
+        self._origin = functools.cache(_origin)
 
     def prepare(self, job: Job) -> PreparedJob:
         """Check the options of a job.
@@ -122,6 +174,8 @@ class JobPreparer:
                 )
         # An architecture that does not fit must fail this job alone, not all jobs of its pass.
         make_side_network(config.architecture_for(features.tokens), features, 2, [config.seed])
+        if config.effective_rank is not None and config.effective_rank > features.width:
+            self._warn_of_rank(config.effective_rank, features.width)
         refuse_missing_splits(cache, config)
         training = self._read_images(cache, config.training_splits, config.labels, config.views)
         scored = {
@@ -129,7 +183,7 @@ class JobPreparer:
             for name in (*config.eval_splits, config.val_split)
             if name is not None
         }
-        self._refuse_one_class(cache, config, training)
+        self._refuse_one_class(cache, union_name(config.train_splits), config.labels, training)
         for name, images in scored.items():
             self._shared_images.warn_of_training(
                 cache, config.training_splits, config.views, training, name, images
@@ -148,19 +202,26 @@ class JobPreparer:
             columns=columns,
             training=training,
             scored=scored,
-            origin=_origin(cache, columns, config.training_splits, training, scored),
+            origin=self._origin(cache, columns, config.training_splits, training, tuple(scored.items())),
         )
 
-    @staticmethod
-    def _refuse_one_class(cache: Cache, config: AdaptConfig, images: LabelledImages) -> None:
-        for name, column in zip(config.labels, images.labels.T, strict=True):
-            known = column[column != MISSING_LABEL]
-            if len(np.unique(known)) < 2:
-                split = union_name(config.train_splits)
-                raise LosaError(
-                    f"{cache.path}: all {len(known)} images of split {split!r} have the same label in column "
-                    f"{name!r}; there is nothing to learn"
-                )
+
+def _refuse_one_class(cache: Cache, split: str, labels: tuple[str, ...], images: LabelledImages) -> None:
+    for name, column in zip(labels, images.labels.T, strict=True):
+        known = column[column != MISSING_LABEL]
+        if known.min() == known.max():
+            raise LosaError(
+                f"{cache.path}: all {len(known)} images of split {split!r} have the same label in column "
+                f"{name!r}; there is nothing to learn"
+            )
+
+
+def _warn_of_rank(rank: int, width: int) -> None:
+    _log.warning(
+        "rank=%d is above the width of the activations: %d already gives every update its full rank",
+        rank,
+        width,
+    )
 
 
 def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
@@ -183,10 +244,10 @@ def _origin(
     columns: tuple[LabelColumn, ...],
     train_splits: tuple[str, ...],
     training: LabelledImages,
-    scored: Mapping[str, LabelledImages],
+    scored: tuple[tuple[str, LabelledImages], ...],
 ) -> dict[str, Any]:
     manifest = cache.manifest
-    used = {**scored, union_name(train_splits): training}
+    used = {**dict(scored), union_name(train_splits): training}
     labels = {
         "columns": [[column.name, column.num_classes, column.classes] for column in columns],
         "splits": {
@@ -201,5 +262,5 @@ def _origin(
         "codec": manifest.features.codec,
         "features_sha256": cache.metadata.features_sha256,
         "labels_sha256": hashlib.sha256(canonical(labels)).hexdigest(),
-        "splits": {name: manifest.split(name).keys_sha256 for name in sorted({*scored, *train_splits})},
+        "splits": {name: manifest.split(name).keys_sha256 for name in sorted({*dict(scored), *train_splits})},
     }

@@ -24,8 +24,12 @@ class PassRecord:
     images: Mapping[str, int]
     """Number of images used of each split."""
     residency: Residency
-    failed: Sequence[str]
+    diverged: Sequence[str]
     """Ids of the members that diverged."""
+    micro_batch_sizes: Sequence[int]
+    """Number of images that were computed at once in training, in turn."""
+    threads: int
+    """Number of threads that computed on the CPU."""
 
 
 def write_results(
@@ -76,12 +80,14 @@ def write_results(
         train_loss=progress.train_loss,
         epochs=progress.stopped_after or config.trained_epochs,
         best_epoch=progress.best_epoch if config.patience is not None else None,
-        best_val_accuracy=progress.best_accuracy if config.val_split else None,
+        best_val_accuracy=progress.kept_accuracy,
         parameters=network.parameter_count(),
         head_parameters=network.head_parameter_count(),
-        seconds=round(record.seconds / record.members, 3),
-        train_seconds=round(record.train_seconds / record.members, 3),
-        shared_pass=SharedPass(members=record.members, seconds=round(record.seconds, 3)),
+        seconds=round(progress.seconds + record.seconds / record.members, 3),
+        train_seconds=round(progress.train_seconds + record.train_seconds / record.members, 3),
+        shared_pass=SharedPass(
+            members=record.members, seconds=round(progress.pass_seconds + record.seconds, 3)
+        ),
         images=dict(record.images),
         sites=list(prepared.features.sites),
         device=prepared.device,
@@ -89,9 +95,11 @@ def write_results(
         options={name: value for name, value in asdict(config).items() if name not in idle},
         cache=prepared.origin,
         folder=str(folder),
-        company=Company(members=list(prepared.company), failed=list(record.failed))
+        company=Company(members=list(prepared.company), failed=list(record.diverged))
         if prepared.company
         else None,
+        micro_batch_sizes=progress.micro_batch_sizes_with(record.micro_batch_sizes),
+        threads=record.threads,
     )
     confusion = {
         "classes": {column.name: column.classes for column in columns},

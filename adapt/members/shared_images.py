@@ -64,22 +64,22 @@ class SharedImages:
 
 
 def refuse_choice_on_scored_images(cache: Cache, config: AdaptConfig) -> None:
-    """Refuse splits to choose on that share images with the splits that are scored in the end.
+    """Refuse splits on which a choice depends that share images with the splits that are scored in the end.
 
     Copies under other names are told, not refused: many published data sets have a few.
 
     Raises:
         LosaError: images are shared. The message says how many.
     """
-    for option, split in config.deciding_splits.items():
+    for option, split in config.deciding_splits:
         for scored in config.eval_splits:
             of, to = cache.manifest.split(split), cache.manifest.split(scored)
             shared = _count_shared(str(cache.path), of, to)
             if shared:
                 raise LosaError(
                     f"{cache.path}: {shared} of {of.images} images of {option}={split} are also in "
-                    f"eval_split={scored}: with protocol=select nothing is chosen on images that are scored "
-                    f"in the end. Choose on another split ({option}=...), or score another one "
+                    f"eval_split={scored}: with protocol=select images that are scored in the end have no "
+                    f"part in the choice. Take another split ({option}=...), or score another one "
                     "(eval_split=...)"
                 )
 
@@ -91,7 +91,8 @@ def _count_shared(path: str, one: SplitRecord, other: SplitRecord) -> int:
     shared, copies = _StoredImages.read(cache, (one.name,)).found_in(_StoredImages.read(cache, (other.name,)))
     if copies.any():
         _log.warning(
-            "%d of %d images of %s, which is chosen on, are byte for byte images of %s under other names",
+            "%d of %d images of %s, on which the choice depends, are byte for byte images of %s under other "
+            "names",
             copies.sum(),
             len(copies),
             one.name,

@@ -1,7 +1,7 @@
 """The results of a trained member, as stored in ``summary.json``."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -33,7 +33,7 @@ class SharedPass:
 
     members: int
     seconds: float
-    """Duration for all members together, scoring included."""
+    """Duration for all members together, scoring and the time before an interruption included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,12 @@ class MemberSummary:
     best_epoch: int | None
     """Epoch whose parameters were kept; None without ``patience``."""
     best_val_accuracy: float | None
-    """Highest accuracy on the validation split; None without one."""
+    """Accuracy on the validation split of the parameters that are saved: those of the best epoch with
+    ``patience``, else those of the last one. None without a validation split."""
     parameters: int
     head_parameters: int
     seconds: float
-    """The member's share of the duration of its pass."""
+    """The member's share of the duration of its pass, or of all passes if it was interrupted."""
     train_seconds: float
     """The member's share of the time spent on training."""
     shared_pass: SharedPass
@@ -91,6 +92,21 @@ class MemberSummary:
     folder: str
     company: Company | None = None
     """None without ``halve_at``."""
+    micro_batch_sizes: list[int] = field(default_factory=list)
+    """Number of images that were computed at once in training: several numbers, in turn, if memory ran out in
+    between or the pass was divided; none if an older version of losa trained the member."""
+    threads: int | None = None
+    """Number of threads that computed on the CPU; None in summaries from before it was written down."""
+
+    def in_order(self, splits: Sequence[str]) -> "MemberSummary":
+        """The summary with the scored splits in this order."""
+        if list(self.accuracy) == list(splits):
+            return self
+        return replace(
+            self,
+            accuracy={split: self.accuracy[split] for split in splits},
+            scores={split: self.scores[split] for split in splits},
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Content of ``summary.json``."""

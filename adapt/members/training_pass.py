@@ -3,11 +3,14 @@
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
-from losa.adapt.data.order import batch_count
+from losa.adapt.members.member_files import BEST, Checkpoint
 from losa.adapt.members.member_progress import MemberProgress, worse_half
 from losa.adapt.members.pass_data import PassData
 from losa.adapt.members.passes import make_groups
@@ -15,9 +18,10 @@ from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.members.result_files import PassRecord, write_results
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.training.losses import make_objective
-from losa.adapt.training.member_group import MemberGroup
 from losa.adapt.training.scores import Scores, mean_accuracy
-from losa.adapt.training.trainer import LabelledActivations, MemberEpoch, Trainer
+from losa.adapt.training.trainer import MemberEpoch, Trainer
+from losa.cache_format import LosaError
+from losa.cache_format.common.interruption import uninterrupted
 from losa.cache_format.common.progress import progress_bar
 
 _log = logging.getLogger(__name__)
@@ -34,7 +38,9 @@ class TrainingPass:
         """
         first = prepared[0]
         self._config = first.config
-        self._first_epoch = 0 if first.checkpoint is None else first.checkpoint.epoch
+        self._epoch, self._first_step, self._size = (
+            (0, 0, None) if first.checkpoint is None else first.checkpoint.place
+        )
         self._prepared = dict(enumerate(prepared))
         self._progress = {number: _progress(member) for number, member in self._prepared.items()}
         self._data = PassData(prepared)
@@ -44,85 +50,133 @@ class TrainingPass:
             balanced=self._config.class_weights == "balanced",
             device=first.device,
         )
-        self._started = 0.0
+        self._started = self._saved = 0.0
+        self._saved_place = self._epoch, self._first_step
+        self._train_seconds: float | None = None
+        self._remembered: set[int] = set()
 
     def run(self) -> list[Outcome]:
         """Train and score all members.
 
+        If that ends early, by an error or a signal, the members' checkpoints are written first.
+
         Returns:
             For each member, in order, its summary or the `LosaError` that it failed with.
         """
-        groups = self._make_groups()
-        for member in self._prepared.values():
-            member.files.start(self._first_epoch)
-        self._started = time.perf_counter()
-        trainer = Trainer(groups, self._data.load_training(), self._objective, self._config)
-        self._train(trainer)
-        summaries = self._score(trainer, train_seconds=self._seconds)
+        for number, member in self._prepared.items():
+            with self._own_files(number):
+                member.files.start(self._epoch)
+        groups = make_groups(self._prepared)
+        self._started = self._saved = time.perf_counter()
+        data = self._data.load_training()
+        trainer = Trainer(groups, data, self._objective, self._config, micro_batch_size=self._size)
+        self._resume(trainer)
+        try:
+            self._train(trainer)
+            self._train_seconds = self._seconds
+            summaries = self._score(trainer)
+        except (Exception, KeyboardInterrupt, SystemExit):  # Ctrl-C, and SIGTERM of a batch system
+            if trainer.steady:
+                self._save_checkpoints(trainer)
+            raise
+        self._remove_checkpoints()
         return [progress.error or summaries[number] for number, progress in self._progress.items()]
 
     @property
     def _seconds(self) -> float:
         return time.perf_counter() - self._started
 
-    def _make_groups(self) -> list[MemberGroup]:
-        """The groups of the pass, as they were at the last checkpoint."""
-        groups = make_groups(self._prepared)
-        batches = batch_count(len(self._prepared[0].training), self._config.batch_size)
-        for group in groups:
-            for number in group.numbers:
-                checkpoint = self._prepared[number].checkpoint
-                if checkpoint is not None and self._progress[number].is_training:
-                    group.load_member_state(number, checkpoint.state)
-            group.optimizer.steps = self._first_epoch * batches
-        if self._first_epoch:
-            _log.info("%d members resume after epoch %d", len(self._prepared), self._first_epoch)
-        return groups
+    def _resume(self, trainer: Trainer) -> None:
+        """Go on as from the last checkpoint, if there is one."""
+        self._drop_stopped(trainer)
+        checkpoints = {number: self._prepared[number].checkpoint for number in trainer.numbers}
+        states = {number: found.state for number, found in checkpoints.items() if found is not None}
+        if states:
+            trainer.resume(self._epoch, self._first_step, states)
+        if self._size is not None and trainer.groups:
+            trainer.fit()
+        if self._epoch or self._first_step:
+            within = f", at step {self._first_step} of the next" if self._first_step else ""
+            _log.info("%d members resume after epoch %d%s", len(self._prepared), self._epoch, within)
 
     def _train(self, trainer: Trainer) -> None:
         config = self._config
         validation = None if config.val_split is None else self._data.open_scored(config.val_split)
-        saved = time.perf_counter()
-        self._drop_stopped(trainer)
-        names = [member.config.member_name for member in self._prepared.values()]
-        title = names[0] if len(names) == 1 else f"{len(names)} members"
-        with progress_bar(config.trained_epochs, title, "epoch") as bar:
-            bar.update(self._first_epoch)
-            for epoch in range(self._first_epoch, config.trained_epochs):
-                if not trainer.groups:
-                    break
-                results = trainer.epoch(epoch)
-                for number, result in results.items():
-                    self._progress[number].record_epoch(result)
-                self._drop_stopped(trainer)
-                accuracies = {} if validation is None else self._validate(trainer, validation, epoch)
-                self._write_metrics(results, accuracies)
-                self._stop_members(trainer, epoch)
-                # By time, not by epochs: small members train hundreds of epochs in a minute. Also after the
-                # last epoch, because scoring may find damaged data.
-                if time.perf_counter() - saved >= config.checkpoint_seconds:
-                    self._save_checkpoints(trainer, epoch + 1)
-                    saved = time.perf_counter()
-                bar.set_postfix_str(_describe(results), refresh=False)
-                bar.update()
+        title = "1 member" if len(self._prepared) == 1 else f"{len(self._prepared)} members"
+        images = len(self._prepared[0].training)
+        with progress_bar(
+            images * config.trained_epochs,
+            title,
+            "img",
+            unit_scale=True,
+            initial=images * self._epoch + trainer.images_of(self._epoch),
+            counts=False,
+        ) as bar:
 
-    def _validate(self, trainer: Trainer, validation: LabelledActivations, epoch: int) -> dict[int, float]:
-        """Accuracy of each member on the validation split."""
+            def after_step(images: int) -> None:
+                bar.update(images)
+                self._save_if_due(trainer)
+
+            while self._epoch < config.trained_epochs and trainer.groups:
+                results = trainer.epoch(self._epoch, after_step)
+                self._drop_diverged(trainer, results)
+                scores = (
+                    {}
+                    if validation is None
+                    else trainer.evaluate(validation, lambda: self._save_if_due(trainer))
+                )
+                with trainer.changing():
+                    accuracies = self._record(trainer, results, scores)
+                    self._write_metrics({number: results[number] for number in trainer.numbers}, accuracies)
+                    self._stop_members(trainer)
+                    self._epoch += 1
+                # Also after the last epoch, because scoring takes its time.
+                self._save_if_due(trainer)
+                bar.set_postfix_str(self._describe(results), refresh=False)
+
+    def _describe(self, results: Mapping[int, MemberEpoch]) -> str:
+        """The text behind the progress bar after an epoch."""
+        told = f"epoch {self._epoch}/{self._config.trained_epochs}"
+        best = max(progress.best_accuracy for progress in self._progress.values())
+        if best >= 0:
+            return f"{told}, best {self._config.val_split} {best:.4f}"
+        losses = [result.train_loss for result in results.values()]
+        return f"{told}, loss {min(losses):.4g}" + (f" to {max(losses):.4g}" if len(losses) > 1 else "")
+
+    def _drop_diverged(self, trainer: Trainer, results: Mapping[int, MemberEpoch]) -> None:
+        """Drop the members whose loss is not finite, before the others are scored."""
+        lost = {number: result for number, result in results.items() if not result.finite}
+        with trainer.changing():
+            for number, result in lost.items():
+                self._progress[number].record_epoch(result)
+            self._write_metrics(lost, {})
+            self._drop_stopped(trainer)
+
+    def _record(
+        self,
+        trainer: Trainer,
+        results: Mapping[int, MemberEpoch],
+        scores: Mapping[int, Sequence[Scores] | None],
+    ) -> dict[int, float]:
+        """Record the losses and the scores of an epoch, and return the accuracies on the validation split."""
         accuracies = {}
-        for number, scores in trainer.evaluate(validation).items():
+        for number in trainer.numbers:
+            self._progress[number].record_epoch(results[number])
+        for number, found in scores.items():
             progress = self._progress[number]
-            if scores is None:
-                progress.fail(f"the scores of {validation.name} are NaN or infinite")
+            if found is None:
+                progress.diverge(f"the scores of split {self._config.val_split!r} are NaN or infinite")
                 continue
-            accuracies[number] = mean_accuracy(scores)
-            is_best = progress.record_validation(epoch, accuracies[number])
+            accuracies[number] = mean_accuracy(found)
+            is_best = progress.record_validation(self._epoch, accuracies[number])
             if is_best and progress.config.patience is not None:
                 progress.best_parameters = _copy_parameters(trainer, number)
-        self._drop_stopped(trainer)
         return accuracies
 
-    def _stop_members(self, trainer: Trainer, epoch: int) -> None:
-        """Early stopping, then successive halving."""
+    def _stop_members(self, trainer: Trainer) -> None:
+        """Divergence, then early stopping, then successive halving."""
+        epoch = self._epoch
+        self._drop_stopped(trainer)
         for number in trainer.numbers:
             if self._progress[number].is_out_of_patience(epoch):
                 self._progress[number].stopped_after = epoch + 1
@@ -135,11 +189,13 @@ class TrainingPass:
             self._drop_stopped(trainer)
 
     def _drop_stopped(self, trainer: Trainer) -> None:
+        _tell_failed([self._progress[number] for number in trainer.numbers])
+        self._remember_divergence()
         trainer.keep([number for number, progress in self._progress.items() if progress.is_training])
 
     def _write_metrics(self, results: Mapping[int, MemberEpoch], accuracies: Mapping[int, float]) -> None:
-        seconds = round(self._seconds, 3)
         for number, result in results.items():
+            seconds = round(self._progress[number].pass_seconds + self._seconds, 3)
             record = {
                 "epoch": result.epoch,
                 "lr": result.lr,
@@ -150,49 +206,131 @@ class TrainingPass:
                 record["val_accuracy"] = accuracies[number]
             # JSON has no NaN.
             finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
-            self._prepared[number].files.add_metrics(finite | {"seconds": seconds})
+            with self._own_files(number):
+                self._prepared[number].files.add_metrics(finite | {"seconds": seconds})
 
-    def _save_checkpoints(self, trainer: Trainer, epoch: int) -> None:
-        states = {number: group.member_state(number) for group in trainer.groups for number in group.numbers}
-        for number, progress in self._progress.items():
-            if progress.error is None:
-                # Stopped members are saved too. Otherwise they would be trained again after an interruption,
-                # apart from the members that they were compared with.
-                checkpoint = progress.make_checkpoint(epoch, states.get(number, {}))
+    def _save_if_due(self, trainer: Trainer) -> None:
+        # By time, not by steps or epochs: small members train hundreds of epochs in a minute.
+        if time.perf_counter() - self._saved >= self._config.checkpoint_seconds:
+            self._save_checkpoints(trainer)
+            self._saved = time.perf_counter()
+
+    def _save_checkpoints(self, trainer: Trainer) -> None:
+        """Write the checkpoints of all members, unless they are written already.
+
+        Those of stopped members are among them, and with halving those of members that diverged: they would
+        be trained again after an interruption, apart from the members that they were compared with.
+        """
+        place = self._epoch, trainer.steps_of(self._epoch)
+        if place == self._saved_place:
+            return
+        training = set(trainer.numbers)
+        with uninterrupted():
+            for number, progress in self._progress.items():
                 member = self._prepared[number]
-                member.files.save_checkpoint(checkpoint, member.origin)
+                if (progress.error is not None and not (progress.diverged and member.company)) or (
+                    member.files.is_finished and not member.company
+                ):
+                    continue
+                state = trainer.member_state(number, self._epoch) if number in training else {}
+                with self._own_files(number):
+                    member.files.save_checkpoint(self._checkpoint(trainer, number, state), member.origin)
+        self._saved_place = place
 
-    def _score(self, trainer: Trainer, train_seconds: float) -> dict[int, MemberSummary]:
+    def _checkpoint(self, trainer: Trainer, number: int, state: Mapping[str, Tensor]) -> Checkpoint:
+        progress, seconds, members = self._progress[number], self._seconds, len(self._prepared)
+        train_seconds = seconds if self._train_seconds is None else self._train_seconds
+        so_far = replace(
+            progress,
+            seconds=progress.seconds + seconds / members,
+            train_seconds=progress.train_seconds + train_seconds / members,
+            pass_seconds=progress.pass_seconds + seconds,
+            micro_batch_sizes=progress.micro_batch_sizes_with(trainer.micro_batch_sizes),
+        )
+        best = {f"{BEST}{name}": value for name, value in progress.best_parameters.items()}
+        return Checkpoint(
+            epoch=self._epoch,
+            step=trainer.steps_of(self._epoch),
+            micro_batch_size=trainer.micro_batch_size,
+            progress=so_far.to_json(),
+            state={**state, **best},
+        )
+
+    def _remove_checkpoints(self) -> None:
+        """Remove the checkpoints that are no longer needed; a company keeps or loses them as a whole."""
+        done = {
+            number: progress.error is None or progress.diverged for number, progress in self._progress.items()
+        }
+        for number, member in self._prepared.items():
+            if all(done.values()) if member.company else done[number]:
+                with self._own_files(number):
+                    member.files.remove_checkpoint()
+
+    @contextmanager
+    def _own_files(self, number: int) -> Iterator[None]:
+        """A context for the files of a member: if they cannot be written, this member fails, and no other."""
+        progress, files = self._progress[number], self._prepared[number].files
+        try:
+            yield
+        except OSError as error:
+            if progress.error is None:
+                kept = "Its checkpoint is kept" if files.checkpoint_path.exists() else "It has no checkpoint"
+                progress.fail(LosaError(f"{error}. {kept}: remove the cause and run the same command again"))
+
+    def _remember_divergence(self) -> None:
+        """Write down which members have diverged, so that a later run does not repeat it."""
+        for number, progress in self._progress.items():
+            if progress.diverged and number not in self._remembered:
+                self._remembered.add(number)
+                member = self._prepared[number]
+                with self._own_files(number):
+                    member.files.save_divergence(str(progress.error), member.origin)
+
+    def _score(self, trainer: Trainer) -> dict[int, MemberSummary]:
         """Score the members that have not failed, and write their results."""
+        sizes = trainer.micro_batch_sizes
         trained = [number for number, progress in self._progress.items() if progress.error is None]
         if not trained:
             return {}
+        scored = trainer
         if any(self._progress[number].best_parameters for number in trained):
-            trainer = self._with_best_parameters(trainer, trained)
+            scored = self._with_best_parameters(trainer, trained)
         scores: dict[int, dict[str, list[Scores]]] = {number: {} for number in trained}
         for split in self._config.eval_splits:
             data = self._data.open_scored(split)
-            for number, found in trainer.evaluate(data).items():
+            for number, found in scored.evaluate(data, lambda: self._save_if_due(trainer)).items():
+                if self._progress[number].error is not None:
+                    continue
                 if found is None:
-                    self._progress[number].fail(f"the scores of {data.name} are NaN or infinite")
+                    self._progress[number].diverge(f"the scores of {data.name} are NaN or infinite")
                 else:
                     scores[number][split] = found
+        _tell_failed([self._progress[number] for number in trained])
+        self._remember_divergence()
         record = PassRecord(
             members=len(self._prepared),
             seconds=self._seconds,
-            train_seconds=train_seconds,
+            train_seconds=self._train_seconds or 0.0,
             images=self._data.image_counts,
             residency=self._data.residency,
-            failed=[one.config.member_id for one in self._progress.values() if one.error is not None],
+            diverged=[one.config.member_id for one in self._progress.values() if one.diverged],
+            micro_batch_sizes=sizes,
+            threads=torch.get_num_threads(),
         )
-        return {
-            number: write_results(
-                self._prepared[number], self._progress[number], group.network, place, scores[number], record
-            )
-            for group in trainer.groups
-            for place, number in enumerate(group.numbers)
-            if self._progress[number].error is None
-        }
+        summaries = {}
+        for group in scored.groups:
+            for place, number in enumerate(group.numbers):
+                if self._progress[number].error is None:
+                    with self._own_files(number):
+                        summaries[number] = write_results(
+                            self._prepared[number],
+                            self._progress[number],
+                            group.network,
+                            place,
+                            scores[number],
+                            record,
+                        )
+        return summaries
 
     def _with_best_parameters(self, trainer: Trainer, numbers: Sequence[int]) -> Trainer:
         """A trainer of these members, stopped ones included, each with the parameters to score."""
@@ -215,17 +353,17 @@ def _progress(prepared: PreparedJob) -> MemberProgress:
     return MemberProgress.from_checkpoint(prepared.config, prepared.checkpoint)
 
 
+def _tell_failed(trained: Sequence[MemberProgress]) -> None:
+    """Log in one line which of the members trained so far have failed."""
+    failed = [progress.error for progress in trained if progress.error is not None]
+    if len(failed) == 1:
+        _log.warning("dropped %s", failed[0])
+    elif failed:
+        _log.warning("dropped %d members, the first of them %s", len(failed), failed[0])
+
+
 def _copy_parameters(trainer: Trainer, number: int) -> dict[str, Tensor]:
     """Copies of a member's parameters, by their names in its state."""
     (group,) = (group for group in trainer.groups if number in group.numbers)
     state = group.member_state(number)
     return {name: value.clone() for name, value in state.items() if name.startswith("parameter.")}
-
-
-def _describe(results: Mapping[int, MemberEpoch]) -> str:
-    """The text behind the progress bar."""
-    losses = [result.train_loss for result in results.values()]
-    accuracies = [result.train_accuracy for result in results.values()]
-    if len(losses) == 1:
-        return f"loss {losses[0]:.4f}, train accuracy {accuracies[0]:.3f}"
-    return f"loss {min(losses):.4f} to {max(losses):.4f}"

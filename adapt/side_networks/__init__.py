@@ -63,8 +63,10 @@ def effective_options(architecture: Architecture) -> dict[str, Any]:
 
 
 def idle_options(side: str) -> frozenset[str]:
-    """Names of the options of `Architecture` that have no effect on a kind of side network."""
-    return Architecture.options() - {"side", *SIDE_NETWORKS[side].options}
+    """Names of the options of `Architecture` that have no effect on a kind of side network, and dropout's."""
+    kind = SIDE_NETWORKS[side]
+    idle = Architecture.options() - {"side", *kind.options}
+    return idle if kind.has_dropout else idle | {"dropout"}
 
 
 def make_side_network(

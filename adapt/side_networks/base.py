@@ -34,6 +34,8 @@ class SideNetwork(nn.Module, ABC):
     """Names of the options of `Architecture` that have an effect on this kind of side network."""
     reads_last_site_only: ClassVar[bool] = False
     """Whether it uses only the last of the chosen sites."""
+    has_dropout: ClassVar[bool] = True
+    """Whether it has hidden values that dropout applies to."""
     sees_updates: ClassVar[bool] = True
     """Whether a layer sees the updates of earlier ones. If not, LayerNorm of x is LayerNorm of ``base_i``."""
 

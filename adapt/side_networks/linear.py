@@ -17,6 +17,7 @@ class LinearProbe(SideNetwork):
     options: ClassVar[tuple[str, ...]] = ("pool",)
     reads_last_site_only: ClassVar[bool] = True
     sees_updates: ClassVar[bool] = False
+    has_dropout: ClassVar[bool] = False
 
     def stream_sites(self) -> StreamSites:
         """No layers; the output is the last site."""

@@ -26,6 +26,7 @@ class MLPProbe(LinearProbe):
     """One hidden layer: ``(width + 1) * rank`` parameters, and the head's ``(rank + 1) * classes``."""
 
     options: ClassVar[tuple[str, ...]] = ("rank", "pool")
+    has_dropout: ClassVar[bool] = True
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

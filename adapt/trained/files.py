@@ -17,7 +17,7 @@ from losa.adapt.trained.side_network import TrainedSideNetwork
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.manifest import as_json
-from losa.cache_format.storage.atomic_writes import publish
+from losa.cache_format.storage.atomic_writes import publish_together
 from losa.cache_format.storage.sealed_json import seal, unseal
 
 TENSORS_NAME = "side_network.safetensors"
@@ -59,8 +59,7 @@ def save_side_network(
         tensors_sha256=hashlib.sha256(tensors_bytes).hexdigest(),
         origin=dict(origin or {}),
     )
-    publish(folder / TENSORS_NAME, tensors_bytes)
-    publish(folder / DESCRIPTION_NAME, seal(as_json(description)))
+    publish_together(folder, {TENSORS_NAME: tensors_bytes, DESCRIPTION_NAME: seal(as_json(description))})
 
 
 def load_side_network(folder: str | os.PathLike[str]) -> TrainedSideNetwork:

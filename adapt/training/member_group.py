@@ -1,6 +1,6 @@
 """Members of one pass that share an architecture: they form one network with one optimiser."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,14 +60,18 @@ class MemberGroup:
         self.network.keep(places)
         self.optimizer.keep(places, dict(self.network.named_parameters()))
 
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and optimiser state of all members, by name, the members axis first; not copied."""
+        state: dict[str, Tensor] = dict(self.optimizer.member_state())
+        state |= {f"parameter.{name}": value for name, value in self.network.named_parameters()}
+        return {name: value.detach() for name, value in state.items()}
+
     def member_state(self, number: int) -> dict[str, Tensor]:
         """Parameters and optimiser state of one member, by name; views, not copies."""
         place = self.numbers.index(number)
-        state: dict[str, Tensor] = dict(self.optimizer.member_state())
-        state |= {f"parameter.{name}": value for name, value in self.network.named_parameters()}
-        return {name: value.detach()[place] for name, value in state.items()}
+        return {name: value[place] for name, value in self.state().items()}
 
-    def load_member_state(self, number: int, state: dict[str, Tensor]) -> None:
+    def load_member_state(self, number: int, state: Mapping[str, Tensor]) -> None:
         """Load a state that `member_state` returned.
 
         Raises:

@@ -1,15 +1,16 @@
 """The memory of a training step, and the micro-batch size and number of members that follow from it."""
 
+import sys
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from losa.adapt.free_memory import free_on, is_cuda
+from losa.adapt.free_memory import free_on, is_cuda, is_out_of_memory
 from losa.adapt.side_networks import SideNetwork
 from losa.adapt.streams import FrozenFeatures
 
@@ -88,16 +89,22 @@ def members_at_once(networks: Sequence[SideNetwork], device: str, scoring_bytes:
     """
     need = 1
     for network in networks:
-        network = network.to(device)
-        features, parameters = network.features, sum(value.nbytes for value in network.parameters())
-        shape = (1, len(features.sites), features.tokens.count, features.width)
-        activations = torch.zeros(shape, device=device)
-
-        def step(network: SideNetwork = network, activations: Tensor = activations) -> None:
-            network(FrozenFeatures(activations)).sum().backward()
-
-        need = max(need, PARAMETER_COPIES * parameters + peak_bytes(step, device))
+        try:
+            need = max(need, _bytes_of_member(network, device))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return 1
     return max(1, free_on(device) // FREE_MEMORY_DIVISOR // (need + scoring_bytes))
+
+
+def _bytes_of_member(network: SideNetwork, device: str) -> int:
+    """Bytes of the parameters of a network, with all their copies, and of the step of one image."""
+    network = network.to(device)
+    features, parameters = network.features, sum(value.nbytes for value in network.parameters())
+    activations = torch.zeros((1, len(features.sites), features.tokens.count, features.width), device=device)
+    step = peak_bytes(lambda: network(FrozenFeatures(activations)).sum().backward(), device)
+    return PARAMETER_COPIES * parameters + step
 
 
 def choose_micro_batch_size(step: Callable[[int], object], batch_size: int, device: str) -> int:
@@ -111,16 +118,45 @@ def choose_micro_batch_size(step: Callable[[int], object], batch_size: int, devi
         batch_size: upper limit.
         device: the compute device.
     """
-    one = peak_bytes(lambda: step(1), device)
     if batch_size < 3:
+        step(1)
         return batch_size
+    memory = _measure(step, device)
+    images = memory.images(free_on(device) // FREE_MEMORY_DIVISOR)
+    if not is_cuda(device):
+        images = min(images, max(CPU_MICRO_BATCH_IMAGES, memory.images(CPU_MICRO_BATCH_BYTES)))
+    most = min(batch_size, images)
+    return next((size for size in range(most, most // 2, -1) if batch_size % size == 0), most)
+
+
+def largest_that_fits(step: Callable[[int], object], images: int, device: str) -> int:
+    """The number of images to compute at once, or as many of them as all of the free memory holds.
+
+    Args:
+        step: as in `choose_micro_batch_size`.
+        images: upper limit.
+        device: the compute device.
+    """
+    return images if images < 3 else min(images, _measure(step, device).images(free_on(device)))
+
+
+class _StepMemory(NamedTuple):
+    """Bytes that the gradients of a micro-batch take: those of one image, and of each further one."""
+
+    first: int
+    further: int
+
+    def images(self, free: int) -> int:
+        """How many images fit, one at least."""
+        return max(1, 1 + (free - self.first) // self.further)
+
+
+def _measure(step: Callable[[int], object], device: str) -> _StepMemory:
+    first = peak_bytes(lambda: step(1), device)
     try:
         three = peak_bytes(lambda: step(3), device)
-    except torch.OutOfMemoryError:
-        return 1
-    each = max(1, (three - one) // 2)
-    images = 1 + (free_on(device) // FREE_MEMORY_DIVISOR - one) // each
-    if not is_cuda(device):
-        images = min(images, max(CPU_MICRO_BATCH_IMAGES, 1 + (CPU_MICRO_BATCH_BYTES - one) // each))
-    most = int(min(batch_size, max(1, images)))
-    return next((size for size in range(most, most // 2, -1) if batch_size % size == 0), most)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return _StepMemory(first, sys.maxsize)
+    return _StepMemory(first, max(1, (three - first) // 2))

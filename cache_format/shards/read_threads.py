@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from losa.cache_format.common.cores import usable_cores
+
 MOST_THREADS = 4
 """Largest default number of threads. More threads do not read faster from memory."""
 
@@ -15,7 +17,7 @@ Part = TypeVar("Part")
 
 def default_threads() -> int:
     """The number of cores that this process may use, up to a limit."""
-    return min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    return min(MOST_THREADS, usable_cores())
 
 
 class ReadThreads:

@@ -30,13 +30,21 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(folder: CachePath) -> None:
     """Create a folder and its missing parents durably. Does nothing in a bucket, which has no folders."""
-    if not isinstance(folder, Path):
-        return
-    missing = [folder, *folder.parents]
-    missing = [path for path in missing if not path.exists()]
+    if isinstance(folder, Path):
+        for parent in create_folder(folder):
+            sync_folder(parent)
+
+
+def create_folder(folder: Path) -> list[Path]:
+    """Create a local folder and its missing parents.
+
+    Returns:
+        The folders that got a new entry, which is durable once they are flushed with `sync_folder`.
+    """
+    missing = [path for path in [folder, *folder.parents] if not path.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
+    return [path.parent for path in reversed(missing)]
 
 
 def _nothing() -> None:
@@ -74,6 +82,21 @@ def publish_files(folder: CachePath, files: Mapping[str, bytes]) -> None:
         publish(folder / name, content)
 
 
+def publish_together(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Publish local files of one folder in order, and flush the folder once, after the last of them.
+
+    If the machine dies in between, any of them may still be in the old state, but none is partial.
+
+    Args:
+        folder: an existing folder on this machine.
+        files: name -> content.
+    """
+    for name, content in files.items():
+        with _replacing(folder / name, _nothing) as file:
+            file.write(content)
+    sync_folder(folder)
+
+
 def remove(path: CachePath) -> None:
     """Remove a file, if it exists, durably."""
     if not isinstance(path, Path):
@@ -85,6 +108,13 @@ def remove(path: CachePath) -> None:
 
 @contextmanager
 def _publishing_locally(path: Path, before: Callable[[], None]) -> Iterator[BinaryIO]:
+    with _replacing(path, before) as file:
+        yield file
+    sync_folder(path.parent)
+
+
+@contextmanager
+def _replacing(path: Path, before: Callable[[], None]) -> Iterator[BinaryIO]:
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
         with temporary.open("wb") as file:
@@ -96,7 +126,6 @@ def _publishing_locally(path: Path, before: Callable[[], None]) -> Iterator[Bina
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 @contextmanager

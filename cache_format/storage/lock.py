@@ -182,7 +182,7 @@ class Lease:
             return {**content, "renewed": float(content["renewed"])}
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, RecursionError, TypeError, KeyError):
             return {"renewed": 0.0}  # not a lease, so no writer renews it
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
@@ -58,7 +58,7 @@ def reads(
     if as_json:
         print(json.dumps({"rows": rows, "machine": describe_machine()}, indent=2))
     else:
-        Console(soft_wrap=True).print(render_reads(rows, benchmark), highlight=False)
+        PlainConsole(soft_wrap=True).print(render_reads(rows, benchmark))
 
 
 @tool.command()
@@ -76,7 +76,7 @@ def codecs(
         print(json.dumps({"rows": [_without_infinity(row) for row in rows]}, indent=2))
     else:
         width = max(110, shutil.get_terminal_size().columns)  # the width of the table
-        Console(soft_wrap=True, width=width).print(codec_report(rows), highlight=False)
+        PlainConsole(soft_wrap=True, width=width).print(codec_report(rows))
 
 
 @tool.command()
@@ -146,8 +146,8 @@ def fused(
         content = {"rows": rows, "settings": asdict(benchmark), "machine": machine}
         print(json.dumps(content, indent=2))
     else:
-        shown = Console(soft_wrap=True, width=max(120, shutil.get_terminal_size().columns))
-        shown.print(render_fused(rows, rates, benchmark), highlight=False)
+        shown = PlainConsole(soft_wrap=True, width=max(120, shutil.get_terminal_size().columns))
+        shown.print(render_fused(rows, rates, benchmark))
 
 
 @tool.command()
@@ -209,7 +209,7 @@ def lora(
         content = {"rows": rows, "settings": asdict(settings), "machine": describe_machine()}
         print(json.dumps(content, indent=2))
     else:
-        Console(soft_wrap=True).print(render_accuracy(rows, settings), highlight=False)
+        PlainConsole(soft_wrap=True).print(render_accuracy(rows, settings))
 
 
 def _without_infinity(value: Any) -> Any:

@@ -20,7 +20,8 @@ from losa.pipelines.cache.drop import drop_cache, drop_splits, droppable
 from losa.pipelines.cache.info import describe, render
 from losa.pipelines.cache.merge import merge_caches
 from losa.pipelines.cache.verdict import repair_lines, verification_json, verification_lines
-from losa.pipelines.plain_text import plain_console, visible
+from losa.pipelines.plain_console import PlainConsole
+from losa.pipelines.plain_text import visible
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
@@ -42,7 +43,7 @@ def info(cache: CachePlace, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(description, indent=2))
     else:
-        plain_console().print(render(visible(description)))
+        PlainConsole(soft_wrap=True).print(render(description))
 
 
 @tool.command()

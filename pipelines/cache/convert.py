@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from losa.cache_format import (
     Cache,
-    CacheError,
     CacheWriter,
     Calibration,
     LosaError,
@@ -30,6 +28,7 @@ from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.stores import StoreName
 from losa.extract.calibration import calibrate_from, sample_keys
 from losa.extract.encoding import encode
+from losa.pipelines.cache.destination import refuse_entangled
 from losa.pipelines.cache.shards import BATCH, committed, row_reader, shard_batches
 
 
@@ -66,15 +65,12 @@ class Conversion:
             progress: called with the number of shards done, and the number of all shards.
 
         Raises:
+            CacheError: the destination is not apart from the source.
             IdentityMismatch: the destination is another cache.
             NonFiniteActivations: values do not fit the new codec.
             CorruptCache: the source is damaged.
         """
-        if _is_within(destination, source.path):
-            raise CacheError(
-                f"{destination}: a cache cannot be converted in place or into its own folder; name another "
-                "destination"
-            )
+        refuse_entangled(destination, [source])
         contents = self._contents(source)
         sites = contents.manifest.features.group.sites
         same = contents.manifest.features.codec == source.manifest.features.codec
@@ -200,14 +196,6 @@ def _calibrate(source: Cache, sites: tuple[str, ...]) -> Calibration:
                 yield codec.decode(codec.to_device(read(valid[start : start + BATCH])))
 
     return calibrate_from(activations(), sites)
-
-
-def _is_within(destination: CachePath, folder: CachePath) -> bool:
-    if isinstance(destination, Path) and isinstance(folder, Path):
-        return destination.resolve().is_relative_to(folder.resolve())
-    if isinstance(destination, Path) or isinstance(folder, Path):
-        return False
-    return destination.is_relative_to(folder)
 
 
 def _valid(segment: Segment, records: dict[int, Commit], row: int) -> bool:

@@ -13,6 +13,7 @@ from losa.cache_format.errors import IdentityMismatch
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.survey import split_record
+from losa.pipelines.cache.destination import refuse_entangled
 from losa.pipelines.cache.shards import committed
 
 
@@ -38,8 +39,10 @@ def merge_caches(
 
     Raises:
         IdentityMismatch: the sources have different identities, or the destination is another cache.
-        CacheError: the sources contradict each other about a split or a label.
+        CacheError: the sources contradict each other about a split or a label, or the destination is not
+            apart from them.
     """
+    refuse_entangled(destination, sources)
     contents, origins = _joined(sources)
     with CacheWriter(destination, contents) as writer:
         missing = writer.missing()

@@ -115,4 +115,4 @@ def _predictions(
 
 def run() -> None:
     """Run losa-predict as a command."""
-    run_with_places("predict", PredictConfig, task, resumes=False)
+    run_with_places("predict", PredictConfig, task)

@@ -112,4 +112,4 @@ def _serve(config: ServeConfig, places: Sequence[str], listener: socket.socket) 
 
 def run() -> None:
     """Run losa-serve as a command."""
-    run_with_places("serve", ServeConfig, task, resumes=False)
+    run_with_places("serve", ServeConfig, task)

@@ -69,6 +69,7 @@ def _sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "losa.adapt.training.trainer.choose_micro_batch_size", lambda step, images, device: -(-images // 2)
     )
+    monkeypatch.setattr("losa.adapt.training.trainer.largest_that_fits", lambda step, images, device: images)
     monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda *_: 1000)
 
 

@@ -251,7 +251,7 @@ def test_the_folder_of_another_member_is_refused(run: Any, member: Any, tmp_path
 def test_a_summary_of_something_else_is_refused(run: Any, tmp_path: Path) -> None:
     (tmp_path / "member").mkdir()
     (tmp_path / "member" / SUMMARY_NAME).write_text('{"text": "mine"}')
-    with pytest.raises(LosaError, match="holds another finished member, None; this one is losa-r4-"):
+    with pytest.raises(LosaError, match=r"summary\.json is not the summary of a member: choose"):
         run()
     assert (tmp_path / "member" / SUMMARY_NAME).read_text() == '{"text": "mine"}'
 
@@ -319,8 +319,8 @@ def test_a_member_that_diverges_with_the_last_update_has_no_summary(
 ) -> None:
     epoch = Trainer.epoch
 
-    def diverging(trainer: Trainer, number: int) -> Any:
-        found = epoch(trainer, number)
+    def diverging(trainer: Trainer, number: int, *arguments: Any) -> Any:
+        found = epoch(trainer, number, *arguments)
         if number == 2:
             with torch.no_grad():
                 trainer.groups[0].network.head.weight.fill_(float("inf"))

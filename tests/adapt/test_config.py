@@ -45,6 +45,7 @@ WHEREABOUTS = {
     "overwrite": True,
     "device": "cpu",
     "residency": "ram",
+    "threads": 2,
     "checkpoint_seconds": 1.0,
 }
 ELSEWHERE = {"patience", "halve_at", "select_train_split", "select_split"}
@@ -53,7 +54,7 @@ FOREIGN = {
     "losa": {"heads"},
     "last": {"order", "bias", "start"},
     "lst": {"order", "bias", "start"},
-    "linear": {"rank", "heads", "order", "norm", "bias", "start"},
+    "linear": {"rank", "heads", "order", "norm", "bias", "start", "dropout"},
     "mlp": {"heads", "order", "norm", "bias", "start"},
     "relay": {"heads", "order", "bias", "start"},
     "attentive": {"rank", "order", "bias", "start", "pool"},
@@ -77,6 +78,17 @@ def test_member_id_changes_with_options_that_matter(side: str, option: str) -> N
     plain = AdaptConfig(cache="here", side=side)
     other = AdaptConfig(**{"cache": "here", "side": side, option: OTHER[option]})
     assert (plain.member_id == other.member_id) == (option in FOREIGN[side] | {"momentum"})
+
+
+def test_an_end_after_all_epochs_is_none() -> None:
+    ids = [AdaptConfig(cache="here", epochs=20, stop_after=value).member_id for value in (None, 20, 19)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_the_order_of_scored_splits_makes_no_other_member() -> None:
+    splits = (["val", "test"], ["test", "val"], ["test", "val", "test"], ["test"])
+    ids = [AdaptConfig(cache="here", eval_split=value).member_id for value in splits]
+    assert ids[0] == ids[1] == ids[2] != ids[3]
 
 
 def test_momentum_matters_to_sgd_alone() -> None:
@@ -108,6 +120,7 @@ def test_halving_matters_and_needs_a_split_to_compare_on() -> None:
         ({"val_split": "test", "patience": 1}, "val_split=test"),
         ({"val_split": "test", "halve_at": [1]}, "val_split=test"),
         ({"val_split": "test"}, "val_split=test"),
+        ({"select_train_split": ["train", "test"]}, "select_train_split=test"),
     ],
 )
 def test_nothing_is_selected_on_a_split_that_is_scored_in_the_end(
@@ -159,7 +172,7 @@ def test_one_eval_split_is_a_list_of_one() -> None:
 
 def test_member_id_stays_the_same_in_later_versions() -> None:
     # Folders of finished members carry it: a change trains everything again.
-    assert AdaptConfig(cache="here").member_name == "losa-r8-lr0.003-seed0-3eb70c5218"
+    assert AdaptConfig(cache="here").member_id == "3eb70c5218"
 
 
 def test_member_name_has_a_rank_only_where_there_is_one() -> None:

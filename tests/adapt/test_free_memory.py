@@ -1,9 +1,11 @@
+import errno
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from losa.adapt.free_memory import free_in_ram, free_on_gpu
+from losa.adapt.free_memory import free_in_ram, free_on_gpu, is_out_of_memory
 
 MIB = 2**20
 AVAILABLE = 1000 * MIB
@@ -91,6 +93,39 @@ def test_the_tightest_limit_counts(
     groups: str | None, files: dict[str, str], expected: int, tmp_path: Path
 ) -> None:
     assert free_in_ram(system(tmp_path, groups, files)) == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] data. DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] data. DefaultCPUAllocator: not enough memory"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+    ids=str,
+)
+def test_memory_that_ran_out(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+def test_what_torch_and_numpy_raise_when_memory_runs_out() -> None:
+    for allocate in (torch.empty, np.empty):
+        with pytest.raises((RuntimeError, MemoryError)) as found:
+            allocate(2**55)
+        assert is_out_of_memory(found.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), OSError(errno.ENOSPC, "No space left")],
+    ids=str,
+)
+def test_another_error(error: Exception) -> None:
+    assert not is_out_of_memory(error)
 
 
 def test_here_some_memory_is_free() -> None:

@@ -99,4 +99,47 @@ NAMES: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("options", "name"), NAMES, ids=str)
 def test_names_stay_the_same_in_later_versions(options: dict[str, Any], name: str) -> None:
-    assert AdaptConfig(**({"cache": "caches/digits"} | options)).member_name == name
+    config = AdaptConfig(**({"cache": "caches/digits"} | options))
+    assert config.earlier_name == name
+    assert config.member_name.endswith(config.member_id)
+
+
+def test_equal_members_have_equal_names() -> None:
+    names: dict[str, set[str]] = {}
+    for options, _ in NAMES:
+        config = AdaptConfig(**({"cache": "caches/digits"} | options))
+        names.setdefault(config.member_id, set()).add(config.member_name)
+    assert all(len(found) == 1 for found in names.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "losa-r8-lr0.003-seed0-digits-"),
+        ({"dropout": 0.1, "data_seed": 3}, "losa-r8-lr0.003-seed0-digits-dropout0.1-data_seed3-"),
+        ({"norm": "layer", "bias": True}, "losa-r8-lr0.003-seed0-digits-norm_layer-bias_true-"),
+        ({"label": ["a b", "c/d"]}, "losa-r8-lr0.003-seed0-digits-label_a_b+c_d-"),
+        ({"sites": 4}, "losa-r8-lr0.003-seed0-digits-sites4-"),
+        ({"optimizer": "sgd"}, "losa-r8-lr0.003-seed0-digits-optimizer_sgd-"),
+        (
+            {"protocol": "select", "select_split": "v"},
+            "losa-r8-lr0.003-seed0-digits-protocol_select-select_split_v-",
+        ),
+        ({"side": "linear", "heads": 2}, "linear-lr0.003-seed0-digits-"),
+        ({"cache": "s3://bucket/pets", "views": 4}, "losa-r8-lr0.003-seed0-pets-views4-"),
+        (
+            {"train_split": ["a"] * 3, "eval_split": ["b"]},
+            "losa-r8-lr0.003-seed0-digits-train_split_a-eval_split_b-",
+        ),
+    ],
+    ids=str,
+)
+def test_a_name_tells_what_is_not_as_usual(options: dict[str, Any], told: str) -> None:
+    config = AdaptConfig(**({"cache": "caches/digits"} | options))
+    assert config.member_name == f"{told}{config.member_id}"
+
+
+def test_a_name_is_not_longer_than_file_systems_allow() -> None:
+    config = AdaptConfig(cache="caches/digits", dropout=0.1, label=["label" * 30], eval_split=["test" * 30])
+    assert config.member_name == f"losa-r8-lr0.003-seed0-digits-{config.member_id}"
+    assert len(AdaptConfig(cache="é" * 300).member_name) < 255

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,17 @@ import pytest
 import torch
 
 from losa.adapt import MemberSummary, Trainer, load_side_network
-from losa.adapt.members.member_files import CHECKPOINT_NAME, METRICS_NAME, SUMMARY_NAME, MemberFiles
+from losa.adapt.members.member_files import (
+    CHECKPOINT_NAME,
+    METRICS_NAME,
+    SUMMARY_NAME,
+    Checkpoint,
+    MemberFiles,
+)
+from losa.adapt.training.optimizers import SGD, MemberOptimizer
+from losa.cache_format import LosaError
 from losa.cache_format.storage.lock import LOCK_NAME
+from losa.pipelines.ending import ending
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
@@ -22,20 +33,43 @@ EPOCHS = 5
 TIMES = {"seconds", "train_seconds", "pass", "folder", "options"}
 
 
+class Killed(BaseException):
+    """The end of a process that cannot save anything any more."""
+
+
 @pytest.fixture
 def interrupted(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """``interrupted(epoch, options, ...)``: the same sweep, ended before an epoch."""
 
-    def run(epoch: int, *options: dict[str, Any]) -> None:
+    def run(epoch: int, *options: dict[str, Any], error: type[BaseException] = Killed) -> None:
         whole = Trainer.epoch
 
-        def stopping(trainer: Trainer, number: int) -> Any:
+        def stopping(trainer: Trainer, number: int, *arguments: Any) -> Any:
             if number == epoch:
-                raise KeyboardInterrupt
-            return whole(trainer, number)
+                raise error
+            return whole(trainer, number, *arguments)
 
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch, pytest.raises(error):
             patch.setattr(Trainer, "epoch", stopping)
+            sweep(*options)
+
+    return run
+
+
+@pytest.fixture
+def interrupted_at(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``interrupted_at(step, options, ...)``: the same sweep, ended before a step of the whole training."""
+
+    def run(step: int, *options: dict[str, Any], error: type[BaseException] = Killed) -> None:
+        whole = Trainer._gradients
+
+        def stopping(trainer: Trainer, batch: Any, labels: Any, mix: Any, number: int) -> Any:
+            if number == step:
+                raise error
+            return whole(trainer, batch, labels, mix, number)
+
+        with monkeypatch.context() as patch, pytest.raises(error):
+            patch.setattr(Trainer, "_gradients", stopping)
             sweep(*options)
 
     return run
@@ -47,9 +81,9 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     whole = Trainer.epoch
 
-    def counting(trainer: Trainer, number: int) -> Any:
+    def counting(trainer: Trainer, number: int, *arguments: Any) -> Any:
         found.append((number, sum(len(group.numbers) for group in trainer.groups)))
-        return whole(trainer, number)
+        return whole(trainer, number, *arguments)
 
     monkeypatch.setattr(Trainer, "epoch", counting)
     return found
@@ -102,6 +136,111 @@ def test_ends_as_if_nothing_had_happened(
     assert epochs == [(number, 4) for number in range(epoch, EPOCHS)]
     assert f"4 members resume after epoch {epoch}" in caplog.messages
     exactly_the_same(found, whole)
+
+
+STEPS = 3
+"""Steps of an epoch of the toy cache."""
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds", "error"), [(1, 0.0, Killed), (4, 1000.0, KeyboardInterrupt), (5, 1000.0, SystemExit)]
+)
+def test_within_an_epoch(
+    step: int, seconds: float, error: type[BaseException], sweep: Any, interrupted_at: Any, caplog: Any
+) -> None:
+    """Dropout, mixup, the order of images and the sums of the epoch go on where they were."""
+    caplog.set_level(logging.INFO)
+    members = [each | {"mixup": 0.3, "checkpoint_seconds": seconds} for each in MEMBERS]
+    whole = sweep(*members, folder="whole")
+    interrupted_at(step, *members, error=error)
+    exactly_the_same(sweep(*members), whole)
+    epoch, steps = divmod(step, STEPS)
+    assert f"4 members resume after epoch {epoch}, at step {steps} of the next" in caplog.messages
+
+
+def test_within_the_validation(sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any) -> None:
+    """The epoch is trained, but neither recorded nor validated."""
+    members = [each | {"val_split": "val", "patience": 2, "checkpoint_seconds": 1000.0} for each in MEMBERS]
+    whole = sweep(*members, folder="whole")
+    evaluate, calls = Trainer.evaluate, []
+
+    def stopping(trainer: Trainer, *arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise SystemExit
+        return evaluate(trainer, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "evaluate", stopping)
+        sweep(*members)
+    steps: list[int] = []
+    gradients = Trainer._gradients
+    monkeypatch.setattr(
+        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1]) or gradients(*arguments)
+    )
+    exactly_the_same(sweep(*members), whole)
+    assert steps[0] == 2 * STEPS
+
+
+def test_a_signal_waits_for_the_end_of_an_update(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS[:3]]
+    whole = sweep(*members, folder="whole")
+    step = MemberOptimizer.step
+
+    def signalled(optimizer: MemberOptimizer, lr: Any) -> None:
+        if optimizer.steps == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(optimizer, lr)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit), ending():
+        patch.setattr(MemberOptimizer, "step", signalled)
+        sweep(*members)
+    steps: list[int] = []
+    gradients = Trainer._gradients
+    monkeypatch.setattr(
+        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1]) or gradients(*arguments)
+    )
+    exactly_the_same(sweep(*members), whole)
+    assert steps[0] == 5
+
+
+def test_a_state_that_is_changed_in_part_is_not_saved(
+    sweep: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update that breaks off, here of the second of two networks, leaves the last checkpoint as it was."""
+    members = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS]
+    whole = sweep(*members, folder="whole")
+    interrupted(2, *members, error=KeyboardInterrupt)
+
+    def breaking(optimizer: Any, lr: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SGD, "step", breaking)
+        sweep(*members)
+    exactly_the_same(sweep(*members), whole)
+
+
+def test_the_size_of_micro_batches_goes_on(sweep: Any, interrupted: Any, monkeypatch: Any) -> None:
+    """Less or more memory may be free than before, which would choose another size and round differently."""
+    whole = sweep(*MEMBERS, folder="whole")
+    assert whole[0].micro_batch_sizes == [4]
+    interrupted(2, *MEMBERS)
+    monkeypatch.setattr("losa.adapt.training.trainer.choose_micro_batch_size", lambda *_: 8)
+    exactly_the_same(sweep(*MEMBERS), whole)
+
+
+def test_a_size_that_no_longer_fits_is_told(
+    sweep: Any, interrupted: Any, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = sweep(*MEMBERS, folder="whole")
+    interrupted(2, *MEMBERS)
+    monkeypatch.setattr("losa.adapt.training.trainer.largest_that_fits", lambda *_: 3)
+    found = sweep(*MEMBERS)
+    assert [each.micro_batch_sizes for each in found] == [[4, 3]] * 4
+    assert caplog.text.count("memory no longer holds 4 images at once") == 1
+    losses = [each.train_loss for each in whole]
+    assert [each.train_loss for each in found] == pytest.approx(losses, rel=1e-3)
 
 
 def test_before_the_first_checkpoint_it_starts_again(
@@ -200,7 +339,7 @@ def test_members_that_are_halved_go_on_together_or_not_at_all(
     found = sweep(*members)
     assert [summary.status for summary in found] == ["finished", "finished", "pruned", "pruned"]
     exactly_the_same(found, whole)
-    assert "4 members with halve_at=[2] were interrupted at different epochs" in caplog.text
+    assert "4 members with halve_at=[2] were interrupted at different steps" in caplog.text
 
 
 def test_an_interruption_while_scoring_costs_no_epoch(
@@ -266,7 +405,7 @@ save, saved = MemberFiles.save_checkpoint, []
 def dying(*arguments):
     save(*arguments)
     saved.append(arguments)
-    if len(saved) == 5:  # after the first of two members in the third epoch
+    if len(saved) == 17:  # after the first of two members, at the first of three steps of the third epoch
         os.kill(os.getpid(), signal.SIGKILL)
 
 MemberFiles.save_checkpoint = dying
@@ -276,11 +415,11 @@ adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) f
     died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     folders = [Path(summary.folder.replace("whole", "sweep")) for summary in whole]
-    assert [len(metrics(folder)) for folder in folders] == [3, 3]
+    assert [len(metrics(folder)) for folder in folders] == [2, 2]
     assert all({CHECKPOINT_NAME, LOCK_NAME} <= {path.name for path in each.iterdir()} for each in folders)
     assert not any((folder / SUMMARY_NAME).exists() for folder in folders)
     found = sweep(*MEMBERS[:2])
-    # One resumes after three epochs and one after two, so each ends alone: close, not bit for bit.
+    # One resumes a step after the other, so each ends alone: close, not bit for bit.
     for mine, theirs in zip(found, whole, strict=True):
         assert mine.shared_pass.members == 1
         assert mine.accuracy == theirs.accuracy
@@ -292,3 +431,112 @@ adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) f
 def option_of(config: Any) -> dict[str, Any]:
     """All options of a member, as Python writes them."""
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_saves_the_last_epoch(
+    error: type[BaseException], sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+) -> None:
+    patient = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS]
+    whole = sweep(*patient, folder="whole")
+    interrupted(3, *patient, error=error)
+    epochs.clear()
+    exactly_the_same(sweep(*patient), whole)
+    assert epochs == [(3, 4), (4, 4)]
+
+
+def test_a_damaged_checkpoint_is_told_once(
+    sweep: Any, interrupted: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupted(3, MEMBERS[0])
+    (path,) = (tmp_path / "sweep").glob(f"*/{CHECKPOINT_NAME}")
+    path.write_bytes(b"")
+    sweep(MEMBERS[0])
+    assert caplog.messages == [f"{path} is damaged; the member is trained from the start"]
+
+
+@pytest.mark.parametrize("change", ["missing", "shape"])
+def test_a_checkpoint_that_lacks_a_tensor_is_named_and_its_member_retrained(
+    change: str, sweep: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    whole = sweep(*MEMBERS[:2], folder="whole")
+
+    def incomplete(files: MemberFiles, checkpoint: Checkpoint, origin: Any) -> None:
+        state = dict(checkpoint.state)
+        if files.config.seed == 1:
+            weight = state.pop("parameter.head.weight")
+            if change == "shape":
+                state["parameter.head.weight"] = weight[1:]
+        save(files, replace(checkpoint, state=state), origin)
+
+    save = MemberFiles.save_checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(MemberFiles, "save_checkpoint", incomplete)
+        interrupted(3, *MEMBERS[:2])
+    # Not to the bit, because each is in a pass of its own now.
+    losses = [summary.train_loss for summary in sweep(*MEMBERS[:2])]
+    assert losses == pytest.approx([summary.train_loss for summary in whole], rel=1e-5)
+    (told,) = [message for message in caplog.messages if "from the start" in message]
+    assert "tensor 'parameter.head.weight'" in told
+
+
+def test_all_seconds_count(sweep: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**6))
+    monkeypatch.setattr("losa.adapt.members.training_pass.time.perf_counter", lambda: float(next(clock)))
+    (whole,) = sweep(MEMBERS[1], folder="whole")
+    interrupted(4, MEMBERS[1])
+    (found,) = sweep(MEMBERS[1])
+    assert found.seconds > 0.7 * whole.seconds
+    assert found.train_seconds > 0.7 * whole.train_seconds
+    assert found.shared_pass.seconds == found.seconds
+    lines = (Path(found.folder) / METRICS_NAME).read_text().splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
+
+
+def test_a_company_goes_on_without_those_that_diverged(
+    sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+) -> None:
+    members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 0.01)]
+    members.append(option(lr=1e30, norm="none", halve_at=[2], val_split="val"))
+    whole = sweep(*members, folder="whole")
+    interrupted(3, *members)
+    epochs.clear()
+    found = sweep(*members)
+    assert epochs == [(3, 1), (4, 1)]
+    exactly_the_same(found[:2], whole[:2])
+    assert str(found[2]).startswith(str(whole[2]))
+    assert isinstance(sweep(*members)[2], LosaError)
+    assert len(epochs) == 2
+
+
+def test_a_company_whose_results_are_written_in_part_is_scored_again(
+    sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: list[tuple[int, int]]
+) -> None:
+    members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 1e-6)]
+    whole = sweep(*members, folder="whole")
+    finish, finished = MemberFiles.finish, []
+
+    def dying(files: MemberFiles, *arguments: Any) -> None:
+        if finished:
+            raise Killed
+        finished.append(files)
+        finish(files, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(MemberFiles, "finish", dying)
+        sweep(*members)
+    epochs.clear()
+    exactly_the_same(sweep(*members), whole)
+    assert epochs == []
+
+
+def test_divergence_is_remembered(sweep: Any, epochs: list[tuple[int, int]]) -> None:
+    members = [option(norm="none", lr=1e30), MEMBERS[1]]
+    failed, _ = sweep(*members)
+    epochs.clear()
+    again, _ = sweep(*members)
+    assert epochs == []
+    assert str(again).startswith(str(failed))
+    sweep(members[0] | {"overwrite": True})
+    assert epochs == [(0, 1)]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,14 @@ import pytest
 import torch
 
 from losa.adapt import Job, MemberSummary, Trainer, adapt, adapt_all, load_side_network
-from losa.adapt.members.member_files import CHECKPOINT_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
+from losa.adapt.members.member_files import (
+    CHECKPOINT_NAME,
+    CONFUSION_NAME,
+    METRICS_NAME,
+    SUMMARY_NAME,
+    MemberFiles,
+)
+from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.training.confusion import Confusion
 from losa.cache_format import LosaError
 from losa.cache_format.storage.lock import FileLock
@@ -154,7 +162,7 @@ class TestOutcomes:
         for mine, theirs in zip(sweep(*options), whole, strict=True):
             same(mine, theirs, 1e-4)
         assert passes == [5, 2, 2, 1]
-        assert "pass 3 of 3: 1 members" in caplog.messages
+        assert any(line.startswith("pass 3 of 3: losa-r4-lr0.02-seed4-") for line in caplog.messages)
 
     def test_a_folder_in_use_costs_the_others_nothing(self, member: Any, tmp_path: Path) -> None:
         (tmp_path / "used").mkdir()
@@ -261,8 +269,8 @@ class TestWatching:
         seen: list[torch.Tensor] = []
         epoch = Trainer.epoch
 
-        def remembering(trainer: Trainer, number: int) -> Any:
-            found = epoch(trainer, number)
+        def remembering(trainer: Trainer, number: int, *arguments: Any) -> Any:
+            found = epoch(trainer, number, *arguments)
             seen.append(trainer.groups[0].network.channel_up[0].detach().clone())
             return found
 
@@ -352,7 +360,7 @@ class TestCompany:
         again = sweep(*members)
         assert again[:2] == found[:2]
         assert isinstance(again[2], LosaError)
-        assert passes == [3, 1]
+        assert passes == [3]
 
     def test_a_company_is_finished_as_a_whole(self, sweep: Any, passes: list[int]) -> None:
         members = [self.halved(0.02), self.halved(0.01), self.halved(1e-6)]
@@ -445,12 +453,12 @@ def test_a_pass_that_fails_costs_the_others_nothing_and_leaves_nothing_in_memory
 ) -> None:
     epoch, kept = Trainer.epoch, []
 
-    def failing(trainer: Trainer, number: int) -> Any:
+    def failing(trainer: Trainer, number: int, *arguments: Any) -> Any:
         if trainer._config.data_seed == 0:
             kept.append(weakref.ref(trainer))
             raise kind(*told) from ValueError("the cause")
         assert kept[0]() is None
-        return epoch(trainer, number)
+        return epoch(trainer, number, *arguments)
 
     monkeypatch.setattr(Trainer, "epoch", failing)
     jobs = [Job(member(side="linear", data_seed=seed), tmp_path / str(seed)) for seed in range(2)]
@@ -458,3 +466,191 @@ def test_a_pass_that_fails_costs_the_others_nothing_and_leaves_nothing_in_memory
     assert isinstance(failed, LosaError)
     assert told[-1] in str(failed)
     assert isinstance(finished, MemberSummary)
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, MemoryError])
+def test_a_pass_that_memory_does_not_hold_is_trained_in_parts(
+    kind: type[Exception], sweep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [{"side": "linear", "seed": seed, "checkpoint_seconds": 0.0} for seed in range(3)]
+    whole = sweep(*options, folder="whole")
+    epoch, together = Trainer.epoch, []
+
+    def small(trainer: Trainer, number: int, *arguments: Any) -> Any:
+        together.append((number, len(trainer.numbers)))
+        if number == 1 and len(trainer.numbers) > 1:
+            raise kind("no memory")
+        return epoch(trainer, number, *arguments)
+
+    monkeypatch.setattr(Trainer, "epoch", small)
+    found = sweep(*options)
+    assert [each.train_loss for each in found] == [each.train_loss for each in whole]
+    assert together == [(0, 3), (1, 3), (1, 1), (2, 1), (1, 2), (1, 1), (2, 1), (1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(1000.0, "No checkpoint was written yet"), (0.0, "Checkpoints are kept")]
+)
+def test_what_is_kept_of_a_pass_that_failed(
+    seconds: float, told: str, sweep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = Trainer.epoch
+
+    full = OSError(28, "No space left on device")
+
+    def failing(trainer: Trainer, number: int, *arguments: Any) -> Any:
+        if number == 1:
+            monkeypatch.setattr(MemberFiles, "save_checkpoint", never)
+            raise full
+        return epoch(trainer, number, *arguments)
+
+    def never(*arguments: Any) -> None:
+        raise full
+
+    monkeypatch.setattr(Trainer, "epoch", failing)
+    (failed,) = sweep({"checkpoint_seconds": seconds})
+    assert f"No space left on device. {told}: remove the cause" in str(failed)
+
+
+@pytest.mark.parametrize("method", ["start", "add_metrics", "save_checkpoint", "finish"])
+def test_a_member_whose_files_cannot_be_written_costs_the_others_nothing(
+    method: str, sweep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [{"side": "linear", "seed": seed, "checkpoint_seconds": 0.0} for seed in range(3)]
+    whole = sweep(*options, folder="whole")
+    write = getattr(MemberFiles, method)
+
+    def failing(files: MemberFiles, *arguments: Any) -> None:
+        if files.config.seed == 1:
+            raise OSError(13, "Permission denied")
+        write(files, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemberFiles, method, failing)
+        first, failed, third = sweep(*options)
+    for mine, theirs in ((first, whole[0]), (third, whole[2])):
+        same(mine, theirs)
+    kept = "It has no checkpoint" if method in ("start", "save_checkpoint") else "Its checkpoint is kept"
+    assert str(failed).endswith(f"Permission denied. {kept}: remove the cause and run the same command again")
+    same(sweep(*options)[1], whole[1])
+
+
+class TestMemory:
+    """What happens when memory runs out: smaller parts, then the pass in two, and no other member is lost."""
+
+    @staticmethod
+    def failing_above(members: int) -> Any:
+        gradients = Trainer._gradients
+
+        def failing(trainer: Trainer, batch: Any, labels: Any, mix: Any, step: int) -> Any:
+            if step == 4 and len(trainer.numbers) > members:
+                raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
+            return gradients(trainer, batch, labels, mix, step)
+
+        return failing
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_parts_go_on_where_the_pass_was(
+        self, overwrite: bool, sweep: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = [{"side": "linear", "seed": seed, "overwrite": overwrite} for seed in range(2)]
+        options.append({"side": "linear", "overwrite": overwrite} | DIVERGING | {"side": "losa"})
+        whole = sweep(*options, folder="whole")
+        steps = []
+        failing = self.failing_above(1)
+
+        def counting(*arguments: Any) -> Any:
+            steps.append(arguments[-1])
+            return failing(*arguments)
+
+        monkeypatch.setattr(Trainer, "_gradients", counting)
+        found = sweep(*options)
+        for mine, theirs in zip(found[:2], whole[:2], strict=True):
+            same(mine, theirs)
+        assert isinstance(found[2], LosaError)
+        # The member that diverged in the first epoch, of three steps, is not trained again.
+        assert steps == [*range(5), *range(4, 9), *range(4, 9)]
+        assert [one.shared_pass.members for one in found[:2]] == [1, 1]
+
+    def test_a_single_member_says_what_to_do(self, sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Trainer, "_gradients", self.failing_above(0))
+        (failed,) = sweep({"side": "linear"})
+        assert str(failed).startswith("DefaultCPUAllocator: not enough memory")
+        assert "use a smaller rank, fewer sites (sites=4) or residency=stream" in str(failed)
+        assert str(failed).endswith("Checkpoints are kept")
+
+    def test_a_halved_pass_is_divided_and_says_so(
+        self, sweep: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        options = {"val_split": "val", "epochs": 4, "halve_at": [3]}
+        monkeypatch.setattr(Trainer, "_gradients", self.failing_above(2))
+        found = sweep(*(options | {"seed": seed} for seed in range(4)))
+        assert sorted(summary.status for summary in found) == ["finished", "finished", "pruned", "pruned"]
+        assert "halve_at compares the members of each part" in caplog.text
+
+    @pytest.mark.parametrize("where", ["prepare", "with_checkpoint"])
+    def test_before_the_pass_it_is_the_error_of_one_member(
+        self, where: str, sweep: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kind = JobPreparer if where == "prepare" else PreparedJob
+        whole = getattr(kind, where)
+
+        def failing(self: Any, *arguments: Any) -> Any:
+            config = self.config if where == "with_checkpoint" else arguments[0].config
+            if config.seed == 1:
+                raise MemoryError
+            return whole(self, *arguments)
+
+        monkeypatch.setattr(kind, where, failing)
+        first, failed = sweep({"side": "linear"}, {"side": "linear", "seed": 1})
+        assert isinstance(first, MemberSummary)
+        assert "Memory does not hold the member" in str(failed)
+
+    def test_codes_that_were_to_stay_in_memory(self, sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def failing(*arguments: Any) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr("losa.adapt.members.pass_data.load_codes", failing)
+        monkeypatch.setattr("losa.adapt.members.pass_data.choose_residency", lambda *_, **__: "ram")
+        chosen, requested = sweep({"side": "linear"}, {"side": "linear", "residency": "ram", "seed": 1})
+        assert chosen.residency == "stream"
+        assert "residency=ram: memory does not hold the codes of 24 images after all" in str(requested)
+
+
+def test_a_rank_above_the_width_is_told_once(sweep: Any, caplog: pytest.LogCaptureFixture) -> None:
+    sweep({"rank": 16}, {"rank": 16, "seed": 1}, {"rank": 8}, {"side": "linear", "rank": 16})
+    told = [message for message in caplog.messages if "above the width" in message]
+    assert told == [
+        "rank=16 is above the width of the activations: 8 already gives every update its full rank"
+    ]
+
+
+def test_the_folders_of_all_members_are_flushed_at_once(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = []
+    monkeypatch.setattr("losa.adapt.adaptation.sync_folder", flushed.append)
+    outcomes = sweep(*({"seed": seed, "side": "linear", "epochs": 1} for seed in range(5)))
+    assert all(isinstance(outcome, MemberSummary) for outcome in outcomes)
+    folder = Path(outcomes[0].folder).parent
+    assert flushed == [folder.parent, folder]
+
+
+def test_a_member_waits_nine_times_for_the_disk(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    sweep({"side": "linear", "epochs": 1}, folder="one")
+    one = len(waits)
+    sweep(*({"seed": seed, "side": "linear", "epochs": 1} for seed in range(4)), folder="four")
+    assert len(waits) - one == one + 3 * 9
+
+
+def test_many_finished_members_are_told_in_one_line(sweep: Any, caplog: pytest.LogCaptureFixture) -> None:
+    options = [{"seed": seed, "side": "linear", "epochs": 1} for seed in range(4)]
+    sweep(*options[:3])
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    sweep(*options[:3])
+    assert caplog.messages == ["all 3 members are finished already (overwrite=true trains them again)"]
+    caplog.clear()
+    sweep(*options)
+    told = "3 of 4 members are finished already (overwrite=true trains them again)"
+    assert [message for message in caplog.messages if "finished already" in message] == [told]

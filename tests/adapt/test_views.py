@@ -88,10 +88,10 @@ def test_a_resumed_training_draws_the_same_views(viewed: Any, tmp_path: Path, mo
     config = viewed(epochs=4, checkpoint_seconds=0)
     epoch = Trainer.epoch
 
-    def stopping(trainer: Trainer, number: int) -> Any:
+    def stopping(trainer: Trainer, number: int, *arguments: Any) -> Any:
         if number == 2:
             raise KeyboardInterrupt
-        return epoch(trainer, number)
+        return epoch(trainer, number, *arguments)
 
     monkeypatch.setattr(Trainer, "epoch", stopping)
     with pytest.raises(KeyboardInterrupt):

@@ -94,6 +94,7 @@ def test_a_local_folder_is_named_by_its_architecture(tmp_path, monkeypatch):
         ),
         ('{"model_type": "vit"}', r"expected an architecture in it \(KeyError: 'architecture'\)"),
         ('{"architecture": "test_vit", "model_args": [1]}', r"expected an architecture in it \(TypeError"),
+        ("[" * 10**5, r"expected an architecture in it \(RecursionError"),
         ("[1]", r"expected an architecture in it \(TypeError"),
         ('{"architecture": "test_vti"}', r"test_vti: timm .* has no such model; did you mean 'test_vit"),
     ],

@@ -1,4 +1,7 @@
+import os
 import pickle
+import signal
+import time
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -136,6 +139,27 @@ def test_workers_end_with_the_last_batch_and_with_an_error_that_is_kept(source, 
         next(decoded)
     assert not active_children()
     assert kept.value
+
+
+def test_workers_leave_sigterm_to_the_main_process(source):
+    """Or torch would make a traceback of it, because a worker was killed."""
+    decoded = _start(source)
+    for _ in range(2):  # one of each worker, which have begun by then
+        next(decoded)
+    for worker in active_children():
+        os.kill(worker.pid, signal.SIGTERM)
+    assert len(list(decoded)) == 1
+    assert not active_children()
+
+
+def test_a_worker_that_waits_for_ever_is_ended_all_the_same(source, monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+    decoded = _start(source, workers=1, transform=lambda image: time.sleep(1000))
+    (worker,) = active_children()
+    time.sleep(0.3)  # it sleeps by now
+    decoded.close()
+    worker.join(5)
+    assert worker.exitcode == -signal.SIGKILL
 
 
 def test_there_are_no_more_workers_than_batches(source):

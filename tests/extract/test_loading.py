@@ -93,6 +93,33 @@ def test_a_folder_without_code_that_could_run(toy_model, tmp_path):
         load_backbone(BackboneConfig(name=f"local-dir:{tmp_path}/mine"))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean": 5},
+        {"mean": [0.5, None, 0.5]},
+        {"std": "x"},
+        {"std": [0.5, 0.5, 10**400]},
+        {"input_size": {"a": []}},
+        {"input_size": [3, "160", 160]},
+        {"crop_pct": [[]]},
+        {"interpolation": 5},
+        {"crop_mode": True},
+        {"classifier": 5},
+        {"classifier": [[]]},
+    ],
+    ids=str,
+)
+def test_a_configuration_of_wrong_types_is_refused(changes, toy_model, tmp_path):
+    folder = tmp_path / "mine"
+    _fill(folder, toy_model("test_vit", depth=2), model_args={"depth": 2})
+    config = json.loads((folder / "config.json").read_text())
+    config["pretrained_cfg"] |= changes
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(LosaError, match=r"pretrained_cfg\) .*expected |timm cannot make this model: "):
+        load_backbone(BackboneConfig(name=f"local-dir:{folder}"))
+
+
 def test_a_model_on_the_hub(toy_model, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -23,3 +23,13 @@ def test_a_failing_command_ends_the_demo_with_its_exit_code(
     with pytest.raises(SystemExit) as failed:
         demo.show_and_run(["losa-adapt", "cache=nowhere"])
     assert failed.value.code == 1
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("-h", 0), ("quick", 2)])
+def test_arguments_do_not_run_it(
+    argument: str, code: int, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    finished = command(tmp_path, "losa-demo", argument)
+    assert finished.returncode == code
+    assert "usage: losa-demo" in finished.stdout + finished.stderr
+    assert not list(tmp_path.iterdir())

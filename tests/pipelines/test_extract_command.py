@@ -1,10 +1,13 @@
+import logging.config
 import re
 import shlex
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from losa.cache_format import Cache
@@ -127,3 +130,31 @@ def test_help_shows_every_option_with_its_explanation(command: Command, tmp_path
     option = "rows_per_shard: 64 " if name == "losa-extract" else "rank: 8 "
     assert re.search(rf"  {option} +# ", helped.stdout)
     assert not list(tmp_path.iterdir())
+
+
+def test_control_characters_of_names_do_not_act_on_the_terminal(command: Command, tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"photos/\x1b[31mclass{number}").mkdir(parents=True)
+        (tmp_path / f"photos/\x1b[31mclass{number}/0.png").write_bytes(b"no image")
+    options = "dataset=folder dataset.root=photos backbone.name=test_vit backbone.pretrained=false workers=0"
+    failed = command(tmp_path, "losa-extract", *options.split())
+    assert (failed.returncode, "\x1b" in failed.stderr) == (1, False)
+    assert "cannot read an image: \\x1b[31mclass0/0.png" in failed.stderr
+    skipping = command(tmp_path, "losa-extract", *options.split(), "codec=float32", "on_error=skip")
+    assert "skipped: \\x1b[31mclass0/0.png" in skipping.stderr
+    assert "\x1b[31m" not in skipping.stderr
+
+
+def test_the_lines_of_the_hub_come_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = files("losa.conf").joinpath("hydra/job_logging/plain.yaml").read_text()
+    changed = [logging.getLogger(name) for name in ("", "losa", "huggingface_hub")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in changed]
+    hub = changed[-1]
+    monkeypatch.setattr(hub, "handlers", [logging.StreamHandler()])  # as huggingface_hub makes it
+    try:
+        logging.config.dictConfig(OmegaConf.to_container(OmegaConf.create(text)))
+        assert (hub.handlers, hub.propagate) == ([], True)
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers

@@ -37,7 +37,7 @@ def test_all_jobs_are_trained_in_one_pass(sweep: Command, tmp_path: Path, traini
     assert [(job.config.rank, job.config.lr) for job in jobs] == [(2, 1e-3), (2, 1e-2), (4, 1e-3), (4, 1e-2)]
     assert [job.folder for job in jobs] == [Path("runs") / job.config.member_name for job in jobs]
     assert folders(tmp_path) == {str(job.folder) for job in jobs}
-    assert finished.stderr.count("test accuracy") == 4
+    assert "test accuracy" not in finished.stderr  # the table has it
     with (tmp_path / "runs/results.csv").open() as file:
         assert [row["rank"] for row in csv.DictReader(file)] == ["4", "4", "2", "2"]
     sweep("rank=2,4", "lr=1e-3,1e-2")

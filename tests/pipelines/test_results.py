@@ -1,3 +1,5 @@
+"""The end of a multirun."""
+
 import csv
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,126 +9,71 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
-from losa.adapt import MemberSummary
-from losa.pipelines.results import (
-    JobResult,
-    ResultRow,
-    ResultsTable,
-    results_table,
-    shown,
-    sorted_by_accuracy,
-    varying_options,
-    write_csv,
-)
+from losa.pipelines.job_failure import JobFailure
+from losa.pipelines.job_result import JobResult
+from losa.pipelines.results import ResultsTable
+
+Job = tuple[DictConfig, JobReturn]
 
 
 @pytest.fixture
-def summary(make_summary: Any) -> Callable[..., MemberSummary]:
-    """``summary(member, side, rank, options, **accuracy)``: of a member in ``runs/member``."""
+def job(tmp_path: Path) -> Callable[..., Job]:
+    """``job(folder, value, **options)``: a job that returned a value, in a folder of the sweep."""
 
-    def make(
-        member: str, side: str, rank: int | None, options: dict[str, Any] | None = None, **accuracy: float
-    ) -> MemberSummary:
-        return make_summary(  # type: ignore[no-any-return]
-            member=member,
-            side=side,
-            rank=rank,
-            accuracy=accuracy,
-            options=options or {},
-            folder=f"runs/{member}",
-        )
+    def make(folder: str, value: Any, **options: Any) -> Job:
+        done = JobReturn(status=JobStatus.COMPLETED)
+        done.return_value = value
+        hydra = {"runtime": {"output_dir": f"{tmp_path}/{folder}"}, "sweep": {"dir": str(tmp_path)}}
+        return OmegaConf.create({**options, "hydra": hydra}), done
 
     return make
 
 
-@pytest.fixture
-def row(summary: Any) -> Callable[..., ResultRow]:
-    """The row of a ``summary``."""
-    return lambda *arguments, **accuracy: ResultRow.from_summary(summary(*arguments, **accuracy))
+def end(table: ResultsTable, folder: Path) -> list[dict[str, str]]:
+    """End the sweep; the lines of results.csv."""
+    table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
+    with (folder / "results.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-def test_the_best_comes_first_by_the_first_split(row: Any) -> None:
-    worse, better = row("a", "losa", 4, val=0.5, test=0.9), row("b", "losa", 8, val=0.6, test=0.1)
-    assert sorted_by_accuracy([worse, better]) == [better, worse]
-
-
-def test_members_without_the_first_split_come_last(row: Any) -> None:
-    val, test, best = (
-        row("a", "losa", 4, val=0.5),
-        row("b", "losa", 4, test=0.9),
-        row("c", "losa", 4, val=0.7, test=0.1),
-    )
-    assert sorted_by_accuracy([val, test, best]) == [best, val, test]
-    console = Console(width=120, record=True)
-    console.print(results_table([best, val, test]))
-    lines = [line.split("│")[1:-1] for line in console.export_text().splitlines() if line.startswith("│")]
-    assert [[cell.strip() for cell in line[5:7]] for line in lines] == [
-        ["0.7000", "0.1000"],
-        ["0.5000", ""],
-        ["", "0.9000"],
-    ]
-
-
-def test_members_are_told_apart_by_their_folders(
-    summary: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def job(folder: str) -> tuple[DictConfig, JobReturn]:
-        finished = JobReturn(status=JobStatus.COMPLETED)
-        finished.return_value = JobResult(replace(summary("same", "losa", 4, test=0.5), folder=folder))
-        return OmegaConf.create({"hydra": {"runtime": {"output_dir": f"{tmp_path}/{folder}"}}}), finished
-
+def test_members_are_told_apart_by_their_folders(make_summary: Any, job: Any, tmp_path: Path) -> None:
     table = ResultsTable()
-    for folder in ("runs/a", "runs/b", "runs/a"):
-        table.on_job_end(*job(folder))
-    table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
-    with (tmp_path / "results.csv").open() as file:
-        assert [row["folder"] for row in csv.DictReader(file)] == ["runs/a", "runs/b"]
+    for folder in ("a", "b", "a"):
+        table.on_job_end(*job(folder, JobResult(replace(make_summary(), folder=folder))))
+    assert [row["folder"] for row in end(table, tmp_path)] == ["a", "b"]
 
 
-def test_the_table_has_a_line_for_each_member(row: Any) -> None:
-    console = Console(width=120, record=True)
-    console.print(results_table([row("a", "last", 16, test=0.98), row("b", "linear", None, test=0.8)]))
-    lines = [line.split("│")[1:-1] for line in console.export_text().splitlines() if line.startswith("│")]
-    cells = [[cell.strip() for cell in line] for line in lines]
-    assert cells == [
-        ["last", "16", "0.003", "0", "1,234", "0.9800", "1.2"],
-        ["linear", "", "0.003", "0", "1,234", "0.8000", "1.2"],
+def test_failed_jobs_are_at_the_bottom(
+    make_summary: Any, job: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = ResultsTable()
+    for _ in range(2):
+        table.on_job_end(*job(".", JobFailure("rank=0: too\nsmall"), side="losa", rank=0, lr=0.003, seed=0))
+    table.on_job_end(*job("a", JobResult(make_summary(rank=4))))
+    rows = end(table, tmp_path)
+    assert [(row["rank"], row["status"], row["reason"], row["folder"]) for row in rows] == [
+        ("4", "finished", "", make_summary().folder),
+        ("0", "failed", "rank=0: too small", ""),
     ]
+    told = capsys.readouterr().out
+    assert "failed: rank=0: too small" in told
+    assert told.endswith(f"best: {make_summary().folder}\nall 2 with their folders: {tmp_path}/results.csv\n")
 
 
-def test_the_file_has_every_number_in_full(row: Any, tmp_path: Path) -> None:
-    write_csv(tmp_path / "results.csv", [row("a", "losa", 4, test=1 / 3)])
-    with (tmp_path / "results.csv").open() as file:
-        (found,) = csv.DictReader(file)
-    assert float(found["accuracy.test"]) == 1 / 3
-    assert found["folder"] == "runs/a"
-
-
-def test_options_that_vary_have_a_column(row: Any, tmp_path: Path) -> None:
-    options = [
-        {"rank": 4, "norm": "layer", "dropout": 0.0, "heads": 4, "eval_split": "test", "out": "a"},
-        {"rank": 8, "norm": "none", "dropout": 0.1, "heads": 4, "eval_split": "val", "out": "b"},
+def test_a_sweep_of_failures_has_a_file_too(
+    job: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = ResultsTable()
+    table.on_job_end(*job("a", JobFailure("a: the loss became NaN"), side="losa"))
+    (tmp_path / "a").mkdir()
+    table.on_job_end(*job("a", JobFailure("a: the loss became NaN"), side="last"))
+    rows = end(table, tmp_path)
+    assert [(row["side"], row["reason"], bool(row["folder"])) for row in rows] == [
+        ("losa", "the loss became NaN", False),
+        ("last", "the loss became NaN", True),
     ]
-    plain, other = row("a", "losa", 4, options[0], test=0.5), row("b", "losa", 8, options[1], test=0.5)
-    assert varying_options(options) == ["norm", "dropout"]
-    table = results_table([plain, other])
-    assert [column.header for column in table.columns][3:7] == ["seed", "norm", "dropout", "parameters"]
-    write_csv(tmp_path / "results.csv", [plain, other])
-    with (tmp_path / "results.csv").open() as file:
-        assert [(line["norm"], line["dropout"]) for line in csv.DictReader(file)] == [
-            ("layer", "0"),
-            ("none", "0.1"),
-        ]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, ""), (True, "true"), (3e-3, "0.003"), (["embed", 2], "[embed,2]"), ("cls", "cls"), (8, "8")],
-)
-def test_options_are_shown_as_they_are_typed(value: Any, text: str) -> None:
-    assert shown(value) == text
+    assert capsys.readouterr().out == f"all 2 with their folders: {tmp_path}/results.csv\n"
 
 
 @pytest.mark.parametrize(
@@ -143,48 +90,40 @@ def test_a_direct_sweep_says_that_it_is_sorted_by_the_test_split(
     told: bool,
     differing: str,
     options: dict[str, Any],
-    summary: Any,
+    make_summary: Any,
+    job: Any,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     table = ResultsTable()
     config = {"protocol": "direct", "select_split": "val200", "val_split": None} | options
     for number in (1, 2):
-        done = JobReturn(status=JobStatus.COMPLETED)
-        done.return_value = JobResult(summary(f"{number}", "losa", 4, {differing: number}, test=0.5))
-        job = OmegaConf.create(config | {"hydra": {"runtime": {"output_dir": f"runs/{number}"}}})
-        table.on_job_end(job, done)
-    table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+        summary = make_summary(**{differing: number}, options={})
+        table.on_job_end(*job(f"{number}", JobResult(summary), **config))
+    end(table, tmp_path)
     assert ("chooses on test" in caplog.text and "protocol=select" in caplog.text) == told
 
 
-def test_failed_jobs_are_at_the_bottom(
-    summary: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_selection_says_on_what_it_is_sorted(
+    make_summary: Any, job: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def job(rank: int, value: Any) -> tuple[DictConfig, JobReturn]:
-        done = JobReturn(status=JobStatus.COMPLETED)
-        done.return_value = value
-        options = {"side": "losa", "rank": rank, "lr": 0.003, "seed": 0}
-        return OmegaConf.create({**options, "hydra": {"runtime": {"output_dir": f"runs/{rank}"}}}), done
-
     table = ResultsTable()
-    table.on_job_end(*job(0, None))
-    table.on_job_end(*job(0, None))
-    table.on_job_end(*job(4, JobResult(summary("a", "losa", 4, test=0.5))))
-    table.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
-    lines = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    assert [[cell.strip() for cell in line] for line in lines] == [
-        ["losa", "4", "0.003", "0", "1,234", "0.5000", "1.2", ""],
-        ["losa", "0", "0.003", "0", "", "", "", "failed"],
-    ]
-    with (tmp_path / "results.csv").open() as file:
-        assert [(row["rank"], row["status"]) for row in csv.DictReader(file)] == [
-            ("4", "finished"),
-            ("0", "failed"),
-        ]
+    summary = make_summary(accuracy={"val200": 0.5})
+    table.on_job_end(*job("a", JobResult(summary), protocol="select"))
+    end(table, tmp_path)
+    assert "by accuracy on val200 (select_split)\n" in capsys.readouterr().out
 
 
-def test_a_result_is_a_number_for_sweepers_that_optimise(summary: Any) -> None:
-    returned = JobResult(summary("a", "losa", 4, val200=0.75, test=0.5))
-    assert float(returned) == 0.75
-    assert returned.summary == summary("a", "losa", 4, val200=0.75, test=0.5)
+def test_options_are_neither_markup_nor_control_characters(
+    make_summary: Any, job: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = ResultsTable()
+    for number, cache in enumerate(("photos [/new]", "\x1b[31mred")):
+        summary = make_summary()
+        summary = replace(summary, options=summary.options | {"cache": cache}, folder=f"{cache}/{number}")
+        table.on_job_end(*job(f"{number}", JobResult(summary)))
+    end(table, tmp_path)
+    told = capsys.readouterr().out
+    assert "photos [/new]" in told
+    assert "\\x1b[31mred" in told
+    assert "\x1b[31m" not in told

@@ -37,7 +37,7 @@ def read_json_lists(root: Path, folder: str) -> Annotations:
 def _read(file: Path) -> dict[str, ClassId]:
     try:
         content = json.loads(read_text(file, None))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise LosaError(f"{file} is no JSON: {error}") from None
     if not isinstance(content, dict):
         raise LosaError(f"{file}: expected an object, of paths and their classes")

@@ -91,7 +91,7 @@ def _text(text: str, label: str) -> str | None:
         return text.strip() or None
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LosaError(f"is no JSON ({error})") from None
     for name in inside[2].split("."):
         value = value.get(name) if isinstance(value, dict) else None

@@ -1,22 +1,26 @@
+import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 
 from losa.adapt.members.member_files import (
     CHECKPOINT_NAME,
     CONFIG_NAME,
+    DIVERGENCE_NAME,
     METRICS_NAME,
     SUMMARY_NAME,
     Checkpoint,
     MemberFiles,
 )
 from losa.adapt.members.summary import MemberSummary
+from losa.cache_format.storage.sealed_json import seal
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
@@ -37,10 +41,21 @@ def files(make_files: Callable[..., MemberFiles]) -> MemberFiles:
 
 @pytest.fixture
 def checkpoint() -> Checkpoint:
-    """A checkpoint after two epochs."""
+    """A checkpoint after two epochs and three steps."""
     rows = torch.arange(12, dtype=torch.float32).view(3, 4)
     state = {"parameter.a": rows[1], "mean.a": rows.mT[2], "best.parameter.a": rows.clone().requires_grad_()}
-    return Checkpoint(epoch=2, progress={"train_loss": 0.1, "best_epoch": None, "pruned": False}, state=state)
+    progress = {"train_loss": 0.1, "best_epoch": None, "pruned": False}
+    return Checkpoint(epoch=2, step=3, micro_batch_size=8, progress=progress, state=state)
+
+
+@pytest.fixture
+def network(files: MemberFiles) -> MemberFiles:
+    """The files of that member, its side network among them."""
+    data = b"tensors"
+    (files.folder / TENSORS_NAME).write_bytes(data)
+    sealed = seal({"tensors_sha256": hashlib.sha256(data).hexdigest()})
+    (files.folder / DESCRIPTION_NAME).write_bytes(sealed)
+    return files
 
 
 @pytest.fixture
@@ -55,7 +70,7 @@ class TestCheckpoint:
         files.save_checkpoint(checkpoint, ORIGIN)
         found = files.read_checkpoint(ORIGIN)
         assert found is not None
-        assert (found.epoch, found.progress) == (checkpoint.epoch, checkpoint.progress)
+        assert (found.place, found.progress) == (checkpoint.place, checkpoint.progress)
         assert found.state.keys() == checkpoint.state.keys()
         for name, value in checkpoint.state.items():
             assert torch.equal(found.state[name], value), name
@@ -136,12 +151,23 @@ class TestStart:
 
 class TestFinished:
     def test_finishing_ends_the_checkpoint(
-        self, files: MemberFiles, checkpoint: Checkpoint, summary: MemberSummary
+        self, network: MemberFiles, checkpoint: Checkpoint, summary: MemberSummary
     ) -> None:
+        files = network
         files.save_checkpoint(checkpoint, ORIGIN)
         files.finish(summary, {"test": {"label": [[1]]}})
         assert files.read_checkpoint(ORIGIN) is None
         assert files.read_finished(ORIGIN) == summary
+
+    def test_a_company_keeps_its_checkpoints_until_all_are_finished(
+        self, files: MemberFiles, checkpoint: Checkpoint, summary: MemberSummary
+    ) -> None:
+        files = replace(files, company=("a", "b"))
+        files.save_checkpoint(checkpoint, ORIGIN)
+        files.finish(summary, {})
+        assert files.read_checkpoint(ORIGIN) is not None
+        files.remove_checkpoint()
+        assert files.read_checkpoint(ORIGIN) is None
 
     def test_another_state_of_the_cache_is_told(
         self, files: MemberFiles, summary: MemberSummary, caplog: pytest.LogCaptureFixture
@@ -165,3 +191,51 @@ class TestFinished:
         path.write_text(json.dumps(summary.to_json() | content))
         assert files.read_finished(ORIGIN) is None
         assert caplog.messages == [f"{path} is damaged; the member is trained again"]
+
+    @pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"member": 3, "name": null}', "[" * 99999])
+    def test_what_is_no_summary_is_told(
+        self, content: str, files: MemberFiles, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = files.folder / SUMMARY_NAME
+        path.write_text(content)
+        assert files.read_finished(ORIGIN) is None
+        assert caplog.messages == [f"{path} is damaged; the member is trained again"]
+
+    @pytest.mark.parametrize("name", [TENSORS_NAME, DESCRIPTION_NAME])
+    @pytest.mark.parametrize("damage", [None, b"", b"tensorS"])
+    def test_a_member_without_its_side_network_is_not_finished(
+        self,
+        name: str,
+        damage: bytes | None,
+        network: MemberFiles,
+        summary: MemberSummary,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        network.finish(summary, {})
+        path = network.folder / name
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_bytes(damage)
+        assert network.read_finished(ORIGIN) is None
+        (told,) = caplog.messages
+        assert told.startswith(str(path))
+        assert told.endswith("; the member is trained again")
+
+
+class TestDivergence:
+    def test_of_this_member_and_these_data(self, files: MemberFiles) -> None:
+        assert files.read_divergence(ORIGIN) is None
+        files.save_divergence("linear: the loss became NaN", ORIGIN)
+        told = str(files.read_divergence(ORIGIN))
+        assert told.startswith("linear: the loss became NaN. ")
+        assert told.endswith("overwrite=true trains it again")
+        assert files.read_divergence(ORIGIN | {"path": "elsewhere"}) is None
+        assert replace(files, company=("a", "b")).read_divergence(ORIGIN) is None
+        files.start(0)
+        assert files.read_divergence(ORIGIN) is None
+
+    @pytest.mark.parametrize("content", ["", "{}", "[]", "null"])
+    def test_a_damaged_record_does_not_count(self, content: str, files: MemberFiles) -> None:
+        (files.folder / DIVERGENCE_NAME).write_text(content)
+        assert files.read_divergence(ORIGIN) is None

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,15 +42,48 @@ class TestCheckpoint:
     def test_round_trip(self, config: AdaptConfig) -> None:
         checkpoint = Checkpoint(epoch=6, progress=SAVED, state={"best.parameter.a": torch.zeros(2)})
         progress = MemberProgress.from_checkpoint(config, checkpoint)
-        again = progress.make_checkpoint(6, {"parameter.a": torch.ones(2)})
-        assert (again.epoch, list(again.progress.items())) == (6, list(SAVED.items()))
-        assert list(again.state) == ["parameter.a", "best.parameter.a"]
+        saved = progress.to_json()
+        assert saved["threads"] == torch.get_num_threads()
+        assert {name: saved[name] for name in SAVED} == SAVED
+        assert MemberProgress.from_checkpoint(config, replace(checkpoint, progress=saved)) == progress
+
+    def test_one_that_diverged(self, config: AdaptConfig) -> None:
+        progress = MemberProgress(config, train_loss=1.0)
+        progress.diverge("the loss became NaN")
+        found = MemberProgress.from_checkpoint(
+            config, Checkpoint(epoch=1, progress=progress.to_json(), state={})
+        )
+        assert (str(found.error), found.diverged) == (str(progress.error), True)
+        assert not found.is_training
+
+    def test_sizes_of_micro_batches_add_up(self, config: AdaptConfig) -> None:
+        progress = MemberProgress(config)
+        assert progress.micro_batch_sizes_with([8, 4]) == [8, 4]
+        progress.micro_batch_sizes = [8, 4]
+        assert progress.micro_batch_sizes_with([4, 2]) == [8, 4, 2]
+        assert progress.micro_batch_sizes_with([3]) == [8, 4, 3]
 
     @pytest.mark.parametrize("name", SAVED)
     def test_every_field_is_required(self, name: str, config: AdaptConfig) -> None:
         saved = {key: value for key, value in SAVED.items() if key != name}
         with pytest.raises(KeyError, match=name):
             MemberProgress.from_checkpoint(config, Checkpoint(epoch=6, progress=saved, state={}))
+
+
+class TestKeptAccuracy:
+    """The accuracy that is told belongs to the parameters that are saved."""
+
+    def test_with_patience_it_is_the_best(self, config: AdaptConfig) -> None:
+        progress = MemberProgress(config)
+        for epoch, accuracy in enumerate([0.5, 0.9, 0.7]):
+            progress.record_validation(epoch, accuracy)
+        assert progress.kept_accuracy == 0.9
+
+    def test_without_patience_it_is_the_last(self, make_config: Any) -> None:
+        progress = MemberProgress(make_config(val_split="val"))
+        for epoch, accuracy in enumerate([0.5, 0.9, 0.7]):
+            progress.record_validation(epoch, accuracy)
+        assert (progress.kept_accuracy, progress.best_accuracy) == (0.7, 0.9)
 
 
 class TestDivergence:

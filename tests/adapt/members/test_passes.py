@@ -52,6 +52,7 @@ SHARED: dict[str, Any] = {
     "dtype": "bfloat16",
     "data_seed": 5,
     "residency": "ram",
+    "threads": 2,
 }
 """Options that may not."""
 ELSEWHERE = {"views", "cache", "heads", "device", "protocol", "select_train_split", "select_split"}

@@ -98,8 +98,9 @@ class TestSelection:
         for options in (
             {"select_split": "val"},
             {"select_split": "train", "val_split": "val", "patience": 1},
+            {"select_split": "train", "select_train_split": ["train", "val"]},
         ):
-            config = member(cache=cache, protocol="select", select_train_split="train", **options)
+            config = member(**{"cache": cache, "protocol": "select", "select_train_split": "train"} | options)
             with pytest.raises(LosaError, match=r"1 of 9 images of \w+=val are also in eval_split=test"):
                 refuse_choice_on_scored_images(Cache(cache), config)
         fine = member(cache=cache, protocol="select", select_train_split="train", select_split="train")
@@ -108,8 +109,10 @@ class TestSelection:
     def test_copies_are_told(
         self, member: Any, cache_with_copies: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        config = member(cache=cache_with_copies, protocol="select", select_split="val")
+        splits = {"select_train_split": "train", "select_split": "val"}
+        config = member(cache=cache_with_copies, protocol="select", **splits)
         refuse_choice_on_scored_images(Cache(cache_with_copies), config)
         assert caplog.messages == [
-            "1 of 9 images of val, which is chosen on, are byte for byte images of test under other names"
+            f"{found}, on which the choice depends, are byte for byte images of test under other names"
+            for found in ("1 of 9 images of val", "2 of 24 images of train")
         ]

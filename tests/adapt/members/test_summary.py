@@ -20,7 +20,7 @@ def summary(make_summary: Any) -> MemberSummary:
 
 def test_keys_and_their_order(summary: MemberSummary) -> None:
     content = summary.to_json()
-    assert list(content) == [*KEYS.split(), "company"]
+    assert list(content) == [*KEYS.split(), "company", "micro_batch_sizes", "threads"]
     assert list(content["pass"]) == ["members", "seconds"]
     assert list(content["scores"]["test"]["label"]) == ["top1", "top5", "mean_per_class", "images"]
 
@@ -31,12 +31,20 @@ def test_round_trip(change: dict[str, Any], summary: MemberSummary) -> None:
     assert MemberSummary.from_json(json.loads(json.dumps(changed.to_json()))) == changed
 
 
+def test_scored_splits_in_another_order(summary: MemberSummary) -> None:
+    both = replace(summary, accuracy={"val": 0.5, "test": 0.25}, scores={"val": {}, "test": {}})
+    assert both.in_order(["val", "test"]) is both
+    other = both.in_order(["test", "val"])
+    assert (list(other.accuracy), list(other.scores)) == (["test", "val"], ["test", "val"])
+    assert other == both
+
+
 def test_the_company_of_a_halved_member(summary: MemberSummary) -> None:
     """Summaries from before there was such a field are read."""
     halved = replace(summary, company=Company(members=["a", "b"], failed=["b"]))
     content = json.loads(json.dumps(halved.to_json()))
     assert MemberSummary.from_json(content) == halved
-    del content["company"]
+    del content["company"], content["micro_batch_sizes"], content["threads"]
     assert MemberSummary.from_json(content) == summary
 
 

@@ -1,4 +1,7 @@
-"""The formulas of the side networks for one member, written without the stream and without a members axis."""
+"""The formulas of the side networks for one member, in plain torch: without losa's streams, layers and heads.
+
+They are those of docs/methods.md, written out head by head, relay by relay and channel by channel.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,9 +12,12 @@ import torch
 from torch import Tensor
 
 from losa.adapt.architecture import Architecture
+from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks import SideNetwork
-from losa.adapt.streams import NORM_EPS
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
+
+NORM_EPS = 1e-6
+"""Added to the variance in every norm but the backbone's."""
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -28,14 +34,20 @@ def normalise(x: Tensor, frozen: Tensor, norm: str, eps: float = NORM_EPS) -> Te
     return (x - mean) / torch.sqrt(variance + eps)
 
 
+def softmax(x: Tensor) -> Tensor:
+    """Over the last axis."""
+    powers = torch.exp(x - x.amax(dim=-1, keepdim=True))
+    return powers / powers.sum(dim=-1, keepdim=True)
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Self-attention, head by head; all (images, tokens, rank)."""
     size = query.shape[-1] // heads
     outputs = []
     for head in range(heads):
         part = slice(head * size, (head + 1) * size)
-        similarity = torch.exp(query[..., part] @ key[..., part].transpose(1, 2) / math.sqrt(size))
-        outputs.append(similarity / similarity.sum(dim=-1, keepdim=True) @ value[..., part])
+        similarity = query[..., part] @ key[..., part].transpose(1, 2) / math.sqrt(size)
+        outputs.append(softmax(similarity) @ value[..., part])
     return torch.cat(outputs, dim=-1)
 
 
@@ -99,8 +111,7 @@ def relay(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tens
         x = normalise(frozen + updates, frozen, architecture.norm)
         added = torch.zeros_like(updates)
         for each in range(architecture.rank):
-            attention = torch.exp(x @ weights["gather"][i, each])
-            attention = attention / attention.sum(dim=1, keepdim=True)
+            attention = softmax(x @ weights["gather"][i, each])
             gathered = (attention[:, :, None] * x).sum(dim=1, keepdim=True)
             taken = gelu(x @ weights["scatter"][i, each] + weights["scatter_bias"][i, each])
             added = added + taken[:, :, None] * (weights["scale"][i, each] * gathered)
@@ -156,25 +167,43 @@ def attentive_pool(x: Tensor, weights: Weights, architecture: Architecture) -> T
     pooled = torch.zeros(images, width, dtype=x.dtype)
     for channel in range(width):
         query = weights["query"][channel * architecture.heads // width]
-        similarity = torch.exp(x @ query / math.sqrt(width))
-        attention = similarity / similarity.sum(dim=-1, keepdim=True)
+        attention = softmax(x @ query / math.sqrt(width))
         pooled[:, channel] = (attention * x[:, :, channel]).sum(dim=-1)
     return pooled
+
+
+def token_pool(y: Tensor, features: FeatureSpec, architecture: Architecture) -> Tensor:
+    """The class token or the mean of the patches, frame by frame."""
+    layout = features.tokens
+    frames = []
+    for frame in y.chunk(layout.frames, dim=1):
+        patches = frame[:, layout.cls + layout.registers :]
+        frames.append(frame[:, 0] if architecture.pool == "cls" else patches.mean(dim=1))
+    return torch.stack(frames).mean(dim=0)
+
+
+def final_norm(pooled: Tensor, features: FeatureSpec) -> Tensor:
+    """The norm of the backbone, with its frozen weight and bias."""
+    norm, constants = features.final_norm, features.constants
+    if norm is None:
+        return pooled
+    if norm.kind == "rms_norm":
+        pooled = pooled / torch.sqrt((pooled**2).mean(dim=-1, keepdim=True) + norm.eps)
+    else:
+        pooled = normalise(pooled, pooled, "layer", norm.eps)
+    pooled = pooled * torch.from_numpy(constants[NORM_WEIGHT])
+    return pooled + torch.from_numpy(constants[NORM_BIAS]) if NORM_BIAS in constants else pooled
 
 
 def scores_by_formula(weights: Weights, network: SideNetwork, activations: Tensor) -> Tensor:
     """Scores of one member."""
     architecture, features = network.architecture, network.features
     y = REPRESENTATIONS[architecture.side](list(activations.unbind(dim=1)), weights, architecture)
-    assert features.tokens.frames == 1
     if architecture.side == "attentive":
         pooled = attentive_pool(y, weights, architecture)
     else:
-        pooled = y[:, 0] if architecture.pool == "cls" else y[:, features.tokens.prefix :].mean(dim=1)
-    if features.final_norm is not None:
-        pooled = normalise(pooled, pooled, "layer", features.final_norm.eps)
-        pooled = pooled * torch.from_numpy(features.constants[NORM_WEIGHT])
-        pooled = pooled + torch.from_numpy(features.constants[NORM_BIAS])
+        pooled = token_pool(y, features, architecture)
+    pooled = final_norm(pooled, features)
     if architecture.side == "mlp":
         pooled = gelu(pooled @ weights["hidden_weight"].T + weights["hidden_bias"])
     return pooled @ weights["head.weight"] + weights["head.bias"]

@@ -137,14 +137,14 @@ def test_both_seeds_matter(option: str, make_trainer: Any) -> None:
 
 @pytest.mark.parametrize("side", KINDS)
 def test_micro_batches_give_the_gradients_of_the_whole(side: str, make_trainer: Any) -> None:
-    options = {"norm": "frozen", "batch_size": 30, "epochs": 1, "dropout": 0.3, "mixup": 0.4}
+    options = {"norm": "frozen", "batch_size": 30, "epochs": 2, "dropout": 0.3, "mixup": 0.4}
     # Not AdamW, which makes a large step of a tiny gradient.
     options |= {"label_smoothing": 0.1, "bias": True, "optimizer": "sgd"}
     losses, gradients = [], []
     for micro_batch_size in (30, 1, 7):
         trainer = make_trainer(side, (0, 1), micro_batch_size=micro_batch_size, **options)
         train(trainer, 1)  # one step; updates start at zero
-        found = trainer.epoch(0)
+        found = trainer.epoch(1)
         losses.append([found[number].step_losses for number in (0, 1)])
         network = trainer.groups[0].network
         gradients.append({name: value.grad for name, value in network.named_parameters()})
@@ -155,36 +155,67 @@ def test_micro_batches_give_the_gradients_of_the_whole(side: str, make_trainer: 
             torch.testing.assert_close(gradients[other][name], value, rtol=1e-4, atol=1e-6)
 
 
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("scoring", [False, True])
 def test_memory_that_runs_out_halves_the_micro_batch(
-    make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+    scoring: bool, error: Exception, make_trainer: Any, make_features: Any, toy_data: Any, monkeypatch: Any
 ) -> None:
-    expected = train(make_trainer("losa", micro_batch_size=8), 1)[0][0].step_losses
+    def run(trainer: Trainer) -> Any:
+        if scoring:
+            return trainer.evaluate(toy_data(make_features(), images=8))[0][0].accuracy  # type: ignore[index]
+        return trainer.epoch(0)[0].step_losses
+
+    expected = run(make_trainer("losa", micro_batch_size=8))
     trainer = make_trainer("losa", micro_batch_size=8)
     forward, seen = trainer.groups[0].network.forward, []
 
     def small(features: FrozenFeatures, dropout: Any = None) -> torch.Tensor:
         seen.append(len(features.activations))
         if seen[-1] > 2:
-            raise torch.cuda.OutOfMemoryError
+            raise error
         return forward(features, dropout)
 
     monkeypatch.setattr(trainer.groups[0].network, "forward", small)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    np.testing.assert_allclose(trainer.epoch(0)[0].step_losses, expected, rtol=1e-5)
+    np.testing.assert_allclose(run(trainer), expected, rtol=1e-5)
     assert seen[:3] == [8, 4, 2]
     assert max(seen[3:]) == 2
+    # Scoring with smaller parts does not change how the training rounds.
+    assert trainer.micro_batch_sizes == ([8] if scoring else [8, 4, 2])
 
 
-def test_an_image_that_does_not_fit_is_an_error(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_an_image_that_does_not_fit_is_an_error(
+    error: Exception, make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = make_trainer("losa", micro_batch_size=8)
 
     def never(*arguments: object) -> None:
-        raise torch.cuda.OutOfMemoryError("an image does not fit")
+        raise error
 
     monkeypatch.setattr(trainer.groups[0].network, "forward", never)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    with pytest.raises(torch.cuda.OutOfMemoryError, match="an image does not fit"):
+    with pytest.raises(type(error)):
         trainer.epoch(0)
+
+
+def test_another_error_is_not_taken_for_it(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer("losa", micro_batch_size=8)
+    seen = []
+
+    def wrong(*arguments: object) -> None:
+        seen.append(arguments)
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(trainer.groups[0].network, "forward", wrong)
+    with pytest.raises(RuntimeError, match="shapes"):
+        trainer.epoch(0)
+    assert len(seen) == 1
 
 
 def test_positions_choose_images_of_the_source(make_features: Any, toy_data: Any) -> None:
@@ -293,7 +324,7 @@ def test_the_micro_batch_size_is_found_without_a_trace(
 ) -> None:
     monkeypatch.setattr("losa.adapt.training.working_set.CPU_MICRO_BATCH_BYTES", 20_000)
     found, given = make_trainer("losa", dropout=0.3), make_trainer("losa", dropout=0.3, micro_batch_size=8)
-    assert 1 <= found._micro_batch_size < 8
+    assert 1 <= found.micro_batch_size < 8
     assert all(value.grad is None for value in found.groups[0].network.parameters())
     np.testing.assert_allclose(
         found.epoch(0)[0].step_losses, given.epoch(0)[0].step_losses, rtol=1e-5, atol=1e-6

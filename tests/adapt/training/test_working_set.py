@@ -1,5 +1,6 @@
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from losa.adapt.training.working_set import (
     FREE_MEMORY_DIVISOR,
     PARAMETER_COPIES,
     choose_micro_batch_size,
+    largest_that_fits,
     members_at_once,
     peak_bytes,
 )
@@ -127,7 +129,25 @@ class TestMicroBatchSize:
         assert choose_micro_batch_size(lambda count: zeros(1), 8, "cpu") == 8
 
 
+class TestLargestThatFits:
+    @pytest.mark.parametrize(("room", "expected"), [(10**6, 12), (58, 12), (57, 11), (14, 1), (0, 1)])
+    def test_all_of_the_memory_counts(self, room: int, expected: int, free: Callable[[int], None]) -> None:
+        free(room * KIB)
+        assert largest_that_fits(TestMicroBatchSize.step, 12, "cpu") == expected
+
+
 class TestMembersAtOnce:
+    def test_a_step_that_does_not_fit_leaves_one(
+        self, make_network: Callable[..., SideNetwork], free: Callable[[int], None], monkeypatch: Any
+    ) -> None:
+        def failing(*arguments: Any) -> None:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+        free(2**40)
+        network = make_network("linear").float()
+        monkeypatch.setattr(network, "forward", failing)
+        assert members_at_once([network], "cpu", 0) == 1
+
     def test_follows_from_memory(
         self, make_network: Callable[..., SideNetwork], free: Callable[[int], None]
     ) -> None:

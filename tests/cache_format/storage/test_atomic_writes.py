@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from losa.cache_format.storage.atomic_writes import make_folder, publish, publishing
+from losa.cache_format.storage.atomic_writes import (
+    create_folder,
+    make_folder,
+    publish,
+    publish_together,
+    publishing,
+)
 
 
 def test_calls_come_in_the_order_that_survives_a_power_cut(tmp_path, system_calls):
@@ -73,11 +79,28 @@ def test_new_folders_are_flushed_into_their_parents(tmp_path, system_calls):
     make_folder(tmp_path / "a" / "b" / "c")
     assert system_calls == [
         ("mkdir", "a"),
-        ("fsync", ".", "folder"),
         ("mkdir", "a/b"),
-        ("fsync", "a", "folder"),
         ("mkdir", "a/b/c"),
+        ("fsync", ".", "folder"),
+        ("fsync", "a", "folder"),
         ("fsync", "a/b", "folder"),
     ]
     make_folder(tmp_path / "a" / "b" / "c")
     assert len(system_calls) == 6
+
+
+def test_a_created_folder_says_where_it_is_new(tmp_path, system_calls):
+    assert create_folder(tmp_path / "a" / "b") == [tmp_path, tmp_path / "a"]
+    assert create_folder(tmp_path / "a" / "b") == []
+    assert system_calls == [("mkdir", "a"), ("mkdir", "a/b")]
+
+
+def test_files_that_are_published_together_flush_their_folder_once(tmp_path, system_calls):
+    publish_together(tmp_path, {"one": b"1", "two": b"22"})
+    assert system_calls == [
+        ("fsync", "one.tmp", 1),
+        ("rename", "one.tmp", "one"),
+        ("fsync", "two.tmp", 2),
+        ("rename", "two.tmp", "two"),
+        ("fsync", ".", "folder"),
+    ]

@@ -84,7 +84,8 @@ def test_the_lease_of_a_dead_writer_is_taken_over(bucket, take):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b"null", b"\xff", b'{"renewed": null}', b'{"renewed": "soon"}']
+    "content",
+    [b"", b"[]", b"{}", b"null", b"\xff", b"[" * 10**5, b'{"renewed": null}', b'{"renewed": "soon"}'],
 )
 def test_something_else_in_the_place_of_a_lease_does_not_bar_the_way(bucket, take, content):
     (bucket / LOCK_NAME).write_bytes(content)

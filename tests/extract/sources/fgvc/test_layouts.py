@@ -232,6 +232,7 @@ def test_classes_of_vpts_lists_that_are_no_folders_are_named_by_their_numbers(fg
     ("content", "message"),
     [
         ("{", r"train\.json is no JSON"),
+        ("[" * 10**5, r"train\.json is no JSON"),
         ("[1]", r"train\.json: expected an object, of paths and their classes"),
         (
             '{"a.jpg": [1]}',

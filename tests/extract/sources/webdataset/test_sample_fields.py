@@ -63,6 +63,7 @@ def test_entries_of_json_are_labels():
     [
         (b"\xff", r"is no UTF-8 text"),
         (b"{", r"is no JSON \("),
+        (b"[" * 10**5, r"is no JSON \("),
         (b'{"a": [1, 2]}', r"expected a number from 0 or a name as a, found \[1, 2\]"),
         (b'{"a": 0.5}', r"found 0\.5"),
     ],

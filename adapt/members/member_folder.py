@@ -1,0 +1,15 @@
+"""The folder of a member among those of other members."""
+
+from pathlib import Path
+
+from losa.adapt.config import AdaptConfig
+
+
+def member_folder(parent: Path, config: AdaptConfig) -> Path:
+    """The folder of a member in a folder of members.
+
+    It has the member's name, unless there is one with the name that earlier versions gave it, so that what
+    they trained is found.
+    """
+    earlier = parent / config.earlier_name
+    return earlier if earlier.is_dir() else parent / config.member_name
