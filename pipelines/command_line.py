@@ -43,7 +43,6 @@ def run_command(
     task: Callable[[DictConfig], Any],
     conclude: Callable[[], None] = lambda: None,
     arguments: Sequence[str] | None = None,
-    *,
 ) -> None:
     """Run a Hydra application as a command.
 

@@ -17,7 +17,6 @@ def run_with_places(
     config_name: str,
     schema: type[Any],
     task: Callable[[DictConfig, list[str]], Any],
-    *,
 ) -> None:
     """Run a command that takes folders, files and patterns besides its options; see `run_command`.
 
