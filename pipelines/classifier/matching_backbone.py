@@ -1,17 +1,18 @@
 """Makes the backbone that side networks were trained on, and refuses any other."""
 
-from dataclasses import dataclass
+from pydantic.dataclasses import dataclass
 
 from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import LosaError
 from losa.cache_format.common.comparison import differences
+from losa.cache_format.common.fields import STRICT
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
 from losa.extract.backbone_names import find_backbone
 
 _SEED = "seed "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class BackboneSource:
     """Where the backbone is to come from. The defaults are what the side networks were trained on."""
 

@@ -1,0 +1,13 @@
+"""losa-evaluate: judges trained side networks. Modules that only a job needs are not imported for help."""
+
+from losa.pipelines.command_help import help_text, is_help_requested
+
+
+def main() -> None:
+    """Entry point."""
+    if is_help_requested():
+        print(help_text("evaluate", sweeps=False))
+        return
+    from losa.pipelines.evaluation.job import run
+
+    run()
