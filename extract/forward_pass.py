@@ -53,6 +53,8 @@ class ForwardPass:
         preprocessing: Preprocessing,
         sites: Sequence[str],
         device: str,
+        *,
+        views: bool = True,
     ) -> None:
         """Move the backbone to the device.
 
@@ -63,12 +65,13 @@ class ForwardPass:
             preprocessing: how an image becomes the network's input.
             sites: names of the sites whose activations are returned.
             device: the compute device, as torch names it.
+            views: whether keys may be those of augmented views.
         """
         self.device = device
         cores = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
         self.workers = cores if options.workers is None else options.workers
         self._options = options
-        self._loader = ImageLoader(source, preprocessing.decoding, options.max_pixels)
+        self._loader = ImageLoader(source, preprocessing.decoding, options.max_pixels, views)
         self._backbone = backbone
         self._sites = sites
         self._warnings = 0

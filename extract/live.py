@@ -45,7 +45,7 @@ class LiveActivations:
         Args:
             backbone: the network.
             images: where images are read from.
-            keys: keys of the images.
+            keys: keys of the images; none of them is taken for that of an augmented view.
             sites: names of the sites whose activations are wanted.
             preprocessing: how an image becomes the network's input.
             options: dtype, number of workers, most pixels, and whether invalid images are refused.
@@ -56,14 +56,14 @@ class LiveActivations:
         self.invalid: list[str] = []
         self._keys = keys
         self._batch_size = batch_size
-        self._forward = ForwardPass(options, images, backbone, preprocessing, sites, device)
+        self._forward = ForwardPass(options, images, backbone, preprocessing, sites, device, views=False)
 
     def __len__(self) -> int:
         """Number of images, invalid ones included."""
         return len(self._keys)
 
     def __iter__(self) -> Iterator[LiveBatch]:
-        """The batches, in order. Closing the iterator ends the decoding processes.
+        """The batches, in order, without empty ones. Closing the iterator ends the decoding processes.
 
         Raises:
             InvalidImage: an image is invalid, and on_error=fail.
@@ -80,4 +80,5 @@ class LiveActivations:
                     for key, outcome in zip(keys, batch.outcomes, strict=True)
                     if not isinstance(outcome, str)
                 ]
-                yield LiveBatch(valid, self._forward.activations(batch))
+                if valid:
+                    yield LiveBatch(valid, self._forward.activations(batch))

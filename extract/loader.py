@@ -32,6 +32,8 @@ class ImageLoader:
     decoding: ImageDecoding | None
     """Rules of decoding; None are those of caches without a record of them."""
     max_pixels: int = MAX_PIXELS
+    views: bool = True
+    """Whether keys in the form of `losa.cache_format.views` are those of views; paths of files never are."""
 
     def load(self, key: str) -> LoadedImage:
         """Load an image, or make a view of it, which has the hash of its image.
@@ -40,7 +42,7 @@ class ImageLoader:
             InvalidImage: the image cannot be decoded, for a reason that is a property of the image.
             LosaError: the image cannot be read or decoded at the moment, for a reason that may pass.
         """
-        image_key, view = parse_key(key)
+        image_key, view = parse_key(key) if self.views else (key, None)
         stored = self.source.read(image_key)
         try:
             image, turned, warnings = decode_image(stored, self.decoding, self.max_pixels)

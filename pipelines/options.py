@@ -48,10 +48,15 @@ def unknown_option(name: str, known: list[str]) -> str:
     "there is no option 'rnk'; did you mean 'rank'?"
     >>> unknown_option("backbone.x", ["backbone", "backbone.name", "backbone.seed"])
     "there is no option 'backbone.x'; backbone has: name, seed"
+    >>> unknown_option("backbone", ["backbone", "backbone.name", "backbone.seed"])
+    'backbone=...: there are no presets to choose from; its options are backbone.name, backbone.seed'
     >>> unknown_option("dataset.tasks", ["dataset.tasks"])
     "the chosen dataset has no option 'dataset.tasks': leave it out, or choose another dataset=..."
     """
     group, dot, leaf = name.rpartition(".")
+    inside = [option for option in known if option.startswith(f"{name}.")]
+    if name in known and inside:
+        return f"{name}=...: there are no presets to choose from; its options are {', '.join(inside)}"
     if dot and name in known:  # of the dataclass, but not of the chosen configuration
         return f"the chosen {group} has no option {name!r}: leave it out, or choose another {group}=..."
     siblings = {_leaf(option): option for option in known if option.rpartition(".")[0] == group}

@@ -1,5 +1,6 @@
 """Text from data on a terminal: never markup, and no control characters."""
 
+import logging
 import unicodedata
 from typing import Any
 
@@ -26,6 +27,24 @@ def visible(value: Any) -> Any:
     if isinstance(value, dict):
         return {visible(name): visible(item) for name, item in value.items()}
     return [visible(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def in_one_line(text: str) -> str:
+    r"""A text with its control characters as escapes, line ends and tabs among them: a cell of a table.
+
+    >>> in_one_line("a\tb\x1b[2J")
+    'a\\tb\\x1b[2J'
+    """
+    escaped: str = visible(text)
+    return escaped.replace("\n", "\\n").replace("\t", "\\t")
+
+
+class VisibleFormatter(logging.Formatter):
+    """Formats messages so that the names of files in them cannot steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, with its control characters as escapes."""
+        return str(visible(super().format(record)))
 
 
 def _escaped(character: str) -> str:

@@ -12,7 +12,13 @@ tqdm.monitor_interval = 0
 
 
 def progress_bar(
-    total: int, description: str, unit: str, *, leave: bool = True, unit_scale: bool = False
+    total: int,
+    description: str,
+    unit: str,
+    *,
+    leave: bool = True,
+    unit_scale: bool = False,
+    disable: bool = False,
 ) -> "tqdm[Any]":
     """A tqdm progress bar. If stderr is not a terminal, it prints one line per minute.
 
@@ -22,15 +28,19 @@ def progress_bar(
         unit: name of a unit.
         leave: whether the bar stays on the screen at the end.
         unit_scale: whether numbers are abbreviated with k, M and G.
+        disable: whether nothing is shown, as where the results themselves show the progress.
     """
     if sys.stderr.isatty():
-        return tqdm(total=total, desc=description, unit=unit, leave=leave, unit_scale=unit_scale)
+        return tqdm(
+            total=total, desc=description, unit=unit, leave=leave, unit_scale=unit_scale, disable=disable
+        )
     return tqdm(
         total=total,
         desc=description,
         unit=unit,
         leave=leave,
         unit_scale=unit_scale,
+        disable=disable,
         mininterval=SECONDS_BETWEEN_LINES,
         maxinterval=SECONDS_BETWEEN_LINES,
         miniters=1,

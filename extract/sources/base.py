@@ -94,7 +94,7 @@ def not_now(image: Path | str, reason: str | None) -> LosaError:
     """The error for an image that the machine cannot read or decode at the moment; the image may be valid."""
     return LosaError(
         f"{image}: {reason or 'cannot be read'}. The image may be whole, so it is not marked invalid: "
-        "remove the cause and run the same command again; finished shards are kept"
+        "remove the cause and run the same command again"
     )
 
 

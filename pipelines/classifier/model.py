@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -10,8 +10,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
+from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.identity import ComputeDtype
+from losa.cache_format.storage.paths import local_path
 from losa.extract import FrozenBackbone
 from losa.extract.backbone import autocast
 from losa.extract.config import MAX_PIXELS
@@ -37,7 +39,12 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, backbone: FrozenBackbone, networks: StackedSideNetworks, *, dtype: ComputeDtype = "float32"
+        self,
+        backbone: FrozenBackbone,
+        networks: StackedSideNetworks,
+        *,
+        dtype: ComputeDtype = "float32",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Join the two.
 
@@ -45,13 +52,15 @@ class Classifier(nn.Module):
             backbone: the backbone that the side networks were trained on.
             networks: the side networks.
             dtype: dtype of the backbone's computations: float32, or bfloat16 or float16 by autocast.
+            max_pixels: images with more pixels are invalid.
         """
         super().__init__()
         self.backbone = backbone.model
         self.networks = networks
         self._frozen_backbone = backbone
         self._dtype: ComputeDtype = dtype
-        self._transform = make_transform(networks.preprocessing)
+        self._max_pixels = max_pixels
+        self._transform = make_transform(networks.preprocessing, max_pixels)
         self.eval().requires_grad_(False)
 
     def forward(
@@ -81,31 +90,34 @@ class Classifier(nn.Module):
             InvalidImage: the image is damaged, too large or in an unsupported format.
             LosaError: the file cannot be read at the moment.
         """
-        stored = image if isinstance(image, bytes | Image.Image) else read_file(Path(image))
+        stored = image if isinstance(image, bytes | Image.Image) else read_file(local_path(os.fspath(image)))
         try:
-            decoded = decode_image(stored, self.networks.preprocessing.decoding, MAX_PIXELS)
+            decoded = decode_image(stored, self.networks.preprocessing.decoding, self._max_pixels)
         except (MemoryError, OSError) as error:
-            raise not_now(_name(image, 0), str(error)) from None
+            raise not_now(_name(image, 0), str(error) or "not enough memory") from None
         return self._transform(decoded.image)
 
     def predict(self, images: Iterable[ImageInput], top: int = 5) -> list[Prediction]:
         """The likely classes of images: image by image, for each side network and label column.
 
         Args:
-            images: paths of files, bytes of encoded images, or PIL images.
+            images: paths of files, bytes of encoded images, or PIL images; any number of them.
             top: most classes of a prediction.
 
         Raises:
             InvalidImage: an image is damaged, too large or in an unsupported format; the message names it.
-            LosaError: a file cannot be read at the moment.
+            LosaError: a file cannot be read at the moment, or ``images`` is a single image.
         """
+        if isinstance(images, str | os.PathLike | bytes | Image.Image):
+            raise LosaError("predict expects several images, and found one: predict([image])")
+        if top < 1:
+            raise LosaError(f"top={top}: expected the number of classes to tell, at least 1")
         return list(self._predict(images, top))
 
     def _predict(self, images: Iterable[ImageInput], top: int) -> Iterator[Prediction]:
         device = next(self.parameters()).device
-        given = [(_name(image, number), image) for number, image in enumerate(images)]
-        for start in range(0, len(given), _BATCH):
-            batch = given[start : start + _BATCH]
+        given = ((_name(image, number), image) for number, image in enumerate(images))
+        while batch := list(islice(given, _BATCH)):
             inputs = torch.stack([self._named_input(name, image) for name, image in batch]).to(device)
             yield from predictions(self.networks, [name for name, _ in batch], self._scores(inputs), top)
 
@@ -132,6 +144,7 @@ def load(
     seed: int | None = None,
     device: str = "auto",
     dtype: ComputeDtype = "float32",
+    max_pixels: int = MAX_PIXELS,
 ) -> Classifier:
     """A classifier of trained side networks, with the backbone that they were trained on.
 
@@ -146,6 +159,7 @@ def load(
         seed: seed of random weights; None: as recorded.
         device: auto (a GPU if there is one), cpu, cuda or cuda:<number>.
         dtype: dtype of the backbone's computations: float32, or bfloat16 or float16 by autocast.
+        max_pixels: images with more pixels are invalid.
 
     Raises:
         LosaError: there is no side network, they need different backbones, or the backbone cannot be loaded
@@ -159,7 +173,7 @@ def load(
         pretrained=pretrained,
         seed=seed,
     )
-    classifier = Classifier(matching_backbone(networks, source), networks, dtype=dtype)
+    classifier = Classifier(matching_backbone(networks, source), networks, dtype=dtype, max_pixels=max_pixels)
     return classifier.to(resolve_device(device))
 
 

@@ -1,7 +1,9 @@
 """What a side network says of an image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +45,14 @@ class Prediction:
         """The most likely class."""
         return self.classes[0]
 
+    def to_json(self) -> dict[str, Any]:
+        """All but the image, as a JSON value; probabilities have six digits."""
+        classes = [
+            {"name": each.name, "number": each.number, "probability": float(f"{each.probability:.6g}")}
+            for each in self.classes
+        ]
+        return {"side_network": self.side_network, "column": self.column, "classes": classes}
+
     def __str__(self) -> str:
         """Image, and its likely classes with their probabilities."""
         likely = ", ".join(f"{each.name} {100 * each.probability:.1f} %" for each in self.classes)
@@ -73,6 +83,12 @@ def predictions(
                 for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
             )
             yield Prediction(image, name, column.name, likely)
+
+
+def by_image(found: Iterable[Prediction]) -> Iterator[tuple[str, list[Prediction]]]:
+    """Each image, and what all side networks say of it."""
+    for image, group in groupby(found, key=lambda prediction: prediction.image):
+        yield image, list(group)
 
 
 def split_columns(scores: Tensor, columns: Sequence[LabelColumn]) -> tuple[Tensor, ...]:

@@ -305,7 +305,7 @@ def test_an_error_of_the_machine_is_not_one_of_the_image(photos, folder, monkeyp
     name = f"{photos}/val/cat/0.png" if place[0] is Path else "val/cat/0.png"
     assert str(caught.value) == (
         f"{name}: {reason}. The image may be whole, so it is not marked invalid: "
-        "remove the cause and run the same command again; finished shards are kept"
+        "remove the cause and run the same command again"
     )
 
 

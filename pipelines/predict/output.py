@@ -1,0 +1,45 @@
+"""Where predictions go: standard output, or a file that appears whole or not at all."""
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from losa.cache_format import LosaError
+from losa.cache_format.storage.atomic_writes import publishing
+from losa.cache_format.storage.paths import local_path
+
+Write = Callable[[str], object]
+
+
+def output_file(out: str | None) -> Path | None:
+    """The file that ``out=...`` names, checked before anything is computed.
+
+    Raises:
+        LosaError: it is a folder, or its folder does not exist.
+    """
+    if out is None:
+        return None
+    path = local_path(out)
+    if path.is_dir():
+        raise LosaError(f"out={out}: expected the name of a file, found a folder")
+    if not path.parent.is_dir():
+        raise LosaError(f"out={out}: there is no folder {path.parent}: create it first")
+    return path
+
+
+@contextmanager
+def writing(path: Path | None) -> Iterator[Write]:
+    """A function that writes text to a file, or to standard output if there is none.
+
+    Names of files need not be valid Unicode: their bytes are written as they are.
+    """
+    if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")
+        yield sys.stdout.write
+        sys.stdout.flush()
+        return
+    with publishing(path) as file:
+        yield lambda text: file.write(text.encode("utf-8", "surrogateescape"))
