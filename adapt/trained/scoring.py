@@ -65,7 +65,7 @@ class CachedStream:
             networks: the side networks that are to read it; only their sites are read.
             device: the compute device.
             batch_size: images per batch.
-            positions: positions in the split of the images to read, which must be valid; None: all valid ones.
+            positions: positions in the split of the images to read, all valid; None: every valid one.
 
         Raises:
             LosaError: there is no such split, or the cache is of another backbone or other inputs, or it

@@ -54,7 +54,8 @@ class EvaluateConfig:
         given = [name for name in _OF_DATASETS if getattr(self, name) is not None]
         if self.cache is not None and given:
             raise ValueError(
-                f"{given[0]}={getattr(self, given[0])}: a cache has its splits already; eval_split=... chooses one"
+                f"{given[0]}={getattr(self, given[0])}: a cache has its splits already; eval_split=... "
+                "chooses one"
             )
         if self.split_of is not None and self.split is None:
             raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")

@@ -110,7 +110,7 @@ class Evaluator:
         keys = self._images.keys[done:]
         seconds = time.monotonic()
         with (
-            progress_bar(len(keys), "evaluating", " images") as bar,
+            progress_bar(len(keys), "evaluating", "img") as bar,
             closing(score(self._networks, stream)) as batches,
         ):
             positions = enumerate(keys, done)
@@ -137,7 +137,7 @@ class Evaluator:
         judged = list(zip(self._judge.outputs, self._judge.figures(), strict=True))
         if not any(figures.images for _, figures in judged):
             raise LosaError(
-                f"{self._images.name}: none of the images with labels can be read, so there is nothing to judge on"
+                f"{self._images.name}: none of the images with labels can be read: there is nothing to judge on"
             )
         judgements = [Judgement.of(output, figures, len(invalid)) for output, figures in judged]
         return Results(

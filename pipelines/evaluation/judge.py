@@ -12,7 +12,7 @@ from losa.adapt import StackedSideNetworks
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.pipelines.classifier.prediction import split_columns
-from losa.pipelines.evaluation.judged_images import JudgedImages
+from losa.pipelines.evaluation.judged_images import LabelledImages
 from losa.pipelines.evaluation.label_matching import matched_labels
 from losa.pipelines.evaluation.tally import Figures, Tally
 
@@ -44,7 +44,7 @@ class Judge:
         outputs: the label columns of all side networks, in their order.
     """
 
-    def __init__(self, networks: StackedSideNetworks, images: JudgedImages, device: str) -> None:
+    def __init__(self, networks: StackedSideNetworks, images: LabelledImages, device: str) -> None:
         """Match the labels of the images with the classes of the side networks.
 
         Args:
@@ -70,9 +70,10 @@ class Judge:
             for column, (first, *_) in self._members.items()
         }
         if all((labels == MISSING_LABEL).all() for labels in self._labels.values()):
+            names = ", ".join(dict.fromkeys(column.name for column in self._labels))
             raise LosaError(
-                f"{images.name}: no image has a label in {', '.join(column.name for column in self._labels)}: "
-                "there is nothing to judge on"
+                f"{images.name}: no image has a label in {names}: there is nothing to judge on. losa-predict "
+                "needs no labels"
             )
         self._tallies = {
             column: Tally(len(members), column.num_classes, device)
@@ -91,7 +92,8 @@ class Judge:
             rows: positions of the images.
         """
         parts = [
-            split_columns(found, columns) for found, columns in zip(scores, self._networks.columns, strict=True)
+            split_columns(found, columns)
+            for found, columns in zip(scores, self._networks.columns, strict=True)
         ]
         classes = np.empty((len(rows), len(self.outputs)), np.int64)
         probabilities = np.empty(classes.shape, np.float64)
@@ -125,5 +127,7 @@ class Judge:
         """Go on from the counts of another judge."""
         for number, tally in enumerate(self._tallies.values()):
             prefix = f"{number}."
-            own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            own = {
+                name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+            }
             tally.load_state(own)

@@ -19,28 +19,32 @@ from losa.extract.splitting import cut
 from losa.pipelines.evaluation.config import EvaluateConfig
 
 
-class JudgedImages(Protocol):
-    """Images with labels, and their activations."""
+class LabelledImages(Protocol):
+    """The labels of images."""
 
     @property
     def name(self) -> str:
-        """Name of the data set or cache."""
+        """Name of the data set."""
 
     @property
     def columns(self) -> tuple[LabelColumn, ...]:
         """Label columns."""
 
     @property
-    def notes(self) -> Sequence[str]:
-        """What a user should know of the images, a line each."""
+    def labels(self) -> Mapping[str, Int64[np.ndarray, "images"]]:
+        """Label column -> label of every image."""
+
+
+class JudgedImages(LabelledImages, Protocol):
+    """Images with labels, and their activations."""
 
     @property
     def keys(self) -> Sequence[str]:
-        """Keys of the images, in order; without those that are known to be invalid."""
+        """Keys of the images, in the order of the labels; without those that are known to be invalid."""
 
     @property
-    def labels(self) -> Mapping[str, Int64[np.ndarray, "images"]]:
-        """Label column -> label of every image of `keys`."""
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the images, a line each."""
 
     @property
     def invalid(self) -> Sequence[str]:

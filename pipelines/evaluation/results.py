@@ -96,22 +96,24 @@ class Results:
 
     def table(self) -> Table:
         """The judgements as a table."""
-        table = Table(title=visible(f"{self.data}, split {self.split}"), title_justify="left")
+        columns = {each.column: each.images for each in self.judgements}
+        images = ", ".join(
+            f"{count:,} images" + (f" with {column}" if len(columns) > 1 else "")
+            for column, count in columns.items()
+        )
+        title = f"{self.data}, split {self.split}: {images}, {len(self.invalid_images):,} invalid"
+        table = Table(title=visible(title), title_justify="left")
         table.add_column("side network", overflow="fold")
-        several = len({each.column for each in self.judgements}) > 1
-        if several:
+        if len(columns) > 1:
             table.add_column("column")
-        titles = ("top-1", "top-5", "mean per class", "calibration error", "nll", "images", "invalid")
-        for title in titles:
-            table.add_column(title, justify="right")
+        for heading in ("top-1", "top-5", "per class", "ECE", "NLL"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for each in self.judgements:
             figures = (each.top1, each.top5, each.mean_per_class, each.calibration_error, each.nll)
             table.add_row(
                 visible(each.side_network),
-                *([visible(each.column)] if several else []),
+                *([visible(each.column)] if len(columns) > 1 else []),
                 *("" if figure is None else f"{figure:.4f}" for figure in figures),
-                f"{each.images:,}",
-                f"{each.invalid:,}",
             )
         return table
 

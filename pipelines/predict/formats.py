@@ -33,7 +33,15 @@ class CsvRows:
         """See `TextFormat`."""
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(
-            (image, each.side_network, each.column, place, likely.name, likely.number, f"{likely.probability:.6g}")
+            (
+                image,
+                each.side_network,
+                each.column,
+                place,
+                likely.name,
+                likely.number,
+                f"{likely.probability:.6g}",
+            )
             for each in found
             for place, likely in enumerate(each.classes, start=1)
         )
