@@ -74,8 +74,8 @@ class EvaluationBenchmark:
         """Time both, in turn.
 
         A row has ``method`` (``backbone``, or ``evaluate`` with the number of side networks),
-        ``images_per_s`` (median over rounds) and ``ratio_to_backbone`` (median over rounds of the ratio of its
-        time to that of the bare backbone in the same round).
+        ``images_per_s`` (median over rounds) and ``ratio_to_backbone`` (median over rounds of the ratio of
+        its time to that of the bare backbone in the same round).
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)

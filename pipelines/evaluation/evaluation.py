@@ -137,7 +137,7 @@ class Evaluator:
         judged = list(zip(self._judge.outputs, self._judge.figures(), strict=True))
         if not any(figures.images for _, figures in judged):
             raise LosaError(
-                f"{self._images.name}: none of the images with labels can be read: there is nothing to judge on"
+                f"{self._images.name}: no image with a label can be read: there is nothing to judge on"
             )
         judgements = [Judgement.of(output, figures, len(invalid)) for output, figures in judged]
         return Results(

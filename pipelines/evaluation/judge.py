@@ -91,10 +91,7 @@ class Judge:
             scores: class scores ``(images, classes)`` of each side network, over all its label columns.
             rows: positions of the images.
         """
-        parts = [
-            split_columns(found, columns)
-            for found, columns in zip(scores, self._networks.columns, strict=True)
-        ]
+        parts = list(map(split_columns, scores, self._networks.columns))
         classes = np.empty((len(rows), len(self.outputs)), np.int64)
         probabilities = np.empty(classes.shape, np.float64)
         for column, members in self._members.items():
@@ -127,7 +124,5 @@ class Judge:
         """Go on from the counts of another judge."""
         for number, tally in enumerate(self._tallies.values()):
             prefix = f"{number}."
-            own = {
-                name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
-            }
-            tally.load_state(own)
+            own = [name for name in state if name.startswith(prefix)]
+            tally.load_state({name.removeprefix(prefix): state[name] for name in own})

@@ -156,7 +156,8 @@ class LiveImages:
         known = tuple(parts) or source.splits
         if name not in known:
             raise LosaError(
-                f"the data set has no split {name!r}; it has: {', '.join(known)}. Choose with eval_split={known[0]}"
+                f"the data set has no split {name!r}; it has: {', '.join(known)}. Choose one with "
+                f"eval_split={known[0]}"
             )
         contents = parts[name] if parts else source.contents(name)
         return contents if config.limit is None else limited(contents, config.limit)

@@ -1,4 +1,4 @@
-"""The predictions for each image, as CSV or Parquet: one row for each image, side network and label column."""
+"""Predictions as CSV or Parquet: one row for each image, side network and label column."""
 
 import csv
 import io
@@ -45,7 +45,7 @@ class PredictionFiles:
                 import pyarrow  # noqa: F401
             except ImportError:
                 raise LosaError(
-                    "predictions=parquet needs pyarrow (pip install 'losa[parquet]'); predictions=csv does not"
+                    "predictions=parquet needs pyarrow: pip install 'losa[parquet]'; predictions=csv does not"
                 ) from None
 
     @property

@@ -25,7 +25,7 @@ class Figures:
 
     top1: float | None = None
     top5: float | None = None
-    """Fraction of images whose class is among the five highest scores (all, where there are fewer classes)."""
+    """Fraction of images whose class is among the five likeliest (all, where there are fewer classes)."""
     mean_per_class: float | None = None
     """Top-1 accuracy of each class, averaged over the classes that have images."""
     calibration_error: float | None = None
