@@ -1,6 +1,7 @@
 """Commands as a user types them, and a small cache made by one."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import logging
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -162,3 +164,91 @@ def training(monkeypatch: pytest.MonkeyPatch, make_summary: Callable[..., Member
     monkeypatch.setattr("losa.pipelines.selection.adapt_all", stand_in.adapt_all)
     monkeypatch.setattr("losa.pipelines.outcomes.adapt", stand_in.adapt)
     return stand_in
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Path]:
+    """``make_run(folder, side, **changes)``: the folder of a side network, as training leaves it.
+
+    Its parameters are those at the start but for the head, which is random.
+    """
+    # Here, because torch is imported slowly, and few tests need it.
+    import torch
+
+    from losa.adapt import FeatureSpec, make_side_network, save_side_network
+    from losa.adapt.architecture import Architecture
+    from losa.cache_format import LabelColumn
+    from losa.cache_format.identity import FeatureIdentity
+    from losa.extract import BackboneConfig, load_backbone
+
+    def make(
+        folder: Path,
+        side: str = "losa",
+        *,
+        columns: Sequence[LabelColumn] = (LabelColumn(name="pet", num_classes=3, classes=("cat", "dog", "fish")),),
+        backbone: BackboneConfig | None = None,
+        **preprocessing: Any,
+    ) -> Path:
+        frozen = load_backbone(backbone or BackboneConfig(name="test_vit", pretrained=False))
+        group = frozen.group(2)
+        features = FeatureSpec(
+            sites=group.sites,
+            tokens=group.tokens,
+            width=group.width,
+            final_norm=frozen.final_norm,
+            constants=frozen.final_norm_constants,
+        )
+        architecture = Architecture(
+            side=side,
+            rank=4,
+            heads=2,
+            order="channel_token",
+            norm="frozen",
+            pool="mean",
+            bias=False,
+            start="last",
+        )
+        classes = sum(column.num_classes for column in columns)
+        network = make_side_network(architecture, features, classes, [0])
+        with torch.no_grad():
+            for number, (name, parameter) in enumerate(network.named_parameters()):
+                if name.startswith("head."):
+                    parameter.normal_(generator=torch.Generator().manual_seed(len(folder.name) + number))
+        identity = FeatureIdentity(
+            backbone=frozen.identity,
+            preprocessing=dataclasses.replace(frozen.preprocessing, **preprocessing),
+            site_groups=(group,),
+            compute_dtype="float32",
+            codec="float32",
+            final_norm=frozen.final_norm,
+            constants={},
+        )
+        folder.mkdir(parents=True)
+        save_side_network(folder, network, 0, identity, columns, frozen.origin)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def runs(make_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two side networks of one untrained backbone, `losa-one` and `linear-two`."""
+    folder = tmp_path_factory.mktemp("trained") / "runs"
+    make_run(folder / "losa-one", "losa")
+    make_run(folder / "linear-two", "linear")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def paint_photo() -> Callable[..., Path]:
+    """``paint_photo(path, seed)``: a small photo with random colours."""
+    import numpy as np
+    from PIL import Image
+
+    def paint(path: Path, seed: int = 0) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, format="PNG")
+        return path
+
+    return paint

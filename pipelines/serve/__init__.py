@@ -1,0 +1,1 @@
+"""losa-serve: a page, and a JSON endpoint, that classify photos."""
