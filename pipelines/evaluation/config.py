@@ -57,5 +57,7 @@ class EvaluateConfig:
                 f"{given[0]}={getattr(self, given[0])}: a cache has its splits already; eval_split=... "
                 "chooses one"
             )
+        if self.cache is not None and self.backbone != BackboneSource():
+            raise ValueError("backbone.*=...: a cache has the activations already, so no backbone is run")
         if self.split_of is not None and self.split is None:
             raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")

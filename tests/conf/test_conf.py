@@ -14,6 +14,8 @@ from losa.adapt import AdaptConfig
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
 from losa.pipelines import extract_job  # noqa: F401 -- registers what the files refer to
 from losa.pipelines.command_line import to_config
+from losa.pipelines.evaluation.config import EvaluateConfig
+from losa.pipelines.evaluation.job import without_preset
 
 CONF = Path(__file__).parents[2] / "conf"
 BACKBONES = sorted((CONF / "backbone").glob("*.yaml"))
@@ -25,7 +27,9 @@ def own_options(name: str) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 
-@pytest.mark.parametrize(("name", "schema"), [("extract", ExtractConfig), ("adapt", AdaptConfig)])
+@pytest.mark.parametrize(
+    ("name", "schema"), [("extract", ExtractConfig), ("adapt", AdaptConfig), ("evaluate", EvaluateConfig)]
+)
 def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type[Any]) -> None:
     options = own_options(name)
     own = {field.name: field.default for field in fields(schema)} | {}
@@ -39,7 +43,7 @@ def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type
         assert (float(value) if isinstance(default, float) else value) == default, option
 
 
-@pytest.mark.parametrize("name", ["extract", "adapt"])
+@pytest.mark.parametrize("name", ["extract", "adapt", "evaluate"])
 def test_every_option_is_explained_on_its_line_or_by_its_name(name: str) -> None:
     text = (CONF / f"{name}.yaml").read_text()
     options = text[text.index("\n\n") : text.index("\nhydra:")].strip().splitlines()
@@ -53,9 +57,11 @@ def test_every_data_set_composes(path: Path, backbone: str) -> None:
     choice = path.relative_to(CONF / "dataset").with_suffix("").as_posix()
     with initialize_config_module("losa.conf", version_base="1.3"):
         composed = compose("extract", [f"dataset={choice}", f"backbone={backbone}", "cache=x"])
+        to_be_judged_on = compose("evaluate", [f"dataset={choice}"])
     config = to_config(ExtractConfig, composed)
     assert isinstance(config.dataset, DatasetConfig)
     assert config.dataset.name == choice
+    assert to_config(EvaluateConfig, without_preset(to_be_judged_on, [])).dataset == config.dataset
 
 
 def test_vtab_has_its_nineteen_tasks_and_three_presets_of_tasks_that_share_images() -> None:

@@ -28,6 +28,7 @@ def test_a_table_is_printed_and_printed_again(
         (["cache=x", "split=test"], "eval_split=test chooses the split to judge on"),
         (["cache=x", "split=0.5"], "split=0.5: a cache has its splits already"),
         (["dataset=digits", "split_of=x"], "split_of=x needs split=..."),
+        (["cache=x", "backbone.seed=1"], "a cache has the activations already"),
         (["cache=x"], "x is not a cache"),
         (["dataset=vtab/dtd", "resize=crop"], "there is no option 'resize': images are prepared as"),
         (["dataset=digits", "backbone.seed=1", "backbone.pretrained=false"], "this is not the backbone"),
