@@ -1,6 +1,6 @@
 """Class scores of trained side networks, batch by batch, for activations from anywhere."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -40,8 +40,11 @@ class ActivationStream(Protocol):
     def sites(self) -> tuple[str, ...]:
         """Names along the sites axis."""
 
-    def __iter__(self) -> Iterator[ActivationBatch]:
-        """The batches, in order. Images that cannot be read are left out."""
+    def __iter__(self) -> Iterator[tuple[Sequence[str], Tensor]]:
+        """The batches, in order: keys and activations, as in `ActivationBatch`.
+
+        Images that cannot be read are left out.
+        """
 
 
 class CachedStream:
@@ -91,7 +94,7 @@ class CachedStream:
             yield ActivationBatch(keys, batch.decode(slice(None)))
 
 
-def score(networks: StackedSideNetworks, source: ActivationStream) -> Iterator[ScoredBatch]:
+def score(networks: StackedSideNetworks, source: ActivationStream) -> Generator[ScoredBatch, None, None]:
     """Class scores of side networks for the images of a source, in float32; no gradients are kept.
 
     Args:

@@ -1,6 +1,7 @@
 """The images that side networks are judged on: a split of a cache, or images that no cache has."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,13 +92,13 @@ class CachedImages:
         self.labels = {column: labels[self._positions] for column, labels in contents.labels.items()}
         hashes = hash_array(np.frombuffer(split.source_hashes[self._positions].tobytes(), np.uint8))
         self.facts = {"features": cache.manifest.features.sha256, "source_hashes": hashes}
-        self._open = lambda positions: CachedStream(
-            cache, record.name, networks, device=device, batch_size=config.batch_size, positions=positions
+        self._open = partial(
+            CachedStream, cache, record.name, networks, device=device, batch_size=config.batch_size
         )
 
     def activations(self, first: int) -> ActivationStream:
         """See `JudgedImages`."""
-        return self._open(self._positions[first:])
+        return self._open(positions=self._positions[first:])
 
 
 class LiveImages:
@@ -125,10 +126,10 @@ class LiveImages:
         self.labels = contents.labels
         self.facts = {"dtype": config.dtype, "max_pixels": config.max_pixels} | root_record(dataset.root)
         self._stream: LiveActivations | None = None
-        self._open = lambda keys: LiveActivations(
+        self._open = partial(
+            LiveActivations,
             backbone,
             self._source,
-            keys,
             sites=networks.sites,
             preprocessing=networks.preprocessing,
             options=config,
@@ -143,7 +144,7 @@ class LiveImages:
 
     def activations(self, first: int) -> ActivationStream:
         """See `JudgedImages`."""
-        self._stream = self._open(self.keys[first:])
+        self._stream = self._open(keys=self.keys[first:])
         return self._stream
 
     def _contents(self, config: EvaluateConfig) -> SplitContents:

@@ -82,7 +82,8 @@ class PredictionFiles:
         classes = np.concatenate([each.classes for each in self._predicted])
         probabilities = np.concatenate([each.probabilities for each in self._predicted])
         names = [_names(output) for output in self.outputs]
-        correct = np.where(labels == MISSING_LABEL, None, labels == classes)
+        correct = (labels == classes).astype(object)
+        correct[labels == MISSING_LABEL] = None
         return {
             "image": np.repeat(np.array(self._keys, object), outputs),
             "label": np.stack([names[n][labels[:, n]] for n in range(outputs)], axis=1).ravel(),
