@@ -108,7 +108,7 @@ class ForwardPass:
                 raise InvalidImage(
                     f"cannot read an image: {reason}\n"
                     "Correct the file, or take it out of the data set, and run the same command again: what "
-                    "is extracted is kept. on_error=skip records invalid images and continues"
+                    "is finished is kept. on_error=skip records invalid images and continues"
                 )
             _log.warning("skipped: %s", reason)
         return len(reasons)

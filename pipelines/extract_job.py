@@ -3,20 +3,17 @@
 import logging
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from losa.cache_format import Cache
 from losa.extract import ExtractConfig, extract
-from losa.extract.backbone_names import folder_name
-from losa.extract.data_set_root import folder_of
+from losa.pipelines import resolvers
 from losa.pipelines.command_line import run_command, to_config
 from losa.pipelines.next_command import next_command
 
 _log = logging.getLogger(__name__)
 
-# For the default of cache=..., which is named after data set and backbone.
-OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-OmegaConf.register_new_resolver("folder_of", folder_of, replace=True)
+resolvers.register()
 
 
 def task(composed: DictConfig) -> None:

@@ -35,8 +35,9 @@ def options_of(schema: type[Any], prefix: str = "") -> dict[str, Option]:
             list=list in kinds,
             null=NoneType in kinds,
         )
-        if is_dataclass(hint):
-            options |= options_of(hint, f"{name}.")  # type: ignore[arg-type]
+        for group in (hint, *get_args(hint)):  # a group that may be left out is one of two types
+            if is_dataclass(group):
+                options |= options_of(group, f"{name}.")  # type: ignore[arg-type]
     return options
 
 

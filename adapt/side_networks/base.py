@@ -11,7 +11,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.dropout import Dropout
 from losa.adapt.side_networks.head import Head
-from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamSites
+from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamSites, pooled_tokens
 from losa.cache_format.errors import LosaError
 
 Drop = Callable[[Tensor, str], Tensor]
@@ -65,6 +65,10 @@ class SideNetwork(nn.Module, ABC):
     @abstractmethod
     def stream_sites(self) -> StreamSites:
         """The sites that each layer and the output start from."""
+
+    def read_tokens(self, *, last: bool) -> slice:
+        """Tokens of a layer's update that are read: all, but those that are pooled in the last layer."""
+        return pooled_tokens(self.architecture.pool, self.features.tokens) if last else slice(None)
 
     def head_inputs(self) -> int:
         """Number of inputs of the head's linear layer."""

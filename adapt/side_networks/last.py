@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
+from losa.adapt.side_networks.attention import attend
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_constant, member_normal
 from losa.adapt.streams import Stream, StreamSites
@@ -52,9 +52,9 @@ class LAST(SideNetwork):
         projected = stream.project(self.norm_weight[:, layer, None] * projection)
         projected = projected + (projection @ self.norm_bias[:, layer, :, None])[:, None]
         members, images, _, tokens = projected.shape
-        # Members and images share an axis: torch's fused attention takes four axes.
         heads = projected.view(members * images, 3, self.architecture.heads, -1, tokens)
         # If these are not contiguous, torch falls back to a kernel that forms all similarities.
         query, key, value = (each.contiguous() for each in heads.mT.unbind(dim=1))
-        attended: Tensor = functional.scaled_dot_product_attention(query, key, value)
+        is_last = layer == len(self.features.sites) - 1
+        attended = attend(query, key, value, self.read_tokens(last=is_last))
         return attended.mT.reshape(members, images, -1, tokens)

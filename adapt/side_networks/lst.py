@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
+from losa.adapt.side_networks.attention import attend
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_constant, member_normal
 from losa.adapt.streams import Stream, StreamSites
@@ -94,10 +95,10 @@ class LST(SideNetwork):
         members, images, tokens, _ = hidden.shape
         hidden = _normalise(hidden, self.attention_norm_weight[:, block], self.attention_norm_bias[:, block])
         projected = inner(hidden, self.query_key_value[:, block])
-        # Members and images share an axis: torch's fused attention takes four axes.
         heads = projected.view(members * images, tokens, 3, self.architecture.heads, -1)
         query, key, value = heads.transpose(1, 3).unbind(dim=2)
-        attended: Tensor = functional.scaled_dot_product_attention(query, key, value)
+        is_last = block == len(self.features.sites) - 2
+        attended = attend(query, key, value, self.read_tokens(last=is_last))
         together = attended.transpose(1, 2).reshape(members, images, tokens, -1)
         return inner(drop(together, f"attention.{block}"), self.attention_out[:, block])
 

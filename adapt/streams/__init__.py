@@ -1,6 +1,6 @@
 """The residual stream with low-rank updates: its interface, a plain implementation and a fast one."""
 
-from losa.adapt.streams.contract import NORM_EPS, Stream, StreamSites, pooling_weights
+from losa.adapt.streams.contract import NORM_EPS, Stream, StreamSites, pooled_tokens, pooling_weights
 from losa.adapt.streams.factored import Factored
 from losa.adapt.streams.frozen_features import FrozenFeatures
 from losa.adapt.streams.materialised import Materialised
@@ -12,5 +12,6 @@ __all__ = [
     "Materialised",
     "Stream",
     "StreamSites",
+    "pooled_tokens",
     "pooling_weights",
 ]

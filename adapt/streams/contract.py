@@ -86,3 +86,12 @@ def pooling_weights(kind: Pool, tokens: TokenLayout) -> Float[Tensor, "tokens"]:
     weights = torch.zeros(tokens.frames, tokens.count // tokens.frames, dtype=torch.float64)
     weights[:, slice(1) if kind == "cls" else slice(tokens.prefix, None)] = 1
     return weights.flatten() / weights.sum()
+
+
+def pooled_tokens(kind: Pool, tokens: TokenLayout) -> slice:
+    """Tokens among which are all that have a weight in the pooled vector.
+
+    >>> pooled_tokens("cls", TokenLayout(cls=1, registers=0, grid=(2, 2), frames=3))
+    slice(None, None, 5)
+    """
+    return slice(None, None, tokens.count // tokens.frames if kind == "cls" else None)

@@ -1,14 +1,15 @@
 """Class scores of trained side networks, batch by batch, for activations from anywhere."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import torch
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from losa.adapt.data.activations import CachedActivations, read_ahead
 from losa.adapt.data.order import ordered_batches
+from losa.adapt.trained.micro_batches import MicroBatches
 from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.common.comparison import differences
@@ -47,7 +48,7 @@ class ActivationStream(Protocol):
 
 
 class CachedStream:
-    """The valid images of a split of a cache, in order."""
+    """The valid images of a split of a cache, or some of them, in order."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class CachedStream:
         *,
         device: str = "cpu",
         batch_size: int = 64,
-        first: int = 0,
+        positions: Int64[np.ndarray, "_"] | None = None,
     ) -> None:
         """Open the split.
 
@@ -67,7 +68,7 @@ class CachedStream:
             networks: the side networks that are to read it; only their sites are read.
             device: the compute device.
             batch_size: images per batch.
-            first: number of valid images to leave out at the beginning.
+            positions: positions in the split of the images to read, all valid; None: every valid one.
 
         Raises:
             LosaError: there is no such split, or the cache is of another backbone or other inputs, or it
@@ -78,7 +79,7 @@ class CachedStream:
         opened = cache.split(split, self.sites)
         self._source = CachedActivations(opened, device)
         self._keys = opened.keys
-        self._positions = opened.valid.nonzero()[0][first:]
+        self._positions = np.flatnonzero(opened.valid) if positions is None else positions
         self._batch_size = batch_size
 
     def __len__(self) -> int:
@@ -93,7 +94,7 @@ class CachedStream:
             yield ActivationBatch(keys, batch.decode(slice(None)))
 
 
-def score(networks: StackedSideNetworks, source: ActivationStream) -> Iterator[ScoredBatch]:
+def score(networks: StackedSideNetworks, source: ActivationStream) -> Generator[ScoredBatch, None, None]:
     """Class scores of side networks for the images of a source, in float32; no gradients are kept.
 
     Args:
@@ -103,9 +104,10 @@ def score(networks: StackedSideNetworks, source: ActivationStream) -> Iterator[S
     Raises:
         LosaError: the activations do not fit the networks, or cannot be read.
     """
+    compute = MicroBatches(networks)
     for keys, activations in source:
-        with torch.inference_mode():
-            yield ScoredBatch(keys, networks(activations.float(), source.sites))
+        if keys:  # all images of a batch may be invalid
+            yield ScoredBatch(keys, compute(activations, source.sites))
 
 
 def refuse_other_cache(cache: Cache, networks: StackedSideNetworks) -> None:

@@ -1,5 +1,6 @@
 """Confusion matrices of many classes: only pairs of classes that occur are kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,15 @@ class ConfusionCounter:
         self._waiting.append(((self._offsets + true) * self._classes + predicted).flatten())
         if sum(map(len, self._waiting)) > max(MERGED_AT_ONCE, len(self._cells)):
             self._merge()
+
+    def state(self) -> dict[str, Tensor]:
+        """All counts so far, for `load_state` of a counter of the same members and classes."""
+        self._merge()
+        return {"cells": self._cells, "counts": self._counts}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from the counts of another counter."""
+        self._cells, self._counts = (state[name].to(self._offsets.device) for name in ("cells", "counts"))
 
     def result(self) -> list[Confusion]:
         """The confusion of each member."""

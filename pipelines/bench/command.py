@@ -13,7 +13,7 @@ from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
-    "Measure the speed of reading and of training, the loss of codecs, and the accuracy of LoRA."
+    "Measure the speed of reading, training and evaluating, the loss of codecs, and the accuracy of LoRA."
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
@@ -210,6 +210,58 @@ def lora(
         print(json.dumps(content, indent=2))
     else:
         PlainConsole(soft_wrap=True).print(render_accuracy(rows, settings))
+
+
+@tool.command()
+def evaluate(
+    backbone: Annotated[str, typer.Option(help="any backbone of losa-extract")] = "deit_tiny_patch16_224",
+    checkpoint: Annotated[str | None, typer.Option(help="file of its weights [default: random]")] = None,
+    sites: Annotated[int, typer.Option(help="number of sites that the side networks read")] = 4,
+    side: Annotated[
+        list[str] | None,
+        typer.Option(help="may be repeated [default: losa, last, relay, lst, linear, mlp]"),
+    ] = None,
+    rank: Annotated[list[int] | None, typer.Option(help="may be repeated [default: 4, 8]")] = None,
+    seeds: Annotated[int, typer.Option(help="side networks of each kind and rank")] = 2,
+    folder: Annotated[
+        str | None, typer.Option(help="photographs, decoded in every pass [default: noise, decoded already]")
+    ] = None,
+    images: Annotated[int, typer.Option(help="images in a pass")] = 128,
+    batch: Annotated[int, typer.Option(help="images in a forward pass")] = 32,
+    workers: Annotated[int, typer.Option(help="decoding processes; 0: decode in this process")] = 0,
+    rounds: Annotated[int, typer.Option(help="passes of each, in turn, after a first one")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="threads of torch [default: its own choice]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time what losa-evaluate does with images that no cache has, against the bare backbone.
+
+    One pass over the backbone scores untrained side networks of many kinds and ranks.
+    """
+    from losa.pipelines.bench.evaluation import EvaluationBenchmark, render_evaluation
+    from losa.pipelines.bench.machine import describe_machine
+
+    benchmark = EvaluationBenchmark(
+        backbone=backbone,
+        checkpoint=checkpoint,
+        sites=sites,
+        sides=side or EvaluationBenchmark.sides,
+        ranks=rank or EvaluationBenchmark.ranks,
+        seeds=seeds,
+        folder=folder,
+        images=images,
+        batch=batch,
+        workers=workers,
+        rounds=rounds,
+        device=device,
+        threads=threads,
+    )
+    rows = benchmark.run()
+    if as_json:
+        content = {"rows": rows, "settings": asdict(benchmark), "machine": describe_machine()}
+        print(json.dumps(content, indent=2))
+    else:
+        Console(soft_wrap=True).print(render_evaluation(rows, benchmark))
 
 
 def _without_infinity(value: Any) -> Any:

@@ -15,6 +15,8 @@ from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
 from losa.pipelines import extract_job  # noqa: F401 -- registers what the files refer to
 from losa.pipelines.classifier.matching_backbone import BackboneSource
 from losa.pipelines.command_line import to_config
+from losa.pipelines.evaluation.config import EvaluateConfig
+from losa.pipelines.evaluation.job import without_preset
 from losa.pipelines.predict.config import PredictConfig
 from losa.pipelines.serve.config import ServeConfig
 
@@ -33,6 +35,7 @@ def own_options(name: str) -> dict[str, Any]:
     [
         ("extract", ExtractConfig),
         ("adapt", AdaptConfig),
+        ("evaluate", EvaluateConfig),
         ("predict", PredictConfig),
         ("serve", ServeConfig),
     ],
@@ -53,7 +56,7 @@ def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type
         assert (float(value) if isinstance(default, float) else value) == default, option
 
 
-@pytest.mark.parametrize("name", ["extract", "adapt", "predict", "serve"])
+@pytest.mark.parametrize("name", ["extract", "adapt", "evaluate", "predict", "serve"])
 def test_every_option_is_explained_on_its_line_or_by_its_name(name: str) -> None:
     text = (CONF / f"{name}.yaml").read_text()
     options = text[text.index("\n\n") : text.index("\nhydra:")].strip().splitlines()
@@ -67,9 +70,11 @@ def test_every_data_set_composes(path: Path, backbone: str) -> None:
     choice = path.relative_to(CONF / "dataset").with_suffix("").as_posix()
     with initialize_config_module("losa.conf", version_base="1.3"):
         composed = compose("extract", [f"dataset={choice}", f"backbone={backbone}", "cache=x"])
+        to_be_judged_on = compose("evaluate", [f"dataset={choice}"])
     config = to_config(ExtractConfig, composed)
     assert isinstance(config.dataset, DatasetConfig)
     assert config.dataset.name == choice
+    assert to_config(EvaluateConfig, without_preset(to_be_judged_on, [])).dataset == config.dataset
 
 
 def test_vtab_has_its_nineteen_tasks_and_three_presets_of_tasks_that_share_images() -> None:

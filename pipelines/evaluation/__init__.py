@@ -1,0 +1,1 @@
+"""`losa-evaluate`: trained side networks judged on images with labels."""

@@ -1,0 +1,63 @@
+"""The options of an evaluation. Each one is explained in conf/evaluate.yaml."""
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from losa.cache_format.common.fields import STRICT
+from losa.cache_format.identity import ComputeDtype
+from losa.extract import DatasetConfig
+from losa.extract.config import MAX_PIXELS, Positive, SplitParts
+from losa.pipelines.classifier.matching_backbone import BackboneSource
+
+PredictionFormat = Literal["csv", "parquet", "none"]
+_OF_DATASETS = ("split", "split_of")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EvaluateConfig:
+    """The options of one evaluation."""
+
+    dataset: DatasetConfig | None = None
+    cache: str | None = None
+    eval_split: str = "test"
+    split: SplitParts | str | None = None
+    split_of: str | None = None
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    limit: Positive | None = None
+    backbone: BackboneSource = field(default_factory=BackboneSource)
+    device: str = "auto"
+    dtype: ComputeDtype = "float32"
+    batch_size: Positive = 32
+    workers: Annotated[int, Field(ge=0)] | None = None
+    max_pixels: Positive = MAX_PIXELS
+    on_error: Literal["fail", "skip"] = "fail"
+    predictions: PredictionFormat = "csv"
+    out: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse options that contradict each other, or that name no images."""
+        if (self.cache is None) == (self.dataset is None):
+            found = "both are given" if self.cache is not None else "neither is given"
+            raise ValueError(
+                "which images? cache=<folder of a cache>, or dataset=<name> for images that no cache has: "
+                f"expected one of the two, {found}"
+            )
+        if isinstance(self.split, str):
+            raise ValueError(
+                f"split={self.split}: split=... cuts a data set, as split=0.8 does; eval_split={self.split} "
+                "chooses the split to judge on"
+            )
+        given = [name for name in _OF_DATASETS if getattr(self, name) is not None]
+        if self.cache is not None and given:
+            raise ValueError(
+                f"{given[0]}={getattr(self, given[0])}: a cache has its splits already; eval_split=... "
+                "chooses one"
+            )
+        if self.cache is not None and self.backbone != BackboneSource():
+            raise ValueError("backbone.*=...: a cache has the activations already, so no backbone is run")
+        if self.split_of is not None and self.split is None:
+            raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")
