@@ -11,11 +11,12 @@ def is_help_requested() -> bool:
     return any(argument in ("-h", "--help") for argument in sys.argv[1:])
 
 
-def help_text(config_name: str) -> str:
+def help_text(config_name: str, *, sweeps: bool = True) -> str:
     """The options of a command with their comments in the configuration file, and the choices of its groups.
 
     Args:
         config_name: name of the primary configuration in losa.conf.
+        sweeps: whether the command runs sweeps.
     """
     root = files("losa.conf")
     text = root.joinpath(f"{config_name}.yaml").read_text(encoding="utf-8")
@@ -28,9 +29,10 @@ def help_text(config_name: str) -> str:
         lines += ["", f"{group}=... chooses one of: {', '.join(group_choices(group))}"]
     lines += [
         "",
-        "Options are given as name=value; -m or --multirun with name=value,value runs every combination.",
+        "Options are given as name=value"
+        + ("; -m or --multirun with name=value,value runs every combination." if sweeps else "."),
         "A text with commas, brackets, quotes, '=' or other signs is quoted twice: "
-        "'dataset.root=\"my photos (1), v=2\"'.",
+        "'name=\"my photos (1), v=2\"'.",
         "--cfg job prints the composed configuration; --hydra-help explains what Hydra adds.",
     ]
     return "\n".join(lines)

@@ -26,6 +26,7 @@ from losa.pipelines.arguments import checked_arguments
 from losa.pipelines.command_help import group_choices
 from losa.pipelines.messages import for_people
 from losa.pipelines.options import options_of, unknown_option
+from losa.pipelines.plain_text import visible
 from losa.pipelines.shell_override import shell_override
 
 Config = TypeVar("Config")
@@ -40,6 +41,8 @@ def run_command(
     task: Callable[[DictConfig], Any],
     conclude: Callable[[], None] = lambda: None,
     arguments: Sequence[str] | None = None,
+    *,
+    resumes: bool = True,
 ) -> None:
     """Run a Hydra application as a command.
 
@@ -53,6 +56,7 @@ def run_command(
         task: function that runs one job; it is called with the composed configuration.
         conclude: called once after the last job, unless all jobs failed.
         arguments: the options and flags; None for all arguments of the command.
+        resumes: whether the command, run again after an interruption, goes on where it was.
     """
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ
@@ -77,7 +81,7 @@ def run_command(
             if HydraConfig.get().mode is not RunMode.MULTIRUN:
                 if wants_traceback:
                     raise
-                sys.exit(f"error: {message}")
+                sys.exit(f"error: {visible(message)}")
             # In a worker process of a launcher: only the launcher can count the failures, so raise.
             if os.getpid() != process:
                 raise
@@ -99,14 +103,14 @@ def run_command(
     except (LosaError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        sys.exit(f"error: {explain(error, list(options))}")
+        sys.exit(f"error: {visible(explain(error, list(options)))}")
     except OSError as error:
         message = for_people(error)
         if wants_traceback or message is None:
             raise
-        sys.exit(f"error: {message}")
+        sys.exit(f"error: {visible(message)}")
     except KeyboardInterrupt:
-        print("interrupted: run the same command again to resume", file=sys.stderr)
+        print(f"interrupted{': run the same command again to resume' if resumes else ''}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     finally:
         sys.argv = typed

@@ -1,22 +1,23 @@
 """Makes the backbone that side networks were trained on, and refuses any other."""
 
-from dataclasses import dataclass
+from pydantic.dataclasses import dataclass
 
 from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import LosaError
 from losa.cache_format.common.comparison import differences
+from losa.cache_format.common.fields import STRICT
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
-from losa.extract.backbone_names import find_backbone
+from losa.extract.backbone_names import FOLDER, HUB, find_backbone
 
 _SEED = "seed "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class BackboneSource:
     """Where the backbone is to come from. The defaults are what the side networks were trained on."""
 
     name: str | None = None
-    """Name as for `BackboneConfig`, where the recorded one does not lead to it, as for a local folder."""
+    """Name as for `BackboneConfig`, where the recorded one does not lead to it, as for a folder that moved."""
     checkpoint: str | None = None
     """File of the weights."""
     pretrained: bool | None = None
@@ -30,37 +31,13 @@ def matching_backbone(networks: StackedSideNetworks, source: BackboneSource) -> 
 
     Raises:
         LosaError: it cannot be made, or is another one than the networks were trained on; the message says
-            in what.
+            in what, and where the right one is.
     """
-    expected = networks.backbone
-    recorded = networks.origin.get("random_weights")
-    pretrained = source.pretrained
-    if pretrained is None:
-        pretrained = recorded is None
-    seed = source.seed
-    if seed is None:
-        seed = int(recorded.removeprefix(_SEED)) if recorded is not None else 0
-    name = source.name or expected.name
-    named = find_backbone(name)
-    _, height, width = networks.preprocessing.input_size
     try:
-        backbone = load_backbone(
-            BackboneConfig(
-                name=name,
-                pretrained=pretrained,
-                checkpoint=source.checkpoint,
-                seed=seed,
-                img_size=None if named.img_size == (height, width) else [height, width],
-                args={
-                    argument: value
-                    for argument, value in expected.arguments.items()
-                    if named.arguments.get(argument) != value
-                },
-            )
-        )
+        backbone = load_backbone(_config(networks, source))
     except LosaError as error:
         raise LosaError(f"{error}\n{_advice(networks)}") from error
-    if different := differences(expected, backbone.identity):
+    if different := differences(networks.backbone, backbone.identity):
         listed = "\n".join(f"  {field}: expected {ours}, found {theirs}" for field, ours, theirs in different)
         raise LosaError(
             f"this is not the backbone that the side networks were trained on:\n{listed}\n{_advice(networks)}"
@@ -68,12 +45,52 @@ def matching_backbone(networks: StackedSideNetworks, source: BackboneSource) -> 
     return backbone
 
 
+def _config(networks: StackedSideNetworks, source: BackboneSource) -> BackboneConfig:
+    """The options that lead to the backbone, as far as they are recorded or given."""
+    recorded = networks.origin
+    if "checkpoint" in recorded and source.checkpoint is None and source.pretrained is None:
+        raise LosaError("where the weights of the backbone are is not recorded, only the name of their file")
+    random_weights = recorded.get("random_weights")
+    pretrained = random_weights is None if source.pretrained is None else source.pretrained
+    seed = source.seed
+    if seed is None:
+        seed = int(random_weights.removeprefix(_SEED)) if random_weights is not None else 0
+    elif pretrained or source.checkpoint is not None:
+        raise LosaError(f"backbone.seed={seed} has an effect on random weights only: backbone.pretrained=false")
+    name = source.name or _recorded_name(networks)
+    named = find_backbone(name)
+    _, height, width = networks.preprocessing.input_size
+    return BackboneConfig(
+        name=name,
+        pretrained=pretrained,
+        checkpoint=source.checkpoint,
+        seed=seed,
+        img_size=None if named.img_size == (height, width) else [height, width],
+        args={
+            argument: value
+            for argument, value in networks.backbone.arguments.items()
+            if named.arguments.get(argument) != value
+        },
+    )
+
+
+def _recorded_name(networks: StackedSideNetworks) -> str:
+    """The name that the backbone was extracted by, with the commit of a model on the hub."""
+    name = networks.backbone.name
+    if name.startswith(HUB) and (revision := networks.origin.get("revision")) is not None:
+        return f"{name}@{revision}"
+    asked = networks.origin.get("requested_backbone", name)
+    return asked if asked.startswith(FOLDER) else name
+
+
 def _advice(networks: StackedSideNetworks) -> str:
     """Where the right weights are, as far as it is known."""
-    file = networks.origin.get("checkpoint")
-    asked = networks.origin.get("requested_backbone", networks.backbone.name)
-    if file is not None:
-        return f"They were trained on the weights of a file {file}: name it with backbone.checkpoint=<file>"
-    if seed := networks.origin.get("random_weights"):
-        return f"They were trained on random weights of {asked}: backbone.pretrained=false, {seed}"
-    return f"They were trained on the pretrained weights of {asked}; backbone.checkpoint=<file> takes a file"
+    name = _recorded_name(networks)
+    if (file := networks.origin.get("checkpoint")) is not None:
+        return f"They were trained on the weights of a file {file} for {name}: backbone.checkpoint=<file>"
+    if (seed := networks.origin.get("random_weights")) is not None:
+        number = seed.removeprefix(_SEED)
+        return f"They were trained on random weights of {name}: backbone.pretrained=false backbone.seed={number}"
+    if name.startswith(FOLDER):
+        return f"They were trained on {name}: if it has moved, backbone.name={FOLDER}<folder>"
+    return f"They were trained on the pretrained weights of {name}; backbone.checkpoint=<file> takes a file"

@@ -1,0 +1,1 @@
+"""losa-predict: what trained side networks see in images."""
