@@ -57,7 +57,9 @@ def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     except argparse.ArgumentError as error:
         raise LosaError(f"{error}; --hydra-help explains the flags") from None
     if found.multirun:
-        raise LosaError("-m, --multirun: this command is no sweep; it takes several folders and files at once")
+        raise LosaError(
+            "-m, --multirun: this command is no sweep; it takes several folders and files at once"
+        )
     places = [argument for argument in found.overrides if _is_place(argument)]
     others = list(arguments)
     for place in places:

@@ -1,4 +1,4 @@
-"""Side networks on the Hugging Face hub, by names as those of backbones: ``hf-hub:<owner>/<name>@<revision>``."""
+"""Side networks on the Hugging Face hub, named as backbones are: ``hf-hub:<owner>/<name>[@<revision>]``."""
 
 import re
 from dataclasses import dataclass
@@ -84,7 +84,9 @@ def hub_cause(error: Exception) -> str:
     if isinstance(error, HFValidationError):
         return f"the hub takes no such name: {short_cause(error)}"
     if isinstance(error, HfHubHTTPError) and status in _FORBIDDEN:
-        return f"the token, if there is one, does not give the right to do this: {_LOGIN} ({short_cause(error)})"
+        return (
+            f"the token, if there is one, does not give the right to do this: {_LOGIN} ({short_cause(error)})"
+        )
     if isinstance(error, HfHubHTTPError) and status is not None:
         return f"the hub refused: {short_cause(error)}"
-    return f"the hub cannot be reached, and this machine has no copy: {short_cause(error)}"
+    return f"the hub cannot be reached: {short_cause(error)}"

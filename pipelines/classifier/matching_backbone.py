@@ -17,7 +17,7 @@ class BackboneSource:
     """Where the backbone is to come from. The defaults are what the side networks were trained on."""
 
     name: str | None = None
-    """Name as for `BackboneConfig`, where the recorded one does not lead to it, as for a folder that moved."""
+    """Name as for `BackboneConfig`, where the recorded one does not lead to it: a folder that moved."""
     checkpoint: str | None = None
     """File of the weights."""
     pretrained: bool | None = None
@@ -56,7 +56,9 @@ def _config(networks: StackedSideNetworks, source: BackboneSource) -> BackboneCo
     if seed is None:
         seed = int(random_weights.removeprefix(_SEED)) if random_weights is not None else 0
     elif pretrained or source.checkpoint is not None:
-        raise LosaError(f"backbone.seed={seed} has an effect on random weights only: backbone.pretrained=false")
+        raise LosaError(
+            f"backbone.seed={seed} has an effect on random weights only: backbone.pretrained=false"
+        )
     name = source.name or _recorded_name(networks)
     named = find_backbone(name)
     _, height, width = networks.preprocessing.input_size
@@ -90,7 +92,9 @@ def _advice(networks: StackedSideNetworks) -> str:
         return f"They were trained on the weights of a file {file} for {name}: backbone.checkpoint=<file>"
     if (seed := networks.origin.get("random_weights")) is not None:
         number = seed.removeprefix(_SEED)
-        return f"They were trained on random weights of {name}: backbone.pretrained=false backbone.seed={number}"
+        return (
+            f"They were trained on random weights of {name}: backbone.pretrained=false backbone.seed={number}"
+        )
     if name.startswith(FOLDER):
         return f"They were trained on {name}: if it has moved, backbone.name={FOLDER}<folder>"
     return f"They were trained on the pretrained weights of {name}; backbone.checkpoint=<file> takes a file"

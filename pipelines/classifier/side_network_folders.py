@@ -1,4 +1,4 @@
-"""Finds the folders of trained side networks: single ones, those of a sweep, of a pattern, of a repository."""
+"""Finds the folders of trained side networks: single ones, of a sweep, of a pattern, of a repository."""
 
 import glob
 import os

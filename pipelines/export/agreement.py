@@ -19,8 +19,8 @@ BATCH_SIZES = (1, 8)
 TOLERANCE = 1e-4
 """Largest difference of a class score, as a fraction of the spread of all scores of its output.
 
-Rounding in float32 alone makes differences of 1e-7 to 1e-6 of the spread. A prediction can then be another one
-only where two classes are closer to each other than twice the tolerance.
+Rounding in float32 alone makes differences of 1e-7 to 1e-6 of the spread. Within the tolerance a prediction
+can be another one only where two classes are closer to each other than twice the tolerance.
 """
 
 
@@ -31,7 +31,7 @@ class Agreement:
     images: int
     """Number of images, not counting the drawn ones."""
     same_class: float
-    """Fraction of predictions with the same class, over all outputs, batch sizes and images, drawn ones too."""
+    """Fraction of predictions with the same class, over all outputs, batch sizes and images, drawn or not."""
     largest_difference: float
     """Of a class score, as a fraction of the spread of the scores of its output."""
 
@@ -61,8 +61,8 @@ def compare(graph: ClassifierGraph, run: Run, files: Sequence[str]) -> Agreement
     for name, (difference, _) in compared.items():
         if not difference <= TOLERANCE:  # so that what is not a number is refused, too
             raise LosaError(
-                f"the class scores of {name} in the file are not those of the classifier: they differ by up to "
-                f"{difference:.1e} of their spread, expected at most {TOLERANCE:.0e}"
+                f"the class scores of {name} in the file are not those of the classifier: they differ by "
+                f"up to {difference:.1e} of their spread, expected at most {TOLERANCE:.0e}"
             )
     return Agreement(
         images=len(files),

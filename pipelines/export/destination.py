@@ -30,7 +30,9 @@ def destination(to: str) -> ModelPath | FolderPath | HubPlace:
     if is_on_hub(to):
         place = hub_place(to)
         if place.revision is not None:
-            raise LosaError(f"to={to}: side networks are published on the main branch; leave out @{place.revision}")
+            raise LosaError(
+                f"to={to}: side networks are published on the main branch; leave out @{place.revision}"
+            )
         return place
     path = local_path(to)
     if path.suffix in MODEL_FORMATS and not to.endswith("/"):
@@ -44,6 +46,6 @@ def destination(to: str) -> ModelPath | FolderPath | HubPlace:
             raise LosaError(f"to={to}: expected a folder, found a file")
         return FolderPath(path)
     raise LosaError(
-        f"to={to}: expected <file>{' or <file>'.join(MODEL_FORMATS)} for a model, <folder>/ (with a slash at the "
-        "end) or hf-hub:<owner>/<name> for the side networks alone"
+        f"to={to}: expected <file>{' or <file>'.join(MODEL_FORMATS)} for a model, <folder>/ (with a slash at "
+        "the end) or hf-hub:<owner>/<name> for the side networks alone"
     )

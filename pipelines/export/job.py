@@ -53,8 +53,8 @@ def _export_model(to: ModelPath, config: ExportConfig, places: Sequence[str]) ->
     classifier = Classifier(matching_backbone(networks, config.backbone), networks)
     agreement = write_model(to.path, classifier, trained, files)
     _log.info(
-        "%s and %s.json: %s with the backbone; on %s the class scores differ by at most %.0e of their spread, "
-        "%.4g %% of the predictions are the same",
+        "%s and %s.json: %s with the backbone; on %s the class scores differ by at most %.0e of their "
+        "spread, %.4g %% of the predictions are the same",
         to.path,
         to.path.name,
         _counted(trained),
@@ -84,7 +84,9 @@ def _with_option(arguments: Sequence[str]) -> list[str]:
     >>> _with_option(["losa-export", "runs/sweep", "--to", "model.onnx"])
     ['losa-export', 'runs/sweep', 'to=model.onnx']
     """
-    found = [argument.removeprefix("--") if argument.startswith("--to=") else argument for argument in arguments]
+    found = [
+        argument.removeprefix("--") if argument.startswith("--to=") else argument for argument in arguments
+    ]
     for place in [index for index, argument in enumerate(found[:-1]) if argument == "--to"]:
         found[place : place + 2] = [f"to={found[place + 1]}"]
     return found

@@ -1,5 +1,6 @@
 """Models in ONNX files, which ONNX Runtime and many other programs run."""
 
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -21,12 +22,13 @@ class OnnxFile:
 
     def prepare(self) -> None:
         """See `ModelFormat`."""
-        try:
-            import onnx
-            import onnxruntime
-            import onnxscript  # noqa: F401
-        except ImportError as error:
-            raise LosaError(f"ONNX files need {error.name}: pip install 'losa[onnx]'") from None
+        for package in ("onnx", "onnxruntime", "onnxscript"):
+            try:
+                import_module(package)
+            except ImportError as error:
+                raise LosaError(
+                    f"ONNX files need {package}, which cannot be imported ({error}): pip install 'losa[onnx]'"
+                ) from None
 
     def save(self, program: ExportedProgram, names: tuple[str, ...], path: Path) -> None:
         """See `ModelFormat`."""

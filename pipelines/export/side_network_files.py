@@ -48,6 +48,6 @@ def _refuse_others(folder: Path, own: list[Path]) -> None:
     others = sorted(found.parent for found in folder.rglob(DESCRIPTION_NAME) if found.parent not in own)
     if others:
         raise LosaError(
-            f"{folder} holds other side networks already, such as {others[0]}: choose another folder, or remove "
-            "them"
+            f"{folder} holds other side networks already, such as {others[0]}: choose another folder, or "
+            "remove them"
         )

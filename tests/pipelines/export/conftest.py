@@ -1,34 +1,41 @@
 """Small classifiers with an untrained backbone and side networks of random parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from losa.adapt import AdaptConfig, FeatureSpec, TrainedSideNetwork, make_side_network, stack_side_networks
+from losa.adapt import (
+    AdaptConfig,
+    FeatureSpec,
+    TrainedSideNetwork,
+    make_side_network,
+    save_side_network,
+    stack_side_networks,
+)
 from losa.cache_format import LabelColumn
+from losa.cache_format.identity import FeatureIdentity
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
 from losa.pipelines.classifier.model import Classifier
 
 LABEL = LabelColumn(name="label", num_classes=3, classes=("ant", "bee", "cat"))
 
 
-def make_backbone(name: str = "test_vit", size: int | None = 32) -> FrozenBackbone:
-    """An untrained network."""
+def _make_backbone(name: str = "test_vit", size: int | None = 32) -> FrozenBackbone:
     return load_backbone(
         BackboneConfig(name=name, pretrained=False, img_size=None if size is None else [size, size])
     )
 
 
-def make_trained(
+def _make_trained(
     backbone: FrozenBackbone,
     side: str,
     columns: Sequence[LabelColumn] = (LABEL,),
     sites: Sequence[str] | None = None,
     **options: Any,
 ) -> TrainedSideNetwork:
-    """A side network of random parameters; a fresh one has zeros that would hide mistakes."""
     group = backbone.group("all" if sites is None else list(sites))
     features = FeatureSpec(
         sites=group.sites,
@@ -54,15 +61,31 @@ def make_trained(
     )
 
 
-def make_classifier(backbone: FrozenBackbone, trained: Mapping[str, TrainedSideNetwork]) -> Classifier:
-    """The classifier of a backbone and side networks."""
-    return Classifier(backbone, stack_side_networks(trained))
+@pytest.fixture(scope="session")
+def make_backbone() -> Callable[..., FrozenBackbone]:
+    """``make_backbone(name, size)``: untrained; for images of its own size if ``size`` is None."""
+    return _make_backbone
+
+
+@pytest.fixture(scope="session")
+def make_trained() -> Callable[..., TrainedSideNetwork]:
+    """``make_trained(backbone, side, columns, sites, **options)``: a side network of random parameters.
+
+    A fresh one has zeros, which would hide mistakes.
+    """
+    return _make_trained
+
+
+@pytest.fixture(scope="session")
+def make_classifier() -> Callable[[FrozenBackbone, Mapping[str, TrainedSideNetwork]], Classifier]:
+    """``make_classifier(backbone, trained)``: the classifier of a backbone and side networks."""
+    return lambda backbone, trained: Classifier(backbone, stack_side_networks(trained))
 
 
 @pytest.fixture(scope="session")
 def backbone() -> FrozenBackbone:
     """An untrained toy transformer for images of 32 x 32 pixels."""
-    return make_backbone()
+    return _make_backbone()
 
 
 @pytest.fixture
@@ -70,15 +93,15 @@ def trained(backbone: FrozenBackbone) -> dict[str, TrainedSideNetwork]:
     """Two small side networks, one of them with two label columns."""
     colour = LabelColumn(name="colour", num_classes=2)
     return {
-        "probe": make_trained(backbone, "linear"),
-        "relay": make_trained(backbone, "relay", (LABEL, colour), sites=["block.00", "block.05"]),
+        "probe": _make_trained(backbone, "linear"),
+        "relay": _make_trained(backbone, "relay", (LABEL, colour), sites=["block.00", "block.05"]),
     }
 
 
 @pytest.fixture
 def classifier(backbone: FrozenBackbone, trained: dict[str, TrainedSideNetwork]) -> Classifier:
     """The classifier of both."""
-    return make_classifier(backbone, trained)
+    return Classifier(backbone, stack_side_networks(trained))
 
 
 @pytest.fixture
@@ -87,3 +110,34 @@ def scores_of() -> Callable[[Classifier, torch.Tensor], list[torch.Tensor]]:
     return lambda classifier, images: [
         part for columns in classifier(images).values() for part in columns.values()
     ]
+
+
+@pytest.fixture(scope="session")
+def runs(backbone: FrozenBackbone, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of a linear probe and of a Relay, by name, as losa-adapt writes them."""
+    folders = {}
+    for side in ("linear", "relay"):
+        trained = _make_trained(backbone, side, sites=["block.00", "block.05"])
+        folders[side] = tmp_path_factory.mktemp(side)
+        save_side_network(
+            folders[side],
+            trained.network,
+            0,
+            _identity_of(backbone, trained),
+            trained.columns,
+            backbone.origin,
+        )
+    return {"probe": folders["linear"], "relay": folders["relay"]}
+
+
+def _identity_of(backbone: FrozenBackbone, trained: TrainedSideNetwork) -> FeatureIdentity:
+    """The identity of the features that a side network reads."""
+    return FeatureIdentity(
+        backbone=backbone.identity,
+        preprocessing=backbone.preprocessing,
+        site_groups=(backbone.group(list(trained.sites)),),
+        compute_dtype="float32",
+        codec="float32",
+        final_norm=backbone.final_norm,
+        constants={},
+    )

@@ -9,13 +9,12 @@ import pytest
 from PIL import Image
 from PIL.ExifTags import Base
 
-from losa.adapt import TrainedSideNetwork
+from losa.adapt import TrainedSideNetwork, stack_side_networks
 from losa.cache_format.identity import ImageDecoding, Preprocessing
 from losa.extract import FrozenBackbone
 from losa.pipelines.export.agreement import Agreement
 from losa.pipelines.export.description import describe, preprocessing_steps
 from losa.pipelines.export.outputs import outputs_of
-from tests.pipelines.export.conftest import make_classifier
 
 PAGE = Path(__file__).parents[3] / "docs/using.md"
 SIZES = [(100, 100), (37, 61), (61, 37), (160, 90), (8, 30), (33, 32), (640, 479)]
@@ -71,7 +70,11 @@ def pictures(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_the_recipe_on_the_page_makes_the_very_inputs(
-    backbone: FrozenBackbone, trained: dict[str, TrainedSideNetwork], tmp_path: Path, change: dict[str, Any]
+    backbone: FrozenBackbone,
+    trained: dict[str, TrainedSideNetwork],
+    make_classifier: Any,
+    tmp_path: Path,
+    change: dict[str, Any],
 ) -> None:
     preprocessing = replace(OWN, **change)
     probe = replace(trained["probe"], preprocessing=preprocessing)
@@ -86,8 +89,6 @@ def test_the_recipe_on_the_page_makes_the_very_inputs(
 
 
 def test_a_description_tells_whose_scores_each_output_has(trained: dict[str, TrainedSideNetwork]) -> None:
-    from losa.adapt import stack_side_networks
-
     outputs = outputs_of(stack_side_networks(trained))
     description = describe(trained, outputs, Agreement(images=2, same_class=1.0, largest_difference=1e-7))
     assert json.loads(json.dumps(description)) == description

@@ -1,5 +1,5 @@
 import re
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +9,6 @@ from losa.cache_format import LosaError
 from losa.extract import FrozenBackbone
 from losa.pipelines.classifier.model import Classifier
 from losa.pipelines.export.graph import ClassifierGraph, drawn_images, trace
-from tests.pipelines.export.conftest import make_backbone, make_classifier, make_trained
 
 VARIANTS: dict[str, dict[str, object]] = {
     **{side: {"side": side} for side in SIDE_NETWORKS},
@@ -22,10 +21,10 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 @pytest.mark.long
 def test_every_kind_of_side_network_is_traced_for_any_number_of_images(
-    backbone: FrozenBackbone, scores_of: Callable[..., list[torch.Tensor]]
+    backbone: FrozenBackbone, make_trained: Any, make_classifier: Any, scores_of: Any
 ) -> None:
     trained = {
-        name: make_trained(backbone, **({"sites": ["block.02", "block.05"]} | options))  # type: ignore[arg-type]
+        name: make_trained(backbone, **({"sites": ["block.02", "block.05"]} | options))
         for name, options in VARIANTS.items()
     }
     classifier = make_classifier(backbone, trained)
@@ -40,7 +39,9 @@ def test_every_kind_of_side_network_is_traced_for_any_number_of_images(
 
 
 @pytest.mark.parametrize("name", ["test_convnext", "test_byobnet"])
-def test_a_backbone_with_stages_is_traced(name: str) -> None:
+def test_a_backbone_with_stages_is_traced(
+    name: str, make_backbone: Any, make_trained: Any, make_classifier: Any
+) -> None:
     backbone = make_backbone(name, None)
     trained = make_trained(backbone, "relay", sites=[backbone.sites[-1]], pool="mean")
     classifier = make_classifier(backbone, {"relay": trained})
