@@ -8,6 +8,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
+    LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -22,6 +23,8 @@ FILE_PATTERNS = [f"{folder}{name}" for folder in ("", "*/") for name in (DESCRIP
 """The files of side networks in a repository, at any depth."""
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 _FORBIDDEN = (401, 403)
+_NETWORK = ("httpcore", "httpx", "requests", "urllib3")
+"""Packages that huggingface_hub reaches the hub with, in one version or another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,7 @@ def hub_place(place: str) -> HubPlace:
 
 def hub_cause(error: Exception) -> str:
     """Why something on the hub did not work, and what to do about it."""
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
+    status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, RevisionNotFoundError):
         return "the repository has no such revision"
     if isinstance(error, LocalTokenNotFoundError):
@@ -89,4 +91,9 @@ def hub_cause(error: Exception) -> str:
         )
     if isinstance(error, HfHubHTTPError) and status is not None:
         return f"the hub refused: {short_cause(error)}"
-    return f"the hub cannot be reached: {short_cause(error)}"
+    if (
+        isinstance(error, ConnectionError | TimeoutError | LocalEntryNotFoundError)
+        or type(error).__module__.partition(".")[0] in _NETWORK
+    ):
+        return f"the hub cannot be reached: {short_cause(error)}"
+    return short_cause(error)

@@ -37,7 +37,8 @@ def task(composed: DictConfig, places: Sequence[str]) -> None:
         raise LosaError(f"images=...: there is no model to check in to={config.to}, which has no backbone")
     sources = find_side_networks(places)
     if isinstance(to, HubPlace):
-        _log.info("%s", publish_side_networks(to, sources, private=config.private))
+        commit = publish_side_networks(to, sources, private=config.private)
+        _log.info("%s: %s, in %s", to, _counted(sources), commit)
     elif isinstance(to, FolderPath):
         written = write_side_networks(to.path, sources, str(to.path))
         kept = "" if written else f"; {CARD} is the one that was there"

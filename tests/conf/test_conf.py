@@ -14,6 +14,7 @@ from losa.adapt import AdaptConfig
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
 from losa.pipelines import extract_job  # noqa: F401 -- registers what the files refer to
 from losa.pipelines.command_line import to_config
+from losa.pipelines.export.config import ExportConfig
 
 CONF = Path(__file__).parents[2] / "conf"
 BACKBONES = sorted((CONF / "backbone").glob("*.yaml"))
@@ -25,7 +26,9 @@ def own_options(name: str) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 
-@pytest.mark.parametrize(("name", "schema"), [("extract", ExtractConfig), ("adapt", AdaptConfig)])
+@pytest.mark.parametrize(
+    ("name", "schema"), [("extract", ExtractConfig), ("adapt", AdaptConfig), ("export", ExportConfig)]
+)
 def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type[Any]) -> None:
     options = own_options(name)
     own = {field.name: field.default for field in fields(schema)} | {}
@@ -39,7 +42,7 @@ def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type
         assert (float(value) if isinstance(default, float) else value) == default, option
 
 
-@pytest.mark.parametrize("name", ["extract", "adapt"])
+@pytest.mark.parametrize("name", ["extract", "adapt", "export"])
 def test_every_option_is_explained_on_its_line_or_by_its_name(name: str) -> None:
     text = (CONF / f"{name}.yaml").read_text()
     options = text[text.index("\n\n") : text.index("\nhydra:")].strip().splitlines()

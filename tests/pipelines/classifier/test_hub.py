@@ -4,7 +4,13 @@ from typing import Any
 
 import httpx
 import pytest
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from losa.cache_format import LosaError
 from losa.pipelines.classifier.hub import FILE_PATTERNS, HubPlace, hub_place
@@ -77,6 +83,9 @@ def test_only_files_of_side_networks_are_fetched() -> None:
         ),
         (HfHubHTTPError("500", response=response(500)), "the hub refused: HfHubHTTPError"),
         (httpx.ConnectError("no network"), "the hub cannot be reached: ConnectError: no network"),
+        (LocalEntryNotFoundError("no copy"), "the hub cannot be reached: LocalEntryNotFoundError: no copy"),
+        (OfflineModeIsEnabled("offline"), "the hub cannot be reached: OfflineModeIsEnabled: offline"),
+        (OSError(28, "No space left on device"), r"me/birds: OSError: \[Errno 28\] No space left on device"),
     ],
 )
 def test_why_it_cannot_be_fetched_is_told(
@@ -86,5 +95,5 @@ def test_why_it_cannot_be_fetched_is_told(
         raise error
 
     monkeypatch.setattr("losa.pipelines.classifier.hub.snapshot_download", snapshot_download)
-    with pytest.raises(LosaError, match=f"hf-hub:me/birds: .*{message}"):
+    with pytest.raises(LosaError, match=f"hf-hub:.*{message}"):
         HubPlace("me/birds", None).fetch()
