@@ -36,9 +36,7 @@ def publish_side_networks(place: HubPlace, sources: Mapping[str, Path], *, priva
         except LosaError:
             raise
         except Exception as error:  # errors of the network and of the hub
-            raise LosaError(
-                f"to={place}: the side networks were not published: {hub_cause(error)}"
-            ) from error
+            raise LosaError(f"to={place}: not published: {hub_cause(error)}") from error
 
 
 def _upload(api: HfApi, place: HubPlace, folder: str, private: bool) -> str:

@@ -113,7 +113,5 @@ def test_what_the_hub_refuses_is_told(
     error: Exception, message: str, use_hub: Callable[[FakeHub], FakeHub], runs: dict[str, Path]
 ) -> None:
     use_hub(FakeHub(error=error))
-    with pytest.raises(
-        LosaError, match=f"to=hf-hub:me/birds: the side networks were not published: .*{message}"
-    ):
+    with pytest.raises(LosaError, match=f"to=hf-hub:me/birds: not published: .*{message}"):
         publish_side_networks(PLACE, runs, private=True)
