@@ -94,10 +94,10 @@ class FrozenBackbone:
 
         They are in float32 or the dtype of autocast.
         """
-        if not len(images):  # timm's models fail on an empty batch
+        if images.shape[0] == 0:  # timm's models fail on an empty batch
             shape = self._taps.shapes[sites[0]]
             return images.new_empty(0, len(sites), shape.tokens.count, shape.width)
-        with torch.inference_mode(), _exact_convolutions():
+        with torch.no_grad(), _exact_convolutions():
             return torch.stack(self._taps.read(images, sites), dim=1)
 
 

@@ -43,6 +43,8 @@ def run_command(
     task: Callable[[DictConfig], Any],
     conclude: Callable[[], None] = lambda: None,
     arguments: Sequence[str] | None = None,
+    *,
+    resumes: bool = True,
 ) -> None:
     """Run a Hydra application as a command.
 
@@ -56,6 +58,7 @@ def run_command(
         task: function that runs one job; it is called with the composed configuration.
         conclude: called once after the last job, unless all jobs failed.
         arguments: the options and flags; None for all arguments of the command.
+        resumes: whether the command, run again after an interruption, goes on where it was.
     """
     # Hydra would print its own abridged traceback and exit; this makes it raise instead.
     wants_traceback = _FULL_ERROR in os.environ

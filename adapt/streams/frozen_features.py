@@ -59,7 +59,7 @@ class FrozenFeatures:
     @property
     def images(self) -> int:
         """Number of images."""
-        return len(self.activations)
+        return self.activations.shape[0]
 
     def renumbered(self, sites: StreamSites, names: Sequence[str]) -> StreamSites:
         """Replace numbers that index ``names`` by numbers that index the sites axis of the activations."""

@@ -57,12 +57,24 @@ class Stack:
         return like.new_empty((*like.shape[:-2], rows, like.shape[-1]))
 
 
+class JoinedStack(Stack):
+    """A stack that is joined anew with each append, for graphs: a write in place would become a scatter."""
+
+    def append(self, rows: Tensor) -> slice:
+        """Join rows to the end and return their positions."""
+        positions = slice(self.rows, self.rows + rows.shape[-2])
+        self._data = rows if self._data is None else torch.cat([self._data, rows], dim=-2)
+        self.rows = positions.stop
+        return positions
+
+
 class UpdateStack:
     """The stacked factors of all updates whose factors have the same images axes."""
 
     def __init__(self, layers: int) -> None:
-        self.u = Stack(layers)
-        self.v = Stack(layers)
+        kind = JoinedStack if torch.compiler.is_compiling() else Stack
+        self.u = kind(layers)
+        self.v = kind(layers)
 
     def factors(self, axis: Axis) -> tuple[Stack, Stack]:
         """The factor that a product along this axis sums over, and the other one."""

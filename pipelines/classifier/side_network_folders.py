@@ -1,40 +1,54 @@
-"""Finds the folders of trained side networks: single ones, those of a sweep, those that a pattern matches."""
+"""Finds the folders of trained side networks: single ones, of a sweep, of a pattern, of a repository."""
 
 import glob
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from losa.adapt import TrainedSideNetwork, load_side_network
 from losa.adapt.trained.files import DESCRIPTION_NAME
 from losa.cache_format import LosaError
 from losa.cache_format.storage.paths import local_path
+from losa.pipelines.classifier.hub import hub_place, is_on_hub
+
+
+class _Root(NamedTuple):
+    """A folder in which side networks are looked for."""
+
+    folder: Path
+    parts: tuple[str, ...]
+    """The parts of its path, by which those who named it know it."""
 
 
 def find_side_networks(places: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
     """The folders of side networks in some places, by names that tell them apart.
 
     Args:
-        places: folders of side networks, folders that hold such folders at any depth, as a sweep's does, or
-            patterns such as ``runs/*/losa-*``.
+        places: folders of side networks, folders that hold such folders at any depth, as a sweep's does,
+            patterns such as ``runs/*/losa-*``, or repositories ``hf-hub:<owner>/<name>[@<revision>]``.
 
     Returns:
         Name -> folder, in the order of the places, sorted in each. A name is the end of the folder's path.
 
     Raises:
-        LosaError: a place does not exist or holds no side network; the message says which.
+        LosaError: a place does not exist, cannot be fetched or holds no side network; the message says which.
     """
-    folders: dict[Path, None] = {}
+    parts: dict[Path, tuple[str, ...]] = {}
     for place in places:
-        found = [folder for root in _matching(place) for folder in _inside(root)]
+        found = {
+            folder: root.parts + folder.relative_to(root.folder).parts
+            for root in _matching(place)
+            for folder in _inside(root.folder)
+        }
         if not found:
             raise LosaError(
                 f"{os.fspath(place)}: expected the folder of a side network, which has a {DESCRIPTION_NAME}, "
                 f"or a folder of such folders; {_what_is_there(place)}"
             )
-        folders |= dict.fromkeys(found)
-    return dict(zip(_names(list(folders)), folders, strict=True))
+        parts |= found
+    return dict(zip(_names(list(parts.values())), parts, strict=True))
 
 
 def load_side_networks(places: Sequence[str | os.PathLike[str]]) -> dict[str, TrainedSideNetwork]:
@@ -48,15 +62,19 @@ def load_side_networks(places: Sequence[str | os.PathLike[str]]) -> dict[str, Tr
 
 def holds_side_networks(place: str) -> bool:
     """Whether a place is the folder of a side network, or holds such folders."""
-    return any(_inside(root) for root in _matching(place))
+    return any(_inside(root.folder) for root in _matching(place))
 
 
-def _matching(place: str | os.PathLike[str]) -> list[Path]:
+def _matching(place: str | os.PathLike[str]) -> list[_Root]:
+    if is_on_hub(os.fspath(place)):
+        on_hub = hub_place(os.fspath(place))
+        return [_Root(on_hub.fetch(), tuple(on_hub.repository.split("/")))]
     path = local_path(os.fspath(place))
-    if path.exists():  # a name may have the signs of a pattern in it
-        return [path]
-    # Not Path.glob, which takes no absolute patterns.
-    return [Path(found) for found in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    paths = [path]
+    if not path.exists():  # a name may have the signs of a pattern in it
+        # Not Path.glob, which takes no absolute patterns.
+        paths = [Path(found) for found in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    return [_Root(each, each.resolve().parts) for each in paths]
 
 
 def _inside(root: Path) -> list[Path]:
@@ -66,15 +84,16 @@ def _inside(root: Path) -> list[Path]:
 
 
 def _what_is_there(place: str | os.PathLike[str]) -> str:
+    if is_on_hub(os.fspath(place)):
+        return "the repository has none"
     path = local_path(os.fspath(place))
     if path.is_dir():
         return "it has none: is the training finished?"
     return "it is a file" if path.is_file() else "there is no such folder"
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
+def _names(parts: Sequence[tuple[str, ...]]) -> list[str]:
     """The shortest ends of the folders' paths, of one length, that are all different."""
-    parts = [folder.resolve().parts for folder in folders]
     for length in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(each[-length:]) for each in parts]
         if max(Counter(names).values()) == 1:

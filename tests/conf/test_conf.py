@@ -17,6 +17,7 @@ from losa.pipelines.classifier.matching_backbone import BackboneSource
 from losa.pipelines.command_line import to_config
 from losa.pipelines.evaluation.config import EvaluateConfig
 from losa.pipelines.evaluation.job import without_preset
+from losa.pipelines.export.config import ExportConfig
 from losa.pipelines.predict.config import PredictConfig
 from losa.pipelines.serve.config import ServeConfig
 
@@ -36,6 +37,7 @@ def own_options(name: str) -> dict[str, Any]:
         ("extract", ExtractConfig),
         ("adapt", AdaptConfig),
         ("evaluate", EvaluateConfig),
+        ("export", ExportConfig),
         ("predict", PredictConfig),
         ("serve", ServeConfig),
     ],
@@ -56,7 +58,7 @@ def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type
         assert (float(value) if isinstance(default, float) else value) == default, option
 
 
-@pytest.mark.parametrize("name", ["extract", "adapt", "evaluate", "predict", "serve"])
+@pytest.mark.parametrize("name", ["extract", "adapt", "evaluate", "export", "predict", "serve"])
 def test_every_option_is_explained_on_its_line_or_by_its_name(name: str) -> None:
     text = (CONF / f"{name}.yaml").read_text()
     options = text[text.index("\n\n") : text.index("\nhydra:")].strip().splitlines()
