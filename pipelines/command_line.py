@@ -43,8 +43,6 @@ def run_command(
     task: Callable[[DictConfig], Any],
     conclude: Callable[[], None] = lambda: None,
     arguments: Sequence[str] | None = None,
-    *,
-    resumes: bool = True,
 ) -> None:
     """Run a Hydra application as a command.
 
