@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from losa.cache_format.common.interruption import deferrable
-
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a command that SIGTERM ended."""
 
@@ -53,7 +51,7 @@ def _handled_signals() -> Iterator[None]:
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
     # A command in the background of a shell ignores Ctrl-C, which is meant for another one.
     chosen = {number: end for number, end in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
-    before = {number: signal.signal(number, deferrable(end)) for number, end in chosen.items()}
+    before = {number: signal.signal(number, end) for number, end in chosen.items()}
     try:
         yield
     finally:

@@ -1,48 +1,39 @@
-"""Signals that end a command, and moments in which they have to wait."""
+"""Moments in which the signals that end a command have to wait."""
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-_waiting: list[tuple[int, FrameType | None]] | None = None
-"""Signals that came inside of `uninterrupted`; None outside of it."""
-
-
-def deferrable(end: Callable[[int, FrameType | None], None]) -> Callable[[int, FrameType | None], None]:
-    """A signal handler that calls another one: at once, or at the end of `uninterrupted`.
-
-    Args:
-        end: the other handler, which raises an exception that ends the command.
-    """
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if _waiting is None:
-            end(number, frame)
-        else:
-            _waiting.append((number, frame))
-
-    return handle
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """A context in which signals whose handlers are `deferrable` wait, so that nothing is left half done.
+    """A context in which SIGINT and SIGTERM wait, so that nothing is left half done.
 
-    Handlers run in the main thread, so in other threads there is nothing to wait for.
+    Only signals wait that a Python function handles, as by default that of SIGINT. Handlers run in the main
+    thread, so in other threads there is nothing to wait for.
     """
-    global _waiting
-    if _waiting is not None or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _waiting = []
+    waiting: list[tuple[int, FrameType | None]] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        waiting.append((number, frame))
+
+    handlers = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(handler := signal.getsignal(number))
+    }
+    for number in handlers:
+        signal.signal(number, wait)
     try:
         yield
     finally:
-        came, _waiting = _waiting, None
-        if came:
-            number, frame = came[0]
-            handler = signal.getsignal(number)
-            if callable(handler):
-                handler(number, frame)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if waiting:
+            first, frame = waiting[0]
+            handlers[signal.Signals(first)](first, frame)

@@ -31,8 +31,9 @@ def sync_folder(folder: Path) -> None:
 def make_folder(folder: CachePath) -> None:
     """Create a folder and its missing parents durably. Does nothing in a bucket, which has no folders."""
     if isinstance(folder, Path):
-        for parent in create_folder(folder):
-            sync_folder(parent)
+        for path in _missing(folder):
+            path.mkdir(exist_ok=True)
+            sync_folder(path.parent)
 
 
 def create_folder(folder: Path) -> list[Path]:
@@ -41,10 +42,15 @@ def create_folder(folder: Path) -> list[Path]:
     Returns:
         The folders that got a new entry, which is durable once they are flushed with `sync_folder`.
     """
-    missing = [path for path in [folder, *folder.parents] if not path.exists()]
-    for path in reversed(missing):
+    missing = _missing(folder)
+    for path in missing:
         path.mkdir(exist_ok=True)
-    return [path.parent for path in reversed(missing)]
+    return [path.parent for path in missing]
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folder and its parents, outermost first, as far as they do not exist."""
+    return [path for path in [folder, *folder.parents] if not path.exists()][::-1]
 
 
 def _nothing() -> None:

@@ -29,6 +29,7 @@ from losa.adapt import (
 from losa.adapt.members.member_files import CONFIG_NAME, CONFUSION_NAME, METRICS_NAME, SUMMARY_NAME
 from losa.adapt.members.passes import make_groups
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
+from losa.adapt.members.resolution import resolved
 from losa.adapt.members.summary import SharedPass
 from losa.adapt.members.training_pass import TrainingPass
 from losa.adapt.side_networks import SIDE_NETWORKS
@@ -63,17 +64,18 @@ def modified(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("side", KINDS)
 def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, tmp_path: Path) -> None:
-    config = member(side=side, eval_split=["val", "test"], sites=["embed", 2])
+    # All sites, and a linear probe reads the last one: options in the spelling by which members are named.
+    last_only = SIDE_NETWORKS[side].reads_last_site_only
+    sites = ["block.02"] if last_only else ["embed", "block.01", "block.02"]
+    config = resolved(member(side=side, eval_split=["val", "test"], sites=["embed", 2]))
     folder = tmp_path / "runs" / "deep" / config.member_name
     summary = adapt(config, folder)
 
     assert {path.name for path in folder.iterdir()} == {*FILES, LOCK_NAME}
     assert json.loads((folder / SUMMARY_NAME).read_text()) == summary.to_json()
-    assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config) | {"pool": "cls"}
+    assert json.loads((folder / CONFIG_NAME).read_text()) == asdict(config)
 
     network = load_side_network(folder).network
-    last_only = SIDE_NETWORKS[side].reads_last_site_only
-    sites = ["block.02"] if last_only else ["embed", "block.01", "block.02"]
     assert summary.member == config.member_id
     assert (summary.side, summary.lr, summary.seed) == (side, 0.02, 0)
     assert summary.rank == (None if side in ("linear", "attentive") else 4)

@@ -204,8 +204,8 @@ class TestDivergence:
     def test_seen_on_the_watched_split_alone(self, sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         evaluate = Trainer.evaluate
 
-        def failing(trainer: Trainer, data: Any) -> Any:
-            found = evaluate(trainer, data)
+        def failing(trainer: Trainer, data: Any, *arguments: Any) -> Any:
+            found = evaluate(trainer, data, *arguments)
             return found | {1: None} if data.name == "split 'val'" else found
 
         monkeypatch.setattr(Trainer, "evaluate", failing)
@@ -235,8 +235,8 @@ class TestWatching:
         def tell(of: dict[int, list[float]]) -> None:
             evaluate, asked = Trainer.evaluate, dict.fromkeys(of, 0)
 
-            def told(trainer: Trainer, data: Any) -> Any:
-                found = evaluate(trainer, data)
+            def told(trainer: Trainer, data: Any, *arguments: Any) -> Any:
+                found = evaluate(trainer, data, *arguments)
                 if data.name != "split 'val'":
                     return found
                 for group in trainer.groups:

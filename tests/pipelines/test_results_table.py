@@ -22,6 +22,12 @@ def row(accuracy: float | None = 0.5, reason: str = "", **options: Any) -> Resul
     )
 
 
+@pytest.fixture(autouse=True)
+def _no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The width of a terminal is not asked for by the environment."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def printed(rows: list[ResultRow], width: int | None = None) -> list[str]:
     """Lines of the table; the width is that of a terminal, or None for a file."""
     text = io.StringIO()

@@ -5,7 +5,7 @@ from types import FrameType
 
 import pytest
 
-from losa.cache_format.common.interruption import deferrable, uninterrupted
+from losa.cache_format.common.interruption import uninterrupted
 
 
 class EndedError(Exception):
@@ -17,22 +17,22 @@ def _handled() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         raise EndedError
 
-    before = signal.signal(signal.SIGUSR1, deferrable(end))
+    before = signal.signal(signal.SIGTERM, end)
     yield
-    signal.signal(signal.SIGUSR1, before)
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.usefixtures("_handled")
 class TestUninterrupted:
     def test_outside_a_signal_ends_at_once(self) -> None:
         with pytest.raises(EndedError):
-            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGTERM)
 
     def test_inside_it_waits(self) -> None:
         done = []
         with pytest.raises(EndedError), uninterrupted():
-            signal.raise_signal(signal.SIGUSR1)
-            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             with uninterrupted():
                 done.append("inner")
             done.append("outer")
@@ -40,7 +40,7 @@ class TestUninterrupted:
 
     def test_it_is_not_lost_behind_an_error(self) -> None:
         with pytest.raises(EndedError) as ended, uninterrupted():
-            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGTERM)
             raise ValueError
         assert isinstance(ended.value.__context__, ValueError)
 
@@ -48,7 +48,7 @@ class TestUninterrupted:
         with uninterrupted():
             pass
         with pytest.raises(EndedError):
-            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGTERM)
 
     def test_another_thread_defers_nothing(self) -> None:
         inside, leave = threading.Event(), threading.Event()
@@ -62,6 +62,6 @@ class TestUninterrupted:
         thread.start()
         inside.wait()
         with pytest.raises(EndedError):
-            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGTERM)
         leave.set()
         thread.join()
