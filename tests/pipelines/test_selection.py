@@ -216,7 +216,7 @@ def test_a_sweep_ends_with_its_choice(command: Command, extracted: Path, trainin
     assert line == (
         "chosen: losa rank=4 lr=0.003 (val200 0.0450, mean of 2 seeds); test 0.0450 +- 0.0071 (2 seeds)"
     )
-    assert "val200 accuracy" in finished.stderr
+    assert "by mean accuracy on val200 (select_split)" in finished.stdout
     again = command(extracted, "losa-adapt", *sweep, "hydra.sweeper.max_batch_size=1")
     assert again.stdout.splitlines()[-1] == line
     assert len(training.trained) == 6
