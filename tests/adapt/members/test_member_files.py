@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from losa.adapt.members.side_network_file import DESCRIPTION_NAME, TENSORS_NAME
 
 from losa.adapt.members.member_files import (
     CHECKPOINT_NAME,
@@ -20,6 +19,7 @@ from losa.adapt.members.member_files import (
     MemberFiles,
 )
 from losa.adapt.members.summary import MemberSummary
+from losa.adapt.trained.files import DESCRIPTION_NAME, TENSORS_NAME
 from losa.cache_format.storage.sealed_json import seal
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
