@@ -98,7 +98,6 @@ def test_an_image_that_cannot_be_read_is_named(classifier, photo, tmp_path: Path
 @pytest.mark.parametrize(
     "one",
     ["photo.jpg", Path("photo.jpg"), b"bytes", Image.new("RGB", (2, 2))],
-    ids=str,
     ids=["text", "path", "bytes", "image"],
 )
 def test_one_image_alone_is_refused(classifier, one) -> None:
