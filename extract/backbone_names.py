@@ -88,13 +88,12 @@ def find_backbone(name: str) -> NamedBackbone:
         )
     architecture = name.split(".")[0]
     _refuse_unknown(name, architecture, name)
-    input_size = _input_size(name)
     return NamedBackbone(
         name=name,
         timm_name=name,
         architecture=architecture,
         arguments={},
-        img_size=None if input_size is None else (input_size[1], input_size[2]),
+        img_size=_img_size(_input_size(name)),
     )
 
 
@@ -175,8 +174,7 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
         arguments = dict(content.get("model_args") or {})
         weights = content.get("pretrained_cfg", content)
         tag = weights.get("tag")
-        input_size = weights.get("input_size") or _input_size(architecture)
-        img_size = None if input_size is None else (int(input_size[1]), int(input_size[2]))
+        stated = weights.get("input_size")
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise LosaError(
             f"backbone.name={asked}: {config} is not the configuration of a timm model: expected an "
@@ -188,7 +186,7 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
         architecture=architecture,
         arguments=arguments,
         tag=tag,
-        img_size=img_size,
+        img_size=_img_size(stated or _input_size(architecture)),
         **fields,
     )
 
@@ -196,6 +194,14 @@ def _configured(config: Path, *, asked: str, name: str | None, **fields: Any) ->
 def _input_size(name: str) -> tuple[int, int, int] | None:
     known = timm.get_pretrained_cfg(name)
     return None if known is None else known.input_size
+
+
+def _img_size(input_size: Any) -> tuple[int, int] | None:
+    """Height and width of an input size; None for anything that is none, which timm refuses later."""
+    match input_size:
+        case [_, int(height), int(width)]:
+            return height, width
+    return None
 
 
 def _refuse_unknown(name: str, architecture: str, asked: str) -> None:

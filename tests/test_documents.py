@@ -90,7 +90,7 @@ def test_programs_that_use_side_networks_run(tmp_path: Path, make_run: Callable[
     paint_photo(tmp_path)
     make_run(tmp_path / "runs/sweep/losa-one")
     make_run(tmp_path / "runs/sweep/linear-two", "linear")
-    predicting, serving = programs(USING)
+    predicting, serving, _ = programs(USING)  # the last one is tested with losa-export
     lines = run(predicting[0], tmp_path).splitlines()
     assert [line.split()[0] for line in lines] == ["linear-two", "losa-one"]
     answer = """

@@ -452,7 +452,8 @@ def test_a_damaged_checkpoint_is_told_once(
     (path,) = (tmp_path / "sweep").glob(f"*/{CHECKPOINT_NAME}")
     path.write_bytes(b"")
     sweep(MEMBERS[0])
-    assert caplog.messages == [f"{path} is damaged; the member is trained from the start"]
+    told = [message for message in caplog.messages if "damaged" in message]
+    assert told == [f"{path} is damaged; the member is trained from the start"]
 
 
 @pytest.mark.parametrize("change", ["missing", "shape"])

@@ -265,7 +265,7 @@ class TestInvalid:
         assert str(caught.value) == (
             "cannot read an image: train/cat/3.png: not an image in a format that Pillow knows\n"
             "Correct the file, or take it out of the data set, and run the same command again: what is "
-            "extracted is kept. on_error=skip records invalid images and continues"
+            "finished is kept. on_error=skip records invalid images and continues"
         )
         assert not list(tmp_path.rglob("*.tmp"))
         # With the image repaired, the same command resumes; shards committed before the error are kept.

@@ -79,10 +79,10 @@ def test_new_folders_are_flushed_into_their_parents(tmp_path, system_calls):
     make_folder(tmp_path / "a" / "b" / "c")
     assert system_calls == [
         ("mkdir", "a"),
-        ("mkdir", "a/b"),
-        ("mkdir", "a/b/c"),
         ("fsync", ".", "folder"),
+        ("mkdir", "a/b"),
         ("fsync", "a", "folder"),
+        ("mkdir", "a/b/c"),
         ("fsync", "a/b", "folder"),
     ]
     make_folder(tmp_path / "a" / "b" / "c")
