@@ -261,7 +261,7 @@ def evaluate(
         content = {"rows": rows, "settings": asdict(benchmark), "machine": describe_machine()}
         print(json.dumps(content, indent=2))
     else:
-        Console(soft_wrap=True).print(render_evaluation(rows, benchmark))
+        PlainConsole(soft_wrap=True).print(render_evaluation(rows, benchmark))
 
 
 def _without_infinity(value: Any) -> Any:
