@@ -118,8 +118,8 @@ def _refuse_untold_trackers(jobs: Sequence[Job], listener: TrainingListener | No
     for job in jobs:
         if job.config.tracker is not None and listener is None:
             raise LosaError(
-                f"tracker={job.config.tracker}: there is no listener that tells it. losa-adapt has one in its "
-                "own process, with hydra/launcher=fused or basic; from Python, give one to adapt_all"
+                f"tracker={job.config.tracker}: expected a listener that tells it. losa-adapt has one with "
+                "hydra/launcher=fused and basic, which train in its process; from Python, give adapt_all one"
             )
 
 

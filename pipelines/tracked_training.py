@@ -18,21 +18,24 @@ class _Command:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._options = sorted(filter(_can_change_a_result, arguments))
-        self._chosen: TrackerName | None = None
+        self._chosen: set[TrackerName | None] = set()
         self.sweep: TrackedSweep | None = None
 
     def sweep_for(self, jobs: Sequence[Job], folder: Path) -> TrackedSweep | None:
-        """The sweep that is tracked, begun with the first jobs; None if they have no tracker."""
-        chosen = {job.config.tracker for job in jobs}
-        if self.sweep is not None:
-            chosen.add(self._chosen)
+        """The sweep that is tracked, the same one for all jobs; None if they have no tracker.
+
+        Raises:
+            LosaError: the jobs have other trackers than each other or than earlier ones, or one whose package
+                is missing.
+        """
+        chosen = self._chosen | {job.config.tracker for job in jobs}
         if len(chosen) > 1:
             named = ", ".join(sorted(f"tracker={name or 'null'}" for name in chosen))
             raise LosaError(f"{named}: expected one tracker for all jobs of a command, which are one run")
-        (name,) = chosen or {None}
-        if self.sweep is None and name is not None:
+        self._chosen = chosen
+        name = next(iter(chosen), None)
+        if name is not None and self.sweep is None:
             anew = any(job.config.overwrite for job in jobs)
-            self._chosen = name
             self.sweep = TrackedSweep(make_tracker(name), name, folder, self._options, anew=anew)
         return self.sweep
 

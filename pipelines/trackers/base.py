@@ -36,7 +36,7 @@ class Tracker(Protocol):
 
         Args:
             step: epoch, from 0. Another pass begins with epoch 0 again, in other series.
-            values: finite numbers by the name of their series: letters, digits, ``.``, ``_``, ``-`` and ``/``.
+            values: finite numbers by the name of their series, of letters, digits and the signs ``._-/``.
         """
 
     def finish(self, table: MembersTable, *, completed: bool) -> None:

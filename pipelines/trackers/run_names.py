@@ -13,7 +13,7 @@ FOLDER = "tracked"
 
 @dataclass(frozen=True, slots=True)
 class RunName:
-    """The name of a sweep's run, in ``tracked/`` in the sweep's folder. Each command has a file of its own."""
+    """The name of a sweep's run, in a file for each command in ``tracked/`` in the sweep's folder."""
 
     sweep_folder: Path
     tracker: TrackerName

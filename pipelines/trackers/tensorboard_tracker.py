@@ -36,7 +36,8 @@ class TensorBoardTracker:
         self._path = runs / name / f"events.out.tfevents.{int(time.time()):010d}.losa.{os.getpid()}"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._write(file_version="brain.Event:2")
-        self._write(summary=self._tensorboard.summary.text("options", "\n".join(sweep.options)))
+        options = "\n".join(f"    {option}" for option in sweep.options)  # a block of code in Markdown
+        self._write(summary=self._tensorboard.summary.text("options", options))
         return name
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

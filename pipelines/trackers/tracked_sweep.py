@@ -6,6 +6,7 @@ from pathlib import Path
 
 from losa.adapt import MemberSummary
 from losa.adapt.config import TrackerName
+from losa.cache_format import LosaError
 from losa.pipelines.trackers import Tracker
 from losa.pipelines.trackers.base import SweepRun
 from losa.pipelines.trackers.members_table import MembersTable
@@ -86,7 +87,16 @@ class TrackedSweep:
     def _start(self, tracker: Tracker) -> None:
         name = RunName(self._folder, self._name, self._options)
         earlier = None if self._anew else name.read()
-        name.write(tracker.start(SweepRun(folder=self._folder, options=self._options, earlier=earlier)))
+        sweep = SweepRun(folder=self._folder, options=self._options, earlier=earlier)
+        try:
+            name.write(tracker.start(sweep))
+        except Exception as error:
+            if earlier is None:
+                raise
+            raise LosaError(
+                f"{error}; it was to go on with the run {earlier}, which {name.path} names: remove that file "
+                "to begin another"
+            ) from error
 
     def _series(self, first: str, members: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         is_large = len(self._members) > MOST_MEMBERS
