@@ -1,6 +1,5 @@
 """TensorBoard: event files in the sweep's folder."""
 
-import itertools
 import os
 import time
 from collections.abc import Mapping
@@ -66,11 +65,11 @@ class TensorBoardTracker:
 def _make_run(runs: Path) -> str:
     """Make the folder of a new run; its name."""
     runs.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count(1):
-        name = f"run-{number}"
+    number = 1
+    while True:
         try:
-            (runs / name).mkdir()
+            (runs / f"run-{number}").mkdir()
         except FileExistsError:
-            continue
-        return name
-    raise AssertionError
+            number += 1
+        else:
+            return f"run-{number}"

@@ -111,7 +111,7 @@ class TrackedSweep:
         except Exception as error:  # of any library: a training of days must not end with it
             self._tracker = None
             _log.warning(
-                "tracker=%s has failed and is told nothing more; the training goes on (%s: %s)",
+                "tracker=%s has failed and is told nothing more; the training is not affected (%s: %s)",
                 self._name,
                 type(error).__name__,
                 " ".join(str(error).split()),
