@@ -6,6 +6,7 @@ from losa.adapt.data.activations import ActivationSource, Batch, CachedActivatio
 from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.features import FeatureSpec
 from losa.adapt.members.job import Job
+from losa.adapt.members.listener import TrainingListener
 from losa.adapt.members.summary import MemberSummary
 from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.adapt.streams import FrozenFeatures
@@ -37,6 +38,7 @@ __all__ = [
     "StackedSideNetworks",
     "TrainedSideNetwork",
     "Trainer",
+    "TrainingListener",
     "adapt",
     "adapt_all",
     "load_side_network",

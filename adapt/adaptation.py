@@ -11,6 +11,7 @@ from losa.adapt.config import AdaptConfig
 from losa.adapt.free_memory import is_out_of_memory
 from losa.adapt.members.company import Checked, with_company, without_other_companies
 from losa.adapt.members.job import Job
+from losa.adapt.members.listener import TrainingListener
 from losa.adapt.members.pass_threads import pass_threads
 from losa.adapt.members.passes import cut_to_memory, plan_passes
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
@@ -52,15 +53,20 @@ def adapt(config: AdaptConfig, folder: Path) -> MemberSummary:
     return outcome
 
 
-def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
+def adapt_all(jobs: Sequence[Job], listener: TrainingListener | None = None) -> list[Outcome]:
     """Train many members in as few passes over their caches as possible.
 
     Args:
         jobs: the members. Equal jobs are trained once.
+        listener: told of each epoch and of the results of the members that are trained.
 
     Returns:
         For each job, in order, the summary that `adapt` would return or the `LosaError` it would raise.
+
+    Raises:
+        LosaError: jobs have a ``tracker``, and there is no listener to tell it.
     """
+    _refuse_untold_trackers(jobs, listener)
     preparer = JobPreparer()
     find = functools.cache(site_group_of)
     jobs = [replace(job, config=resolved(job.config, find)) for job in jobs]
@@ -99,11 +105,22 @@ def adapt_all(jobs: Sequence[Job]) -> list[Outcome]:
                 starting.append(member.with_checkpoint())
         passes = [some for members in plan_passes(starting) for some in cut_to_memory(members)]
         find_idle = functools.cache(idle_cores)
+        if passes and listener is not None:
+            listener.training_starts()
         for number, members in enumerate(passes, start=1):
             with pass_threads(members, find_idle) as threads:
                 _log.info("%s", _described(members, number, len(passes), threads))
-                _run(members, outcomes)
+                _run(members, outcomes, listener)
     return [_in_order(outcomes[job], job.config.eval_splits) for job in jobs]
+
+
+def _refuse_untold_trackers(jobs: Sequence[Job], listener: TrainingListener | None) -> None:
+    for job in jobs:
+        if job.config.tracker is not None and listener is None:
+            raise LosaError(
+                f"tracker={job.config.tracker}: expected a listener that tells it. losa-adapt has one with "
+                "hydra/launcher=fused and basic, which train in its process; from Python, give adapt_all one"
+            )
 
 
 def _in_order(outcome: Outcome, splits: Sequence[str]) -> Outcome:
@@ -180,10 +197,12 @@ def _tell_finished(finished: Sequence[Job], members: int) -> None:
         _log.info("%s members are finished already (overwrite=true trains them again)", told)
 
 
-def _run(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) -> None:
+def _run(
+    members: Sequence[PreparedJob], outcomes: dict[Job, Outcome], listener: TrainingListener | None
+) -> None:
     """Run a pass, whose members get their outcomes; if memory does not hold it, its halves, one by one."""
     try:
-        for member, outcome in zip(members, TrainingPass(members).run(), strict=True):
+        for member, outcome in zip(members, TrainingPass(members, listener).run(), strict=True):
             outcomes[member.job] = outcome
         return
     except LosaError as error:
@@ -198,7 +217,7 @@ def _run(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) -> None:
         else:
             raise
     if found is None:
-        _run_in_parts(members, outcomes)
+        _run_in_parts(members, outcomes, listener)
         return
     # The frames of the traceback would keep the pass's tensors alive, and later passes need the memory.
     found.__traceback__ = found.__cause__ = found.__context__ = None
@@ -206,7 +225,9 @@ def _run(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) -> None:
     outcomes.update({member.job: found for member in members})
 
 
-def _run_in_parts(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) -> None:
+def _run_in_parts(
+    members: Sequence[PreparedJob], outcomes: dict[Job, Outcome], listener: TrainingListener | None
+) -> None:
     """Go on with a pass that memory did not hold, in two parts."""
     _log.warning("memory does not hold %d members at once: they are trained in two parts", len(members))
     if members[0].config.halve_at:
@@ -220,7 +241,7 @@ def _run_in_parts(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) 
             with _failing_alone(member.job, outcomes):
                 starting.append(member.with_checkpoint(choose_size=True))
         for one in plan_passes(starting):
-            _run(one, outcomes)
+            _run(one, outcomes, listener)
 
 
 def _does_not_fit(error: Exception, members: Sequence[PreparedJob] = ()) -> LosaError:

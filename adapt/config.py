@@ -20,10 +20,11 @@ from losa.cache_format.storage.sealed_json import canonical
 from losa.cache_format.views import views_split
 
 NotNegative = Annotated[float, Field(ge=0)]
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 OneOrMore = str | Annotated[list[str], Field(min_length=1)]
 
-WHEREABOUTS = ("out", "overwrite", "device", "residency", "threads", "checkpoint_seconds")
-"""Options that determine where and how a member is trained, but not the result."""
+WHEREABOUTS = ("out", "overwrite", "device", "residency", "threads", "checkpoint_seconds", "tracker")
+"""Options that determine where and how a member is trained, and who is told, but not the result."""
 _LONGEST_NAME = 120
 """Characters of a folder's name that tell the cache and unusual options; file systems allow 255 in all."""
 
@@ -71,6 +72,7 @@ class AdaptConfig:
     residency: Literal["auto", "gpu", "ram", "stream"] = "auto"
     threads: Threads = "auto"
     checkpoint_seconds: NotNegative = 60.0
+    tracker: TrackerName | None = None
     out: str = "runs"
     overwrite: bool = False
 

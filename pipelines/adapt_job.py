@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import sys
 from functools import wraps
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from losa.pipelines.command_line import run_command, to_config
 from losa.pipelines.job_result import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
 from losa.pipelines.sweep_job import logs_to_own_file
+from losa.pipelines.tracked_training import tracking
 
 _log = logging.getLogger(__name__)
 
@@ -103,4 +105,5 @@ def run() -> None:
 
     OmegaConf.register_new_resolver("member_name", member_name, replace=True)
     OmegaConf.register_new_resolver("local_path", lambda text: str(local_path(text)), replace=True)
-    run_command("adapt", AdaptConfig, task_with_candidates, candidates.conclude)
+    with tracking(sys.argv[1:]):
+        run_command("adapt", AdaptConfig, task_with_candidates, candidates.conclude)

@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn, configure_log, env_override, setup_globa
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from losa.adapt import Job, adapt_all
+from losa.adapt import Job
 from losa.adapt.members.summary import Outcome
 from losa.cache_format import LosaError
 from losa.pipelines.adapt_job import job_of, task
@@ -17,6 +17,7 @@ from losa.pipelines.job_configs import JobConfigLoader
 from losa.pipelines.outcomes import trained
 from losa.pipelines.selection import candidate_of
 from losa.pipelines.sweep_job import SweepJob, set_output_folder
+from losa.pipelines.tracked_training import train
 
 
 def launch(
@@ -59,7 +60,7 @@ def launch(
     configure_log(shared.hydra.job_logging, shared.hydra.verbose)
     with env_override(shared.hydra.job.env_set):
         members = [member for member in map(_member, jobs) if member is not None]
-        outcomes: dict[Job, Outcome] = dict(zip(members, adapt_all(members), strict=True))
+        outcomes: dict[Job, Outcome] = dict(zip(members, train(members, sweep_folder), strict=True))
     with trained(outcomes):
         return [job.run(task_function) for job in jobs]
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
-from losa.adapt import Job, MemberSummary, adapt
+from losa.adapt import Job, MemberSummary
 from losa.adapt.members.summary import Outcome
+from losa.pipelines.tracked_training import train
 
 _outcomes: ContextVar[Mapping[Job, Outcome]] = ContextVar("outcomes")
 
@@ -20,15 +22,19 @@ def trained(outcomes: Mapping[Job, Outcome]) -> Iterator[None]:
         _outcomes.reset(token)
 
 
-def summary_of(job: Job) -> MemberSummary:
+def summary_of(job: Job, sweep_folder: Path) -> MemberSummary:
     """The summary of a member, which is trained now unless a launcher has trained it.
+
+    Args:
+        job: the member.
+        sweep_folder: the folder of its sweep.
 
     Raises:
         Exception: the member failed, then or now.
     """
     outcome = _outcomes.get({}).get(job)
     if outcome is None:
-        return adapt(job.config, job.folder)
+        (outcome,) = train([job], sweep_folder)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

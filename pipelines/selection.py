@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
+from losa.adapt import AdaptConfig, Job, MemberSummary
 from losa.adapt.members.member_folder import member_folder
 from losa.adapt.members.resolution import resolved
 from losa.adapt.members.shared_images import refuse_choice_on_scored_images
@@ -19,6 +19,7 @@ from losa.cache_format.storage.atomic_writes import publish
 from losa.pipelines.outcomes import summary_of
 from losa.pipelines.plain_text import visible
 from losa.pipelines.shown_options import SEEDS, shown, varying_options
+from losa.pipelines.tracked_training import train
 
 _log = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ def select(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
             other tasks are made all the same.
     """
     jobs = [replace(job, config=resolved(job.config)) for job in jobs]
-    outcomes = adapt_all([candidate_of(job) for job in jobs])
+    outcomes = train([candidate_of(job) for job in jobs], folder)
     found = [Candidate(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
     return finish(found, folder)
 
@@ -202,7 +203,7 @@ def finish(candidates: Sequence[Candidate], folder: Path) -> list[dict[str, Any]
             as_final(candidate.config, configuration.best_epochs) for candidate in configuration.candidates
         ]
         jobs += [Job(config, member_folder(folder / SELECTED_FOLDER, config)) for config in finals]
-    outcomes = iter(adapt_all(jobs))
+    outcomes = iter(train(jobs, folder))
     records = []
     for configuration, task in chosen:
         seeds = [next(outcomes) for _ in configuration.candidates]
@@ -289,10 +290,10 @@ class Candidates:
         """
         candidate = candidate_of(job)
         if job.config.protocol == "direct":
-            return summary_of(candidate)
+            return summary_of(candidate, sweep_folder)
         found = self._found.setdefault(sweep_folder, [])
         try:
-            summary = summary_of(candidate)
+            summary = summary_of(candidate, sweep_folder)
         except Exception as error:
             found.append(Candidate(job.config, error))
             raise

@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from losa.adapt.members.listener import TrainingListener
 from losa.adapt.members.member_files import BEST, Checkpoint
 from losa.adapt.members.member_progress import MemberProgress, worse_half
 from losa.adapt.members.pass_data import PassData
@@ -30,14 +31,16 @@ _log = logging.getLogger(__name__)
 class TrainingPass:
     """Trains members of one `pass_key`. Within the pass, members are identified by numbers."""
 
-    def __init__(self, prepared: Sequence[PreparedJob]) -> None:
+    def __init__(self, prepared: Sequence[PreparedJob], listener: TrainingListener | None = None) -> None:
         """Prepare the progress of each member; no activations are read yet.
 
         Args:
             prepared: the members, of one `pass_key`. Their folders are locked by the caller.
+            listener: told of each epoch and of the results.
         """
         first = prepared[0]
-        self._config = first.config
+        self._listener = listener
+        self._config, self._first_name = first.config, first.config.member_name
         self._epoch, self._first_step, self._size = (
             (0, 0, None) if first.checkpoint is None else first.checkpoint.place
         )
@@ -80,6 +83,8 @@ class TrainingPass:
                 self._save_checkpoints(trainer)
             raise
         self._remove_checkpoints()
+        if self._listener is not None and summaries:
+            self._listener.members_scored(self._first_name, list(summaries.values()))
         return [progress.error or summaries[number] for number, progress in self._progress.items()]
 
     @property
@@ -127,11 +132,15 @@ class TrainingPass:
                 )
                 with trainer.changing():
                     accuracies = self._record(trainer, results, scores)
-                    self._write_metrics({number: results[number] for number in trainer.numbers}, accuracies)
+                    metrics = self._write_metrics(
+                        {number: results[number] for number in trainer.numbers}, accuracies
+                    )
                     self._stop_members(trainer)
                     self._epoch += 1
                 # Also after the last epoch, because scoring takes its time.
                 self._save_if_due(trainer)
+                if self._listener is not None and metrics:
+                    self._listener.epoch_ended(self._first_name, self._epoch - 1, metrics)
                 bar.set_postfix_str(self._describe(results), refresh=False)
 
     def _describe(self, results: Mapping[int, MemberEpoch]) -> str:
@@ -193,21 +202,31 @@ class TrainingPass:
         self._remember_divergence()
         trainer.keep([number for number, progress in self._progress.items() if progress.is_training])
 
-    def _write_metrics(self, results: Mapping[int, MemberEpoch], accuracies: Mapping[int, float]) -> None:
+    def _write_metrics(
+        self, results: Mapping[int, MemberEpoch], accuracies: Mapping[int, float]
+    ) -> dict[str, dict[str, float]]:
+        """Write the numbers of an epoch, and return those that are finite, by the names of the members."""
+        told = {}
         for number, result in results.items():
             seconds = round(self._progress[number].pass_seconds + self._seconds, 3)
-            record = {
-                "epoch": result.epoch,
+            metrics = {
                 "lr": result.lr,
                 "train_loss": result.train_loss,
                 "train_accuracy": result.train_accuracy,
             }
             if number in accuracies:
-                record["val_accuracy"] = accuracies[number]
+                metrics["val_accuracy"] = accuracies[number]
+            finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
             # JSON has no NaN.
-            finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
+            record = {
+                "epoch": result.epoch,
+                **{name: finite.get(name) for name in metrics},
+                "seconds": seconds,
+            }
             with self._own_files(number):
-                self._prepared[number].files.add_metrics(finite | {"seconds": seconds})
+                self._prepared[number].files.add_metrics(record)
+            told[self._prepared[number].config.member_name] = finite
+        return told
 
     def _save_if_due(self, trainer: Trainer) -> None:
         # By time, not by steps or epochs: small members train hundreds of epochs in a minute.

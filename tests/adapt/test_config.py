@@ -47,6 +47,7 @@ WHEREABOUTS = {
     "residency": "ram",
     "threads": 2,
     "checkpoint_seconds": 1.0,
+    "tracker": "tensorboard",
 }
 ELSEWHERE = {"patience", "halve_at", "select_train_split", "select_split"}
 """Need another option to have an effect; each has a test of its own."""

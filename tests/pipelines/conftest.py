@@ -16,7 +16,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from losa.adapt import AdaptConfig, Job, MemberSummary
+from losa.adapt import AdaptConfig, Job, MemberSummary, TrainingListener
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,16 +122,11 @@ class Training:
     score: Callable[[AdaptConfig], float] = by_rank
     make_summary: Callable[..., MemberSummary] = field(kw_only=True)
 
-    def adapt_all(self, jobs: Sequence[Job]) -> list[MemberSummary | Exception]:
+    def adapt_all(
+        self, jobs: Sequence[Job], listener: TrainingListener | None = None
+    ) -> list[MemberSummary | Exception]:
         self.passes.append(list(jobs))
         return [self._outcome(job) for job in jobs]
-
-    def adapt(self, config: AdaptConfig, folder: Path) -> MemberSummary:
-        self.passes.append([Job(config, folder)])
-        outcome = self._outcome(Job(config, folder))
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
     def _outcome(self, job: Job) -> MemberSummary | Exception:
         config = job.config
@@ -158,9 +153,7 @@ class Training:
 def training(monkeypatch: pytest.MonkeyPatch, make_summary: Callable[..., MemberSummary]) -> Training:
     """Commands train nothing; the members they would have trained are recorded."""
     stand_in = Training(make_summary=make_summary)
-    monkeypatch.setattr("losa.pipelines.fused_launcher.adapt_all", stand_in.adapt_all)
-    monkeypatch.setattr("losa.pipelines.selection.adapt_all", stand_in.adapt_all)
-    monkeypatch.setattr("losa.pipelines.outcomes.adapt", stand_in.adapt)
+    monkeypatch.setattr("losa.pipelines.tracked_training.adapt_all", stand_in.adapt_all)
     return stand_in
 
 

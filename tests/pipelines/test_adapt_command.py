@@ -146,8 +146,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
 
 
 def test_ctrl_c(command: Command, extracted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("losa.pipelines.outcomes.adapt", raising(KeyboardInterrupt()))
-    monkeypatch.setattr("losa.pipelines.fused_launcher.adapt_all", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("losa.pipelines.tracked_training.adapt_all", raising(KeyboardInterrupt()))
     for mode in ([], ["-m"]):
         stopped = command(extracted, "losa-adapt", *mode, "out=runs/stopped", *QUICK)
         assert stopped.returncode == 130
@@ -163,12 +162,13 @@ def test_an_error_of_the_machine(
     assert re.fullmatch(rf"error: Not a directory: {tmp_path}/file/losa-.*\n", failed.stderr)
 
     full = raising(OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr("losa.pipelines.outcomes.adapt", full)
+    monkeypatch.setattr("losa.pipelines.tracked_training.adapt_all", full)
     failed = command(extracted, "losa-adapt", "out=runs/full", *QUICK)
     assert (failed.returncode, failed.stderr) == (1, "error: No space left on device\n")
 
     monkeypatch.setattr(
-        "losa.pipelines.outcomes.adapt", raising(PermissionError(13, "Permission denied", "some/file"))
+        "losa.pipelines.tracked_training.adapt_all",
+        raising(PermissionError(13, "Permission denied", "some/file")),
     )
     failed = command(extracted, "losa-adapt", "out=runs/denied", *QUICK)
     assert (failed.returncode, failed.stderr) == (1, "error: Permission denied: some/file\n")
@@ -186,7 +186,7 @@ def test_a_bug_keeps_its_traceback(
     command: Command, extracted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for bug in (ValueError("ours"), OSError("without a file")):
-        monkeypatch.setattr("losa.pipelines.outcomes.adapt", raising(bug))
+        monkeypatch.setattr("losa.pipelines.tracked_training.adapt_all", raising(bug))
         with pytest.raises(type(bug), match=str(bug)):
             command(extracted, "losa-adapt", "out=runs/bug", *QUICK)
 

@@ -132,7 +132,7 @@ def test_the_environment_of_the_jobs_is_set_while_training(
         seen.append(os.environ.get("LOSA_TRIED"))
         return training.adapt_all(jobs)
 
-    monkeypatch.setattr("losa.pipelines.fused_launcher.adapt_all", adapt_all)
+    monkeypatch.setattr("losa.pipelines.tracked_training.adapt_all", adapt_all)
     sweep("rank=2,4", "+hydra.job.env_set.LOSA_TRIED=yes")
     assert seen == ["yes"]
     assert "LOSA_TRIED" not in os.environ
@@ -146,7 +146,7 @@ def test_ctrl_c_leaves_the_sweep_to_be_taken_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("losa.pipelines.fused_launcher.adapt_all", interrupted)
+        patch.setattr("losa.pipelines.tracked_training.adapt_all", interrupted)
         stopped = sweep("rank=2,4")
     assert stopped.returncode == 130
     assert stopped.stderr.endswith("interrupted: run the same command again to resume\n")

@@ -34,6 +34,7 @@ OWN: dict[str, Any] = {
     "label_smoothing": 0.5,
     "seed": 5,
     "checkpoint_seconds": 5.0,
+    "tracker": "tensorboard",
     "out": "elsewhere",
     "overwrite": True,
 }
