@@ -18,12 +18,13 @@ from losa.adapt.trained.files import DESCRIPTION_NAME, TENSORS_NAME
 from losa.cache_format import LosaError
 from losa.extract.backbone_names import HUB
 from losa.extract.causes import short_cause
+from losa.extract.hub import hub_or_copies
 
 FILE_PATTERNS = [f"{folder}{name}" for folder in ("", "*/") for name in (DESCRIPTION_NAME, TENSORS_NAME)]
 """The files of side networks in a repository, at any depth."""
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 _FORBIDDEN = (401, 403)
-_NETWORK = ("httpcore", "httpx", "requests", "urllib3")
+_NETWORK = ("httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3")
 """Packages that huggingface_hub reaches the hub with, in one version or another."""
 
 
@@ -47,9 +48,11 @@ class HubPlace:
             LosaError: there is no such repository or revision, no right to read it, or no way to it.
         """
         try:
-            return Path(
-                snapshot_download(self.repository, revision=self.revision, allow_patterns=FILE_PATTERNS)
-            )
+            with hub_or_copies():
+                folder = snapshot_download(
+                    self.repository, revision=self.revision, allow_patterns=FILE_PATTERNS
+                )
+            return Path(folder)
         except Exception as error:  # errors of the network, of the hub, of the disk
             raise LosaError(f"{self}: {hub_cause(error)}") from error
 

@@ -1,8 +1,9 @@
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -17,8 +18,14 @@ from losa.pipelines.classifier.hub import FILE_PATTERNS, HubPlace, hub_place
 from losa.pipelines.classifier.side_network_folders import find_side_networks, holds_side_networks
 
 
-def response(status: int) -> httpx.Response:
-    return httpx.Response(status, request=httpx.Request("GET", "http://hub"))
+def response(status: int) -> httpx2.Response:
+    return httpx2.Response(status, request=httpx2.Request("GET", "http://hub"))
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks whether the hub answers."""
+    monkeypatch.setattr("losa.pipelines.classifier.hub.hub_or_copies", nullcontext)
 
 
 @pytest.fixture
@@ -82,7 +89,7 @@ def test_only_files_of_side_networks_are_fetched() -> None:
             "the token, if there is one, does not give the right",
         ),
         (HfHubHTTPError("500", response=response(500)), "the hub refused: HfHubHTTPError"),
-        (httpx.ConnectError("no network"), "the hub cannot be reached: ConnectError: no network"),
+        (httpx2.ConnectError("no network"), "the hub cannot be reached: ConnectError: no network"),
         (LocalEntryNotFoundError("no copy"), "the hub cannot be reached: LocalEntryNotFoundError: no copy"),
         (OfflineModeIsEnabled("offline"), "the hub cannot be reached: OfflineModeIsEnabled: offline"),
         (OSError(28, "No space left on device"), r"me/birds: OSError: \[Errno 28\] No space left on device"),

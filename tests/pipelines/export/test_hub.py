@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 
@@ -15,8 +15,8 @@ from losa.pipelines.export.hub import publish_side_networks
 PLACE = HubPlace("me/birds", None)
 
 
-def response(status: int) -> httpx.Response:
-    return httpx.Response(status, request=httpx.Request("GET", "http://hub"))
+def response(status: int) -> httpx2.Response:
+    return httpx2.Response(status, request=httpx2.Request("GET", "http://hub"))
 
 
 @dataclass
@@ -106,7 +106,7 @@ def test_a_public_repository_is_written_to_only_if_asked_for(
             "no token for the hub: log in with `hf auth login`, or set HF_TOKEN",
         ),
         (HfHubHTTPError("403", response=response(403)), "does not give the right"),
-        (httpx.ConnectError("no network"), "the hub cannot be reached: ConnectError: no network"),
+        (httpx2.ConnectError("no network"), "the hub cannot be reached: ConnectError: no network"),
     ],
 )
 def test_what_the_hub_refuses_is_told(
