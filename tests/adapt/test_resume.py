@@ -158,6 +158,16 @@ def test_within_an_epoch(
     assert f"4 members resume after epoch {epoch}, at step {steps} of the next" in caplog.messages
 
 
+def recorded_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list to which the number of every step is added from now on."""
+    steps: list[int] = []
+    gradients = Trainer._gradients
+    monkeypatch.setattr(
+        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1]) or gradients(*arguments)
+    )
+    return steps
+
+
 def test_within_the_validation(sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any) -> None:
     """The epoch is trained, but neither recorded nor validated."""
     members = [each | {"val_split": "val", "patience": 2, "checkpoint_seconds": 1000.0} for each in MEMBERS]
@@ -173,11 +183,7 @@ def test_within_the_validation(sweep: Any, monkeypatch: pytest.MonkeyPatch, epoc
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Trainer, "evaluate", stopping)
         sweep(*members)
-    steps: list[int] = []
-    gradients = Trainer._gradients
-    monkeypatch.setattr(
-        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1]) or gradients(*arguments)
-    )
+    steps = recorded_steps(monkeypatch)
     exactly_the_same(sweep(*members), whole)
     assert steps[0] == 2 * STEPS
 
@@ -195,11 +201,7 @@ def test_a_signal_waits_for_the_end_of_an_update(sweep: Any, monkeypatch: pytest
     with monkeypatch.context() as patch, pytest.raises(SystemExit), ending():
         patch.setattr(MemberOptimizer, "step", signalled)
         sweep(*members)
-    steps: list[int] = []
-    gradients = Trainer._gradients
-    monkeypatch.setattr(
-        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1]) or gradients(*arguments)
-    )
+    steps = recorded_steps(monkeypatch)
     exactly_the_same(sweep(*members), whole)
     assert steps[0] == 5
 
