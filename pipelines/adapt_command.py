@@ -1,17 +1,8 @@
-"""losa-adapt: the command of the second stage. Modules that only a job needs are not imported for help."""
+"""losa-adapt: the command of the second stage."""
 
-from losa.pipelines.command_help import help_text, is_help_requested
-from losa.pipelines.ending import ending
-from losa.pipelines.idle_threads import let_idle_threads_sleep
+from losa.pipelines.entry import RESUME, enter
 
 
 def main() -> None:
     """Entry point."""
-    with ending("run the same command again to resume"):
-        if is_help_requested():
-            print(help_text("adapt"))
-            return
-        let_idle_threads_sleep()
-        from losa.pipelines.adapt_job import run
-
-        run()
+    enter("adapt", "losa.pipelines.adapt_job", advice=RESUME)

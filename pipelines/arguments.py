@@ -59,12 +59,7 @@ def checked_arguments(arguments: Sequence[str], options: Mapping[str, Option]) -
     Raises:
         LosaError: an argument cannot be read, or would mean something else than it says.
     """
-    parser = get_args_parser()
-    parser.exit_on_error = False
-    try:
-        found, unknown = parser.parse_known_intermixed_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise LosaError(f"{error}; --hydra-help explains the flags") from None
+    found, unknown = parsed_arguments(arguments)
     if unknown:
         raise LosaError(_unknown_flag(unknown[0], options))
     # hydra.mode may ask for a multirun, too.
@@ -79,6 +74,20 @@ def checked_arguments(arguments: Sequence[str], options: Mapping[str, Option]) -
         checked.append(_checked(typed, before, options, sweeps=sweeps))
         before.append(typed)
     return [*checked, *flags]
+
+
+def parsed_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Hydra's flags and what stands beside them, ``overrides``; and the flags that Hydra does not know.
+
+    Raises:
+        LosaError: a flag lacks its value.
+    """
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        return parser.parse_known_intermixed_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise LosaError(f"{error}; --hydra-help explains the flags") from None
 
 
 def _checked(typed: _Typed, before: Sequence[_Typed], options: Mapping[str, Option], *, sweeps: bool) -> str:

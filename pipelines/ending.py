@@ -37,9 +37,13 @@ def ending(advice: str = "") -> Iterator[None]:
                 print(f"terminated{after}", file=sys.stderr)
             raise
         except BrokenPipeError:
-            # What is still buffered goes nowhere, or it would fail again when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_output()
             sys.exit(128 + signal.SIGPIPE)
+
+
+def discard_output() -> None:
+    """Have what is still buffered go nowhere: on a closed pipe it would fail when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

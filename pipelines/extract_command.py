@@ -1,17 +1,8 @@
-"""losa-extract: the command of the first stage. Modules that only a job needs are not imported for help."""
+"""losa-extract: the command of the first stage."""
 
-from losa.pipelines.command_help import help_text, is_help_requested
-from losa.pipelines.ending import ending
-from losa.pipelines.idle_threads import let_idle_threads_sleep
+from losa.pipelines.entry import RESUME, enter
 
 
 def main() -> None:
     """Entry point."""
-    with ending("run the same command again to resume"):
-        if is_help_requested():
-            print(help_text("extract"))
-            return
-        let_idle_threads_sleep()
-        from losa.pipelines.extract_job import run
-
-        run()
+    enter("extract", "losa.pipelines.extract_job", advice=RESUME)

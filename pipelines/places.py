@@ -1,15 +1,14 @@
 """Commands that take folders and files besides options: ``losa-predict runs/sweep photo.jpg top=3``."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.utils import get_args_parser  # Hydra has no public name for it
 from omegaconf import DictConfig
 
 from losa.cache_format import LosaError
+from losa.pipelines.arguments import parsed_arguments
 from losa.pipelines.command_line import run_command
 
 
@@ -47,12 +46,7 @@ def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         LosaError: a flag lacks its value, or asks for a sweep, which these commands do not run.
     """
-    parser = get_args_parser()
-    parser.exit_on_error = False
-    try:
-        found, _ = parser.parse_known_intermixed_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise LosaError(f"{error}; --hydra-help explains the flags") from None
+    found, _ = parsed_arguments(arguments)
     if found.multirun:
         raise LosaError(
             "-m, --multirun: this command is no sweep; it takes several folders and files at once"

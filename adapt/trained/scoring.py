@@ -12,7 +12,7 @@ from losa.adapt.data.order import ordered_batches
 from losa.adapt.trained.micro_batches import MicroBatches
 from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import Cache, LosaError
-from losa.cache_format.common.comparison import differences
+from losa.cache_format.common.comparison import differences, listed
 
 
 class ActivationBatch(NamedTuple):
@@ -121,8 +121,7 @@ def refuse_other_cache(cache: Cache, networks: StackedSideNetworks) -> None:
     found = cache.manifest.features
     facts = [{"backbone": each.backbone, "preprocessing": each.preprocessing} for each in (networks, found)]
     if different := differences(*facts):
-        listed = "\n".join(f"  {field}: expected {ours}, found {theirs}" for field, ours, theirs in different)
-        raise LosaError(f"{cache.path} is not of the backbone of these side networks:\n{listed}")
+        raise LosaError(f"{cache.path} is not of the backbone of these side networks:\n{listed(different)}")
     if missing := [site for site in networks.sites if site not in cache.sites]:
         raise LosaError(
             f"{cache.path}: the side networks read {', '.join(missing)}, which it lacks; it has "

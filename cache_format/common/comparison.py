@@ -1,6 +1,6 @@
 """Field-by-field comparison of two records."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 from losa.cache_format.errors import Difference
@@ -15,6 +15,11 @@ def differences(expected: object, found: object) -> list[Difference]:
         for field in dict.fromkeys([*left, *right])
         if left.get(field, absent) != right.get(field, absent)
     ]
+
+
+def listed(found: Iterable[Difference]) -> str:
+    """Differences, a line each: what was expected, and what was found."""
+    return "\n".join(f"  {field}: expected {ours}, found {theirs}" for field, ours, theirs in found)
 
 
 def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:

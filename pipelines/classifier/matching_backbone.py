@@ -4,7 +4,7 @@ from pydantic.dataclasses import dataclass
 
 from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import LosaError
-from losa.cache_format.common.comparison import differences
+from losa.cache_format.common.comparison import differences, listed
 from losa.cache_format.common.fields import STRICT
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
 from losa.extract.backbone_names import FOLDER, HUB, find_backbone
@@ -38,9 +38,9 @@ def matching_backbone(networks: StackedSideNetworks, source: BackboneSource) -> 
     except LosaError as error:
         raise LosaError(f"{error}\n{_advice(networks)}") from error
     if different := differences(networks.backbone, backbone.identity):
-        listed = "\n".join(f"  {field}: expected {ours}, found {theirs}" for field, ours, theirs in different)
         raise LosaError(
-            f"this is not the backbone that the side networks were trained on:\n{listed}\n{_advice(networks)}"
+            "this is not the backbone that the side networks were trained on:\n"
+            f"{listed(different)}\n{_advice(networks)}"
         )
     return backbone
 

@@ -1,6 +1,5 @@
 """Finds the folders of trained side networks: single ones, of a sweep, of a pattern, of a repository."""
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from losa.adapt.trained.files import DESCRIPTION_NAME
 from losa.cache_format import LosaError
 from losa.cache_format.storage.paths import local_path
 from losa.pipelines.classifier.hub import hub_place, is_on_hub
+from losa.pipelines.matching_paths import matching_paths
 
 
 class _Root(NamedTuple):
@@ -69,12 +69,7 @@ def _matching(place: str | os.PathLike[str]) -> list[_Root]:
     if is_on_hub(os.fspath(place)):
         on_hub = hub_place(os.fspath(place))
         return [_Root(on_hub.fetch(), tuple(on_hub.repository.split("/")))]
-    path = local_path(os.fspath(place))
-    paths = [path]
-    if not path.exists():  # a name may have the signs of a pattern in it
-        # Not Path.glob, which takes no absolute patterns.
-        paths = [Path(found) for found in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-    return [_Root(each, each.resolve().parts) for each in paths]
+    return [_Root(each, each.resolve().parts) for each in matching_paths(os.fspath(place))]
 
 
 def _inside(root: Path) -> list[Path]:

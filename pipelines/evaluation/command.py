@@ -1,17 +1,8 @@
-"""losa-evaluate: judges trained side networks. Modules that only a job needs are not imported for help."""
+"""losa-evaluate: judges trained side networks."""
 
-from losa.pipelines.command_help import help_text, is_help_requested
-from losa.pipelines.ending import ending
-from losa.pipelines.idle_threads import let_idle_threads_sleep
+from losa.pipelines.entry import RESUME, enter
 
 
 def main() -> None:
     """Entry point."""
-    with ending("run the same command again to resume"):
-        if is_help_requested():
-            print(help_text("evaluate", sweeps=False))
-            return
-        let_idle_threads_sleep()
-        from losa.pipelines.evaluation.job import run
-
-        run()
+    enter("evaluate", "losa.pipelines.evaluation.job", advice=RESUME, sweeps=False)

@@ -1,17 +1,8 @@
-"""losa-predict: the command. Modules that only a job needs are not imported for help."""
+"""losa-predict: the command."""
 
-from losa.pipelines.command_help import help_text, is_help_requested
-from losa.pipelines.ending import ending
-from losa.pipelines.idle_threads import let_idle_threads_sleep
+from losa.pipelines.entry import enter
 
 
 def main() -> None:
     """Entry point."""
-    with ending():
-        if is_help_requested():
-            print(help_text("predict", sweeps=False))
-            return
-        let_idle_threads_sleep()
-        from losa.pipelines.predict.job import run
-
-        run()
+    enter("predict", "losa.pipelines.predict.job", sweeps=False)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from losa.cache_format import LosaError
-from losa.cache_format.storage.paths import local_path
 from losa.extract.sources.folder_walk import FolderWalk
+from losa.pipelines.matching_paths import matching_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,7 @@ def find_images(places: Sequence[str]) -> FoundImages:
 
 
 def _matching(place: str) -> list[Path]:
-    path = local_path(place)
-    if path.exists():  # a name may have the signs of a pattern in it
-        return [path]
-    # Not Path.glob, which takes no absolute patterns.
-    found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    found = matching_paths(place)
     if not found:
         kind = "no file matches this pattern" if glob.has_magic(place) else "there is no such file or folder"
         raise LosaError(f"{place}: {kind}; expected images after the side networks")

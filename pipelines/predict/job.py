@@ -1,7 +1,6 @@
 """The job of losa-predict: the predictions of side networks for images that no cache holds."""
 
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
 from losa.extract.live import LiveActivations
 from losa.extract.sources.image_files import ImageFiles
+from losa.pipelines.classifier.hub import is_on_hub
 from losa.pipelines.classifier.matching_backbone import matching_backbone
 from losa.pipelines.classifier.prediction import Prediction, by_image, predictions
 from losa.pipelines.classifier.side_network_folders import (
@@ -25,6 +25,7 @@ from losa.pipelines.classifier.side_network_folders import (
     load_side_networks,
 )
 from losa.pipelines.command_line import to_config
+from losa.pipelines.ending import discard_output
 from losa.pipelines.places import run_with_places
 from losa.pipelines.predict.config import PredictConfig
 from losa.pipelines.predict.formats import text_format
@@ -56,7 +57,7 @@ def task(composed: DictConfig, places: Sequence[str]) -> None:
             if not readable:
                 raise LosaError("no image could be read")
     except BrokenPipeError:  # whoever reads the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return
     if live.invalid:
         _log.warning("%d of %d images could not be read, and are left out", len(live.invalid), len(live))
@@ -70,7 +71,8 @@ def split_runs(places: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         LosaError: there are no side networks, or no images.
     """
-    runs = list(takewhile(holds_side_networks, places))
+    # A repository is fetched once, when it is loaded: there are no images on the hub.
+    runs = list(takewhile(lambda place: is_on_hub(place) or holds_side_networks(place), places))
     images = list(places[len(runs) :])
     if not places:
         raise LosaError("name side networks, then images: losa-predict runs/sweep photo.jpg")

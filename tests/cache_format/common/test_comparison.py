@@ -1,5 +1,5 @@
 from losa.cache_format import LabelColumn
-from losa.cache_format.common.comparison import differences
+from losa.cache_format.common.comparison import differences, listed
 from losa.cache_format.errors import Difference
 
 
@@ -9,3 +9,8 @@ def test_a_field_on_one_side_only_differs_from_nothing():
         Difference("x.kind", "nothing", "class"),
         Difference("x.num_classes", "nothing", 2),
     ]
+
+
+def test_differences_are_listed_a_line_each():
+    found = differences({"a": 1, "b": 2}, {"a": 3, "b": 4})
+    assert listed(found) == "  a: expected 1, found 3\n  b: expected 2, found 4"
