@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,10 +112,10 @@ class Calibrator:
 
     def _activations(self, keys: Sequence[str]) -> Iterator[torch.Tensor]:
         with (
-            closing(self.forward.decode(in_batches(keys, self.config.batch_size))) as batches,
+            self.forward.decode(in_batches(keys, self.config.batch_size)) as batches,
             progress_bar(len(keys), "calibrating", "img", leave=False) as bar,
         ):
             for decoded in batches:
-                self.forward.count_invalid(decoded)
+                self.forward.count_invalid(decoded.outcomes)
                 yield self.forward.activations(decoded)
                 bar.update(len(decoded.outcomes))

@@ -4,7 +4,6 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -29,6 +28,7 @@ from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.threads import thread_count
+from losa.cache_format.common.units import readable
 from losa.cache_format.identity import FeatureIdentity, Preprocessing, SiteGroup
 from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
@@ -43,17 +43,18 @@ from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
 from losa.extract.config import ExtractConfig
 from losa.extract.data_set_root import refuse_other_root, root_record
-from losa.extract.departed import DEPARTED, DataSetKeys
-from losa.extract.encoding import encode
-from losa.extract.forward_pass import ForwardPass, in_batches
+from losa.extract.departed import DataSetKeys, with_departed
+from losa.extract.encoded_batches import EncodedBatches, ShardBatch, shard_batches
+from losa.extract.forward_pass import ForwardPass
 from losa.extract.limit import limited
 from losa.extract.loading import load_backbone
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
-from losa.extract.shard_thread import EncodedBatch, ShardThread
+from losa.extract.shard_thread import ShardThread
 from losa.extract.sources import ImageSource, open_source
 from losa.extract.splitting import cut
+from losa.extract.stages import StageClock
 from losa.extract.views import refuse_keys_of_views, refuse_other_views, with_views
 
 _log = logging.getLogger(__name__)
@@ -260,54 +261,47 @@ class Extractor:
         missing: Sequence[tuple[Segment, int]],
         calibration: Calibration | None,
     ) -> int:
+        batches = self._batches(writer, missing)
+        images = sum(len(batch.keys) for batch in batches)
         codec = DeviceCodec(self.config.codec, calibration, self.device)
-        keys = {segment.name: read_keys(writer.metadata, segment) for segment, _ in missing}
-        jobs = [
-            (segment, shard, batch)
-            for segment, shard in missing
-            for batch in in_batches(_rows(keys[segment.name], segment.rows(shard)), self.config.batch_size)
-        ]
-        images = sum(len(batch) for _, _, batch in jobs)
-        _log.info(
-            "%d threads (threads=%s), %d processes that decode",
-            torch.get_num_threads(),
-            self.config.threads,
-            self.forward.workers,
-        )
-        waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
-        invalid = turned = 0
+        clock = StageClock()
+        invalid = turned = stored = 0
         with (
             # First, because it forks workers, and at that moment no thread must exist.
-            closing(self.forward.decode([self._present(batch) for _, _, batch in jobs])) as decoded,
+            EncodedBatches(self.forward, codec, batches, clock) as encoded,
             ShardThread(writer) as shards,
             progress_bar(images, "extracting", "img") as bar,
         ):
-            clock = time.perf_counter()
-            for segment, shard, keys_of_batch in jobs:
-                batch = next(decoded)
-                clock = _lap(waits, "decoding", clock)
-                invalid += self.forward.count_invalid(batch)
-                self.forward.report_warnings(batch)
+            _log.info(
+                "%d threads (threads=%s), %d processes that decode",
+                torch.get_num_threads(),
+                self.config.threads,
+                encoded.processes,
+            )
+            for batch in encoded:
+                invalid += self.forward.count_invalid(batch.outcomes)
+                self.forward.report_warnings(batch.warnings)
                 turned += batch.turned
-                codes, statistics = encode(codec, self.forward.activations(batch), self.group.sites)
-                clock = _lap(waits, "backbone", clock)
-                outcomes = self._outcomes(keys_of_batch, batch.outcomes)
-                shards.put(EncodedBatch(segment, shard, codes, outcomes, statistics))
-                clock = _lap(waits, "disk", clock)
-                bottleneck = max(waits, key=lambda stage: waits[stage])
-                bar.set_postfix_str(f"bottleneck: {bottleneck}", refresh=False)
-                bar.update(len(outcomes))
+                stored += batch.codes.nbytes
+                shards.put(with_departed(batch))
+                clock.lap("disk")
+                speed = f"{readable(stored / clock.total)}/s, bottleneck: {clock.bottleneck}"
+                bar.set_postfix_str(speed, refresh=False)
+                bar.update(len(batch.rows.keys))
         if turned:
             _log.info("exif=%s: %s images have an EXIF orientation", self.config.exif, f"{turned:,}")
         return invalid
 
-    def _present(self, keys: Sequence[str]) -> Sequence[str]:
-        return [key for key in keys if not self.known.departed(key)]
-
-    def _outcomes(self, keys: Sequence[str], decoded: Sequence[bytes | str]) -> list[bytes | str]:
-        """The outcomes of all images of a batch, of which the departed ones were not decoded."""
-        of_present = iter(decoded)
-        return [f"{key}: {DEPARTED}" if self.known.departed(key) else next(of_present) for key in keys]
+    def _batches(self, writer: CacheWriter, missing: Sequence[tuple[Segment, int]]) -> list[ShardBatch]:
+        """The rows of the missing shards in batches."""
+        keys = {segment.name: read_keys(writer.metadata, segment) for segment, _ in missing}
+        return [
+            batch
+            for segment, shard in missing
+            for batch in shard_batches(
+                segment, shard, keys[segment.name], self.known.departed, self.config.batch_size
+            )
+        ]
 
     def _report_losses(self, writer: CacheWriter) -> None:
         """Log the signal-to-noise ratio of the codec, and warn of a poor one."""
@@ -353,9 +347,3 @@ def _device_name(device: str) -> str:
 
 def _rows(keys: Sequence[str], rows: range) -> Sequence[str]:
     return keys[rows.start : rows.stop]
-
-
-def _lap(waits: dict[str, float], stage: str, since: float) -> float:
-    now = time.perf_counter()
-    waits[stage] += now - since
-    return now

@@ -2,24 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple
 
-from losa.cache_format import CacheWriter, Codes, Segment, SiteStatistics
+from losa.cache_format import CacheWriter
+from losa.extract.encoded_batches import EncodedBatch
 
 _AHEAD = 2
 """Number of encoded batches that may wait for the disk."""
-
-
-class EncodedBatch(NamedTuple):
-    """An encoded batch and the shard to which it belongs."""
-
-    segment: Segment
-    shard: int
-    codes: Codes
-    outcomes: Sequence[bytes | str]
-    statistics: Sequence[SiteStatistics]
 
 
 class ShardThread:
@@ -72,8 +61,9 @@ class ShardThread:
         return batch
 
     def _write_shard(self, first: EncodedBatch) -> None:
-        rows = len(first.segment.rows(first.shard))
-        with self._writer.shard(first.segment, first.shard) as shard:
+        segment, number = first.rows.segment, first.rows.shard
+        rows = len(segment.rows(number))
+        with self._writer.shard(segment, number) as shard:
             batch: EncodedBatch | None = first
             while batch is not None:
                 shard.append(batch.codes, batch.outcomes, batch.statistics)

@@ -26,6 +26,7 @@ from losa.adapt.training.member_group import make_group
 from losa.adapt.training.running_epoch import CORRECT, LOSSES
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.common.device import resolve_device
+from losa.cache_format.common.emulated_dtypes import warn_if_emulated
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.metadata.labels import MISSING_LABEL
@@ -163,6 +164,7 @@ class JobPreparer:
         """
         config = job.config
         device = resolve_device(config.device)
+        warn_if_emulated(config.dtype, device)
         cache = self._open_cache(config.cache)
         features = _feature_spec(cache, config)
         columns = tuple(cache.label_column(name) for name in config.labels)

@@ -8,7 +8,8 @@ import pytest
 from losa.cache_format import Cache, CacheError, Codes, SiteStatistics
 from losa.cache_format.shards.shard_writer import ShardWriter
 from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
-from losa.extract.shard_thread import EncodedBatch, ShardThread
+from losa.extract.encoded_batches import EncodedBatch, ShardBatch
+from losa.extract.shard_thread import ShardThread
 
 
 @pytest.fixture
@@ -29,8 +30,17 @@ def cut():
                     sum_squares=float(12 * (numbers**2).sum()),
                     error_sum_squares=0.0,
                 )
-                codes, outcomes = Codes(values.astype(np.float16)), [bytes([n] * 16) for n in numbers]
-                batches.append(EncodedBatch(segment, shard, codes, outcomes, [statistics] * 2))
+                keys = [f"{n}.png" for n in numbers]
+                batches.append(
+                    EncodedBatch(
+                        rows=ShardBatch(segment, shard, keys, keys),
+                        codes=Codes(values.astype(np.float16)),
+                        statistics=[statistics] * 2,
+                        outcomes=[bytes([n] * 16) for n in numbers],
+                        turned=0,
+                        warnings=(),
+                    )
+                )
         return batches
 
     return cut
