@@ -45,6 +45,13 @@ class Calibrator:
     """The requested splits; their images are sampled."""
     forward: ForwardPass
 
+    @property
+    def sample_size(self) -> int:
+        """Number of images on which a calibration is made."""
+        if not needs_calibration(self.config.codec):
+            return 0
+        return len(sample_keys(key for split in self.splits for key in split.keys))
+
     def stored(self) -> Constants:
         """The calibration in the cache; empty if the cache has no shard yet. A damaged one is made again.
 

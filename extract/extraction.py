@@ -3,7 +3,7 @@
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -30,13 +30,13 @@ from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.threads import thread_count
 from losa.cache_format.common.units import readable
 from losa.cache_format.identity import FeatureIdentity, Preprocessing, SiteGroup
-from losa.cache_format.metadata.constants import calibration_of
+from losa.cache_format.metadata.constants import CENTRE, calibration_of
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.storage.paths import CachePath, cache_folder, shell_path
 from losa.cache_format.storage.remote import refuse_unreachable
-from losa.cache_format.survey import CacheRequest, has_shards, survey_cache
+from losa.cache_format.survey import CacheRequest, Survey, has_shards, survey_cache
 from losa.cache_format.views import View, parse_views_split, views_split
 from losa.extract.backbone import FrozenBackbone
 from losa.extract.calibrator import Calibrator
@@ -51,6 +51,7 @@ from losa.extract.loading import load_backbone
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
+from losa.extract.probe import WORTH_BATCHES, Speeds, try_out
 from losa.extract.shard_thread import ShardThread
 from losa.extract.sources import ImageSource, open_source
 from losa.extract.splitting import cut
@@ -79,6 +80,8 @@ class Extraction:
     """Duration of the run."""
     finished: bool
     """Whether the cache is complete; False after plan=true."""
+    plan: Plan
+    """What was known before the first image."""
 
 
 class Extractor:
@@ -124,7 +127,7 @@ class Extractor:
         start = time.perf_counter()
         refuse_other_views(self.cache, self.splits)
         constants = {**self.backbone.final_norm_constants, **self.calibrator.stored()}
-        plan = self._plan(self._request(constants))
+        plan = self._plan(self._request(constants), constants)
         _log.info("%s", plan)
         plan.refuse_if_too_large()
         invalid = 0
@@ -143,6 +146,7 @@ class Extractor:
             invalid=invalid,
             seconds=time.perf_counter() - start,
             finished=not self.config.plan,
+            plan=plan,
         )
 
     def _rules_of_the_cache(self, chosen: Preprocessing) -> Preprocessing:
@@ -164,7 +168,7 @@ class Extractor:
         rows = _rows(keys(segment), segment.rows(commit.shard))
         return self.known.tries_again(rows, commit, all_invalid=self.config.on_error == "fail")
 
-    def _plan(self, request: CacheRequest) -> Plan:
+    def _plan(self, request: CacheRequest, constants: Mapping[str, np.ndarray]) -> Plan:
         """Compare the request with the cache, refuse another cache or other images, and count the missing."""
         surveyed = survey_cache(self.cache, request)
         self._warn_of_other_machine(surveyed.metadata.manifest.provenance)
@@ -184,8 +188,36 @@ class Extractor:
                 f"{change.left:,}",
             )
         self.calibrator.warn_of_few(surveyed)
-        remake = partial(self._remake, surveyed.keys)
-        return Plan.of(surveyed, records.missing(surveyed.segments, remake=remake))
+        missing = records.missing(surveyed.segments, remake=partial(self._remake, surveyed.keys))
+        plan = Plan.of(surveyed, missing)
+        batches = sum(-(-len(segment.rows(shard)) // self.config.batch_size) for segment, shard in missing)
+        if not missing or not plan.fits or not (self.config.plan or batches >= WORTH_BATCHES):
+            return plan
+        return replace(
+            plan,
+            calibration_images=0 if CENTRE in constants else self.calibrator.sample_size,
+            speeds=self._try_out(surveyed, missing),
+        )
+
+    def _try_out(self, surveyed: Survey, missing: Sequence[tuple[Segment, int]]) -> Speeds | None:
+        """The speeds of this machine on some of the missing images; None if all of them have departed."""
+        keys = [
+            key
+            for segment, shard in missing
+            for key in _rows(surveyed.keys(segment), segment.rows(shard))
+            if not self.known.departed(key)
+        ]
+        if not keys:
+            return None
+        return try_out(
+            self.forward,
+            self.config.codec,
+            missing[0][0],
+            keys,
+            batch_size=self.config.batch_size,
+            cache=self.cache,
+            thorough=self.config.plan,
+        )
 
     def _contents(self, name: str) -> SplitContents:
         """A split of the source, or a part of its only one, or a split with the views of its images."""

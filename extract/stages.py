@@ -10,7 +10,12 @@ class StageClock:
     """Adds up how long the main process has waited for each stage."""
 
     def __init__(self) -> None:
-        self.seconds: dict[Stage, float] = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
+        self.seconds: dict[Stage, float] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all laps."""
+        self.seconds = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
         self._since = time.perf_counter()
 
     def lap(self, stage: Stage) -> None:

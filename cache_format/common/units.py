@@ -13,3 +13,18 @@ def readable(count: float) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Format a duration in its two largest units.
+
+    >>> duration(42.4), duration(3_905), duration(200_000)
+    ('42 s', '1 h 5 min', '2 d 7 h')
+    """
+    rest = round(seconds)
+    parts = []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"

@@ -240,7 +240,7 @@ class TestPlan:
         caplog.set_level(logging.INFO)
         done = extract(config(plan=True))
         assert (done.images, done.finished) == (0, False)
-        assert "10 images to extract in 3 shards" in caplog.text
+        assert "10 to extract in 3 shards" in caplog.text
         assert not (tmp_path / "cache").exists()
 
     def test_what_was_planned_can_be_changed_and_run(self, config, tmp_path, tree):

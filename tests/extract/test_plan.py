@@ -1,4 +1,8 @@
+import json
+import logging
 import os
+import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import get_args
 
@@ -9,6 +13,7 @@ from losa.cache_format.codecs import CodecName
 from losa.cache_format.stores import StoreName
 from losa.extract import extract
 from losa.extract.plan import HEADROOM, Plan
+from losa.extract.probe import Speeds
 
 
 @pytest.fixture
@@ -63,16 +68,76 @@ def test_only_what_is_missing_is_counted(config, plans, tmp_path):
     extract(config())
     assert (plans[1].images, plans[1].shards, plans[1].finished_shards) == (4, 1, 2)
     assert plans[1].bytes < written / 2
-    assert "4 images to extract in 1 shards (2 shards are finished)" in str(plans[1])
+    assert "4 to extract in 1 shards (2 shards are finished)" in str(plans[1])
 
 
 def test_the_plan_in_words(config, plans, free):
     free(2_500_000_000)
-    extract(config(plan=True))
+    extract(config())
     lines = str(plans[0]).splitlines()
-    assert lines[0] == "10 images to extract in 3 shards"
-    assert lines[1].startswith("3 sites, 20,604 bytes an image, 209.3 kB in all, 2.5 GB free at ")
-    assert lines[1].endswith("/cache")
+    assert lines[:2] == ["images  10 to extract in 3 shards", "sites   3, 20,604 bytes an image"]
+    assert lines[2].startswith("bytes   209.3 kB, 2.5 GB free at ")
+    assert lines[2].endswith("/cache")
+    assert len(lines) == 3  # too little to be worth a trial
+
+
+def _planned(plan, **changes):
+    speeds = Speeds(
+        images_per_s=40.0,
+        start_seconds=1.5,
+        bottleneck="backbone",
+        write_bytes_per_s=1e9,
+        read_bytes_per_s=1e8,
+    )
+    return replace(plan, images=1000, calibration_images=128, speeds=replace(speeds, **changes))
+
+
+def test_the_time_is_that_of_the_slowest_stage(config, plans):
+    extract(config())
+    assert plans[0].seconds is None
+    assert _planned(plans[0]).seconds == pytest.approx(2 * 1.5 + 128 / 40 + 1000 / 40)
+    slow_disk = _planned(plans[0], write_bytes_per_s=2.0 * plans[0].image_bytes)
+    assert slow_disk.seconds == pytest.approx(2 * 1.5 + 128 / 40 + 1000 / 2)
+    bucket = _planned(plans[0], write_bytes_per_s=None, read_bytes_per_s=None)
+    assert bucket.seconds == _planned(plans[0]).seconds
+    assert bucket.break_even is None
+    stored = replace(_planned(plans[0]), calibration_images=0)
+    assert stored.seconds == pytest.approx(1.5 + 1000 / 40)
+
+
+def test_time_and_break_even_in_words(config, plans):
+    extract(config())
+    assert str(_planned(plans[0])).splitlines()[3:] == [
+        "time        about 31 s: 40 images/s, limited by the backbone",
+        "break-even  faster than the backbone if read at 824.2 kB/s or more; this disk reads 100.0 MB/s, so it has "
+        "paid for itself after 2 passes",
+    ]
+    fast = _planned(plans[0], images_per_s=20_000.0, bottleneck="decoding")
+    assert str(fast).splitlines()[3:] == [
+        "time        about 3 s: 2e+04 images/s, limited by decoding",
+        "break-even  faster than the backbone if read at 412.1 MB/s or more; this disk reads 100.0 MB/s, so it pays "
+        "only if 5 or more side networks share each pass, or if it stays in memory. Fewer sites (sites=4) or "
+        "codec=int8 are read faster",
+    ]
+
+
+def test_the_plan_as_json(config, plans):
+    extract(config())
+    found = json.loads(json.dumps(_planned(plans[0], images_per_s=20_000.0).as_json()))
+    assert (found["images"], found["shards"], found["bytes_per_image"]) == (1000, 3, 20_604)
+    assert found["break_even"] == {"read_bytes_per_s": 412_080_000, "members": 5, "passes": None}
+    without = plans[0].as_json()
+    assert [without[name] for name in ("seconds", "images_per_s", "break_even")] == [None] * 3
+
+
+def test_a_plan_alone_is_always_tried_out(config, plans, caplog):
+    caplog.set_level(logging.INFO)
+    plan = extract(config(plan=True)).plan
+    assert plan.speeds.images_per_s > 0
+    assert plan.calibration_images == 10
+    assert "images/s, limited by" in caplog.text
+    for name in ("write_bytes_per_s", "read_bytes_per_s"):
+        assert getattr(plan.speeds, name) > 0
 
 
 @pytest.mark.parametrize("plan", [True, False])
@@ -89,10 +154,10 @@ def test_a_cache_that_does_not_fit_is_refused(config, plans, free, tmp_path, pla
 
 def test_a_cache_that_just_fits_is_written(config, plans, free):
     free(1_000_000)
-    extract(config(plan=True))
+    extract(config())
+    shutil.rmtree(plans[0].cache)
     just_enough = int(plans[0].bytes * HEADROOM) + 1
     free(just_enough)
-    assert extract(config(plan=True)).images == 0
     free(just_enough - 2)
     with pytest.raises(LosaError, match="needs"):
         extract(config())

@@ -1,3 +1,4 @@
+import json
 import logging.config
 import re
 import shlex
@@ -27,7 +28,7 @@ def test_it_says_what_it_does_and_what_comes_next(command: Command, extracted: P
     )
     assert again.returncode == 0
     assert "The backbone is untrained" in again.stderr
-    assert "0 images to extract in 0 shards (3 shards are finished)" in again.stderr
+    assert "images  0 to extract in 0 shards (3 shards are finished)" in again.stderr
     assert "next: losa-adapt cache=cache side=losa rank=8" in again.stderr
     assert Cache(extracted / "cache").sites == ("block.02", "block.05")
 
@@ -72,9 +73,14 @@ def test_plan_stops_before_the_first_image(command: Command, tmp_path: Path) -> 
         "backbone.pretrained=false",
         "plan=true",
         "cache=c",
+        "--json",
     )
     assert planned.returncode == 0
-    assert re.search(r"1,797 images to extract in 30 shards\n6 sites, 41,208 bytes an image", planned.stderr)
+    words = r"images +1,797 to extract in 30 shards\nsites +6, 41,208 bytes an image\nbytes .*\ntime .*\nbreak-even "
+    assert re.search(words, planned.stderr)
+    figures = json.loads(planned.stdout)
+    assert figures["bytes"] == pytest.approx(1797 * 41_208, rel=0.01)
+    assert figures["seconds"] > 0
     assert not list(tmp_path.glob("c/arrays.zarr/segments/*/codes/c.*"))
 
 
