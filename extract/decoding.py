@@ -1,7 +1,6 @@
 """Decodes images in worker processes: batches of keys become batches of network inputs."""
 
 import errno
-import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -142,14 +141,14 @@ def decode(
         ) from error
 
 
-class _Ranges(Sampler[Sequence[int]]):
-    """The numbers of the images of each batch. A list of them would take more memory than the keys."""
+class _Ranges(Sampler[list[int]]):
+    """The numbers of the images of each batch, which together would take more memory than the keys."""
 
     def __init__(self, starts: Sequence[int]) -> None:
         self.starts = starts
 
-    def __iter__(self) -> Iterator[Sequence[int]]:
-        return itertools.starmap(range, pairwise(self.starts))
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(range(start, stop)) for start, stop in pairwise(self.starts))
 
     def __len__(self) -> int:
         return len(self.starts) - 1

@@ -130,10 +130,11 @@ def _count_non_finite(
 
 def _sum_squares(rows: Float[Tensor, "images sites values"]) -> Float64[Tensor, "images sites"]:
     """Sums of squares in float64, from norms whose relative error is near 1e-6."""
-    if rows.device.type != "cpu":
-        return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64).square()
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=-1)
-    if not torch.isfinite(norms).all():
-        # Values beyond 1e19 have squares that float32 cannot hold.
-        norms = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
-    return norms.double().square()
+    norms: Tensor
+    if rows.device.type == "cpu":
+        norms = torch.linalg.vector_norm(rows, dim=-1)
+        if torch.isfinite(norms).all():
+            return norms.double().square()
+    # Values beyond 1e19 have squares that float32 cannot hold.
+    norms = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
+    return norms.square()

@@ -102,7 +102,7 @@ class Plan:
         }
         if self.speeds is not None and self.seconds is not None:
             rows["time"] = (
-                f"about {duration(self.seconds)}: {self.speeds.images_per_s:,.3g} images/s, limited by "
+                f"about {duration(self.seconds)}: {_rate(self.speeds.images_per_s)} images/s, limited by "
                 f"{_LIMITS[self.speeds.bottleneck]}"
             )
         if self.break_even is not None:
@@ -150,8 +150,8 @@ class Plan:
         if not self.fits:
             raise LosaError(
                 f"{self.cache}: the cache needs another {readable(self.bytes)}, but only "
-                f"{readable(self.free_bytes or 0)} are free. Free some space, or use fewer sites (sites=4), a "
-                "smaller codec (codec=int8), fewer splits or limit=<images per split>"
+                f"{readable(self.free_bytes or 0)} are free. Free some space, or use fewer sites (sites=4), "
+                "a smaller codec (codec=int8), fewer splits or limit=<images per split>"
             )
 
 
@@ -167,6 +167,11 @@ def _advice(pays: BreakEven) -> str:
     if pays.members == 1:
         return f"{here}it has paid for itself after {pays.passes():,} passes"
     return (
-        f"{here}it pays only if {pays.members} or more side networks share each pass, or if it stays in memory. "
-        "Fewer sites (sites=4) or codec=int8 are read faster"
+        f"{here}it pays only if {pays.members} or more side networks share each pass, or if it stays in "
+        "memory. Fewer sites (sites=4) or codec=int8 are read faster"
     )
+
+
+def _rate(per_second: float) -> str:
+    """A number of images per second, with a decimal only where it matters."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"

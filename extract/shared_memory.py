@@ -19,7 +19,7 @@ _IN_USE = 2
 class DecodingProcesses(NamedTuple):
     """Number of processes, and of batches that each one makes ahead of their use."""
 
-    count: int
+    number: int
     ahead: int
 
 

@@ -76,7 +76,9 @@ def test_plan_stops_before_the_first_image(command: Command, tmp_path: Path) -> 
         "--json",
     )
     assert planned.returncode == 0
-    words = r"images +1,797 to extract in 30 shards\nsites +6, 41,208 bytes an image\nbytes .*\ntime .*\nbreak-even "
+    words = (
+        r"images +1,797 to extract in 30 shards\nsites +6, 41,208 bytes .*\nbytes .*\ntime .*\nbreak-even "
+    )
     assert re.search(words, planned.stderr)
     figures = json.loads(planned.stdout)
     assert figures["bytes"] == pytest.approx(1797 * 41_208, rel=0.01)
