@@ -109,15 +109,15 @@ def test_time_and_break_even_in_words(config, plans):
     extract(config())
     assert str(_planned(plans[0])).splitlines()[3:] == [
         "time        about 31 s: 40 images/s, limited by the backbone",
-        "break-even  faster than the backbone if read at 824.2 kB/s or more; this disk reads 100.0 MB/s, so it "
-        "has paid for itself after 2 passes",
+        "break-even  faster than the backbone if read at 824.2 kB/s or more; this disk reads 100.0 MB/s, so "
+        "it has paid for itself after 2 passes",
     ]
     fast = _planned(plans[0], images_per_s=20_000.0, bottleneck="decoding")
     assert str(fast).splitlines()[3:] == [
         "time        about 3 s: 20,000 images/s, limited by decoding",
-        "break-even  faster than the backbone if read at 412.1 MB/s or more; this disk reads 100.0 MB/s, so it "
-        "pays only if 5 or more side networks share each pass, or if it stays in memory. Fewer sites (sites=4) or "
-        "codec=int8 are read faster",
+        "break-even  faster than the backbone if read at 412.1 MB/s or more; this disk reads 100.0 MB/s, "
+        "so it pays only if 5 or more side networks share each pass, or if it stays in memory. Fewer sites "
+        "(sites=4) or codec=int8 are read faster",
     ]
 
 
