@@ -430,6 +430,7 @@ class TestRefusals:
             ({"device": "tpu"}, "device=tpu: expected auto, cpu, cuda"),
             ({"splits": ["trian"]}, "the data set has no split 'trian'; it has: train800, val200"),
             ({"sites": 7}, "sites=7: expected a number from 1 to 6"),
+            ({"grid": 3}, "grid=3x3: the grid of this backbone has 10 x 10 tokens"),
             ({"sites": ["block.06"]}, "there is no site 'block.06' here; there are embed, block.00"),
         ],
     )
@@ -439,14 +440,18 @@ class TestRefusals:
         assert message in str(caught.value)
         assert not (tmp_path / "cache").exists()
 
-    def test_activations_beyond_the_codec_name_the_site_and_leave_nothing(self, config, toy_model, tmp_path):
+    @pytest.mark.parametrize("site", ["embed", "sum:embed+block.05"])
+    def test_activations_beyond_the_codec_name_the_site_and_leave_nothing(
+        self, config, toy_model, tmp_path, site
+    ):
         model = toy_model("test_vit")
         weights = model.state_dict()
         weights["pos_embed"] *= 1e6
         save_file(weights, tmp_path / "huge.safetensors")
         huge = {"checkpoint": str(tmp_path / "huge.safetensors")}
-        with pytest.raises(NonFiniteActivations, match=r"at site 'embed' are too large for codec=float16"):
-            extract(config(codec="float16", backbone=huge))
+        message = re.escape(f"at site '{site}' are too large for codec=float16")
+        with pytest.raises(NonFiniteActivations, match=message):
+            extract(config(codec="float16", backbone=huge, sites=[site, "block.05"]))
         assert _stamps(tmp_path / "cache") == {}
         assert not list(tmp_path.rglob("*.tmp"))
 
