@@ -15,7 +15,7 @@ from losa.adapt.members.listener import TrainingListener
 from losa.adapt.members.pass_threads import pass_threads
 from losa.adapt.members.passes import cut_to_memory, plan_passes
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
-from losa.adapt.members.resolution import resolved, site_group_of
+from losa.adapt.members.resolution import features_of, resolved
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
@@ -68,7 +68,7 @@ def adapt_all(jobs: Sequence[Job], listener: TrainingListener | None = None) -> 
     """
     _refuse_untold_trackers(jobs, listener)
     preparer = JobPreparer()
-    find = functools.cache(site_group_of)
+    find = functools.cache(features_of)
     jobs = [replace(job, config=resolved(job.config, find)) for job in jobs]
     different = list(dict.fromkeys(jobs))
     outcomes: dict[Job, Outcome] = {}

@@ -13,7 +13,9 @@ from pydantic.dataclasses import dataclass
 
 from losa.cache_format.codecs import CodecName
 from losa.cache_format.common.fields import STRICT, Name, Sha256, Size
+from losa.cache_format.sites import SiteSelection
 from losa.cache_format.storage.sealed_json import canonical
+from losa.cache_format.sums import stored_selection
 
 ComputeDtype = Literal["float32", "tf32", "bfloat16", "float16"]
 
@@ -83,8 +85,22 @@ class TokenLayout:
     """Number of class tokens (a distilled DeiT has two)."""
     registers: Annotated[int, Field(ge=0, le=1024)]
     grid: tuple[Size, Size]
-    """Height and width of the grid in patches."""
+    """Height and width of the grid in patches, or in means over patches."""
     frames: Annotated[int, Field(ge=1, le=65_536)] = 1
+    pooled_from: tuple[Size, Size] | None = None
+    """Height and width of the backbone's grid in patches, of which each token of the grid is the mean over a
+    rectangle; None: the tokens of the grid are those of the backbone."""
+
+    def __post_init__(self) -> None:
+        """Refuse a pooled grid that is not a smaller one with sides that divide those of the backbone's."""
+        if self.pooled_from is None:
+            return
+        sides = tuple(zip(self.pooled_from, self.grid, strict=True))
+        if self.grid == self.pooled_from or any(whole % part for whole, part in sides):
+            raise ValueError(
+                f"a grid of {self.grid[0]} x {self.grid[1]} is not pooled from {self.pooled_from[0]} x "
+                f"{self.pooled_from[1]}: expected a smaller one, whose sides divide these"
+            )
 
     @property
     def prefix(self) -> int:
@@ -146,6 +162,14 @@ class FeatureIdentity:
     def group(self) -> SiteGroup:
         """The one site group of version 1."""
         return self.site_groups[0]
+
+    def select(self, selection: SiteSelection) -> tuple[str, ...]:
+        """The selected ones of the stored sites, in order; see `stored_selection`.
+
+        Raises:
+            LosaError: the selection is wrong, or a site is not stored.
+        """
+        return stored_selection(selection, self.group.sites, self.backbone.depth)
 
     @property
     def sha256(self) -> str:

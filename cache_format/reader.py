@@ -26,7 +26,7 @@ from losa.cache_format.shards.read_threads import ReadThreads, default_threads
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
 from losa.cache_format.shards.statistics import SiteStatistics, total_statistics
-from losa.cache_format.sites import SiteSelection, select_sites
+from losa.cache_format.sites import SiteSelection
 from losa.cache_format.storage.byte_ranges import open_ranges
 from losa.cache_format.storage.paths import CachePath, cache_folder
 
@@ -125,7 +125,7 @@ class Cache:
 
         Args:
             name: name of the split in the manifest.
-            sites: selection of the stored sites, see `select_sites`; all of them if None.
+            sites: selection of the stored sites, see `FeatureIdentity.select`; all of them if None.
             threads: number of threads that share a read; if None, the number of cores, up to a limit. A
                 remote cache is read by one thread, which requests everything at once.
 
@@ -176,7 +176,7 @@ class Cache:
         threads: int | None,
         record: SplitRecord | None,
     ) -> "Split":
-        chosen = self.sites if sites is None else select_sites(sites, self.sites)
+        chosen = self.sites if sites is None else self.manifest.features.select(sites)
         return Split(self, index, name, chosen, threads or default_threads(), record)
 
 

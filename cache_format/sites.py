@@ -1,14 +1,17 @@
 """Names of the sites of a backbone, and the rule that selects among them."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 from losa.cache_format.errors import LosaError
 
 EMBED = "embed"
 """Site of the tokens that enter block 0: patch embedding, position embedding, prefix tokens."""
+SUM = "sum:"
+"""Beginning of the name of a site that is the sum of others; see `losa.cache_format.sums`."""
 
 SiteSelection = int | str | Sequence["int | str"]
-"""``n`` (evenly spaced blocks or stages), ``"all"`` (each of them), a site's name, or a list of these."""
+"""``n`` (evenly spaced blocks or stages), ``"all"`` (all but ``embed``), a name, or a list of these."""
 
 
 def block_site(block: int) -> str:
@@ -38,6 +41,21 @@ def backbone_sites(depth: int) -> tuple[str, ...]:
     return (EMBED, *(block_site(block) for block in range(depth)))
 
 
+def is_sum(site: int | str) -> TypeGuard[str]:
+    """Whether an item of a selection names a sum of sites."""
+    return isinstance(site, str) and site.startswith(SUM)
+
+
+def counted_sites(sites: Sequence[str]) -> list[str]:
+    """The sites among which a number selects: blocks or stages, and sums only where there are neither.
+
+    >>> counted_sites(["sum:all", "embed", "block.11"])
+    ['block.11']
+    """
+    blocks = [site for site in sites if site != EMBED and not is_sum(site)]
+    return blocks or [site for site in sites if is_sum(site)]
+
+
 def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
     """Indices of ``count`` evenly spaced blocks out of ``depth``, always including the last one.
 
@@ -54,7 +72,8 @@ def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
 def select_sites(selection: SiteSelection, available: Sequence[str]) -> tuple[str, ...]:
     """The selected sites, in the order of ``available``.
 
-    ``embed`` can be selected only by name: ``all`` and ``n`` refer to blocks or stages.
+    ``all`` refers to every site but ``embed``, which can be selected only by name; ``n`` refers to blocks or
+    stages, see `counted_sites`.
 
     >>> select_sites(2, backbone_sites(4))
     ('block.01', 'block.03')
@@ -64,15 +83,15 @@ def select_sites(selection: SiteSelection, available: Sequence[str]) -> tuple[st
     Raises:
         LosaError: an unknown name, a number out of range, or nothing selected.
     """
-    blocks = [site for site in available if site != EMBED]
+    counted = counted_sites(available)
     chosen: set[str] = set()
-    for item in [selection] if isinstance(selection, int | str) else selection:
+    for item in items_of(selection):
         if isinstance(item, bool) or not isinstance(item, int | str):
             raise LosaError(f"sites: expected a number, 'all' or a list of names, found {item!r}")
         if isinstance(item, int):
-            chosen.update(blocks[index] for index in evenly_spaced(item, len(blocks)))
+            chosen.update(counted[index] for index in evenly_spaced(item, len(counted)))
         elif item == "all":
-            chosen.update(blocks)
+            chosen.update(site for site in available if site != EMBED)
         elif item in available:
             chosen.add(item)
         else:
@@ -82,10 +101,15 @@ def select_sites(selection: SiteSelection, available: Sequence[str]) -> tuple[st
     return tuple(site for site in available if site in chosen)
 
 
-def in_order(sites: Iterable[str]) -> tuple[str, ...]:
-    """Sites of one backbone from input to output.
+def items_of(selection: SiteSelection) -> Sequence[int | str]:
+    """The items of a selection, which may be a single one."""
+    return [selection] if isinstance(selection, int | str) else selection
 
-    >>> in_order({"block.100", "block.11", "embed"})
-    ('embed', 'block.11', 'block.100')
+
+def in_order(sites: Iterable[str]) -> tuple[str, ...]:
+    """Sites of one backbone: sums, then the others from input to output.
+
+    >>> in_order({"block.100", "block.11", "embed", "sum:all"})
+    ('sum:all', 'embed', 'block.11', 'block.100')
     """
-    return tuple(sorted(sites, key=lambda site: (site != EMBED, len(site), site)))
+    return tuple(sorted(sites, key=lambda site: (not is_sum(site), site != EMBED, len(site), site)))

@@ -10,11 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losa.cache_format.errors import LosaError
-from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup
+from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup, TokenLayout
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
-from losa.cache_format.sites import EMBED, SiteSelection, select_sites
+from losa.cache_format.sites import EMBED, SiteSelection, is_sum
+from losa.cache_format.sums import backbone_selection, summed_sites
+from losa.extract.grid_pooling import Grid, pool_grid, pooled_layout
 from losa.extract.preprocessing import preprocessing_of
-from losa.extract.taps import BlockTaps, tap
+from losa.extract.taps import BlockTaps, SiteShape, tap
 from losa.extract.weights import hash_weights
 
 
@@ -30,6 +32,7 @@ class FrozenBackbone:
         architecture: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         origin: Mapping[str, str] | None = None,
+        grid: Grid | None = None,
     ) -> None:
         """Freeze a model and find out the shape of its activations.
 
@@ -40,12 +43,14 @@ class FrozenBackbone:
             architecture: timm's name of the architecture, for the identity, where the name does not tell it.
             arguments: arguments the model was made with, for the identity.
             origin: where the weights come from, for the manifest's provenance.
+            grid: height and width to which the grid of tokens is mean-pooled; None: it stays as it is.
 
         Raises:
             LosaError: losa cannot read activations of this model; the message says why.
         """
         self.model = model.eval().requires_grad_(False)
         self.origin = dict(origin or {})
+        self._grid = grid
         try:
             self.preprocessing = preprocessing_of(model)
             if img_size is not None:
@@ -68,36 +73,61 @@ class FrozenBackbone:
         self.final_norm, self.final_norm_constants = _final_norm(model) if plain else (None, {})
 
     def group(self, selection: SiteSelection) -> SiteGroup:
-        """The selected sites and the shape of their activations.
+        """The selected sites and the shape of their activations, after pooling.
 
         Raises:
-            LosaError: the selection is wrong, or the activations at the selected sites have different shapes.
+            LosaError: the selection is wrong, the activations at the selected sites have different shapes, or
+                the grid cannot be pooled to the wanted one.
         """
-        sites = select_sites(selection, self.sites)
+        sites = backbone_selection(selection, self.sites)
         shapes = self._taps.shapes
-        shape = shapes[sites[-1]]
-        if any(shapes[site] != shape for site in sites):
+        read = self._terms(sites)
+        shape = shapes[read[-1]]
+        if any(shapes[site] != shape for site in read):
             listed = "\n".join(f"  {site}: {shapes[site]}" for site in self.sites)
             same = [site for site in self.sites if site != EMBED and shapes[site] == shape]
             raise LosaError(
-                f"sites={selection}: a cache holds activations of one shape, and those at {sites[0]} and "
-                f"{sites[-1]} of backbone.name={self.identity.name} differ:\n{listed}\n"
+                f"sites={selection}: a cache holds activations of one shape, and those at {read[0]} and "
+                f"{read[-1]} of backbone.name={self.identity.name} differ:\n{listed}\n"
                 f"Select sites of one shape, for example sites=[{','.join(same)}]"
             )
-        return SiteGroup(sites=sites, tokens=shape.tokens, width=shape.width)
+        return SiteGroup(sites=sites, tokens=self._pooled(shape), width=shape.width)
 
     def activations(
         self, images: Float[Tensor, "images channels height columns"], sites: Sequence[str]
     ) -> Float[Tensor, "images sites tokens width"]:
-        """Run the backbone and return its activations at some sites of one shape.
+        """Run the backbone and return its activations at some sites of one shape, after pooling.
 
-        They are in float32 or the dtype of autocast; see `losa.extract.precision.precision`.
+        They are in float32 or the dtype of autocast; see `losa.extract.precision.precision`. Sums and means
+        are computed in float32, a sum from the input to the output of the backbone, and if there are any, all
+        activations are in float32.
         """
+        read = self._terms(sites)
+        shape = self._taps.shapes[read[0]]
+        tokens = self._pooled(shape)
         if images.shape[0] == 0:  # timm's models fail on an empty batch
-            shape = self._taps.shapes[sites[0]]
-            return images.new_empty(0, len(sites), shape.tokens.count, shape.width)
+            return images.new_empty(0, len(sites), tokens.count, shape.width)
         with torch.no_grad():
-            return torch.stack(self._taps.read(images, sites), dim=1)
+            found = self._taps.read(images, read)
+            if any(map(is_sum, sites)):
+                terms = dict(zip(read, found, strict=True))
+                found = [_sum([terms[term] for term in summed_sites(site, self.sites)]) for site in sites]
+            return pool_grid(torch.stack(found, dim=1), tokens)
+
+    def _terms(self, sites: Sequence[str]) -> list[str]:
+        """The sites at which the model is read for some sites, sums among them."""
+        return list(dict.fromkeys(term for site in sites for term in summed_sites(site, self.sites)))
+
+    def _pooled(self, shape: SiteShape) -> TokenLayout:
+        return shape.tokens if self._grid is None else pooled_layout(shape.tokens, self._grid)
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    """The sum in float32, in the order of the terms: another order, or torch's own, may round otherwise."""
+    total = terms[0].float()
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
 def _final_norm(model: nn.Module) -> tuple[FinalNorm | None, dict[str, np.ndarray]]:

@@ -13,6 +13,7 @@ from losa.cache_format.common.threads import Threads
 from losa.cache_format.identity import ColourValue, ComputeDtype
 from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
+from losa.extract.grid_pooling import parse_grid
 
 Positive = Annotated[int, Field(ge=1)]
 FgvcLayout = Literal["cub", "nabirds", "flowers", "dogs", "cars"]
@@ -107,6 +108,7 @@ class ExtractConfig:
     view_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
     view_flip: bool = True
     sites: int | str | list[int | str] = "all"
+    grid: int | str | None = None
     codec: CodecName = "int8"
     store: StoreName = "zarr"
     compressor: CompressorName | None = None
@@ -121,6 +123,8 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
+        if self.grid is not None:
+            parse_grid(self.grid)
         smallest = min(self.std) if isinstance(self.std, list) else self.std
         if smallest is not None and smallest <= 0:
             raise ValueError(f"std={self.std}: the input is divided by it: expected more than 0")

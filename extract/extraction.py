@@ -46,6 +46,7 @@ from losa.extract.data_set_root import refuse_other_root, root_record
 from losa.extract.departed import DataSetKeys, with_departed
 from losa.extract.encoded_batches import EncodedBatches, ShardBatch, shard_batches
 from losa.extract.forward_pass import ForwardPass
+from losa.extract.grid_pooling import parse_grid
 from losa.extract.limit import limited
 from losa.extract.loading import load_backbone
 from losa.extract.pixels import DEFAULT_DECODING
@@ -107,7 +108,9 @@ class Extractor:
             names += [views_split(name, config.views) for name in names]
         self.splits = [self._contents(name) for name in names]
         self.known = DataSetKeys(self.source, {key for split in self.splits for key in split.keys})
-        self.backbone: FrozenBackbone = load_backbone(config.backbone)
+        self.backbone: FrozenBackbone = load_backbone(
+            config.backbone, None if config.grid is None else parse_grid(config.grid)
+        )
         self.group: SiteGroup = self.backbone.group(config.sites)
         self.preprocessing = self._rules_of_the_cache(
             choose_preprocessing(self.backbone.preprocessing, config)

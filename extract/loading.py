@@ -18,6 +18,7 @@ from losa.extract.backbone_names import ADVICE, HUB, NamedBackbone, find_backbon
 from losa.extract.causes import short_cause
 from losa.extract.checkpoints import load_checkpoint
 from losa.extract.config import BackboneConfig
+from losa.extract.grid_pooling import Grid
 from losa.extract.hub import hub_or_copies
 
 _RESERVED = {
@@ -36,8 +37,12 @@ _RESERVED = {
 """Arguments that options of losa set, or that contradict what losa does with the model."""
 
 
-def load_backbone(config: BackboneConfig) -> FrozenBackbone:
+def load_backbone(config: BackboneConfig, grid: Grid | None = None) -> FrozenBackbone:
     """Create a backbone with weights from a file, a folder or the hub, or with random ones if requested.
+
+    Args:
+        config: the model and its weights.
+        grid: height and width to which the grid of tokens is mean-pooled; None: it stays as it is.
 
     Raises:
         LosaError: there is no such model, it cannot be made with these arguments or this image size, or its
@@ -66,6 +71,7 @@ def load_backbone(config: BackboneConfig) -> FrozenBackbone:
         architecture=None if named.name.split(".")[0] == named.architecture else named.architecture,
         arguments=_determining(named.arguments | (config.args or {})),
         origin=_origin(config, named, model),
+        grid=grid,
     )
 
 

@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig, Job
 from losa.adapt.members.member_folder import member_folder
-from losa.adapt.members.resolution import resolved, site_group_of
+from losa.adapt.members.resolution import features_of, resolved
 from losa.cache_format import LosaError
-from losa.cache_format.identity import SiteGroup
+from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
 from losa.pipelines.job_result import JobResult
@@ -52,12 +52,12 @@ def job_of(composed: DictConfig) -> Job:
 
 def _config_of(composed: DictConfig) -> AdaptConfig:
     """The configuration with these options, in the spelling by which its member is named."""
-    return resolved(to_config(AdaptConfig, composed), lambda cache: _site_group(cache, Path.cwd()))
+    return resolved(to_config(AdaptConfig, composed), lambda cache: _features(cache, Path.cwd()))
 
 
 @functools.cache  # a job asks several times, and a bucket takes its time to answer
-def _site_group(cache: str, folder: Path) -> SiteGroup:  # noqa: ARG001 -- what a relative path is relative to
-    return site_group_of(cache)
+def _features(cache: str, folder: Path) -> FeatureIdentity:  # noqa: ARG001 -- of a relative path
+    return features_of(cache)
 
 
 def _from_here(folder: str) -> Path:

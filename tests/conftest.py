@@ -40,6 +40,7 @@ jaxtyping.jaxtyped = _check_where_shapes_are
 if TYPE_CHECKING:
     from losa.adapt import AdaptConfig, MemberSummary
     from losa.cache_format import LabelColumn
+    from losa.cache_format.sites import SiteSelection
     from losa.extract import BackboneConfig
 
 
@@ -123,10 +124,12 @@ def make_run() -> Callable[..., Path]:
         *,
         columns: Sequence[LabelColumn] = (pet,),
         backbone: BackboneConfig | None = None,
+        sites: SiteSelection = 2,
+        grid: tuple[int, int] | None = None,
         **preprocessing: Any,
     ) -> Path:
-        frozen = load_backbone(backbone or BackboneConfig(name="test_vit", pretrained=False))
-        group = frozen.group(2)
+        frozen = load_backbone(backbone or BackboneConfig(name="test_vit", pretrained=False), grid)
+        group = frozen.group(sites)
         features = FeatureSpec(
             sites=group.sites,
             tokens=group.tokens,

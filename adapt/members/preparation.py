@@ -30,7 +30,6 @@ from losa.cache_format.common.emulated_dtypes import warn_if_emulated
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.metadata.labels import MISSING_LABEL
-from losa.cache_format.sites import select_sites
 from losa.cache_format.storage.sealed_json import canonical
 
 _log = logging.getLogger(__name__)
@@ -228,13 +227,13 @@ def _warn_of_rank(rank: int, width: int) -> None:
 
 def _feature_spec(cache: Cache, config: AdaptConfig) -> FeatureSpec:
     """The features that the side network reads."""
-    group = cache.manifest.features.group
-    selected = select_sites(config.sites, cache.sites)
+    features = cache.manifest.features
+    group, selected = features.group, features.select(config.sites)
     return FeatureSpec(
         sites=selected[-1:] if SIDE_NETWORKS[config.side].reads_last_site_only else selected,
         tokens=group.tokens,
         width=group.width,
-        final_norm=cache.manifest.features.final_norm,
+        final_norm=features.final_norm,
         constants={
             name: cache.constants[name] for name in (NORM_WEIGHT, NORM_BIAS) if name in cache.constants
         },

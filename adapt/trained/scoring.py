@@ -116,12 +116,17 @@ def refuse_other_cache(cache: Cache, networks: StackedSideNetworks) -> None:
     The codec may be another one: what it rounds is no part of what an activation means.
 
     Raises:
-        LosaError: backbone or preprocessing differ, or a site is missing.
+        LosaError: backbone, preprocessing or tokens differ, or a site is missing.
     """
     found = cache.manifest.features
-    facts = [{"backbone": each.backbone, "preprocessing": each.preprocessing} for each in (networks, found)]
+    facts = [
+        {"backbone": each.backbone, "preprocessing": each.preprocessing, "tokens": tokens}
+        for each, tokens in ((networks, networks.tokens), (found, found.group.tokens))
+    ]
     if different := differences(*facts):
-        raise LosaError(f"{cache.path} is not of the backbone of these side networks:\n{listed(different)}")
+        raise LosaError(
+            f"{cache.path} holds other features than these side networks read:\n{listed(different)}"
+        )
     if missing := [site for site in networks.sites if site not in cache.sites]:
         raise LosaError(
             f"{cache.path}: the side networks read {', '.join(missing)}, which it lacks; it has "

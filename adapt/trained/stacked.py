@@ -13,7 +13,7 @@ from losa.adapt.streams import FrozenFeatures
 from losa.adapt.trained.side_network import TrainedSideNetwork
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.common.comparison import differences
-from losa.cache_format.identity import BackboneIdentity, Preprocessing
+from losa.cache_format.identity import BackboneIdentity, Preprocessing, TokenLayout
 from losa.cache_format.sites import in_order
 
 
@@ -23,7 +23,8 @@ class StackedSideNetworks(nn.Module):
     Attributes:
         names: name of each side network, in the order of their scores.
         columns: label columns of each side network, in the same order.
-        sites: the sites that they read, from input to output.
+        sites: the sites that they read: sums, then the others from input to output.
+        tokens: the layout of the tokens that they read.
         backbone: identity of the backbone that they were trained on.
         preprocessing: what made the backbone's inputs of images.
         origin: where the backbone's weights come from.
@@ -46,6 +47,7 @@ class StackedSideNetworks(nn.Module):
         self.names = tuple(trained)
         self.columns: tuple[tuple[LabelColumn, ...], ...] = tuple(each.columns for each in trained.values())
         self.sites = in_order({site for each in trained.values() for site in each.sites})
+        self.tokens: TokenLayout = first.network.features.tokens
         self.backbone: BackboneIdentity = first.backbone
         self.preprocessing: Preprocessing = first.preprocessing
         self.origin = dict(first.origin)

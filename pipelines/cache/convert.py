@@ -23,7 +23,7 @@ from losa.cache_format.metadata.constants import CENTRE, SPREAD, calibration_con
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.shard_writer import ShardWriter
-from losa.cache_format.sites import SiteSelection, select_sites
+from losa.cache_format.sites import SiteSelection
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.stores import StoreName
 from losa.extract.calibration import calibrate_from, sample_keys
@@ -89,7 +89,7 @@ class Conversion:
     def _contents(self, source: Cache) -> CacheContents:
         manifest = source.manifest
         features = manifest.features
-        sites = source.sites if self.sites is None else select_sites(self.sites, source.sites)
+        sites = source.sites if self.sites is None else features.select(self.sites)
         codec = features.codec if self.codec is None else self.codec
         constants = {name: array for name, array in source.constants.items() if name not in (CENTRE, SPREAD)}
         if codec == features.codec:

@@ -23,6 +23,7 @@ def describe(cache: Cache) -> dict[str, Any]:
     """
     manifest = cache.manifest
     features = manifest.features
+    layout = features.group.tokens
     records = {segment.number: committed(cache, segment) for segment in manifest.segments}
     commits = [commit for shards in records.values() for commit in shards.values()]
     return {
@@ -38,7 +39,9 @@ def describe(cache: Cache) -> dict[str, Any]:
         "compute_dtype": features.compute_dtype,
         "input_size": list(features.preprocessing.input_size),
         "preprocessing": as_json(features.preprocessing),
-        "tokens": features.group.tokens.count,
+        "tokens": layout.count,
+        "grid": list(layout.grid),
+        "pooled_from": None if layout.pooled_from is None else list(layout.pooled_from),
         "width": features.group.width,
         "image_bytes": _image_bytes(commits),
         "bytes": sum(record.bytes for commit in commits for record in commit.files.values()),
@@ -120,6 +123,14 @@ def _prepared(preprocessing: dict[str, Any]) -> str:
     )
 
 
+def _activations(info: dict[str, Any]) -> str:
+    """The shape of the activations of an image in one line."""
+    shape = f"{len(info['sites'])} sites x {info['tokens']} tokens x {info['width']} channels"
+    if info["pooled_from"] is None:
+        return shape
+    return shape + "; grid of {} x {} pooled to {} x {}".format(*info["pooled_from"], *info["grid"])
+
+
 def render(info: dict[str, Any]) -> Group:
     """Format a description for the terminal."""
     facts = Table.grid(padding=(0, 2))
@@ -131,7 +142,7 @@ def render(info: dict[str, Any]) -> Group:
         ("data set", f"{info['dataset']}, {info['images']:,} images stored"),
         ("backbone", f"{info['backbone']}, weights {info['weights_sha256'][:12]}, {height} x {width} pixels"),
         ("preprocessing", _prepared(info["preprocessing"])),
-        ("activations", f"{len(info['sites'])} sites x {info['tokens']} tokens x {info['width']} channels"),
+        ("activations", _activations(info)),
         ("codec", f"{coded}; {readable(info['bytes'])}{mean}"),
         ("identity", info["features_sha256"]),
         (

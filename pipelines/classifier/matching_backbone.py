@@ -27,14 +27,17 @@ class BackboneSource:
 
 
 def matching_backbone(networks: StackedSideNetworks, source: BackboneSource) -> FrozenBackbone:
-    """The backbone of side networks.
+    """The backbone of side networks, which pools the grid of its tokens if their features were pooled.
 
     Raises:
         LosaError: it cannot be made, or is another one than the networks were trained on; the message says
             in what, and where the right one is.
     """
+    tokens = networks.tokens
     try:
-        backbone = load_backbone(_config(networks, source))
+        backbone = load_backbone(
+            _config(networks, source), None if tokens.pooled_from is None else tokens.grid
+        )
     except LosaError as error:
         raise LosaError(f"{error}\n{_advice(networks)}") from error
     if different := differences(networks.backbone, backbone.identity):

@@ -34,6 +34,9 @@ CHANGES = {
     "site_groups[0].tokens.frames": lambda f: (
         dataclasses.replace(f.group, tokens=TokenLayout(cls=1, registers=1, grid=(2, 1), frames=2)),
     ),
+    "site_groups[0].tokens.pooled_from": lambda f: (
+        dataclasses.replace(f.group, tokens=dataclasses.replace(f.group.tokens, pooled_from=(4, 1))),
+    ),
     "compute_dtype": lambda _: "bfloat16",
     "codec": lambda _: "float16",
     "final_norm.eps": lambda _: FinalNorm(kind="layer_norm", eps=1e-5),
@@ -83,6 +86,12 @@ def test_the_hash_of_an_identity_never_changes(tiny):
         (lambda _: TokenLayout(cls=-1, registers=0, grid=(1, 1)), "cls"),
         (lambda _: TokenLayout(cls=0, registers=0, grid=(0, 1)), "grid"),
         (lambda _: TokenLayout(cls=0, registers=0, grid=(1, 1), frames=0), "frames"),
+        (
+            lambda _: TokenLayout(cls=0, registers=0, grid=(7, 7), pooled_from=(14, 16)),
+            "a grid of 7 x 7 is not pooled from 14 x 16: expected a smaller one, whose sides divide these",
+        ),
+        (lambda _: TokenLayout(cls=0, registers=0, grid=(7, 7), pooled_from=(7, 7)), "is not pooled from"),
+        (lambda _: TokenLayout(cls=0, registers=0, grid=(7, 7), pooled_from=(14, 0)), "pooled_from"),
         (lambda f: SiteGroup(sites=(), tokens=f.group.tokens, width=1), "sites"),
         (lambda f: SiteGroup(sites=("a", "b", "a"), tokens=f.group.tokens, width=1), "not unique: a, b, a"),
         (lambda _: FinalNorm(kind="layer_norm", eps=0.0), "eps"),

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losa.cache_format import LosaError, backbone_sites, select_sites
-from losa.cache_format.sites import EMBED, block_site, evenly_spaced, stage_site
+from losa.cache_format.sites import EMBED, block_site, evenly_spaced, in_order, stage_site
 
 TWELVE = backbone_sites(12)
 
@@ -68,6 +68,31 @@ def test_stages_are_selected_like_blocks():
 def test_a_number_counts_the_blocks_that_are_stored():
     stored = ("embed", "block.02", "block.05", "block.08", "block.11")
     assert select_sites(2, stored) == ("block.05", "block.11")
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ("all", ("sum:all", "block.02", "block.05", "block.11")),
+        (3, ("block.02", "block.05", "block.11")),
+        (1, ("block.11",)),
+        (["block.11", "sum:all"], ("sum:all", "block.11")),
+    ],
+)
+def test_stored_sums_are_among_all_but_a_number_does_not_count_them(selection, expected):
+    assert select_sites(selection, ("sum:all", "embed", "block.02", "block.05", "block.11")) == expected
+
+
+def test_a_number_counts_sums_where_there_is_nothing_else():
+    assert select_sites(1, ("sum:4", "sum:all", "embed")) == ("sum:all",)
+    assert select_sites("all", ("sum:4", "sum:all", "embed")) == ("sum:4", "sum:all")
+    with pytest.raises(LosaError, match="sites=3: expected a number from 1 to 2"):
+        select_sites(3, ("sum:4", "sum:all", "embed"))
+
+
+def test_sites_in_order_are_sums_and_then_from_input_to_output():
+    expected = ("sum:4", "sum:all", "sum:embed+all", "embed", "block.11", "block.100")
+    assert in_order(reversed(expected)) == expected
 
 
 @pytest.mark.parametrize(

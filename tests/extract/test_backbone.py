@@ -1,10 +1,15 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 -- torch's own alias
 
+from losa.cache_format import LosaError
+from losa.cache_format.identity import TokenLayout
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.extract import FrozenBackbone
+from losa.extract.grid_pooling import pool_grid
 
 # name -> class tokens, register tokens, grid side, depth
 LAYOUTS = {
@@ -134,6 +139,57 @@ def test_a_batch_without_images_gives_no_activations(backbone):
     empty = backbone.activations(_images(backbone, 0), backbone.sites[:2])
     group = backbone.group("all")
     assert empty.shape == (0, 2, group.tokens.count, group.width)
+
+
+def test_a_sum_is_that_of_its_sites_in_their_order(vit):
+    images = _images(vit)
+    every = vit.activations(images, vit.sites)
+    found = vit.activations(images, ["sum:all", "sum:embed+block.03", "block.05"])
+    blocks = [every[:, 1 + block] for block in range(6)]
+    assert torch.equal(found[:, 0], sum(blocks[1:], start=blocks[0]))
+    assert torch.equal(found[:, 1], every[:, 0] + every[:, 4])
+    assert torch.equal(found[:, 2], every[:, 6])
+
+
+def test_sums_are_computed_in_float32_whatever_the_blocks_give(vit, monkeypatch):
+    """Of blocks that end in a matrix product, autocast gives its own dtype."""
+    shapes, read = vit._taps.shapes, vit._taps.read
+    rounded = SimpleNamespace(
+        shapes=shapes, read=lambda images, sites: [site.bfloat16() for site in read(images, sites)]
+    )
+    monkeypatch.setattr(vit, "_taps", rounded)
+    terms = vit.activations(_images(vit), ["block.00", "block.05"])
+    found = vit.activations(_images(vit), ["sum:block.00+block.05", "block.05"])
+    assert (terms.dtype, found.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(found[:, 0], terms[:, 0].float() + terms[:, 1].float())
+    assert torch.equal(found[:, 1], terms[:, 1].float())
+
+
+def test_a_sum_is_selected_by_any_name_of_it(vit):
+    assert vit.group(["sum:6", "sum:block.05+block.02"]).sites == ("sum:2", "sum:all")
+
+
+def test_sums_of_stages_need_one_shape(toy_model):
+    stages = FrozenBackbone(toy_model("test_convnext"), "test_convnext")
+    with pytest.raises(LosaError, match=r"those at stage\.00 and stage\.03 .* differ"):
+        stages.group("sum:all")
+
+
+def test_a_grid_is_pooled_at_every_site(toy_model):
+    whole = FrozenBackbone(toy_model("test_vit"), "test_vit")
+    pooled = FrozenBackbone(toy_model("test_vit"), "test_vit", grid=(5, 2))
+    images, sites = _images(whole), ["sum:all", "block.05"]
+    group = pooled.group(sites)
+    assert group.tokens == TokenLayout(cls=1, registers=0, grid=(5, 2), pooled_from=(10, 10))
+    expected = pool_grid(whole.activations(images, sites), group.tokens)
+    assert torch.equal(pooled.activations(images, sites), expected)
+    assert pooled.activations(images[:0], sites).shape == (0, 2, 11, group.width)
+
+
+def test_a_grid_that_does_not_divide_is_refused_when_sites_are_chosen(toy_model):
+    backbone = FrozenBackbone(toy_model("test_vit"), "test_vit", grid=(7, 7))
+    with pytest.raises(LosaError, match=r"grid=7x7: .* one of 1, 2, 5, 10"):
+        backbone.group(1)
 
 
 def test_no_hook_stays_behind_even_after_an_error(vit):

@@ -20,11 +20,12 @@ from safetensors.torch import save_file
 
 from losa.cache_format import Cache, IdentityMismatch, LosaError, Manifest, NonFiniteActivations
 from losa.cache_format.codecs import CodecName
-from losa.cache_format.identity import ImageDecoding
+from losa.cache_format.identity import ImageDecoding, TokenLayout
 from losa.cache_format.storage.sealed_json import seal, unseal
 from losa.extract import backbone as backbone_module
 from losa.extract import extract, load_backbone, open_source
 from losa.extract import extraction as extraction_module
+from losa.extract.grid_pooling import pool_grid
 from losa.extract.loader import ImageLoader
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.preprocessing import make_transform
@@ -109,6 +110,35 @@ class TestContent:
         manifest = cache.manifest
         assert manifest.features.codec == codec
         assert ({"centre", "spread"} <= set(cache.constants)) == (codec in ("int8", "int4"))
+
+    def test_a_stored_sum_is_the_sum_of_the_stored_sites(self, config):
+        cache = Cache(extract(config(codec="float32", sites=["sum:6", "all"])).cache)
+        assert cache.sites[:2] == ("sum:all", "block.00")
+        total, *blocks = np.moveaxis(_decoded(cache.split("train800")), 1, 0)
+        assert np.array_equal(total, sum(blocks[1:], start=blocks[0]))
+        statistics = cache.statistics()[0]
+        assert statistics.sum_squares == pytest.approx((total.astype(np.float64) ** 2).sum(), rel=1e-5)
+
+    @pytest.mark.parametrize("codec", ["float32", "int8"])
+    def test_a_pooled_grid_is_stored(self, config, codec, tmp_path):
+        whole = extract(config(codec="float32", cache=str(tmp_path / "whole"))).cache
+        cache = Cache(extract(config(codec=codec, grid="5x2")).cache)
+        tokens = cache.manifest.features.group.tokens
+        assert tokens == TokenLayout(cls=1, registers=0, grid=(5, 2), pooled_from=(10, 10))
+        expected = pool_grid(torch.from_numpy(_decoded(Cache(whole).split("train800"))), tokens).numpy()
+        found = _snr(expected, _decoded(cache.split("train800")))
+        assert (found > (38 if codec == "int8" else 120)).all(), found
+        assert cache.manifest.features.sha256 != Cache(whole).manifest.features.sha256
+
+    def test_augmented_views_are_pooled_too(self, config):
+        cache = Cache(extract(config(grid=5, views=2, limit=4)).cache)
+        assert cache.split("train800-views2").image_shape[1] == 1 + 25
+
+    def test_the_whole_grid_is_no_pooled_one(self, config, tmp_path):
+        caches = [extract(config(cache=str(tmp_path / str(grid)), grid=grid)).cache for grid in (None, "10")]
+        one, other = (Cache(cache).manifest.to_json() for cache in caches)
+        assert one == other
+        assert "pooled_from" not in json.dumps(one)
 
     def test_the_manifest_says_what_was_done(self, config):
         settings = config()
@@ -331,6 +361,9 @@ class TestIdentity:
             ({"exif": "ignore"}, "preprocessing.decoding.exif"),
             ({"background": [255, 0, 255]}, "preprocessing.decoding.background"),
             ({"dataset": {"name": "other"}}, "dataset"),
+            ({"sites": ["sum:all"]}, "site_groups[0].sites"),
+            ({"grid": 5}, "site_groups[0].tokens.grid"),
+            ({"grid": 5}, "site_groups[0].tokens.pooled_from"),
         ],
     )
     def test_another_identity_is_refused_field_by_field(self, config, tmp_path, tree, changes, field):
@@ -397,6 +430,7 @@ class TestRefusals:
             ({"device": "tpu"}, "device=tpu: expected auto, cpu, cuda"),
             ({"splits": ["trian"]}, "the data set has no split 'trian'; it has: train800, val200"),
             ({"sites": 7}, "sites=7: expected a number from 1 to 6"),
+            ({"grid": 3}, "grid=3x3: the grid of this backbone has 10 x 10 tokens"),
             ({"sites": ["block.06"]}, "there is no site 'block.06' here; there are embed, block.00"),
         ],
     )
@@ -406,14 +440,18 @@ class TestRefusals:
         assert message in str(caught.value)
         assert not (tmp_path / "cache").exists()
 
-    def test_activations_beyond_the_codec_name_the_site_and_leave_nothing(self, config, toy_model, tmp_path):
+    @pytest.mark.parametrize("site", ["embed", "sum:embed+block.05"])
+    def test_activations_beyond_the_codec_name_the_site_and_leave_nothing(
+        self, config, toy_model, tmp_path, site
+    ):
         model = toy_model("test_vit")
         weights = model.state_dict()
         weights["pos_embed"] *= 1e6
         save_file(weights, tmp_path / "huge.safetensors")
         huge = {"checkpoint": str(tmp_path / "huge.safetensors")}
-        with pytest.raises(NonFiniteActivations, match=r"at site 'embed' are too large for codec=float16"):
-            extract(config(codec="float16", backbone=huge))
+        message = re.escape(f"at site '{site}' are too large for codec=float16")
+        with pytest.raises(NonFiniteActivations, match=message):
+            extract(config(codec="float16", backbone=huge, sites=[site, "block.05"]))
         assert _stamps(tmp_path / "cache") == {}
         assert not list(tmp_path.rglob("*.tmp"))
 

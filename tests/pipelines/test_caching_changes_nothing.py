@@ -1,5 +1,6 @@
 """Training from a float32 cache is training with the live backbone in the loop."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ from losa.extract import (
     load_backbone,
     open_source,
 )
+from losa.extract.grid_pooling import parse_grid
 from losa.extract.loader import ImageLoader
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.preprocessing import make_transform
@@ -38,6 +40,12 @@ DATASET = DatasetConfig(kind="digits", name="digits")
 BACKBONE = BackboneConfig(name="test_vit", pretrained=False)
 SPLIT = "train800"
 IMAGES = 32
+FEATURES: dict[str, dict[str, Any]] = {
+    "all": {},
+    "sum": {"sites": "sum:all"},
+    "small": {"sites": ["sum:all", 1], "grid": "5x2"},
+}
+"""Options of the extractions, by name."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,7 +85,7 @@ class LiveActivations:
 
 @pytest.fixture(scope="module")
 def make_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    def make(codec: str) -> Cache:
+    def make(features: str, codec: str) -> Cache:
         folder = tmp_path_factory.mktemp("caches") / codec
         extract(
             ExtractConfig(
@@ -91,12 +99,12 @@ def make_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 batch_size=9,
                 device="cpu",
                 workers=0,
+                **FEATURES[features],
             )
         )
         return Cache(folder)
 
-    made: dict[str, Cache] = {}
-    return lambda codec: made[codec] if codec in made else made.setdefault(codec, make(codec))
+    return functools.cache(make)
 
 
 def members(side: str, cache: Cache) -> list[PreparedJob]:
@@ -146,22 +154,24 @@ def from_cache(cache: Cache, side: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def with_live_backbone(make_cache: Any) -> Any:
-    """``with_live_backbone(side)``: losses; the cache gives keys, labels and shapes, but no features."""
-    backbone = load_backbone(BACKBONE)
+    """``with_live_backbone(side, features)``: losses; the cache gives keys, labels and shapes only."""
 
-    def run(side: str) -> np.ndarray:
-        cache = make_cache("float32")
+    def run(side: str, features: str = "all") -> np.ndarray:
+        grid = FEATURES[features].get("grid")
+        backbone = load_backbone(BACKBONE, None if grid is None else parse_grid(grid))
+        cache = make_cache(features, "float32")
         prepared = members(side, cache)
         keys = cache.split(SPLIT).keys
         return losses(prepared, LiveActivations(backbone, keys, prepared[0].features.sites))
 
-    made: dict[str, np.ndarray] = {}
-    return lambda side: made[side] if side in made else made.setdefault(side, run(side))
+    return functools.cache(run)
 
 
+@pytest.mark.parametrize("features", FEATURES)
 @pytest.mark.parametrize("side", SIDE_NETWORKS)
-def test_losses_of_every_step(side: str, make_cache: Any, with_live_backbone: Any) -> None:
-    found, expected = from_cache(make_cache("float32"), side), with_live_backbone(side)
+def test_losses_of_every_step(side: str, features: str, make_cache: Any, with_live_backbone: Any) -> None:
+    found = from_cache(make_cache(features, "float32"), side)
+    expected = with_live_backbone(side, features)
     assert found.shape == (3 * 3, 2)
     # The backbone sees other batches here than in extraction, so the last bits of features differ.
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
@@ -172,5 +182,5 @@ def test_losses_of_every_step(side: str, make_cache: Any, with_live_backbone: An
 
 def test_a_codec_that_loses_something_is_seen(make_cache: Any, with_live_backbone: Any) -> None:
     """It loses little; and if nothing were seen, the test above would prove nothing."""
-    difference = np.abs(from_cache(make_cache("int8"), "losa") - with_live_backbone("losa"))
+    difference = np.abs(from_cache(make_cache("all", "int8"), "losa") - with_live_backbone("losa"))
     assert 1e-5 < difference.max() < 1e-2  # the README says so

@@ -15,6 +15,8 @@ from losa.cache_format import Cache
 
 Command = Callable[..., Any]
 
+TOY = ["backbone.name=test_vit", "backbone.pretrained=false"]
+
 
 def test_it_says_what_it_does_and_what_comes_next(command: Command, extracted: Path) -> None:
     again = command(
@@ -61,6 +63,33 @@ def test_several_label_columns_and_what_is_left_out_are_told(command: Command, t
     assert [column.name for column in Cache(tmp_path / "cache").manifest.labels] == ["species", "colour"]
 
 
+def test_sums_and_a_pooled_grid_go_from_command_to_command(command: Command, tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        finished = command(tmp_path, *arguments)
+        assert finished.returncode == 0, finished.stderr
+        return str(finished.stdout)
+
+    run("losa-extract", *TOY, "sites=[sum:6,1]", "grid=5x2", "limit=20", "workers=0", "cache=cache")
+    assert Cache(tmp_path / "cache").sites == ("sum:all", "block.05")
+    described = " ".join(run("losa-cache", "info", "cache").split())
+    assert re.search(r"2 sites x 11 tokens x \d+ channels; grid of 10 x 10 pooled to 5 x 2 ", described)
+    sweep = ["side=relay,linear", "sites=sum:6,[sum:all,block.05],1", "epochs=1", "eval_split=val200"]
+    run("losa-adapt", "-m", "cache=cache", *sweep)
+    summaries = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/summary.json")]
+    read = {(summary["side"], *summary["sites"]) for summary in summaries}
+    assert read == {
+        ("linear", "sum:all"),
+        ("linear", "block.05"),
+        ("relay", "sum:all"),
+        ("relay", "block.05"),
+        ("relay", "sum:all", "block.05"),
+    }
+    run("losa-cache", "convert", "cache", "--to", "small", "--sites", "sum:6")
+    assert Cache(tmp_path / "small").sites == ("sum:all",)
+    run("losa-extract", *TOY, "sites=sum:all", "grid=5x2", "limit=20", "cache=small")
+    run("losa-evaluate", "runs", "limit=4", "workers=0", "dataset=digits", "eval_split=test")
+
+
 def test_it_leaves_nothing_but_the_cache(extracted: Path) -> None:
     assert [path.name for path in extracted.iterdir() if path.name != "runs"] == ["cache"]
 
@@ -103,6 +132,8 @@ def test_plan_stops_before_the_first_image(command: Command, tmp_path: Path) -> 
         (["dataset=folder", "dataset.root=nowhere"], "dataset.root: there is no folder nowhere"),
         (["backbone.checkpoint=nowhere.pt"], "backbone.checkpoint: there is no file nowhere.pt"),
         (["views=2"], "error: views=2 needs the names of the splits to train on: splits=[train800val200]"),
+        (["grid=seven"], "grid=seven: expected a number (7: 7 x 7 tokens), or height and width (7x14)"),
+        (["grid=[5,5]"], "grid=[5, 5]: input should be a valid "),
         (["backbone.name=test_vti"], "has no such model; did you mean 'test_vit"),
     ],
 )
@@ -166,3 +197,20 @@ def test_the_lines_of_the_hub_come_once(monkeypatch: pytest.MonkeyPatch) -> None
         for logger, level, handlers in before:
             logger.setLevel(level)
             logger.handlers[:] = handlers
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("grid=7", "error: grid=7x7: the grid of this backbone has 10 x 10 tokens"),
+        ("sites=sum:7", "error: 'sum:7': sites=7: expected a number from 1 to 6"),
+        ("sites=[sum:block.05+blok.04]", "there is no site 'blok.04' here; there are embed, block.00"),
+    ],
+)
+def test_what_the_backbone_does_not_have_is_refused(
+    command: Command, tmp_path: Path, option: str, message: str
+) -> None:
+    failed = command(tmp_path, "losa-extract", *TOY, option)
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert not list(tmp_path.iterdir())

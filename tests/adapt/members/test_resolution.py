@@ -1,22 +1,28 @@
 """One spelling for options that say the same of a cache."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from losa.adapt.members.resolution import resolved, site_group_of
+from losa.adapt.members.resolution import features_of, resolved
 from losa.cache_format import LosaError
-from losa.cache_format.identity import SiteGroup, TokenLayout
+from losa.cache_format.identity import FeatureIdentity, TokenLayout
 
 BLOCKS = tuple(f"block.{number:02d}" for number in range(4))
 
 
-def a_cache(_: str) -> SiteGroup:
-    """Six sites at most, with a class token."""
-    tokens = TokenLayout(cls=1, registers=0, grid=(2, 2))
-    return SiteGroup(sites=("embed", *BLOCKS), tokens=tokens, width=8)
+@pytest.fixture
+def a_cache(toy_cache: Any) -> Callable[..., FeatureIdentity]:
+    """``a_cache(path)``: the features of a cache of four blocks and their embedding."""
+    return lambda _: cache_of(toy_cache, "embed", *BLOCKS)
+
+
+def cache_of(toy_cache: Any, *sites: str) -> FeatureIdentity:
+    features: FeatureIdentity = replace(toy_cache, sites=sites).features
+    return replace(features, backbone=replace(features.backbone, depth=len(BLOCKS)))
 
 
 @pytest.mark.parametrize(("cls", "pool"), [(1, "cls"), (0, "mean")])
@@ -25,7 +31,7 @@ def test_the_pool_is_chosen_by_the_tokens(
 ) -> None:
     tokens = TokenLayout(cls=cls, registers=0, grid=(2, 2))
     config = make_config(cache=str(replace(toy_cache, tokens=tokens).write(tmp_path / "cache")))
-    assert site_group_of(config.cache).tokens == tokens
+    assert features_of(config.cache).group.tokens == tokens
     assert resolved(config) == replace(config, pool=pool)
 
 
@@ -45,7 +51,7 @@ def test_the_pool_is_chosen_by_the_tokens(
         (["block.00", "embed"], ["embed", "block.00"]),
     ],
 )
-def test_sites_have_one_spelling(sites: Any, spelling: Any, make_config: Any) -> None:
+def test_sites_have_one_spelling(sites: Any, spelling: Any, make_config: Any, a_cache: Any) -> None:
     assert resolved(make_config(sites=sites, pool="cls"), a_cache).sites == spelling
 
 
@@ -55,24 +61,46 @@ def test_sites_have_one_spelling(sites: Any, spelling: Any, make_config: Any) ->
     [("all", "all"), (2, "all"), (["embed", "block.03"], "all"), (["embed", "block.02"], "block.02")],
 )
 def test_a_probe_is_named_by_the_site_that_it_reads(
-    side: str, sites: Any, spelling: Any, make_config: Any
+    side: str, sites: Any, spelling: Any, make_config: Any, a_cache: Any
 ) -> None:
     assert resolved(make_config(side=side, sites=sites, pool="cls"), a_cache).sites == spelling
 
 
+@pytest.mark.parametrize(
+    ("stored", "sites", "spelling"),
+    [
+        (("sum:all",), "all", "all"),
+        (("sum:all",), 1, "all"),
+        (("sum:all",), ["sum:4"], "all"),
+        (("sum:all", "block.03"), "sum:block.00+1+block.02+block.01", "sum:all"),
+        (("sum:all", "block.03"), ["block.03", "sum:all"], "all"),
+        (("sum:all", *BLOCKS), 2, 2),
+        (("sum:all", *BLOCKS), 4, 4),
+        (("sum:all", *BLOCKS), [2, "sum:all"], ["sum:all", "block.01", "block.03"]),
+    ],
+)
+def test_sums_have_one_spelling(
+    stored: tuple[str, ...], sites: Any, spelling: Any, make_config: Any, toy_cache: Any
+) -> None:
+    features = cache_of(toy_cache, *stored)
+    assert resolved(make_config(sites=sites, pool="cls"), lambda _: features).sites == spelling
+
+
 @pytest.mark.parametrize(("sites", "start"), [(1, "last"), (2, "first")])
-def test_the_start_has_no_effect_with_one_site(sites: int, start: str, make_config: Any) -> None:
+def test_the_start_has_no_effect_with_one_site(
+    sites: int, start: str, make_config: Any, a_cache: Any
+) -> None:
     assert resolved(make_config(sites=sites, start="first"), a_cache).start == start
 
 
 @pytest.mark.parametrize("options", [{}, {"sites": 4}, {"side": "linear"}, {"sites": ["embed", 2]}])
-def test_resolving_twice_changes_nothing(options: dict[str, Any], make_config: Any) -> None:
+def test_resolving_twice_changes_nothing(options: dict[str, Any], make_config: Any, a_cache: Any) -> None:
     once = resolved(make_config(**options), a_cache)
     assert resolved(once, a_cache) is once
 
 
 @pytest.mark.parametrize("options", [{"sites": 9}, {"sites": "block.17"}])
-def test_what_does_not_fit_stays(options: dict[str, Any], make_config: Any) -> None:
+def test_what_does_not_fit_stays(options: dict[str, Any], make_config: Any, a_cache: Any) -> None:
     config = make_config(**options)
     assert resolved(config, a_cache) is config
 
@@ -80,5 +108,5 @@ def test_what_does_not_fit_stays(options: dict[str, Any], make_config: Any) -> N
 def test_without_a_cache_nothing_is_chosen(make_config: Any, tmp_path: Path) -> None:
     config = make_config(cache=str(tmp_path))
     with pytest.raises(LosaError):
-        site_group_of(config.cache)
+        features_of(config.cache)
     assert resolved(config) is config

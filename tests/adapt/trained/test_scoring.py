@@ -59,6 +59,15 @@ def test_another_backbone_and_missing_sites_are_refused(
         CachedStream(cache, "test", networks)
 
 
+def test_other_tokens_are_refused(toy_cache: Any, make_trained: Any, tmp_path: Path) -> None:
+    """Of the same number, too: the means over patches are no patches."""
+    networks = stack_side_networks({"one": make_trained()})
+    pooled = replace(toy_cache.tokens, pooled_from=(4, 4))
+    cache = Cache(replace(toy_cache, tokens=pooled).write(tmp_path / "cache"))
+    with pytest.raises(LosaError, match=r"tokens\.pooled_from: expected None, found \(4, 4\)"):
+        CachedStream(cache, "test", networks)
+
+
 def test_other_inputs_are_refused(toy_cache: Any, make_trained: Any, tmp_path: Path) -> None:
     squashed = replace(toy_cache.features.preprocessing, crop_mode="squash")
     networks = stack_side_networks({"one": make_trained(changes={"preprocessing": squashed})})

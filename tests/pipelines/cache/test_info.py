@@ -23,6 +23,7 @@ def test_for_people_and_as_json(tiny, command, tmp_path):
     info = json.loads(command(tmp_path, "losa-cache", "info", "zoo", "--json").stdout)
     assert info["store"] == "zarr"
     assert info["compressor"] is None
+    assert (info["grid"], info["pooled_from"]) == ([2, 1], None)
     assert [split["name"] for split in info["splits"]] == ["train", "val"]
     assert info["splits"][0] | {"bytes": 0} == {
         "name": "train",

@@ -43,6 +43,16 @@ def test_random_weights_are_made_again_by_what_is_recorded(trained_on, options) 
     assert found.preprocessing.input_size == networks.preprocessing.input_size
 
 
+def test_the_grid_is_pooled_as_it_was_for_training(make_run, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", sites=["sum:all", 1], grid=(5, 2))
+    networks = stack_side_networks(load_side_networks([folder]))
+    assert networks.tokens.pooled_from == (10, 10)
+    assert networks.sites == ("sum:all", "block.05")
+    found = matching_backbone(networks, RECORDED)
+    assert found.identity == networks.backbone
+    assert found.group(["sum:all"]).tokens == networks.tokens
+
+
 def test_another_seed_makes_another_backbone(trained_on) -> None:
     networks = trained_on(name="test_vit", pretrained=False, seed=3)
     with pytest.raises(LosaError, match="not the backbone that the side networks") as caught:
@@ -136,8 +146,8 @@ def test_pretrained_weights_that_cannot_be_had_are_told(trained_on, monkeypatch:
     networks = trained_on(name="test_vit", pretrained=False)
     networks.origin = {}
 
-    def refuse(config: BackboneConfig) -> None:
-        assert config.pretrained
+    def refuse(config: BackboneConfig, grid: tuple[int, int] | None) -> None:
+        assert (config.pretrained, grid) == (True, None)
         raise LosaError("no network")
 
     monkeypatch.setattr(module, "load_backbone", refuse)

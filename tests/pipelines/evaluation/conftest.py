@@ -25,24 +25,25 @@ def sweep(make_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """``digits(codec)``: a cache of the first digits of the test split."""
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``digits(codec, **options)``: a cache of the first digits of the test split."""
     folder = tmp_path_factory.mktemp("caches")
 
-    def make(codec: str) -> Path:
+    def make(codec: str, **options: Any) -> Path:
+        cache = folder / "-".join([codec, *options])
         config = ExtractConfig(
             dataset=DatasetConfig(kind="digits", name="digits"),
             backbone=BackboneConfig(name="test_vit", pretrained=False),
-            cache=str(folder / codec),
+            cache=str(cache),
             splits=["test"],
             limit=IMAGES,
-            sites=2,
             codec=codec,
             workers=0,
             device="cpu",
+            **({"sites": 2} | options),
         )
         extract(config)
-        return folder / codec
+        return cache
 
     return make
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from losa.cache_format import LosaError
+from losa.cache_format import LabelColumn, LosaError
 from losa.extract import DatasetConfig
+from losa.extract.pixels import DEFAULT_DECODING
 from losa.pipelines.evaluation import evaluation
 from losa.pipelines.evaluation.evaluation import evaluate
 
@@ -41,6 +42,24 @@ def test_a_cache_and_the_images_themselves_give_the_same(
         one["predicted"] == two["predicted"] for one, two in zip(found, predictions(live.folder), strict=True)
     ]
     assert np.mean(same) > 0.95
+
+
+def test_sums_and_pooled_grids_are_computed_of_images_too(
+    make_run: Any, digits: Any, configured: Any, tmp_path: Path
+) -> None:
+    column = LabelColumn(name="label", num_classes=10, classes=tuple("0123456789"))
+    small: dict[str, Any] = {"sites": ["sum:all", 1], "grid": (5, 2)}
+    make_run(tmp_path / "runs/last", "last", columns=(column,), decoding=DEFAULT_DECODING, **small)
+    cache = digits("float32", sites=["sum:all", 1], grid="5x2")
+    places = [str(tmp_path / "runs")]
+    (live,) = evaluate(places, configured(out=str(tmp_path / "live"))).results.judgements
+    (cached,) = evaluate(
+        places, configured(out=str(tmp_path / "cached"), cache=str(cache))
+    ).results.judgements
+    assert live.top1 == cached.top1
+    assert live.nll == pytest.approx(cached.nll, abs=1e-4)
+    with pytest.raises(LosaError, match=r"tokens\.grid: expected \(5, 2\), found \(10, 10\)"):
+        evaluate(places, configured(cache=str(digits("float32"))))
 
 
 def test_what_is_written(sweep: Path, configured: Any) -> None:

@@ -23,10 +23,11 @@ from losa.pipelines.classifier.model import Classifier
 LABEL = LabelColumn(name="label", num_classes=3, classes=("ant", "bee", "cat"))
 
 
-def _make_backbone(name: str = "test_vit", size: int | None = 32) -> FrozenBackbone:
-    return load_backbone(
-        BackboneConfig(name=name, pretrained=False, img_size=None if size is None else [size, size])
-    )
+def _make_backbone(
+    name: str = "test_vit", size: int | None = 32, grid: tuple[int, int] | None = None
+) -> FrozenBackbone:
+    img_size = None if size is None else [size, size]
+    return load_backbone(BackboneConfig(name=name, pretrained=False, img_size=img_size), grid)
 
 
 def _make_trained(
@@ -63,7 +64,7 @@ def _make_trained(
 
 @pytest.fixture(scope="session")
 def make_backbone() -> Callable[..., FrozenBackbone]:
-    """``make_backbone(name, size)``: untrained; for images of its own size if ``size`` is None."""
+    """``make_backbone(name, size, grid)``: untrained; for images of its own size if ``size`` is None."""
     return _make_backbone
 
 

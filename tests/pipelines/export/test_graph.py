@@ -38,6 +38,22 @@ def test_every_kind_of_side_network_is_traced_for_any_number_of_images(
             torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_sums_and_pooled_grids_are_traced(
+    make_backbone: Any, make_trained: Any, make_classifier: Any, scores_of: Any
+) -> None:
+    backbone = make_backbone(grid=(1, 2))
+    trained = {
+        side: make_trained(backbone, side, sites=["sum:embed+all", "block.05"], pool="mean")
+        for side in ("linear", "losa", "last")
+    }
+    classifier = make_classifier(backbone, trained)
+    assert classifier.networks.tokens.count == 1 + 2
+    run = trace(ClassifierGraph(classifier)).module()
+    images = drawn_images(backbone.preprocessing, 5)
+    for scores, expected in zip(run(images).values(), scores_of(classifier, images), strict=True):
+        torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["test_convnext", "test_byobnet"])
 def test_a_backbone_with_stages_is_traced(
     name: str, make_backbone: Any, make_trained: Any, make_classifier: Any
