@@ -10,6 +10,7 @@ from losa.cache_format.codecs import CodecName
 from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.fields import STRICT, Name
 from losa.cache_format.common.threads import Threads
+from losa.cache_format.engines.config import EngineConfig
 from losa.cache_format.identity import ColourValue, ComputeDtype
 from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
@@ -116,6 +117,7 @@ class ExtractConfig:
     batch_size: Positive = 32
     workers: Annotated[int, Field(ge=0)] | None = None
     threads: Threads = "auto"
+    engine: EngineConfig = field(default_factory=EngineConfig)
     on_error: Literal["fail", "skip"] = "fail"
     plan: bool = False
 

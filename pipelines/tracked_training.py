@@ -1,5 +1,6 @@
 """Trains members for a command, and tells its tracker, if it has one."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -83,5 +84,5 @@ def train(jobs: Sequence[Job], folder: Path) -> list[Outcome]:
 
 
 def _can_change_a_result(argument: str) -> bool:
-    name = argument.partition("=")[0]
+    name = re.split(r"[=.]", argument, maxsplit=1)[0]  # of an option in a group, the group
     return not argument.startswith("-") and name not in WHEREABOUTS

@@ -70,6 +70,11 @@ class PreparedJob:
         """Files of the member."""
         return MemberFiles(self.job.folder, self.job.config, self.company)
 
+    @property
+    def computed_images(self) -> int:
+        """Number of images that training computes, each once for every epoch."""
+        return len(self.training) * self.config.trained_epochs
+
     def read_outcome(self, warn: Callable[..., None]) -> Outcome | None:
         """The summary in the folder if the member is finished, or the error with which it diverged.
 
@@ -145,7 +150,13 @@ class PreparedJob:
 class JobPreparer:
     """Prepares jobs. Caches and splits that several jobs use are read, hashed and compared once."""
 
-    def __init__(self) -> None:
+    def __init__(self, find_device: Callable[[str], str] = resolve_device) -> None:
+        """Read nothing yet.
+
+        Args:
+            find_device: gives the device that an option ``device`` means where the jobs are trained.
+        """
+        self._find_device = find_device
         self._open_cache = functools.cache(Cache)
         self._read_images = functools.cache(read_labelled_images)
         self._shared_images = SharedImages()
@@ -162,7 +173,7 @@ class JobPreparer:
             LosaError: the options are wrong, or do not fit the cache.
         """
         config = job.config
-        device = resolve_device(config.device)
+        device = self._find_device(config.device)
         cache = self._open_cache(config.cache)
         features = _feature_spec(cache, config)
         columns = tuple(cache.label_column(name) for name in config.labels)
