@@ -62,16 +62,17 @@ def adapt_all(
     Args:
         jobs: the members. Equal jobs are trained once.
         listener: told of each epoch and of the results of the members that are trained.
-        engine: trains them, entered by the caller; None: this process. Their options ``engine`` are for
-            commands, and not looked at here.
+        engine: trains them, entered by the caller; None: this process.
 
     Returns:
         For each job, in order, the summary that `adapt` would return or the `LosaError` it would raise.
 
     Raises:
-        LosaError: jobs have a ``tracker``, and there is no listener to tell it.
+        LosaError: jobs have a ``tracker``, and there is no listener to tell it, or an ``engine`` other than
+            this process, and none is given; or the engine has no workers any more.
     """
     _refuse_untold_trackers(jobs, listener)
+    _refuse_missing_engines(jobs, engine)
     engine = engine or LocalEngine()
     preparer = JobPreparer(engine.resolve_device)
     find = functools.cache(site_group_of)
@@ -119,6 +120,15 @@ def _refuse_untold_trackers(jobs: Sequence[Job], listener: TrainingListener | No
             raise LosaError(
                 f"tracker={job.config.tracker}: expected a listener that tells it. losa-adapt has one with "
                 "hydra/launcher=fused and basic, which train in its process; from Python, give adapt_all one"
+            )
+
+
+def _refuse_missing_engines(jobs: Sequence[Job], engine: Engine | None) -> None:
+    for job in jobs:
+        if job.config.engine.kind != "local" and engine is None:
+            raise LosaError(
+                f"engine={job.config.engine.kind}: expected an engine. losa-adapt makes one; from Python, give "
+                "adapt_all one: with make_engine(config.engine, [config.device]) as engine"
             )
 
 

@@ -74,6 +74,11 @@ class Reporter:
             self._last = time.monotonic()
             self._tell(Advanced(self._images))
 
+    def end(self, outcomes: Mapping[Job, Outcome]) -> None:
+        """Tell outcomes, and the sum of the images until then."""
+        self._tell(Advanced(self._images))
+        self._tell(JobsEnded(list(outcomes.items())))
+
 
 class ReportedBar:
     """The progress bar of a pass that nobody sees: its progress is reported. See `ProgressBar`."""

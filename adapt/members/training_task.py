@@ -13,7 +13,7 @@ from losa.adapt.members.outcomes import does_not_fit, failing_alone, unfinished,
 from losa.adapt.members.pass_threads import pass_threads
 from losa.adapt.members.passes import cut_to_memory, plan_passes
 from losa.adapt.members.preparation import PreparedJob
-from losa.adapt.members.reports import Advanced, JobsEnded, ReportedBar, Reporter
+from losa.adapt.members.reports import Advanced, ReportedBar, Reporter
 from losa.adapt.members.summary import Outcome
 from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
@@ -64,13 +64,13 @@ class TrainingTask:
                 starting.append(member.with_checkpoint())
         passes = [some for members in plan_passes(starting) for some in cut_to_memory(members)]
         find_idle = functools.cache(idle_cores)
-        tell(JobsEnded(list(outcomes.items())))
+        reporter.end(outcomes)
         for number, some in enumerate(passes, start=1):
             with pass_threads(some, find_idle) as threads:
                 _log.info("%s", _described(some, number, len(passes), threads))
                 ended: dict[Job, Outcome] = {}
                 self._run(some, ended, reporter)
-                tell(JobsEnded(list(ended.items())))
+                reporter.end(ended)
 
     def rest(self, share: Share, told: int) -> Share:
         """The same members: each goes on from its checkpoint, and those that are finished are found."""
