@@ -127,8 +127,8 @@ def _refuse_missing_engines(jobs: Sequence[Job], engine: Engine | None) -> None:
     for job in jobs:
         if job.config.engine.kind != "local" and engine is None:
             raise LosaError(
-                f"engine={job.config.engine.kind}: expected an engine. losa-adapt makes one; from Python, give "
-                "adapt_all one: with make_engine(config.engine, [config.device]) as engine"
+                f"engine={job.config.engine.kind}: expected an engine. losa-adapt makes one; from Python, "
+                "give adapt_all one: with make_engine(config.engine, [config.device]) as engine"
             )
 
 

@@ -48,6 +48,7 @@ from losa.extract.encoding import encode
 from losa.extract.forward_pass import ForwardPass, in_batches
 from losa.extract.limit import limited
 from losa.extract.loading import load_backbone
+from losa.extract.parts import Part
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
@@ -92,6 +93,7 @@ class Extractor:
         self.config = config
         self.cache = cache_folder(config.cache)
         self.device = resolve_device(config.device)
+        self.part = None if config.part is None else Part.parse(config.part)
         self.source: ImageSource = open_source(config.dataset) if source is None else source
         for note in self.source.notes:
             _log.warning("%s", note)
@@ -133,6 +135,7 @@ class Extractor:
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
                 # Not the plan's shards: another process may have written some before the lock was taken.
                 missing = writer.missing(remake=partial(self._remake, partial(read_keys, writer.metadata)))
+                missing = self._of_part(missing, writer.requested)
                 if missing:
                     invalid = self._extract(writer, missing, calibration_of(constants))
                     self._report_losses(writer)
@@ -184,7 +187,20 @@ class Extractor:
             )
         self.calibrator.warn_of_few(surveyed)
         remake = partial(self._remake, surveyed.keys)
-        return Plan.of(surveyed, records.missing(surveyed.segments, remake=remake))
+        missing = records.missing(surveyed.segments, remake=remake)
+        if self.part is None:
+            return Plan.of(surveyed, missing)
+        segments = [one for one in records.segments if one.name in surveyed.segments]
+        return Plan.of(surveyed, self._of_part(missing, segments), len(self.part.shards(segments)))
+
+    def _of_part(
+        self, missing: Sequence[tuple[Segment, int]], segments: Sequence[Segment]
+    ) -> Sequence[tuple[Segment, int]]:
+        """The missing shards of the requested segments that are in the requested part."""
+        if self.part is None:
+            return missing
+        wanted = set(self.part.shards(segments))
+        return [(segment, shard) for segment, shard in missing if (segment.name, shard) in wanted]
 
     def _contents(self, name: str) -> SplitContents:
         """A split of the source, or a part of its only one, or a split with the views of its images."""
