@@ -74,7 +74,7 @@ def adapt_all(
     _refuse_untold_trackers(jobs, listener)
     _refuse_missing_engines(jobs, engine)
     engine = engine or LocalEngine()
-    preparer = JobPreparer(engine.resolve_device)
+    preparer = JobPreparer(engine)
     find = functools.cache(site_group_of)
     jobs = [replace(job, config=resolved(job.config, find)) for job in jobs]
     different = list(dict.fromkeys(jobs))

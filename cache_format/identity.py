@@ -15,7 +15,7 @@ from losa.cache_format.codecs import CodecName
 from losa.cache_format.common.fields import STRICT, Name, Sha256, Size
 from losa.cache_format.storage.sealed_json import canonical
 
-ComputeDtype = Literal["float32", "bfloat16", "float16"]
+ComputeDtype = Literal["float32", "tf32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

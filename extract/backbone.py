@@ -1,7 +1,6 @@
 """A frozen timm model that returns its activations at named sites."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -92,36 +91,13 @@ class FrozenBackbone:
     ) -> Float[Tensor, "images sites tokens width"]:
         """Run the backbone and return its activations at some sites of one shape.
 
-        They are in float32 or the dtype of autocast.
+        They are in float32 or the dtype of autocast; see `losa.extract.precision.precision`.
         """
         if images.shape[0] == 0:  # timm's models fail on an empty batch
             shape = self._taps.shapes[sites[0]]
             return images.new_empty(0, len(sites), shape.tokens.count, shape.width)
-        with torch.no_grad(), _exact_convolutions():
+        with torch.no_grad():
             return torch.stack(self._taps.read(images, sites), dim=1)
-
-
-def autocast(device: str, dtype: str) -> Any:
-    """The context in which the backbone computes: torch's autocast, except for float32."""
-    if dtype == "float32":
-        return nullcontext()
-    return torch.autocast(torch.device(device).type, dtype=getattr(torch, dtype))
-
-
-@contextmanager
-def _exact_convolutions() -> Iterator[None]:
-    """Make float32 convolutions exact: by default, cuDNN rounds to TF32 (10 bits of mantissa)."""
-    cudnn = cast(Any, torch.backends.cudnn)
-    # torch 2.9 has a precision setting for each operator; reading the older switch as well fails.
-    owner, name, exact = (
-        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
-    )
-    before = getattr(owner, name)
-    setattr(owner, name, exact)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def _final_norm(model: nn.Module) -> tuple[FinalNorm | None, dict[str, np.ndarray]]:

@@ -1,32 +1,30 @@
 """Decodes images in worker processes: batches of keys become batches of network inputs."""
 
-import signal
+import errno
+import itertools
+import math
+import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from losa.cache_format.errors import LosaError
+from losa.extract.decode_workers import (
+    SECONDS_BETWEEN_CHECKS,
+    DecodedBatch,
+    DecodedBatches,
+    no_room,
+    prepare_worker,
+)
 from losa.extract.loader import ImageLoader
 from losa.extract.preprocessing import Transform
+from losa.extract.shared_memory import fit_processes
 from losa.extract.sources import InvalidImage
 from losa.extract.sources.base import not_now
-
-
-class DecodedBatch(NamedTuple):
-    """Network inputs of the valid images of a batch, and the outcome for every image."""
-
-    images: Float[Tensor, "images channels height columns"]
-    outcomes: list[bytes | str]
-    """For each image of the batch, the hash of its bytes or, if it is invalid, the reason."""
-    turned: int = 0
-    """Number of images whose EXIF data have an orientation other than upright, applied or not."""
-    warnings: tuple[str, ...] = ()
-    """Warnings of the decoders; each one names its image."""
 
 
 class _DecodedImage(NamedTuple):
@@ -68,6 +66,14 @@ class _Collate:
         self.input_size = input_size
 
     def __call__(self, items: list[Decoded]) -> DecodedBatch | LosaError:
+        try:
+            return self._collate(items)
+        except RuntimeError as error:
+            if "shared memory" in str(error):
+                return no_room(os.strerror(errno.ENOSPC))
+            raise
+
+    def _collate(self, items: list[Decoded]) -> DecodedBatch | LosaError:
         decoded = []
         for item in items:
             if isinstance(item, LosaError):
@@ -75,49 +81,12 @@ class _Collate:
             decoded.append(item)
         images = [item.image for item in decoded if item.image is not None]
         return DecodedBatch(
-            images=torch.stack(images) if images else torch.empty(0, *self.input_size),
+            # In a worker process, torch collates into shared memory.
+            images=default_collate(images) if images else torch.empty(0, *self.input_size),
             outcomes=[item.outcome for item in decoded],
             turned=sum(item.turned for item in decoded),
             warnings=tuple(warning for item in decoded for warning in item.warnings),
         )
-
-
-def _leave_termination_to_the_main_process(worker: int) -> None:  # noqa: ARG001 -- given by torch
-    """Ignore SIGTERM, which job schedulers send to all processes: torch would report a killed worker."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-class DecodedBatches:
-    """Iterator over decoded batches, in order. Closing it ends the workers, and so does its end or an error.
-
-    Not a generator: from Python 3.12 on, closing one before its first batch does not run its ``finally``
-    and keeps what it holds, the workers among it.
-    """
-
-    def __init__(self, loaded: Iterator[DecodedBatch | LosaError]) -> None:
-        self._loaded = loaded
-
-    def __iter__(self) -> "DecodedBatches":
-        return self
-
-    def __next__(self) -> DecodedBatch:
-        try:
-            batch = next(self._loaded)
-            if isinstance(batch, LosaError):
-                raise batch
-        except BaseException:
-            self.close()
-            raise
-        return batch
-
-    def close(self) -> None:
-        """End the workers; no further batch comes."""
-        # torch ends them once nothing refers to its iterator, but the traceback of an error does.
-        if (end_workers := getattr(self._loaded, "_shutdown_workers", None)) is not None:
-            end_workers()
-        for worker in getattr(self._loaded, "_workers", ()):
-            worker.kill()  # one that waits for a file does not end when it is told to
-        self._loaded = iter(())
 
 
 def decode(
@@ -144,18 +113,43 @@ def decode(
         pin_memory: whether the inputs are copied to pinned memory.
 
     Raises:
-        LosaError: at the batch with an image that the machine cannot read at the moment.
+        LosaError: the processes cannot be started; or, at a batch, the machine cannot read an image at the
+            moment; or for a reason of `losa.extract.decode_workers.DecodedBatches`.
     """
     keys = [key for batch in batches for key in batch]
     starts = [0]
     for batch in batches:
         starts.append(starts[-1] + len(batch))
+    largest = max(map(len, batches), default=0)
+    batch_bytes = largest * math.prod(input_size) * torch.float32.itemsize
+    count, ahead = fit_processes(min(workers, len(batches)), batch_bytes)
     batched = DataLoader(
         _Decoding(loader, transform, keys),
-        batch_sampler=[list(range(a, b)) for a, b in pairwise(starts)],
-        num_workers=min(workers, len(batches)),
+        batch_sampler=_Ranges(starts),
+        num_workers=count,
+        prefetch_factor=ahead if count else None,
         collate_fn=_Collate(input_size),
         pin_memory=pin_memory,
-        worker_init_fn=_leave_termination_to_the_main_process,
+        worker_init_fn=prepare_worker,
+        timeout=SECONDS_BETWEEN_CHECKS if count else 0,
     )
-    return DecodedBatches(iter(batched))
+    try:
+        return DecodedBatches(iter(batched))
+    except OSError as error:
+        raise LosaError(
+            f"the decoding processes cannot be started: {error.strerror or error}. Remove the cause, or "
+            "decode in the main process with workers=0"
+        ) from error
+
+
+class _Ranges(Sampler[Sequence[int]]):
+    """The numbers of the images of each batch. A list of them would take more memory than the keys."""
+
+    def __init__(self, starts: Sequence[int]) -> None:
+        self.starts = starts
+
+    def __iter__(self) -> Iterator[Sequence[int]]:
+        return itertools.starmap(range, pairwise(self.starts))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1

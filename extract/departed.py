@@ -10,6 +10,7 @@ from functools import cached_property
 
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.views import parse_key
+from losa.extract.encoded_batches import EncodedBatch
 from losa.extract.sources import ImageSource
 
 DEPARTED = "no longer in the data set"
@@ -48,3 +49,11 @@ class DataSetKeys:
             not self.departed(keys[int(row)]) and (all_invalid or reason.endswith(DEPARTED))
             for row, reason in commit.invalid.items()
         )
+
+
+def with_departed(batch: EncodedBatch) -> EncodedBatch:
+    """The batch with an outcome for every row, where those of departed images are reasons."""
+    present = frozenset(batch.rows.present)
+    of_present = iter(batch.outcomes)
+    outcomes = [next(of_present) if key in present else f"{key}: {DEPARTED}" for key in batch.rows.keys]
+    return batch._replace(outcomes=outcomes)

@@ -1,14 +1,16 @@
 """Encodes activations on the compute device, with statistics of every site, and refuses non-finite values."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from losa.cache_format.codecs import Codes
+from losa.cache_format.codecs import CodecName, Codes
 from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
 from losa.cache_format.shards.statistics import SiteStatistics
+from losa.extract.host_copies import HostCopies, HostCopy
 from losa.extract.non_finite import refuse_non_finite, refuse_overflow
 
 
@@ -23,59 +25,113 @@ def encode(
     Raises:
         NonFiniteActivations: the backbone or the codec gave NaN or infinity; the message names the site.
     """
-    if not len(activations):
-        return codec.encode(activations.float()).to_host(), []
-    # On the CPU image by image, because the arrays of one image fit into the processor's caches.
-    step = 1 if activations.device.type == "cpu" else len(activations)
-    parts = [_encode(codec, part.float()) for part in activations.split(step)]
-    codes = [codes for codes, _ in parts]
-    scales = [part.scales for part in codes if part.scales is not None]
-    joined = DeviceCodes(torch.cat([part.values for part in codes]), torch.cat(scales) if scales else None)
-    measured = torch.cat([measures for _, measures in parts], dim=1).cpu()
-    if not torch.isfinite(measured).all():
-        _refuse_non_finite(codec, activations.float(), sites)
-    low, high, energy, error = measured.unbind()
-    count = activations[:, 0].numel()
-    statistics = [
-        SiteStatistics(
-            count=count,
-            minimum=low[:, index].min().item(),
-            maximum=high[:, index].max().item(),
-            sum_squares=energy[:, index].sum().item(),
-            error_sum_squares=error[:, index].sum().item(),
+    return Encoder(codec, sites).start(activations).finish()
+
+
+@dataclass(frozen=True, slots=True)
+class StartedEncoding:
+    """A batch that a GPU encodes and copies to the host, perhaps after the batches before it."""
+
+    codec: CodecName
+    sites: Sequence[str]
+    values_of_site: int
+    """Number of values of a site in all images of the batch."""
+    copy: HostCopy
+
+    def finish(self) -> tuple[Codes, list[SiteStatistics]]:
+        """Wait for the codes and the statistics; see `encode`."""
+        values, measures, *scales = self.copy.wait()
+        codes = DeviceCodes(values, scales[0] if scales else None).to_host()
+        if not self.values_of_site:
+            return codes, []
+        low, high, energy, error, lost, overflown = measures.unbind()
+        for index, site in enumerate(self.sites):
+            refuse_non_finite(site, int(lost[:, index].sum()))
+            refuse_overflow(self.codec, site, int(overflown[:, index].sum()))
+        return codes, [
+            SiteStatistics(
+                count=self.values_of_site,
+                minimum=low[:, index].min().item(),
+                maximum=high[:, index].max().item(),
+                sum_squares=energy[:, index].sum().item(),
+                error_sum_squares=error[:, index].sum().item(),
+            )
+            for index in range(len(self.sites))
+        ]
+
+
+class Encoder:
+    """Encodes batches where their activations are. On a GPU, nothing waits before the result is wanted."""
+
+    def __init__(self, codec: DeviceCodec, sites: Sequence[str]) -> None:
+        """Prepare the copies to the host.
+
+        Args:
+            codec: the codec, on the device of the activations.
+            sites: names along the sites axis, for messages.
+        """
+        self._codec = codec
+        self._sites = sites
+        self._copies = HostCopies(codec.device)
+
+    def start(self, activations: Float[Tensor, "images sites tokens width"]) -> StartedEncoding:
+        """Start to encode a batch."""
+        # On the CPU image by image, because the arrays of one image fit into the processor's caches.
+        step = 1 if activations.device.type == "cpu" else len(activations)
+        parts = [_encode(self._codec, part.float()) for part in activations.split(max(1, step))]
+        values, measures, *scales = (torch.cat(tensors, dim) for tensors, dim in _columns(parts))
+        return StartedEncoding(
+            codec=self._codec.name,
+            sites=self._sites,
+            values_of_site=activations[:, 0].numel(),
+            copy=self._copies.start([values, measures, *scales]),
         )
-        for index in range(len(sites))
-    ]
-    return joined.to_host(), statistics
+
+
+def _columns(parts: Sequence[tuple[DeviceCodes, Tensor]]) -> list[tuple[list[Tensor], int]]:
+    """The tensors of several parts by kind, and their axis of images."""
+    columns = [([codes.values for codes, _ in parts], 0), ([measures for _, measures in parts], 1)]
+    scales = [codes.scales for codes, _ in parts if codes.scales is not None]
+    return [*columns, (scales, 0)] if scales else columns
 
 
 def _encode(
     codec: DeviceCodec, activations: Float[Tensor, "images sites tokens width"]
-) -> tuple[DeviceCodes, Float64[Tensor, "four images sites"]]:
-    """Codes; and minimum, maximum, sum of squares and sum of squared errors of every image and site."""
+) -> tuple[DeviceCodes, Float64[Tensor, "six images sites"]]:
+    """Codes, and measures of every image and site.
+
+    They are minimum, maximum, sum of squares and sum of squared errors, and the numbers of values that are
+    not finite before encoding, and after decoding.
+    """
     codes = codec.encode(activations)
     rows = activations.flatten(2)
+    if not len(rows):
+        return codes, rows.new_zeros(6, *rows.shape[:2], dtype=torch.float64)
     energy = _sum_squares(rows)
+    lost = _count_non_finite(rows, energy)
     if codec.name == "float32":
-        error = torch.zeros_like(energy)
+        error, overflown = torch.zeros_like(energy), lost
     else:
-        error = _sum_squares(codec.decode(codes).sub_(activations).flatten(2))
-    return codes, torch.stack([rows.amin(-1).double(), rows.amax(-1).double(), energy, error])
+        difference = codec.decode(codes).flatten(2).sub_(rows)
+        error = _sum_squares(difference)
+        overflown = _count_non_finite(difference, error)
+    return codes, torch.stack(
+        [rows.amin(-1).double(), rows.amax(-1).double(), energy, error, lost, overflown]
+    )
 
 
-def _refuse_non_finite(codec: DeviceCodec, activations: Tensor, sites: Sequence[str]) -> None:
-    decoded = codec.decode(codec.encode(activations))
-    for index, site in enumerate(sites):
-        refuse_non_finite(site, _count_non_finite(activations[:, index]))
-        refuse_overflow(codec.name, site, _count_non_finite(decoded[:, index]))
-
-
-def _count_non_finite(values: Tensor) -> int:
-    return int((~values.isfinite()).sum())
+def _count_non_finite(
+    rows: Float[Tensor, "images sites values"], sum_squares: Float64[Tensor, "images sites"]
+) -> Float64[Tensor, "images sites"]:
+    if rows.device.type == "cpu" and sum_squares.isfinite().all():  # to ask a GPU would be to wait for it
+        return torch.zeros_like(sum_squares)
+    return (~rows.isfinite()).sum(-1).double()
 
 
 def _sum_squares(rows: Float[Tensor, "images sites values"]) -> Float64[Tensor, "images sites"]:
-    """Sums of squares in float64, from norms in float32, whose relative error is near 1e-6."""
+    """Sums of squares in float64, from norms whose relative error is near 1e-6."""
+    if rows.device.type != "cpu":
+        return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64).square()
     norms: Tensor = torch.linalg.vector_norm(rows, dim=-1)
     if not torch.isfinite(norms).all():
         # Values beyond 1e19 have squares that float32 cannot hold.

@@ -1,18 +1,13 @@
 """The first stage: images through a frozen backbone into a cache."""
 
 import logging
-import platform
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
-from importlib.metadata import version
+from functools import cached_property, partial
+from itertools import pairwise
 
 import numpy as np
-import PIL
-import timm
-import torch
 
 from losa.cache_format import (
     CacheWriter,
@@ -23,12 +18,10 @@ from losa.cache_format import (
     Segment,
     SplitContents,
 )
-from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.cache_format.common.comparison import differences
-from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.common.threads import thread_count
+from losa.cache_format.engines import Engine, LocalEngine, make_engine
 from losa.cache_format.identity import FeatureIdentity, Preprocessing, SiteGroup
 from losa.cache_format.metadata.constants import calibration_of
 from losa.cache_format.metadata.keys import read_keys
@@ -43,21 +36,27 @@ from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
 from losa.extract.config import ExtractConfig
 from losa.extract.data_set_root import refuse_other_root, root_record
-from losa.extract.departed import DEPARTED, DataSetKeys
-from losa.extract.encoding import encode
-from losa.extract.forward_pass import ForwardPass, in_batches
+from losa.extract.departed import DataSetKeys
+from losa.extract.encoded_batches import ShardBatch, shard_batches
+from losa.extract.extraction_tasks import EncodingTask, MachineTask, computing_threads
+from losa.extract.forward_pass import MOST_WORKERS, ForwardPass
 from losa.extract.limit import limited
 from losa.extract.loading import load_backbone
 from losa.extract.parts import Part
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
-from losa.extract.shard_thread import EncodedBatch, ShardThread
+from losa.extract.reception import Reception
+from losa.extract.shard_thread import ShardThread
 from losa.extract.sources import ImageSource, open_source
 from losa.extract.splitting import cut
 from losa.extract.views import refuse_keys_of_views, refuse_other_views, with_views
 
 _log = logging.getLogger(__name__)
+
+_RUNS_PER_WORKER = 8
+"""In how many runs a worker does its share. At the end of a run it has nothing decoded ahead; at the end of
+the extraction, workers wait for the last run of another."""
 
 POOR_SNR_DB = {"float16": 30.0, "bfloat16": 30.0, "int8": 30.0, "int4": 15.0}
 """Signal-to-noise ratios, in dB, below which a codec is warned of.
@@ -84,15 +83,23 @@ class Extraction:
 class Extractor:
     """One extraction: its options, source, backbone and calibrator."""
 
-    def __init__(self, config: ExtractConfig, source: ImageSource | None = None) -> None:
+    def __init__(
+        self, config: ExtractConfig, source: ImageSource | None = None, engine: Engine | None = None
+    ) -> None:
         """Open the source, unless it is given, and load the backbone.
+
+        Args:
+            config: the options.
+            source: the images, if not those that the options describe.
+            engine: runs the backbone, entered by the caller; None: this process does.
 
         Raises:
             LosaError: an option is wrong, or the source or the weights it names cannot be opened.
         """
         self.config = config
         self.cache = cache_folder(config.cache)
-        self.device = resolve_device(config.device)
+        self.engine: Engine = engine or LocalEngine()
+        self.device = self.engine.resolve_device(config.device)
         self.part = None if config.part is None else Part.parse(config.part)
         self.source: ImageSource = open_source(config.dataset) if source is None else source
         for note in self.source.notes:
@@ -111,10 +118,21 @@ class Extractor:
             choose_preprocessing(self.backbone.preprocessing, config)
         )
         self.forward = ForwardPass(
-            config, self.source, self.backbone, self.preprocessing, self.group.sites, self.device
+            config if self.engine.in_process else _for_workers(config, self.engine),
+            self.source,
+            self.backbone,
+            self.preprocessing,
+            self.group.sites,
+            self.device,
+            elsewhere=not self.engine.in_process,
         )
         self.calibrator = Calibrator(
-            config=config, cache=self.cache, group=self.group, splits=self.splits, forward=self.forward
+            config=config,
+            cache=self.cache,
+            group=self.group,
+            splits=self.splits,
+            forward=self.forward,
+            engine=self.engine,
         )
 
     def run(self) -> Extraction:
@@ -245,17 +263,15 @@ class Extractor:
         )
 
     def _machine(self) -> dict[str, str]:
-        """Versions and hardware, on which the last bits of the features depend."""
-        return {
-            "losa": version("losa"),
-            "timm": timm.__version__,
-            "torch": torch.__version__,
-            "pillow": PIL.__version__,
-            "machine": platform.machine(),
-            "device": _device_name(self.device),
-            "threads": str(torch.get_num_threads()),
-            "batch_size": str(self.config.batch_size),
-        }
+        """Versions and hardware of the workers, on which the last bits of the features depend."""
+        return self._worker | {"batch_size": str(self.config.batch_size)}
+
+    @cached_property
+    def _worker(self) -> dict[str, str]:
+        found: list[dict[str, str]] = []
+        task = MachineTask(self.forward, self.config.threads)
+        self.engine.map(task, [None], lambda _, machine: found.append(machine))
+        return found[-1]
 
     def _warn_of_other_machine(self, provenance: dict[str, str]) -> None:
         """Warn if the cache was begun elsewhere: features may then differ from ours by rounding."""
@@ -276,54 +292,34 @@ class Extractor:
         missing: Sequence[tuple[Segment, int]],
         calibration: Calibration | None,
     ) -> int:
-        codec = DeviceCodec(self.config.codec, calibration, self.device)
-        keys = {segment.name: read_keys(writer.metadata, segment) for segment, _ in missing}
-        jobs = [
-            (segment, shard, batch)
-            for segment, shard in missing
-            for batch in in_batches(_rows(keys[segment.name], segment.rows(shard)), self.config.batch_size)
-        ]
-        images = sum(len(batch) for _, _, batch in jobs)
-        _log.info(
-            "%d threads (threads=%s), %d processes that decode",
-            torch.get_num_threads(),
-            self.config.threads,
-            self.forward.workers,
+        config = self.config
+        shards = self._shards(writer, missing)
+        images = sum(len(batch.keys) for batches in shards for batch in batches)
+        task = EncodingTask(
+            self.forward, config.threads, config.codec, calibration, whole_shards=not self.engine.in_process
         )
-        waits = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
-        invalid = turned = 0
-        with (
-            # First, because it forks workers, and at that moment no thread must exist.
-            closing(self.forward.decode([self._present(batch) for _, _, batch in jobs])) as decoded,
-            ShardThread(writer) as shards,
-            progress_bar(images, "extracting", "img") as bar,
-        ):
-            clock = time.perf_counter()
-            for segment, shard, keys_of_batch in jobs:
-                batch = next(decoded)
-                clock = _lap(waits, "decoding", clock)
-                invalid += self.forward.count_invalid(batch)
-                self.forward.report_warnings(batch)
-                turned += batch.turned
-                codes, statistics = encode(codec, self.forward.activations(batch), self.group.sites)
-                clock = _lap(waits, "backbone", clock)
-                outcomes = self._outcomes(keys_of_batch, batch.outcomes)
-                shards.put(EncodedBatch(segment, shard, codes, outcomes, statistics))
-                clock = _lap(waits, "disk", clock)
-                bottleneck = max(waits, key=lambda stage: waits[stage])
-                bar.set_postfix_str(f"bottleneck: {bottleneck}", refresh=False)
-                bar.update(len(outcomes))
-        if turned:
-            _log.info("exif=%s: %s images have an EXIF orientation", self.config.exif, f"{turned:,}")
-        return invalid
+        with ShardThread(writer) as thread, progress_bar(images, "extracting", "img") as bar:
+            reception = Reception(self.forward, thread, bar)
+            self.engine.map(task, self._runs(shards), reception.take)
+        if reception.turned:
+            _log.info("exif=%s: %s images have an EXIF orientation", config.exif, f"{reception.turned:,}")
+        return reception.invalid
 
-    def _present(self, keys: Sequence[str]) -> Sequence[str]:
-        return [key for key in keys if not self.known.departed(key)]
+    def _shards(self, writer: CacheWriter, missing: Sequence[tuple[Segment, int]]) -> list[list[ShardBatch]]:
+        """The rows of each missing shard in batches."""
+        keys = {segment.name: read_keys(writer.metadata, segment) for segment, _ in missing}
+        return [
+            list(
+                shard_batches(segment, shard, keys[segment.name], self.known.departed, self.config.batch_size)
+            )
+            for segment, shard in missing
+        ]
 
-    def _outcomes(self, keys: Sequence[str], decoded: Sequence[bytes | str]) -> list[bytes | str]:
-        """The outcomes of all images of a batch, of which the departed ones were not decoded."""
-        of_present = iter(decoded)
-        return [f"{key}: {DEPARTED}" if self.known.departed(key) else next(of_present) for key in keys]
+    def _runs(self, shards: Sequence[Sequence[ShardBatch]]) -> list[list[ShardBatch]]:
+        """The items of the engine: shards that follow each other, for which a worker decodes ahead."""
+        count = 1 if self.engine.in_process else min(len(shards), _RUNS_PER_WORKER * self.engine.workers)
+        bounds = pairwise(len(shards) * run // count for run in range(count + 1))
+        return [[batch for shard in shards[start:stop] for batch in shard] for start, stop in bounds]
 
     def _report_losses(self, writer: CacheWriter) -> None:
         """Log the signal-to-noise ratio of the codec, and warn of a poor one."""
@@ -354,24 +350,17 @@ def extract(config: ExtractConfig, source: ImageSource | None = None) -> Extract
     Raises:
         LosaError: an error that the user can correct; the message says how.
     """
-    before = torch.get_num_threads()
-    # Other processes do not count: the number of threads decides the last bits of the features.
-    torch.set_num_threads(thread_count(config.threads, before))
-    try:
-        return Extractor(config, source).run()
-    finally:
-        torch.set_num_threads(before)
+    with (
+        make_engine(config.engine, [config.device]) as engine,
+        computing_threads(config.threads),
+    ):
+        return Extractor(config, source, engine).run()
 
 
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+def _for_workers(config: ExtractConfig, engine: Engine) -> ExtractConfig:
+    """The options with as many decoding processes as a worker has cores, which does not know that itself."""
+    return replace(config, workers=min(engine.cores, MOST_WORKERS)) if config.workers is None else config
 
 
 def _rows(keys: Sequence[str], rows: range) -> Sequence[str]:
     return keys[rows.start : rows.stop]
-
-
-def _lap(waits: dict[str, float], stage: str, since: float) -> float:
-    now = time.perf_counter()
-    waits[stage] += now - since
-    return now

@@ -2,23 +2,26 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Float
 
 from losa.cache_format.common.cores import usable_cores
 from losa.cache_format.identity import ComputeDtype, Preprocessing
-from losa.extract.backbone import FrozenBackbone, autocast
-from losa.extract.decoding import DecodedBatch, DecodedBatches, decode
+from losa.extract.backbone import FrozenBackbone
+from losa.extract.decode_workers import DecodedBatch, DecodedBatches
+from losa.extract.decoding import decode
 from losa.extract.loader import ImageLoader
+from losa.extract.precision import check_precision, precision
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources import InvalidImage
 from losa.extract.sources.base import StoredImages
 
 _log = logging.getLogger(__name__)
 
-_MOST_WORKERS = 8
+MOST_WORKERS = 8
+"""Decoding processes, if the option ``workers`` does not say how many."""
 _MOST_WARNINGS = 10
 
 
@@ -55,6 +58,7 @@ class ForwardPass:
         device: str,
         *,
         views: bool = True,
+        elsewhere: bool = False,
     ) -> None:
         """Move the backbone to the device.
 
@@ -66,18 +70,31 @@ class ForwardPass:
             sites: names of the sites whose activations are returned.
             device: the compute device, as torch names it.
             views: whether keys may be those of augmented views.
+            elsewhere: whether it is only pickled here. The machine where it arrives has the device.
+
+        Raises:
+            LosaError: the device does not have the dtype.
         """
+        self._made_from = (options, source, backbone, preprocessing, tuple(sites), device, views)
         self.device = device
-        cores = min(usable_cores(), _MOST_WORKERS)
+        self.sites = tuple(sites)
+        cores = min(usable_cores(), MOST_WORKERS)
         self.workers = cores if options.workers is None else options.workers
         self._options = options
         self._loader = ImageLoader(source, preprocessing.decoding, options.max_pixels, views)
         self._backbone = backbone
-        self._sites = sites
         self._warnings = 0
         self._input_size = preprocessing.input_size
         self._transform = make_transform(preprocessing, options.max_pixels)
-        backbone.model.to(device)
+        self._uploads: torch.cuda.Stream | None = None
+        if not elsewhere:
+            check_precision(device, options.dtype)
+            self._uploads = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
+            backbone.model.to(device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it is made from; where it arrives, the backbone moves to the device."""
+        return _make, self._made_from
 
     def decode(self, batches: Sequence[Sequence[str]]) -> DecodedBatches:
         """Decode batches of keys, in order; see `losa.extract.decoding.decode`."""
@@ -92,17 +109,29 @@ class ForwardPass:
 
     def activations(self, decoded: DecodedBatch) -> Float[torch.Tensor, "images sites tokens width"]:
         """Activations of the valid images of a batch, on the compute device."""
-        images = decoded.images.to(self.device, non_blocking=True)
-        with autocast(self.device, self._options.dtype):
-            return self._backbone.activations(images, self._sites)
+        with precision(self.device, self._options.dtype):
+            return self._backbone.activations(self._uploaded(decoded.images), self.sites)
 
-    def count_invalid(self, decoded: DecodedBatch) -> int:
-        """Number of invalid images in a batch; each one is logged.
+    def _uploaded(
+        self, images: Float[torch.Tensor, "images channels height columns"]
+    ) -> Float[torch.Tensor, "images channels height columns"]:
+        """Network inputs on the compute device. Copies overlap with the batches that a GPU still works on."""
+        if self._uploads is None:
+            return images.to(self.device)
+        with torch.cuda.stream(self._uploads):
+            uploaded = images.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self._uploads.device)
+        computing.wait_stream(self._uploads)
+        uploaded.record_stream(computing)
+        return uploaded
+
+    def count_invalid(self, outcomes: Sequence[bytes | str]) -> int:
+        """Number of invalid images among the outcomes of a batch; each one is logged.
 
         Raises:
             InvalidImage: there is one, and on_error=fail.
         """
-        reasons = [outcome for outcome in decoded.outcomes if isinstance(outcome, str)]
+        reasons = [outcome for outcome in outcomes if isinstance(outcome, str)]
         for reason in reasons:
             if self._options.on_error == "fail":
                 raise InvalidImage(
@@ -113,14 +142,19 @@ class ForwardPass:
             _log.warning("skipped: %s", reason)
         return len(reasons)
 
-    def report_warnings(self, decoded: DecodedBatch) -> None:
+    def report_warnings(self, warnings: Sequence[str]) -> None:
         """Log the warnings of the decoders, up to a number; on some data sets every image has one."""
-        for warning in decoded.warnings:
+        for warning in warnings:
             self._warnings += 1
             if self._warnings <= _MOST_WARNINGS:
                 _log.warning("%s", warning)
             if self._warnings == _MOST_WARNINGS:
                 _log.warning("further warnings of this kind are not shown")
+
+
+def _make(*made_from: Any) -> ForwardPass:
+    *arguments, views = made_from
+    return ForwardPass(*arguments, views=views)
 
 
 def in_batches(keys: Sequence[str], size: int) -> list[Sequence[str]]:

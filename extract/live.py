@@ -1,7 +1,6 @@
 """Activations of images that no cache holds, computed while they are asked for."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -70,10 +69,10 @@ class LiveActivations:
             LosaError: the machine cannot read an image at the moment.
         """
         batches = in_batches(self._keys, self._batch_size)
-        with closing(self._forward.decode(batches)) as decoded:
+        with self._forward.decode(batches) as decoded:
             for keys, batch in zip(batches, decoded, strict=True):
-                self._forward.count_invalid(batch)
-                self._forward.report_warnings(batch)
+                self._forward.count_invalid(batch.outcomes)
+                self._forward.report_warnings(batch.warnings)
                 self.invalid += [outcome for outcome in batch.outcomes if isinstance(outcome, str)]
                 valid = [
                     key

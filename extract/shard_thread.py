@@ -2,31 +2,20 @@
 
 import queue
 import threading
-from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple
 
-from losa.cache_format import CacheWriter, Codes, Segment, SiteStatistics
+from losa.cache_format import CacheWriter
+from losa.extract.encoded_batches import EncodedBatch
 
 _AHEAD = 2
 """Number of encoded batches that may wait for the disk."""
 
 
-class EncodedBatch(NamedTuple):
-    """An encoded batch and the shard to which it belongs."""
-
-    segment: Segment
-    shard: int
-    codes: Codes
-    outcomes: Sequence[bytes | str]
-    statistics: Sequence[SiteStatistics]
-
-
 class ShardThread:
     """A thread that appends batches, in shard order, and commits a shard with its last row.
 
-    Use it as a context manager: leaving it waits for the thread. An error in the thread is raised by the
-    next `put`, or on leaving.
+    Use it as a context manager: leaving it waits for the thread, which starts with the first `put`. An error
+    in the thread is raised by the next `put`, or on leaving.
     """
 
     def __init__(self, writer: CacheWriter) -> None:
@@ -37,12 +26,13 @@ class ShardThread:
         self._thread = threading.Thread(target=self._run, name="losa-shards", daemon=True)
 
     def __enter__(self) -> "ShardThread":
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._thread.ident is None:
+            return
         self._queue.put(None)
         self._thread.join()
         if self._error is not None and error is None:
@@ -52,6 +42,8 @@ class ShardThread:
         """Queue a batch; blocks while the queue is full."""
         if self._error is not None:
             raise self._error
+        if self._thread.ident is None:
+            self._thread.start()  # not before, because the processes that decode are forked without threads
         self._queue.put(batch)
 
     def _run(self) -> None:
@@ -72,8 +64,9 @@ class ShardThread:
         return batch
 
     def _write_shard(self, first: EncodedBatch) -> None:
-        rows = len(first.segment.rows(first.shard))
-        with self._writer.shard(first.segment, first.shard) as shard:
+        segment, number = first.rows.segment, first.rows.shard
+        rows = len(segment.rows(number))
+        with self._writer.shard(segment, number) as shard:
             batch: EncodedBatch | None = first
             while batch is not None:
                 shard.append(batch.codes, batch.outcomes, batch.statistics)

@@ -18,6 +18,7 @@ from losa.adapt.members.summary import Outcome
 from losa.adapt.members.training_pass import TrainingPass
 from losa.cache_format import LosaError
 from losa.cache_format.common.cores import idle_cores
+from losa.cache_format.common.emulated_dtypes import warn_if_emulated
 from losa.cache_format.common.progress import OpenBar, progress_bar
 from losa.cache_format.engines import Tell
 
@@ -140,6 +141,7 @@ def _usable_here(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) -
                     f"{member.job.folder}: {socket.gethostname()} does not see this folder, which is there "
                     "for the command: put out=... and the cache on a file system that all machines share"
                 )
+            warn_if_emulated(member.config.dtype, member.device)
             member.refuse_impossible_residency()
             usable.append(member)
     return usable

@@ -18,6 +18,11 @@ class Codes:
     scales: Float[np.ndarray, "images sites tokens groups"] | None = None
     """One scale for every group of channels of a token; None if the codec has no scales."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values and scales."""
+        return self.values.nbytes + (0 if self.scales is None else self.scales.nbytes)
+
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class Codec(Protocol):

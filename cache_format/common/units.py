@@ -1,7 +1,7 @@
 """Formatting of numbers for people."""
 
 
-def readable(count: int) -> str:
+def readable(count: float) -> str:
     """Format a number of bytes, in powers of 1000.
 
     >>> readable(1_815_552)

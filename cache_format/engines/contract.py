@@ -39,6 +39,10 @@ class Engine(Protocol):
         """How many items are worked on at once."""
 
     @property
+    def cores(self) -> int:
+        """How many processor cores a worker may use."""
+
+    @property
     def in_process(self) -> bool:
         """Whether tasks run in this process, which then shows their progress and has their memory."""
 

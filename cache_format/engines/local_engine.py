@@ -5,6 +5,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from losa.cache_format.common.cores import usable_cores
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.engines.contract import Item, Task, Told
 
@@ -14,6 +15,11 @@ class LocalEngine:
 
     workers = 1
     in_process = True
+
+    @property
+    def cores(self) -> int:
+        """The cores that this process may use."""
+        return usable_cores()
 
     def resolve_device(self, name: str) -> str:
         """Check the name of a device; see `losa.cache_format.common.device.resolve_device`."""

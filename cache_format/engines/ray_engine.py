@@ -8,9 +8,8 @@ is lost, what it had to do and who does the rest is known in one place.
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from losa.cache_format.engines.config import EngineConfig
 from losa.cache_format.engines.contract import Item, Task, Told
@@ -41,12 +40,18 @@ class RayEngine:
         self._config = config
         self._devices = devices
         self._chosen = Workers(count=0, cpus=0, gpus=0)
+        self._spare: list[Any] = []
         self._open = ExitStack()
 
     @property
     def workers(self) -> int:
         """How many items are worked on at once, while no worker is lost."""
         return self._chosen.count
+
+    @property
+    def cores(self) -> int:
+        """The cores that each worker has."""
+        return self._chosen.cpus
 
     def resolve_device(self, name: str) -> str:
         """The device of a worker: its only GPU, or the CPU.
@@ -71,17 +76,16 @@ class RayEngine:
 
     def map(self, task: Task[Item], items: Sequence[Item], told: Told) -> None:
         """Run the task on every item; see `Engine.map`."""
-        ray = import_ray()
-        level = logging.getLogger("losa").getEffectiveLevel()
-        shared = ray.put(task)  # once for all workers
-        actor = ray.remote(RayWorker).options(
+        RayPool(self._make_actor, self._spare, self._chosen, task, items, told).run()
+
+    def _make_actor(self) -> Any:
+        actor = import_ray().remote(RayWorker)
+        return actor.options(
             num_cpus=self._chosen.cpus,
             num_gpus=self._chosen.gpus,
             max_restarts=0,
             scheduling_strategy="SPREAD",
-        )
-        pool = RayPool(lambda: actor.remote(shared, str(Path.cwd()), level), self._chosen, task, items, told)
-        pool.run()
+        ).remote()
 
     def __enter__(self) -> Self:
         """Connect to the cluster.
@@ -101,5 +105,8 @@ class RayEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the cluster."""
+        """End the workers, and leave the cluster."""
+        for actor in self._spare:
+            import_ray().kill(actor)
+        self._spare.clear()
         self._open.close()

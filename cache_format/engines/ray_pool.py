@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic
 
 from losa.cache_format.engines.contract import Item, Task, Told
@@ -49,6 +50,7 @@ class RayPool(Generic[Item]):
     def __init__(
         self,
         make_actor: Callable[[], Any],
+        spare: list[Any],
         chosen: Workers,
         task: Task[Item],
         items: Sequence[Item],
@@ -58,6 +60,8 @@ class RayPool(Generic[Item]):
 
         Args:
             make_actor: makes a `RayWorker`.
+            spare: those of earlier pools, which are taken first; gets those that are left in the end, because
+                it takes seconds to start one.
             chosen: how many of them, and what each needs.
             task: the work, as the workers have it.
             items: what to work on.
@@ -65,11 +69,13 @@ class RayPool(Generic[Item]):
         """
         self._ray = import_ray()
         self._make_actor = make_actor
+        self._spare = spare
         self._chosen = chosen
         self._task = task
         self._told = told
         self._waiting = deque(_Work(number, item) for number, item in enumerate(items))
         self._unfinished = len(items)
+        self._shared = self._ray.put(task)  # once for all workers
         self._workers: list[_Worker[Item]] = []
         self._calls: dict[Any, _Worker[Item]] = {}
         """Reference of an answer -> the worker that is to give it. Those without work have no call."""
@@ -94,12 +100,16 @@ class RayPool(Generic[Item]):
             raise
         finally:
             for worker in self._workers:
-                self._ray.kill(worker.actor)
+                if self._unfinished or worker.host is None:
+                    self._ray.kill(worker.actor)
+                else:
+                    self._spare.append(worker.actor)
 
     def _start_worker(self) -> None:
-        worker: _Worker[Item] = _Worker(self._make_actor())
+        worker: _Worker[Item] = _Worker(self._spare.pop() if self._spare else self._make_actor())
         self._workers.append(worker)
-        self._calls[worker.actor.begin.remote()] = worker
+        level = logging.getLogger("losa").getEffectiveLevel()
+        self._calls[worker.actor.prepare.remote(self._shared, str(Path.cwd()), level)] = worker
 
     def _take(self, reference: Any, worker: _Worker[Item]) -> None:
         """Take an answer, and call the worker again."""

@@ -38,28 +38,31 @@ Answer = Message | logging.LogRecord | Ended | None
 class RayWorker:
     """Runs a task in a thread, one item at a time. Its methods are called from another machine."""
 
-    def __init__(self, task: Task[Any], folder: str, level: int) -> None:
-        """Begin to pass on what losa logs.
+    def __init__(self) -> None:
+        """Begin to pass on what losa logs."""
+        self._task: Task[Any] | None = None
+        self._messages: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._stopping = False
+        logging.getLogger("losa").addHandler(_Relay(self))
+
+    def prepare(self, task: Task[Any], folder: str, level: int) -> str:
+        """Take a task, instead of the one before.
 
         Args:
             task: the work.
             folder: working directory of the command, to which relative paths refer. On a machine that does
                 not have it there are none.
             level: level from which records are passed on.
+
+        Returns:
+            The name of this machine.
         """
         with contextlib.suppress(OSError):
             os.chdir(folder)
         self._task = task
-        self._messages: queue.Queue[Any] = queue.Queue(_AHEAD)
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-        self._stopping = False
-        log = logging.getLogger("losa")
-        log.setLevel(level)
-        log.addHandler(_Relay(self))
-
-    def begin(self) -> str:
-        """The name of this machine, as soon as the worker is ready."""
+        logging.getLogger("losa").setLevel(level)
         return socket.gethostname()
 
     def start(self, item: Any) -> None:
@@ -107,6 +110,7 @@ class RayWorker:
                 self.put(record)
 
     def _run(self, item: Any) -> None:
+        assert self._task is not None, "prepare comes first"
         try:
             self._task(item, lambda value: self.put(Message(value)))
         except BaseException as error:

@@ -26,13 +26,14 @@ from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.suggestions import nearest
+from losa.cache_format.common.timing import timed_calls
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
 from losa.extract.decoding import decode
 from losa.extract.forward_pass import in_batches
 from losa.extract.loader import ImageLoader
+from losa.extract.precision import precision
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources.image_files import ImageFiles
-from losa.pipelines.bench.timing import timed_calls
 from losa.pipelines.evaluation.judge import Judge
 from losa.pipelines.predict.images import find_images
 
@@ -197,7 +198,9 @@ class _Activations:
 
     def __iter__(self) -> Iterator[ActivationBatch]:
         for images in self.inputs:
-            yield ActivationBatch([""] * len(images), self.backbone.activations(images, self.sites))
+            with precision(images.device.type, "float32"):
+                activations = self.backbone.activations(images, self.sites)
+            yield ActivationBatch([""] * len(images), activations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +213,7 @@ class _Labels:
 
 
 def _bare(backbone: FrozenBackbone, inputs: "_Noise | _Photographs") -> None:
-    with torch.inference_mode():
+    with torch.inference_mode(), precision(next(backbone.model.parameters()).device.type, "float32"):
         for images in inputs:
             cast(Any, backbone.model).forward_features(images)
 

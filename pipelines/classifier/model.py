@@ -15,9 +15,9 @@ from losa.cache_format.common.device import resolve_device
 from losa.cache_format.identity import ComputeDtype
 from losa.cache_format.storage.paths import local_path
 from losa.extract import FrozenBackbone
-from losa.extract.backbone import autocast
 from losa.extract.config import MAX_PIXELS
 from losa.extract.pixels import decode_image
+from losa.extract.precision import check_precision, precision
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources import InvalidImage
 from losa.extract.sources.base import not_now, read_file
@@ -51,7 +51,8 @@ class Classifier(nn.Module):
         Args:
             backbone: the backbone that the side networks were trained on.
             networks: the side networks.
-            dtype: dtype of the backbone's computations: float32, or bfloat16 or float16 by autocast.
+            dtype: dtype of the backbone's computations: float32, tf32 (GPUs), or bfloat16 or float16 by
+                autocast.
             max_pixels: images with more pixels are invalid.
         """
         super().__init__()
@@ -129,7 +130,7 @@ class Classifier(nn.Module):
 
     def _scores(self, images: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            with autocast(images.device.type, self._dtype):
+            with precision(images.device.type, self._dtype):
                 activations = self._frozen_backbone.activations(images, self.networks.sites)
             scores: tuple[Tensor, ...] = self.networks(activations.float())
             return scores
@@ -158,13 +159,15 @@ def load(
         pretrained: False: random weights; None: as recorded.
         seed: seed of random weights; None: as recorded.
         device: auto (a GPU if there is one), cpu, cuda or cuda:<number>.
-        dtype: dtype of the backbone's computations: float32, or bfloat16 or float16 by autocast.
+        dtype: dtype of the backbone's computations: float32, tf32 (GPUs), or bfloat16 or float16 by autocast.
         max_pixels: images with more pixels are invalid.
 
     Raises:
         LosaError: there is no side network, they need different backbones, or the backbone cannot be loaded
             or is another one.
     """
+    device = resolve_device(device)
+    check_precision(device, dtype)
     several = [places] if isinstance(places, str | os.PathLike) else list(places)
     networks = stack_side_networks(load_side_networks(several))
     source = BackboneSource(
@@ -174,7 +177,7 @@ def load(
         seed=seed,
     )
     classifier = Classifier(matching_backbone(networks, source), networks, dtype=dtype, max_pixels=max_pixels)
-    return classifier.to(resolve_device(device))
+    return classifier.to(device)
 
 
 def _name(image: ImageInput, number: int) -> str:

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
@@ -7,7 +5,6 @@ from torch.nn import functional as F  # noqa: N812 -- torch's own alias
 
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.extract import FrozenBackbone
-from losa.extract.backbone import autocast
 
 # name -> class tokens, register tokens, grid side, depth
 LAYOUTS = {
@@ -146,46 +143,3 @@ def test_no_hook_stays_behind_even_after_an_error(vit):
     for block in vit.model.blocks:
         assert not block._forward_hooks
         assert not block._forward_pre_hooks
-
-
-def test_autocast_is_near_and_float32_is_exact(vit):
-    images = _images(vit)
-    exact = vit.activations(images, vit.sites)
-    with autocast("cpu", "float32"):
-        assert torch.equal(vit.activations(images, vit.sites), exact)
-    with autocast("cpu", "bfloat16"):
-        near = vit.activations(images, vit.sites).float()
-    assert not torch.equal(near, exact)
-    assert ((near - exact).norm() / exact.norm()).item() < 0.05
-
-
-def test_convolutions_do_not_round_to_tf32(vit):
-    """Which CUDA does by default."""
-    cudnn, seen = torch.backends.cudnn, []
-
-    def settings():
-        new = cudnn.conv.fp32_precision if hasattr(cudnn, "conv") else None
-        # What a convolution asks for; the older name must still be readable afterwards.
-        return new, None if new == "ieee" else cudnn.allow_tf32
-
-    before = settings()
-    handle = vit.model.patch_embed.proj.register_forward_hook(lambda *_: seen.append(settings()))
-    vit.activations(_images(vit), vit.sites)
-    handle.remove()
-    assert seen == [("ieee", None) if hasattr(cudnn, "conv") else (None, False)]
-    assert settings() == before
-    with pytest.raises(AssertionError):
-        vit.activations(torch.zeros(1, 3, 7, 7), vit.sites)
-    assert settings() == before
-
-
-@pytest.mark.parametrize("allowed", [True, False])
-def test_the_older_switch_for_tf32_is_used_where_there_is_no_other(vit, monkeypatch, allowed):
-    """As in torch 2.4."""
-    older, seen = SimpleNamespace(allow_tf32=allowed, enabled=True), []
-    monkeypatch.setattr(torch.backends, "cudnn", older)
-    handle = vit.model.patch_embed.proj.register_forward_pre_hook(lambda *_: seen.append(older.allow_tf32))
-    vit.activations(_images(vit), vit.sites)
-    handle.remove()
-    assert seen == [False]
-    assert older.allow_tf32 is allowed

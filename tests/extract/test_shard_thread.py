@@ -8,7 +8,8 @@ import pytest
 from losa.cache_format import Cache, CacheError, Codes, SiteStatistics
 from losa.cache_format.shards.shard_writer import ShardWriter
 from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
-from losa.extract.shard_thread import EncodedBatch, ShardThread
+from losa.extract.encoded_batches import EncodedBatch, ShardBatch
+from losa.extract.shard_thread import ShardThread
 
 
 @pytest.fixture
@@ -29,8 +30,17 @@ def cut():
                     sum_squares=float(12 * (numbers**2).sum()),
                     error_sum_squares=0.0,
                 )
-                codes, outcomes = Codes(values.astype(np.float16)), [bytes([n] * 16) for n in numbers]
-                batches.append(EncodedBatch(segment, shard, codes, outcomes, [statistics] * 2))
+                keys = [f"{n}.png" for n in numbers]
+                batches.append(
+                    EncodedBatch(
+                        rows=ShardBatch(segment, shard, keys, keys),
+                        codes=Codes(values.astype(np.float16)),
+                        statistics=[statistics] * 2,
+                        outcomes=[bytes([n] * 16) for n in numbers],
+                        turned=0,
+                        warnings=(),
+                    )
+                )
         return batches
 
     return cut
@@ -221,9 +231,11 @@ def test_the_producers_own_error_is_not_hidden_by_the_writers(toy_writer, cut, f
 def test_no_thread_outlives_its_block(toy_writer, cut, failing):
     failing(4, RuntimeError("stop"))
     with toy_writer() as writer:
-        with ShardThread(writer):
-            assert "losa-shards" in {thread.name for thread in threading.enumerate()}
         batches = cut(writer)
+        with ShardThread(writer) as shards:
+            assert "losa-shards" not in {thread.name for thread in threading.enumerate()}
+            shards.put(batches[0])
+            assert "losa-shards" in {thread.name for thread in threading.enumerate()}
         with pytest.raises(RuntimeError, match="stop"), ShardThread(writer) as shards:
             for batch in batches:
                 shards.put(batch)

@@ -16,7 +16,7 @@ from torch.optim import AdamW
 
 from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, LabelledImages, Trainer, make_group
 from losa.adapt.training.losses import make_objective
-from losa.extract.backbone import autocast
+from losa.extract.precision import precision
 from losa.pipelines.bench.fused.plain import PlainSideNetwork
 from losa.pipelines.bench.fused.setting import NUM_CLASSES, PATCH, Method, Setting
 from losa.pipelines.bench.lora.model import TARGETS, add_lora
@@ -155,7 +155,7 @@ def lora_step(setting: Setting, images: Tensor, labels: Tensor) -> Step:
 
     def step() -> None:
         optimizer.zero_grad()
-        with autocast(setting.device, setting.dtype):
+        with precision(setting.device, setting.dtype):
             scores = model(images)
         functional.cross_entropy(scores.float(), labels).backward()
         optimizer.step()

@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.table import Table
 
 from losa.cache_format.common.device import resolve_device
+from losa.cache_format.common.emulated_dtypes import EMULATED_RATIO, SMALL_SIZE
 from losa.cache_format.common.units import readable
 from losa.pipelines.bench.fused.benchmark import EPOCH_IMAGES, MEMORY_FIGURES, FusedBenchmark
-from losa.pipelines.bench.matrix_rate import EMULATED_RATIO, SMALL_SIZE
 
 TITLES = (
     "members",

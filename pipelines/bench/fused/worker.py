@@ -17,10 +17,10 @@ import torch
 
 from losa.adapt.training.working_set import peak_bytes
 from losa.cache_format import LosaError
+from losa.cache_format.common.timing import timed_calls
 from losa.pipelines.bench.fused.methods import METHODS, make_batch
 from losa.pipelines.bench.fused.setting import Setting
 from losa.pipelines.bench.matrix_rate import measure_matrix_rate
-from losa.pipelines.bench.timing import timed_calls
 
 FAILED_ALLOCATIONS = ("not enough memory", "can't allocate memory", "out of memory")
 

@@ -20,16 +20,17 @@ from losa.adapt.data.order import batch_count, ordered_batches, shuffled_batches
 from losa.adapt.training.schedule import warmup_cosine
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
+from losa.cache_format.common.emulated_dtypes import EMULATED_RATIO, slowdown
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.units import readable
 from losa.extract import BackboneConfig, DatasetConfig, load_backbone, open_source
-from losa.extract.backbone import autocast
 from losa.extract.loader import ImageLoader
 from losa.extract.pixels import DEFAULT_DECODING
+from losa.extract.precision import precision
 from losa.extract.preprocessing import Transform, make_transform
 from losa.pipelines.bench.lora.model import TARGETS, add_lora
 from losa.pipelines.bench.machine import available_memory
-from losa.pipelines.bench.matrix_rate import EMULATED_RATIO, Dtype, slowdown
+from losa.pipelines.bench.matrix_rate import Dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class LoraAccuracy:
                 would take too long, or the loss became NaN or infinite.
         """
         device = resolve_device(self.device)
-        ratio = slowdown(self.dtype, device)  # type: ignore[arg-type]
+        ratio = slowdown(self.dtype, device)
         emulated = ratio > EMULATED_RATIO
         if emulated:
             print(
@@ -160,7 +161,7 @@ class LoraAccuracy:
                 correct, total = 0, 0.0
                 for rows in shuffled_batches(len(images), self.batch, seed, epoch):
                     targets = torch.from_numpy(labels[rows]).to(device)
-                    with autocast(device, self.dtype):
+                    with precision(device, self.dtype):
                         scores = model(images[rows].to(device))
                     loss = functional.cross_entropy(scores.float(), targets)
                     optimizer.zero_grad()
@@ -185,7 +186,7 @@ class LoraAccuracy:
         device: str,
     ) -> float:
         correct = 0
-        with torch.inference_mode(), autocast(device, self.dtype):
+        with torch.inference_mode(), precision(device, self.dtype):
             for rows in ordered_batches(len(images), self.batch):
                 found = model(images[rows].to(device)).argmax(dim=-1).cpu().numpy()
                 correct += int((found == labels[rows]).sum())

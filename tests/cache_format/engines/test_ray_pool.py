@@ -49,11 +49,13 @@ class DeadlyOnce(Slow):
         return [item[0], *item[1 + told :]]
 
 
-class Missing(Slow):
-    """Cannot be unpickled where it arrives."""
+class Broken:
+    """A worker that cannot be made."""
 
-    def __reduce__(self) -> Any:
-        return os.rmdir, ("/nowhere",)
+    def __init__(self) -> None:
+        raise ModuleNotFoundError("No module named 'losa'")
+
+    def prepare(self, *_: Any) -> None: ...
 
 
 @pytest.fixture
@@ -98,8 +100,11 @@ def test_an_item_that_kills_its_workers_is_given_up(config: EngineConfig) -> Non
 
 
 @pytest.mark.slow
-def test_workers_that_cannot_start_are_an_error(config: EngineConfig) -> None:
+def test_workers_that_cannot_start_are_an_error(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("losa.cache_format.engines.ray_engine.RayWorker", Broken)
     with make_engine(config, ["auto"]) as engine, pytest.raises(LosaError) as caught:
-        engine.map(Missing(), [[1], [2]], lambda *_: None)
+        engine.map(Slow(), [[1], [2]], lambda *_: None)
     assert "no worker of the Ray cluster could be started" in str(caught.value)
     assert "have to be installed on every machine" in str(caught.value)

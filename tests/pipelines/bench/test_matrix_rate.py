@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from losa.pipelines.bench import matrix_rate
-from losa.pipelines.bench.matrix_rate import measure_matrix_rate, slowdown
+from losa.cache_format.common import emulated_dtypes
+from losa.cache_format.common.emulated_dtypes import slowdown
+from losa.pipelines.bench.matrix_rate import measure_matrix_rate
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def bfloat16_rate(monkeypatch):
                 sizes.append(len(a))
             return [2 * len(a) ** 3 / (rate if a.dtype == torch.bfloat16 else 1e11)]
 
-        monkeypatch.setattr(matrix_rate, "timed_calls", timed)
+        monkeypatch.setattr(emulated_dtypes, "timed_calls", timed)
         return sizes
 
     return set_rate

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable
 
-import torch
-
 
 def timed_calls(call: Callable[[], object], *, most: int, seconds: float, device: str = "cpu") -> list[float]:
     """Seconds of each call. The first call is always made; another one only if it should end in time.
@@ -28,4 +26,6 @@ def timed_calls(call: Callable[[], object], *, most: int, seconds: float, device
 def synchronise(device: str) -> None:
     """Wait until a GPU has finished its work."""
     if device.startswith("cuda"):
+        import torch
+
         torch.cuda.synchronize(device)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from losa.pipelines.bench import timing
-from losa.pipelines.bench.timing import timed_calls
+from losa.cache_format.common import timing
+from losa.cache_format.common.timing import timed_calls
 
 
 @pytest.fixture
