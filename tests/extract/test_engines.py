@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
-from losa.cache_format import Cache, CacheWriter, verify
+from losa.cache_format import Segment, verify
 from losa.cache_format.engines import EngineConfig
+from losa.cache_format.engines.ray_pool import RayPool
 from losa.extract import extract
 from losa.extract.encoded_batches import ShardBatch
 from losa.extract.extraction import Extractor
@@ -42,29 +43,30 @@ def test_invalid_images_are_those_of_one_process(config, on_ray, photos, tmp_pat
     there = extract(config(**options, cache=str(tmp_path / "ray"), engine=on_ray))
     assert here.invalid == there.invalid == 1
     assert tree(tmp_path / "ray") == tree(tmp_path / "here")
-    with pytest.raises(InvalidImage, match=r"cannot read an image: cat/1.png: .*\nCorrect the file"):
+    with pytest.raises(InvalidImage, match=r"cannot read an image: train/cat/1.png: .*\nCorrect the file"):
         extract(config(**(options | {"on_error": "fail"}), cache=str(tmp_path / "fails"), engine=on_ray))
 
 
 @pytest.mark.slow
 def test_a_killed_node_costs_nothing(config, ray_cluster, on_ray, tmp_path, tree, caplog, monkeypatch):
-    options = {"limit": 200, "rows_per_shard": 4}
+    options = {"limit": 800, "rows_per_shard": 4, "batch_size": 1}
     extract(config(**options, cache=str(tmp_path / "here")))
-    committed = []
-    write = CacheWriter._committed
+    heard = set()
+    listen = RayPool._listen
 
-    def killing(writer, segment, shard, statistics):
-        write(writer, segment, shard, statistics)
-        committed.append(shard)
-        if len(committed) == 10:
+    def killing(pool, worker, work, answer):
+        listen(pool, worker, work, answer)
+        both = len(heard) == 2
+        if isinstance(pool._task, EncodingTask):
+            heard.add(worker.actor)
+        if len(heard) == 2 and not both:
             ray_cluster.kill_a_node()
 
-    monkeypatch.setattr(CacheWriter, "_committed", killing)
+    monkeypatch.setattr(RayPool, "_listen", killing)
     extract(config(**options, cache=str(tmp_path / "ray"), engine=on_ray))
     assert sum("Another one does the rest" in message for message in caplog.messages) == 1
-    assert sorted(committed) == list(range(50))
     assert tree(tmp_path / "ray") == tree(tmp_path / "here")
-    assert not verify(Cache(tmp_path / "ray")).problems
+    assert verify(tmp_path / "ray").ok
 
 
 def test_runs_follow_each_other_and_leave_no_shard_out(config, monkeypatch):
@@ -84,8 +86,6 @@ def test_runs_follow_each_other_and_leave_no_shard_out(config, monkeypatch):
 
 
 def test_the_rest_of_a_run_are_the_shards_that_were_not_told(config):
-    from losa.cache_format import Segment
-
     segment = Segment(
         name="train", number=0, images=6, keys_sha256="0" * 64, rows_per_shard=2, labels_sha256={}
     )
