@@ -152,8 +152,10 @@ class Extractor:
             constants |= self.calibrator.missing(constants)
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
                 # Not the plan's shards: another process may have written some before the lock was taken.
-                missing = writer.missing(remake=partial(self._remake, partial(read_keys, writer.metadata)))
-                missing = self._of_part(missing, writer.requested)
+                uncommitted = writer.missing(
+                    remake=partial(self._remake, partial(read_keys, writer.metadata))
+                )
+                missing = self._of_part(uncommitted, writer.requested)
                 if missing:
                     invalid = self._extract(writer, missing, calibration_of(constants))
                     self._report_losses(writer)

@@ -5,7 +5,6 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 Item = TypeVar("Item")
-ItemIn = TypeVar("ItemIn", contravariant=True)
 
 Tell = Callable[[Any], None]
 """Given to a task, which tells what it has found, or how far it is. Returns once that is on its way."""
@@ -20,14 +19,14 @@ class Stopped(SystemExit):
 class Task(Protocol[Item]):
     """Work on one item. It can be pickled, together with all that the items have in common."""
 
-    def __call__(self, item: Item, tell: Tell) -> None:
+    def __call__(self, item: Item, tell: Tell, /) -> None:
         """Do the work, and tell what came of it.
 
         Raises:
             LosaError: an error that another worker would meet, too.
         """
 
-    def rest(self, item: Item, told: int) -> Item:
+    def rest(self, item: Item, told: int, /) -> Item:
         """What is left of an item whose worker was lost after it had told this many values."""
 
 
