@@ -22,7 +22,7 @@ def results(sweep: Path) -> list[dict[str, str]]:
     """The lines of the table without what depends on time and place."""
     with (sweep / "results.csv").open() as file:
         lines = list(csv.DictReader(file))
-    return [{name: line[name] for name in ("side", "lr", "val200", "status")} for line in lines]
+    return [{name: line[name] for name in ("side", "lr", "accuracy.val200", "status")} for line in lines]
 
 
 @pytest.mark.parametrize("store", ["zarr", "hdf5"])
