@@ -2,25 +2,26 @@
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from losa.adapt.config import AdaptConfig
-from losa.adapt.free_memory import is_out_of_memory
-from losa.adapt.members.company import Checked, with_company, without_other_companies
+from losa.adapt.members.company import with_company
+from losa.adapt.members.division import divide
 from losa.adapt.members.job import Job
 from losa.adapt.members.listener import TrainingListener
-from losa.adapt.members.pass_threads import pass_threads
-from losa.adapt.members.passes import cut_to_memory, plan_passes
+from losa.adapt.members.outcomes import failing_alone, unfinished
+from losa.adapt.members.passes import warn_of_several_halvings
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
+from losa.adapt.members.reports import Progress, receiver
 from losa.adapt.members.resolution import features_of, resolved
 from losa.adapt.members.summary import MemberSummary, Outcome
-from losa.adapt.members.training_pass import TrainingPass
+from losa.adapt.members.training_task import Share, TrainingTask
 from losa.cache_format import LosaError
-from losa.cache_format.common.cores import idle_cores
 from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.engines import Engine, LocalEngine
 from losa.cache_format.storage.atomic_writes import create_folder, sync_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
 
@@ -53,21 +54,27 @@ def adapt(config: AdaptConfig, folder: Path) -> MemberSummary:
     return outcome
 
 
-def adapt_all(jobs: Sequence[Job], listener: TrainingListener | None = None) -> list[Outcome]:
+def adapt_all(
+    jobs: Sequence[Job], listener: TrainingListener | None = None, engine: Engine | None = None
+) -> list[Outcome]:
     """Train many members in as few passes over their caches as possible.
 
     Args:
         jobs: the members. Equal jobs are trained once.
         listener: told of each epoch and of the results of the members that are trained.
+        engine: trains them, entered by the caller; None: this process.
 
     Returns:
         For each job, in order, the summary that `adapt` would return or the `LosaError` it would raise.
 
     Raises:
-        LosaError: jobs have a ``tracker``, and there is no listener to tell it.
+        LosaError: jobs have a ``tracker``, and there is no listener to tell it, or an ``engine`` other than
+            this process, and none is given; or the engine has no workers any more.
     """
     _refuse_untold_trackers(jobs, listener)
-    preparer = JobPreparer()
+    _refuse_missing_engines(jobs, engine)
+    engine = engine or LocalEngine()
+    preparer = JobPreparer(engine)
     find = functools.cache(features_of)
     jobs = [replace(job, config=resolved(job.config, find)) for job in jobs]
     different = list(dict.fromkeys(jobs))
@@ -77,7 +84,7 @@ def adapt_all(jobs: Sequence[Job], listener: TrainingListener | None = None) -> 
     for job in different:
         checking.update()
         folder = job.folder.absolute()
-        with _failing_alone(job, outcomes):
+        with failing_alone(job, outcomes):
             if folder in prepared:
                 raise LosaError(
                     f"{job.folder} was given to {prepared[folder].config.member_name} in the same sweep; "
@@ -87,30 +94,23 @@ def adapt_all(jobs: Sequence[Job], listener: TrainingListener | None = None) -> 
     checking.close()
     allow_locks(len(different))
     with ExitStack() as locks:
-        waiting = _unfinished(with_company(list(prepared.values())), outcomes)
+        waiting = unfinished(with_company(list(prepared.values())), outcomes)
         changed: dict[Path, None] = {}
         for member in waiting:
-            with _failing_alone(member.job, outcomes):
+            with failing_alone(member.job, outcomes):
+                if engine.in_process:
+                    member.refuse_impossible_residency()
                 changed.update(dict.fromkeys(_lock(member, locks)))
         for folder in changed:
             sync_folder(folder)
         # Check again: another process may have held a lock until now and finished the member.
         locked = [member for member in waiting if member.job not in outcomes]
-        waiting = _unfinished(locked, outcomes, again=True)
+        waiting = unfinished(locked, outcomes, again=True)
         finished = [job for job, outcome in outcomes.items() if isinstance(outcome, MemberSummary)]
         _tell_finished(finished, len(different))
-        starting: list[PreparedJob] = []
-        for member in waiting:
-            with _failing_alone(member.job, outcomes):
-                starting.append(member.with_checkpoint())
-        passes = [some for members in plan_passes(starting) for some in cut_to_memory(members)]
-        find_idle = functools.cache(idle_cores)
-        if passes and listener is not None:
+        if waiting and listener is not None:
             listener.training_starts()
-        for number, members in enumerate(passes, start=1):
-            with pass_threads(members, find_idle) as threads:
-                _log.info("%s", _described(members, number, len(passes), threads))
-                _run(members, outcomes, listener)
+        _train(waiting, outcomes, listener, engine)
     return [_in_order(outcomes[job], job.config.eval_splits) for job in jobs]
 
 
@@ -123,69 +123,45 @@ def _refuse_untold_trackers(jobs: Sequence[Job], listener: TrainingListener | No
             )
 
 
+def _refuse_missing_engines(jobs: Sequence[Job], engine: Engine | None) -> None:
+    for job in jobs:
+        if job.config.engine.kind != "local" and engine is None:
+            raise LosaError(
+                f"engine={job.config.engine.kind}: expected an engine. losa-adapt makes one; from Python, "
+                "give adapt_all one: with make_engine(config.engine, [config.device]) as engine"
+            )
+
+
 def _in_order(outcome: Outcome, splits: Sequence[str]) -> Outcome:
     """An outcome whose scored splits are in the order of the job, which is not always that of the member."""
     return outcome.in_order(splits) if isinstance(outcome, MemberSummary) else outcome
 
 
-@contextmanager
-def _failing_alone(job: Job, outcomes: dict[Job, Outcome]) -> Iterator[None]:
-    """A context whose errors become the outcome of a job, and cost the other jobs nothing."""
-    try:
-        yield
-    except LosaError as error:
-        outcomes[job] = error
-    except OSError as error:
-        if is_out_of_memory(error):
-            outcomes[job] = _does_not_fit(error)
-        else:
-            outcomes[job] = LosaError(
-                f"{error}: {job.folder} is the member's folder; choose another (out=...)"
-            )
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        outcomes[job] = _does_not_fit(error)
-
-
-def _unfinished(
-    members: Sequence[PreparedJob], outcomes: dict[Job, Outcome], *, again: bool = False
-) -> list[PreparedJob]:
-    """The members that are still to be trained; the others get the outcomes in their folders.
-
-    Args:
-        members: members without an outcome.
-        outcomes: gets those that are found.
-        again: whether they were checked before, and why a summary does not count was told then.
-    """
-    checked: list[Checked] = []
-    for member in members:
-        with _failing_alone(member.job, outcomes):
-            checked.append((member, member.read_outcome(_log.debug if again else _log.warning)))
-    unfinished = []
-    for member, outcome in without_other_companies(checked, warn=not again):
-        if outcome is None:
-            unfinished.append(member)
-        else:
-            outcomes[member.job] = outcome
-    return unfinished
-
-
 def _lock(member: PreparedJob, locks: ExitStack) -> list[Path]:
     """Lock the member's folder; the folders that got a new entry, to be flushed once for all members."""
-    member.refuse_impossible_residency()
     changed = create_folder(member.job.folder)
     lock = FileLock(member.job.folder)
     locks.callback(lock.release)
     return changed
 
 
-def _described(members: Sequence[PreparedJob], number: int, passes: int, threads: int) -> str:
-    """The line that is told before a pass."""
-    named = members[0].config.member_name if len(members) == 1 else f"{len(members)} members"
-    which = f"pass {number} of {passes}: " if passes > 1 else ""
-    counted = "1 thread" if threads == 1 else f"{threads} threads"
-    return f"{which}{named}, {counted} (threads={members[0].config.threads})"
+def _train(
+    members: Sequence[PreparedJob],
+    outcomes: dict[Job, Outcome],
+    listener: TrainingListener | None,
+    engine: Engine,
+) -> None:
+    """Train members, whose folders are locked, and add their outcomes."""
+    warn_of_several_halvings(members)
+    shares = [Share(some) for some in divide(members, engine.workers) if some]
+    task = TrainingTask(elsewhere=not engine.in_process)
+    if engine.in_process:
+        engine.map(task, shares, receiver(listener, outcomes, None))
+    elif shares:
+        images = sum(share.computed_images for share in shares)
+        named = "1 member" if len(members) == 1 else f"{len(members)} members"
+        with progress_bar(images, named, "img", unit_scale=True, counts=False) as bar:
+            engine.map(task, shares, receiver(listener, outcomes, Progress(bar, len(members))))
 
 
 def _tell_finished(finished: Sequence[Job], members: int) -> None:
@@ -195,68 +171,3 @@ def _tell_finished(finished: Sequence[Job], members: int) -> None:
     elif finished:
         told = f"{len(finished)} of {members}" if len(finished) < members else f"all {members}"
         _log.info("%s members are finished already (overwrite=true trains them again)", told)
-
-
-def _run(
-    members: Sequence[PreparedJob], outcomes: dict[Job, Outcome], listener: TrainingListener | None
-) -> None:
-    """Run a pass, whose members get their outcomes; if memory does not hold it, its halves, one by one."""
-    try:
-        for member, outcome in zip(members, TrainingPass(members, listener).run(), strict=True):
-            outcomes[member.job] = outcome
-        return
-    except LosaError as error:
-        found: LosaError | None = error
-    except (OSError, RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            # In parts, unless there is one member. Not here, where the traceback keeps the pass's tensors.
-            found = None if len(members) > 1 else _does_not_fit(error, members)
-        elif isinstance(error, OSError):
-            kept = _what_is_kept(members)
-            found = LosaError(f"{error}. {kept}: remove the cause and run the same command again")
-        else:
-            raise
-    if found is None:
-        _run_in_parts(members, outcomes, listener)
-        return
-    # The frames of the traceback would keep the pass's tensors alive, and later passes need the memory.
-    found.__traceback__ = found.__cause__ = found.__context__ = None
-    # An error of the cache concerns all members that read it; other passes may read another cache.
-    outcomes.update({member.job: found for member in members})
-
-
-def _run_in_parts(
-    members: Sequence[PreparedJob], outcomes: dict[Job, Outcome], listener: TrainingListener | None
-) -> None:
-    """Go on with a pass that memory did not hold, in two parts."""
-    _log.warning("memory does not hold %d members at once: they are trained in two parts", len(members))
-    if members[0].config.halve_at:
-        _log.warning("halve_at compares the members of each part")
-    # Those that have ended by then are not in either part.
-    rest = _unfinished([member.broken_off() for member in members], outcomes, again=True)
-    half = len(rest) // 2
-    for part in (rest[:half], rest[half:]):
-        starting = []
-        for member in part:
-            with _failing_alone(member.job, outcomes):
-                starting.append(member.with_checkpoint(choose_size=True))
-        for one in plan_passes(starting):
-            _run(one, outcomes, listener)
-
-
-def _does_not_fit(error: Exception, members: Sequence[PreparedJob] = ()) -> LosaError:
-    """The error for a member that is too large for the memory."""
-    first = (str(error) or "out of memory").splitlines()[0].rstrip(".")
-    kept = f". {_what_is_kept(members)}" if members else ""
-    return LosaError(
-        f"{first}. Memory does not hold the member, even with one image at a time: use a smaller rank, fewer "
-        f"sites (sites=4) or residency=stream{kept}"
-    )
-
-
-def _what_is_kept(members: Sequence[PreparedJob]) -> str:
-    """What is left of a pass that failed."""
-    kept = sum(member.files.checkpoint_path.exists() for member in members)
-    if kept == len(members):
-        return "Checkpoints are kept"
-    return f"{kept} of {len(members)} members have a checkpoint" if kept else "No checkpoint was written yet"

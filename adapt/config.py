@@ -15,6 +15,7 @@ from losa.adapt.architecture import Architecture, Heads, MixerOrder, Norm, Pool,
 from losa.adapt.side_networks import SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.common.threads import Threads
+from losa.cache_format.engines.config import EngineConfig
 from losa.cache_format.identity import TokenLayout
 from losa.cache_format.storage.sealed_json import canonical
 from losa.cache_format.views import views_split
@@ -23,7 +24,16 @@ NotNegative = Annotated[float, Field(ge=0)]
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 OneOrMore = str | Annotated[list[str], Field(min_length=1)]
 
-WHEREABOUTS = ("out", "overwrite", "device", "residency", "threads", "checkpoint_seconds", "tracker")
+WHEREABOUTS = (
+    "out",
+    "overwrite",
+    "device",
+    "residency",
+    "threads",
+    "checkpoint_seconds",
+    "engine",
+    "tracker",
+)
 """Options that determine where and how a member is trained, and who is told, but not the result."""
 _LONGEST_NAME = 120
 """Characters of a folder's name that tell the cache and unusual options; file systems allow 255 in all."""
@@ -72,6 +82,7 @@ class AdaptConfig:
     residency: Literal["auto", "gpu", "ram", "stream"] = "auto"
     threads: Threads = "auto"
     checkpoint_seconds: NotNegative = 60.0
+    engine: EngineConfig = field(default_factory=EngineConfig)
     tracker: TrackerName | None = None
     out: str = "runs"
     overwrite: bool = False

@@ -1,7 +1,7 @@
 """Errors meant for people: expected, found, where, what to do next."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class LosaError(Exception):
@@ -41,7 +41,12 @@ class IdentityMismatch(CacheError):  # noqa: N818
 
     def __init__(self, path: object, differences: Sequence[Difference], advice: str) -> None:
         self.path = path
+        self.advice = advice
         self.differences = tuple(differences)
         width = max(len(d.field) for d in differences)
         lines = [f"  {d.field:<{width}}  expected {d.expected!r}, found {d.found!r}" for d in differences]
         super().__init__("\n".join([f"{path} is a cache of something else:", *lines, advice]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments, not the text that is made of them: errors come from other processes, too."""
+        return type(self), (self.path, self.differences, self.advice)

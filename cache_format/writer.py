@@ -86,6 +86,11 @@ class CacheWriter:
         """The manifest as it is on disk."""
         return self.metadata.manifest
 
+    @property
+    def requested(self) -> tuple[Segment, ...]:
+        """The segments that hold images of the requested splits."""
+        return tuple(one for one in self.manifest.segments if one.name in self._requested)
+
     def __enter__(self) -> "CacheWriter":
         return self
 

@@ -1,16 +1,15 @@
 """The calibration of a cache's codec: read from the cache, or made from a sample of the images."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from losa.cache_format import CorruptCache, Manifest, SplitContents
+from losa.cache_format import Calibration, CorruptCache, Manifest, SplitContents
 from losa.cache_format.codecs import needs_calibration
 from losa.cache_format.common.hashes import hash_array
-from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.engines import Engine, LocalEngine
 from losa.cache_format.identity import SiteGroup
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.constants import (
@@ -24,9 +23,10 @@ from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.stores import make_store
 from losa.cache_format.survey import Survey, has_shards, orphaned_records
-from losa.extract.calibration import SAMPLE_IMAGES, calibrate_from, sample_keys
+from losa.extract.calibration import SAMPLE_IMAGES, sample_keys
 from losa.extract.config import ExtractConfig
-from losa.extract.forward_pass import ForwardPass, in_batches
+from losa.extract.extraction_tasks import CalibrationTask
+from losa.extract.forward_pass import ForwardPass
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ class Calibrator:
     splits: Sequence[SplitContents]
     """The requested splits; their images are sampled."""
     forward: ForwardPass
+    engine: Engine = field(default_factory=LocalEngine)
+    """One of its workers calibrates."""
 
     @property
     def sample_size(self) -> int:
@@ -114,15 +116,7 @@ class Calibrator:
 
     def _make(self, splits: Sequence[SplitContents]) -> Constants:
         sample = sample_keys(key for split in splits for key in split.keys)
-        calibration = calibrate_from(self._activations(sample), self.group.sites)
-        return calibration_constants(calibration)
-
-    def _activations(self, keys: Sequence[str]) -> Iterator[torch.Tensor]:
-        with (
-            self.forward.decode(in_batches(keys, self.config.batch_size)) as batches,
-            progress_bar(len(keys), "calibrating", "img", leave=False) as bar,
-        ):
-            for decoded in batches:
-                self.forward.count_invalid(decoded.outcomes)
-                yield self.forward.activations(decoded)
-                bar.update(len(decoded.outcomes))
+        task = CalibrationTask(self.forward, self.config.threads, self.config.batch_size)
+        found: list[Calibration] = []
+        self.engine.map(task, [sample], lambda _, calibration: found.append(calibration))
+        return calibration_constants(found[-1])

@@ -10,10 +10,12 @@ from losa.cache_format.codecs import CodecName
 from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.fields import STRICT, Name
 from losa.cache_format.common.threads import Threads
+from losa.cache_format.engines.config import EngineConfig
 from losa.cache_format.identity import ColourValue, ComputeDtype
 from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
 from losa.extract.grid_pooling import parse_grid
+from losa.extract.parts import Part
 
 Positive = Annotated[int, Field(ge=1)]
 FgvcLayout = Literal["cub", "nabirds", "flowers", "dogs", "cars"]
@@ -96,6 +98,7 @@ class ExtractConfig:
     split_of: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0
     limit: Positive | None = None
+    part: str | None = None
     resize: Literal["crop", "squash", "pad"] | None = None
     crop_pct: Annotated[float, Field(gt=0, le=10)] | None = None
     interpolation: Interpolation | None = None
@@ -118,6 +121,7 @@ class ExtractConfig:
     batch_size: Positive = 32
     workers: Annotated[int, Field(ge=0)] | None = None
     threads: Threads = "auto"
+    engine: EngineConfig = field(default_factory=EngineConfig)
     on_error: Literal["fail", "skip"] = "fail"
     plan: bool = False
 
@@ -130,6 +134,8 @@ class ExtractConfig:
             raise ValueError(f"std={self.std}: the input is divided by it: expected more than 0")
         if self.split_of is not None and self.split is None:
             raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")
+        if self.part is not None:
+            Part.parse(self.part)
         if self.views > 1 and not self.splits:
             raise ValueError(
                 f"views={self.views} needs the names of the splits to train on: splits=[train800val200]"

@@ -1,17 +1,13 @@
 """The first stage: images through a frozen backbone into a cache."""
 
 import logging
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from importlib.metadata import version
+from functools import cached_property, partial
+from itertools import pairwise
 
 import numpy as np
-import PIL
-import timm
-import torch
 
 from losa.cache_format import (
     CacheWriter,
@@ -22,13 +18,10 @@ from losa.cache_format import (
     Segment,
     SplitContents,
 )
-from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.cache_format.common.comparison import differences
-from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.common.threads import thread_count
-from losa.cache_format.common.units import readable
+from losa.cache_format.engines import Engine, LocalEngine, make_engine
 from losa.cache_format.identity import FeatureIdentity, Preprocessing, SiteGroup
 from losa.cache_format.metadata.constants import CENTRE, calibration_of
 from losa.cache_format.metadata.keys import read_keys
@@ -43,23 +36,29 @@ from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
 from losa.extract.config import ExtractConfig
 from losa.extract.data_set_root import refuse_other_root, root_record
-from losa.extract.departed import DataSetKeys, with_departed
-from losa.extract.encoded_batches import EncodedBatches, ShardBatch, shard_batches
-from losa.extract.forward_pass import ForwardPass
+from losa.extract.departed import DataSetKeys
+from losa.extract.encoded_batches import ShardBatch, shard_batches
+from losa.extract.extraction_tasks import EncodingTask, MachineTask, computing_threads
+from losa.extract.forward_pass import MOST_WORKERS, ForwardPass
 from losa.extract.grid_pooling import parse_grid
 from losa.extract.limit import limited
 from losa.extract.loading import load_backbone
+from losa.extract.parts import Part
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
 from losa.extract.probe import WORTH_BATCHES, Speeds, try_out
+from losa.extract.reception import Reception
 from losa.extract.shard_thread import ShardThread
 from losa.extract.sources import ImageSource, open_source
 from losa.extract.splitting import cut
-from losa.extract.stages import StageClock
 from losa.extract.views import refuse_keys_of_views, refuse_other_views, with_views
 
 _log = logging.getLogger(__name__)
+
+_RUNS_PER_WORKER = 8
+"""In how many runs a worker does its share. At the end of a run it has nothing decoded ahead; at the end of
+the extraction, workers wait for the last run of another."""
 
 POOR_SNR_DB = {"float16": 30.0, "bfloat16": 30.0, "int8": 30.0, "int4": 15.0}
 """Signal-to-noise ratios, in dB, below which a codec is warned of.
@@ -88,15 +87,24 @@ class Extraction:
 class Extractor:
     """One extraction: its options, source, backbone and calibrator."""
 
-    def __init__(self, config: ExtractConfig, source: ImageSource | None = None) -> None:
+    def __init__(
+        self, config: ExtractConfig, source: ImageSource | None = None, engine: Engine | None = None
+    ) -> None:
         """Open the source, unless it is given, and load the backbone.
+
+        Args:
+            config: the options.
+            source: the images, if not those that the options describe.
+            engine: runs the backbone, entered by the caller; None: this process does.
 
         Raises:
             LosaError: an option is wrong, or the source or the weights it names cannot be opened.
         """
         self.config = config
         self.cache = cache_folder(config.cache)
-        self.device = resolve_device(config.device)
+        self.engine: Engine = engine or LocalEngine()
+        self.device = self.engine.resolve_device(config.device)
+        self.part = None if config.part is None else Part.parse(config.part)
         self.source: ImageSource = open_source(config.dataset) if source is None else source
         for note in self.source.notes:
             _log.warning("%s", note)
@@ -116,10 +124,21 @@ class Extractor:
             choose_preprocessing(self.backbone.preprocessing, config)
         )
         self.forward = ForwardPass(
-            config, self.source, self.backbone, self.preprocessing, self.group.sites, self.device
+            config if self.engine.in_process else _for_workers(config, self.engine),
+            self.source,
+            self.backbone,
+            self.preprocessing,
+            self.group.sites,
+            self.device,
+            elsewhere=not self.engine.in_process,
         )
         self.calibrator = Calibrator(
-            config=config, cache=self.cache, group=self.group, splits=self.splits, forward=self.forward
+            config=config,
+            cache=self.cache,
+            group=self.group,
+            splits=self.splits,
+            forward=self.forward,
+            engine=self.engine,
         )
 
     def run(self) -> Extraction:
@@ -139,7 +158,10 @@ class Extractor:
             constants |= self.calibrator.missing(constants)
             with CacheWriter(self.cache, self._request(constants), constants) as writer:
                 # Not the plan's shards: another process may have written some before the lock was taken.
-                missing = writer.missing(remake=partial(self._remake, partial(read_keys, writer.metadata)))
+                uncommitted = writer.missing(
+                    remake=partial(self._remake, partial(read_keys, writer.metadata))
+                )
+                missing = self._of_part(uncommitted, writer.requested)
                 if missing:
                     invalid = self._extract(writer, missing, calibration_of(constants))
                     self._report_losses(writer)
@@ -191,10 +213,27 @@ class Extractor:
                 f"{change.left:,}",
             )
         self.calibrator.warn_of_few(surveyed)
-        missing = records.missing(surveyed.segments, remake=partial(self._remake, surveyed.keys))
-        plan = Plan.of(surveyed, missing)
+        remake = partial(self._remake, surveyed.keys)
+        missing: Sequence[tuple[Segment, int]] = records.missing(surveyed.segments, remake=remake)
+        if self.part is None:
+            plan = Plan.of(surveyed, missing)
+        else:
+            segments = [one for one in records.segments if one.name in surveyed.segments]
+            missing = self._of_part(missing, segments)
+            plan = Plan.of(surveyed, missing, len(self.part.shards(segments)))
+        return self._tried_out(plan, surveyed, missing, constants)
+
+    def _tried_out(
+        self,
+        plan: Plan,
+        surveyed: Survey,
+        missing: Sequence[tuple[Segment, int]],
+        constants: Mapping[str, np.ndarray],
+    ) -> Plan:
+        """The plan with the speeds of this machine, if it computes and a trial is worth its time."""
         batches = sum(-(-len(segment.rows(shard)) // self.config.batch_size) for segment, shard in missing)
-        if not missing or not plan.fits or not (self.config.plan or batches >= WORTH_BATCHES):
+        worth = batches >= WORTH_BATCHES or (batches and self.config.plan)
+        if not (worth and plan.fits and self.engine.in_process):
             return plan
         return replace(
             plan,
@@ -212,15 +251,25 @@ class Extractor:
         ]
         if not keys:
             return None
-        return try_out(
-            self.forward,
-            self.config.codec,
-            missing[0][0],
-            keys,
-            batch_size=self.config.batch_size,
-            cache=self.cache,
-            thorough=self.config.plan,
-        )
+        with computing_threads(self.config.threads):
+            return try_out(
+                self.forward,
+                self.config.codec,
+                missing[0][0],
+                keys,
+                batch_size=self.config.batch_size,
+                cache=self.cache,
+                thorough=self.config.plan,
+            )
+
+    def _of_part(
+        self, missing: Sequence[tuple[Segment, int]], segments: Sequence[Segment]
+    ) -> Sequence[tuple[Segment, int]]:
+        """The missing shards of the requested segments that are in the requested part."""
+        if self.part is None:
+            return missing
+        wanted = set(self.part.shards(segments))
+        return [(segment, shard) for segment, shard in missing if (segment.name, shard) in wanted]
 
     def _contents(self, name: str) -> SplitContents:
         """A split of the source, or a part of its only one, or a split with the views of its images."""
@@ -265,17 +314,15 @@ class Extractor:
         )
 
     def _machine(self) -> dict[str, str]:
-        """Versions and hardware, on which the last bits of the features depend."""
-        return {
-            "losa": version("losa"),
-            "timm": timm.__version__,
-            "torch": torch.__version__,
-            "pillow": PIL.__version__,
-            "machine": platform.machine(),
-            "device": _device_name(self.device),
-            "threads": str(torch.get_num_threads()),
-            "batch_size": str(self.config.batch_size),
-        }
+        """Versions and hardware of the workers, on which the last bits of the features depend."""
+        return self._worker | {"batch_size": str(self.config.batch_size)}
+
+    @cached_property
+    def _worker(self) -> dict[str, str]:
+        found: list[dict[str, str]] = []
+        task = MachineTask(self.forward, self.config.threads)
+        self.engine.map(task, [None], lambda _, machine: found.append(machine))
+        return found[-1]
 
     def _warn_of_other_machine(self, provenance: dict[str, str]) -> None:
         """Warn if the cache was begun elsewhere: features may then differ from ours by rounding."""
@@ -296,47 +343,34 @@ class Extractor:
         missing: Sequence[tuple[Segment, int]],
         calibration: Calibration | None,
     ) -> int:
-        batches = self._batches(writer, missing)
-        images = sum(len(batch.keys) for batch in batches)
-        codec = DeviceCodec(self.config.codec, calibration, self.device)
-        clock = StageClock()
-        invalid = turned = stored = 0
-        with (
-            # First, because it forks workers, and at that moment no thread must exist.
-            EncodedBatches(self.forward, codec, batches, clock) as encoded,
-            ShardThread(writer) as shards,
-            progress_bar(images, "extracting", "img") as bar,
-        ):
-            _log.info(
-                "%d threads (threads=%s), %d processes that decode",
-                torch.get_num_threads(),
-                self.config.threads,
-                encoded.processes,
-            )
-            for batch in encoded:
-                invalid += self.forward.count_invalid(batch.outcomes)
-                self.forward.report_warnings(batch.warnings)
-                turned += batch.turned
-                stored += batch.codes.nbytes
-                shards.put(with_departed(batch))
-                clock.lap("disk")
-                speed = f"{readable(stored / clock.total)}/s, bottleneck: {clock.bottleneck}"
-                bar.set_postfix_str(speed, refresh=False)
-                bar.update(len(batch.rows.keys))
-        if turned:
-            _log.info("exif=%s: %s images have an EXIF orientation", self.config.exif, f"{turned:,}")
-        return invalid
+        config = self.config
+        shards = self._shards(writer, missing)
+        images = sum(len(batch.keys) for batches in shards for batch in batches)
+        task = EncodingTask(
+            self.forward, config.threads, config.codec, calibration, whole_shards=not self.engine.in_process
+        )
+        with ShardThread(writer) as thread, progress_bar(images, "extracting", "img") as bar:
+            reception = Reception(self.forward, thread, bar)
+            self.engine.map(task, self._runs(shards), reception.take)
+        if reception.turned:
+            _log.info("exif=%s: %s images have an EXIF orientation", config.exif, f"{reception.turned:,}")
+        return reception.invalid
 
-    def _batches(self, writer: CacheWriter, missing: Sequence[tuple[Segment, int]]) -> list[ShardBatch]:
-        """The rows of the missing shards in batches."""
+    def _shards(self, writer: CacheWriter, missing: Sequence[tuple[Segment, int]]) -> list[list[ShardBatch]]:
+        """The rows of each missing shard in batches."""
         keys = {segment.name: read_keys(writer.metadata, segment) for segment, _ in missing}
         return [
-            batch
-            for segment, shard in missing
-            for batch in shard_batches(
-                segment, shard, keys[segment.name], self.known.departed, self.config.batch_size
+            list(
+                shard_batches(segment, shard, keys[segment.name], self.known.departed, self.config.batch_size)
             )
+            for segment, shard in missing
         ]
+
+    def _runs(self, shards: Sequence[Sequence[ShardBatch]]) -> list[list[ShardBatch]]:
+        """The items of the engine: shards that follow each other, for which a worker decodes ahead."""
+        count = 1 if self.engine.in_process else min(len(shards), _RUNS_PER_WORKER * self.engine.workers)
+        bounds = pairwise(len(shards) * run // count for run in range(count + 1))
+        return [[batch for shard in shards[start:stop] for batch in shard] for start, stop in bounds]
 
     def _report_losses(self, writer: CacheWriter) -> None:
         """Log the signal-to-noise ratio of the codec, and warn of a poor one."""
@@ -367,17 +401,16 @@ def extract(config: ExtractConfig, source: ImageSource | None = None) -> Extract
     Raises:
         LosaError: an error that the user can correct; the message says how.
     """
-    before = torch.get_num_threads()
-    # Other processes do not count: the number of threads decides the last bits of the features.
-    torch.set_num_threads(thread_count(config.threads, before))
-    try:
-        return Extractor(config, source).run()
-    finally:
-        torch.set_num_threads(before)
+    with (
+        make_engine(config.engine, [config.device]) as engine,
+        computing_threads(config.threads),
+    ):
+        return Extractor(config, source, engine).run()
 
 
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+def _for_workers(config: ExtractConfig, engine: Engine) -> ExtractConfig:
+    """The options with as many decoding processes as a worker has cores, which does not know that itself."""
+    return replace(config, workers=min(engine.cores, MOST_WORKERS)) if config.workers is None else config
 
 
 def _rows(keys: Sequence[str], rows: range) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,8 @@ from losa.extract.sources.base import StoredImages
 
 _log = logging.getLogger(__name__)
 
-_MOST_WORKERS = 8
+MOST_WORKERS = 8
+"""Decoding processes, if the option ``workers`` does not say how many."""
 _MOST_WARNINGS = 10
 
 
@@ -57,6 +58,7 @@ class ForwardPass:
         device: str,
         *,
         views: bool = True,
+        elsewhere: bool = False,
     ) -> None:
         """Move the backbone to the device.
 
@@ -68,14 +70,15 @@ class ForwardPass:
             sites: names of the sites whose activations are returned.
             device: the compute device, as torch names it.
             views: whether keys may be those of augmented views.
+            elsewhere: whether it is only pickled here. The machine where it arrives has the device.
 
         Raises:
             LosaError: the device does not have the dtype.
         """
-        check_precision(device, options.dtype)
+        self._made_from = (options, source, backbone, preprocessing, tuple(sites), device, views)
         self.device = device
         self.sites = tuple(sites)
-        cores = min(usable_cores(), _MOST_WORKERS)
+        cores = min(usable_cores(), MOST_WORKERS)
         self.workers = cores if options.workers is None else options.workers
         self._options = options
         self._loader = ImageLoader(source, preprocessing.decoding, options.max_pixels, views)
@@ -83,8 +86,15 @@ class ForwardPass:
         self._warnings = 0
         self._input_size = preprocessing.input_size
         self._transform = make_transform(preprocessing, options.max_pixels)
-        self._uploads = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
-        backbone.model.to(device)
+        self._uploads: torch.cuda.Stream | None = None
+        if not elsewhere:
+            check_precision(device, options.dtype)
+            self._uploads = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
+            backbone.model.to(device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it is made from; where it arrives, the backbone moves to the device."""
+        return _make, self._made_from
 
     def decode(self, batches: Sequence[Sequence[str]]) -> DecodedBatches:
         """Decode batches of keys, in order; see `losa.extract.decoding.decode`."""
@@ -140,6 +150,11 @@ class ForwardPass:
                 _log.warning("%s", warning)
             if self._warnings == _MOST_WARNINGS:
                 _log.warning("further warnings of this kind are not shown")
+
+
+def _make(*made_from: Any) -> ForwardPass:
+    *arguments, views = made_from
+    return ForwardPass(*arguments, views=views)
 
 
 def in_batches(keys: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -40,12 +40,15 @@ class Plan:
     """What a trial of this machine found; None if there was none."""
 
     @classmethod
-    def of(cls, surveyed: Survey, missing: Sequence[tuple[Segment, int]]) -> "Plan":
+    def of(
+        cls, surveyed: Survey, missing: Sequence[tuple[Segment, int]], shards: int | None = None
+    ) -> "Plan":
         """Plan the extraction of the missing shards.
 
         Args:
             surveyed: the cache, which need not exist yet.
             missing: segment and number of every shard to extract.
+            shards: number of shards that are wanted, finished or not; None for all of them.
         """
         metadata = surveyed.metadata
         files = {
@@ -64,7 +67,8 @@ class Plan:
                 files[segment.name].store.shard_bytes(files[segment.name].geometry, shard)
                 for segment, shard in missing
             ),
-            finished_shards=sum(one.segment.shards for one in files.values()) - len(missing),
+            finished_shards=(sum(one.segment.shards for one in files.values()) if shards is None else shards)
+            - len(missing),
             is_finished=surveyed.is_written and not missing,
             free_bytes=free_disk_bytes(metadata.path),
         )

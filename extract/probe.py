@@ -83,7 +83,7 @@ def try_out(
                 started = time.perf_counter() - start
             images += len(batch.rows.keys)
             if number == unmeasured - 1 and len(batches) > unmeasured:
-                clock.restart()
+                clock.take()
                 images = 0
             if clock.total > MOST_SECONDS:
                 break

@@ -14,8 +14,8 @@ _AHEAD = 2
 class ShardThread:
     """A thread that appends batches, in shard order, and commits a shard with its last row.
 
-    Use it as a context manager: leaving it waits for the thread. An error in the thread is raised by the
-    next `put`, or on leaving.
+    Use it as a context manager: leaving it waits for the thread, which starts with the first `put`. An error
+    in the thread is raised by the next `put`, or on leaving.
     """
 
     def __init__(self, writer: CacheWriter) -> None:
@@ -26,12 +26,13 @@ class ShardThread:
         self._thread = threading.Thread(target=self._run, name="losa-shards", daemon=True)
 
     def __enter__(self) -> "ShardThread":
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._thread.ident is None:
+            return
         self._queue.put(None)
         self._thread.join()
         if self._error is not None and error is None:
@@ -41,6 +42,8 @@ class ShardThread:
         """Queue a batch; blocks while the queue is full."""
         if self._error is not None:
             raise self._error
+        if self._thread.ident is None:
+            self._thread.start()  # not before, because the processes that decode are forked without threads
         self._queue.put(batch)
 
     def _run(self) -> None:

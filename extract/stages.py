@@ -1,21 +1,17 @@
 """Where an extraction spends its time, and which stage limits it."""
 
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 Stage = Literal["decoding", "backbone", "disk"]
 
 
 class StageClock:
-    """Adds up how long the main process has waited for each stage."""
+    """Adds up how long each stage was waited for."""
 
     def __init__(self) -> None:
-        self.seconds: dict[Stage, float] = {}
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget all laps."""
-        self.seconds = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
+        self.seconds: dict[Stage, float] = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
         self._since = time.perf_counter()
 
     def lap(self, stage: Stage) -> None:
@@ -24,12 +20,23 @@ class StageClock:
         self.seconds[stage] += now - self._since
         self._since = now
 
+    def take(self) -> dict[Stage, float]:
+        """The seconds since they were last taken, for a clock elsewhere."""
+        taken, self.seconds = self.seconds, dict.fromkeys(self.seconds, 0.0)
+        return taken
+
+    def add(self, taken: Mapping[Stage, float]) -> None:
+        """Count what another clock has counted, and go on from now."""
+        for stage, seconds in taken.items():
+            self.seconds[stage] += seconds
+        self._since = time.perf_counter()
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages."""
+        return sum(self.seconds.values())
+
     @property
     def bottleneck(self) -> Stage:
         """The stage that was waited for longest."""
         return max(self.seconds, key=lambda stage: self.seconds[stage])
-
-    @property
-    def total(self) -> float:
-        """Seconds of all laps."""
-        return sum(self.seconds.values())

@@ -48,6 +48,9 @@ def task(composed: DictConfig, *, as_json: bool = False) -> None:
         return
     skipped = f", {done.invalid} of them recorded as invalid" if done.invalid else ""
     _log.info("%s: %d images extracted%s, %.0f s", done.cache, done.images, skipped, done.seconds)
+    if config.part is not None:
+        _log.info("next: losa-cache merge PART PART ... --to CACHE, with the caches of all parts")
+        return
     _log.info("%s", next_command(Cache(done.cache), HydraConfig.get().overrides.task))
 
 

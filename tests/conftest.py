@@ -61,6 +61,57 @@ def shapes_are_not_checked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", before)
 
 
+class RayCluster:
+    """A Ray cluster on this machine: a head without cores, and two nodes of one core."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(initialize_head=True, head_node_args={**_NODE, "num_cpus": 0})
+        self._nodes: list[Any] = []
+        self.complete()
+
+    @property
+    def address(self) -> str:
+        """Its address, for ``engine.address``."""
+        address: str = self._cluster.address
+        return address
+
+    def complete(self) -> None:
+        """Start the nodes that are missing."""
+        while len(self._nodes) < 2:
+            self._nodes.append(self._cluster.add_node(num_cpus=1, **_NODE))
+
+    def kill_a_node(self) -> None:
+        """Kill all processes of a node, as a power failure does."""
+        self._cluster.remove_node(self._nodes.pop(0), allow_graceful=False)
+
+    def shutdown(self) -> None:
+        """End it."""
+        self._cluster.shutdown()
+
+
+_NODE = {"include_dashboard": False, "object_store_memory": 100 * 2**20}
+
+
+@pytest.fixture(scope="session")
+def _ray_cluster() -> Iterator[RayCluster]:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'losa[ray]'")
+    from losa.cache_format.engines.ray_cluster import import_ray
+
+    import_ray()  # as a command does it, before processes are started that inherit the environment
+    cluster = RayCluster()
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def ray_cluster(_ray_cluster: RayCluster) -> RayCluster:
+    """A Ray cluster of two nodes, one of which may be killed."""
+    _ray_cluster.complete()
+    return _ray_cluster
+
+
 @pytest.fixture(scope="session")
 def make_summary() -> Callable[..., MemberSummary]:
     """``make_summary(config, **changes)``: the summary of a member that was never trained."""

@@ -82,14 +82,18 @@ def plan_passes(prepared: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
             members = [replace(member, checkpoint=None) for member in members]
         for member in members:
             passes[pass_key(member)].append(member)
-    halved = sum(bool(members[0].config.halve_at) for members in readings.values())
+    return list(passes.values())
+
+
+def warn_of_several_halvings(prepared: Sequence[PreparedJob]) -> None:
+    """Warn that successive halving compares fewer members than were asked for."""
+    halved = len({reading_key(member) for member in prepared if member.config.halve_at})
     if halved > 1:
         _log.warning(
             "halve_at compares the members of each pass, and those of this sweep need %d passes, because "
             "they differ in options that a pass shares (such as data_seed or batch_size)",
             halved,
         )
-    return list(passes.values())
 
 
 def cut_to_memory(members: Sequence[PreparedJob]) -> list[list[PreparedJob]]:

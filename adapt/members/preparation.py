@@ -25,9 +25,9 @@ from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
 from losa.adapt.training.member_group import make_group
 from losa.adapt.training.running_epoch import CORRECT, LOSSES
 from losa.cache_format import Cache, LabelColumn, LosaError
-from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.emulated_dtypes import warn_if_emulated
 from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.engines import Engine, LocalEngine
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.cache_format.storage.sealed_json import canonical
@@ -69,6 +69,11 @@ class PreparedJob:
     def files(self) -> MemberFiles:
         """Files of the member."""
         return MemberFiles(self.job.folder, self.job.config, self.company)
+
+    @property
+    def computed_images(self) -> int:
+        """Number of images that training computes, each once for every epoch."""
+        return len(self.training) * self.config.trained_epochs
 
     def read_outcome(self, warn: Callable[..., None]) -> Outcome | None:
         """The summary in the folder if the member is finished, or the error with which it diverged.
@@ -145,7 +150,13 @@ class PreparedJob:
 class JobPreparer:
     """Prepares jobs. Caches and splits that several jobs use are read, hashed and compared once."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine | None = None) -> None:
+        """Read nothing yet.
+
+        Args:
+            engine: will train the jobs; None: this process will.
+        """
+        self._engine: Engine = engine or LocalEngine()
         self._open_cache = functools.cache(Cache)
         self._read_images = functools.cache(read_labelled_images)
         self._shared_images = SharedImages()
@@ -162,8 +173,9 @@ class JobPreparer:
             LosaError: the options are wrong, or do not fit the cache.
         """
         config = job.config
-        device = resolve_device(config.device)
-        warn_if_emulated(config.dtype, device)
+        device = self._engine.resolve_device(config.device)
+        if self._engine.in_process:
+            warn_if_emulated(config.dtype, device)
         cache = self._open_cache(config.cache)
         features = _feature_spec(cache, config)
         columns = tuple(cache.label_column(name) for name in config.labels)

@@ -23,7 +23,7 @@ from losa.adapt.training.scores import Scores, mean_accuracy
 from losa.adapt.training.trainer import MemberEpoch, Trainer
 from losa.cache_format import LosaError
 from losa.cache_format.common.interruption import uninterrupted
-from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.common.progress import OpenBar, progress_bar
 
 _log = logging.getLogger(__name__)
 
@@ -31,14 +31,21 @@ _log = logging.getLogger(__name__)
 class TrainingPass:
     """Trains members of one `pass_key`. Within the pass, members are identified by numbers."""
 
-    def __init__(self, prepared: Sequence[PreparedJob], listener: TrainingListener | None = None) -> None:
+    def __init__(
+        self,
+        prepared: Sequence[PreparedJob],
+        listener: TrainingListener | None = None,
+        open_bar: OpenBar = progress_bar,
+    ) -> None:
         """Prepare the progress of each member; no activations are read yet.
 
         Args:
             prepared: the members, of one `pass_key`. Their folders are locked by the caller.
             listener: told of each epoch and of the results.
+            open_bar: makes what shows the progress, in the way of `progress_bar`.
         """
         first = prepared[0]
+        self._open_bar = open_bar
         self._listener = listener
         self._config, self._first_name = first.config, first.config.member_name
         self._epoch, self._first_step, self._size = (
@@ -109,7 +116,7 @@ class TrainingPass:
         validation = None if config.val_split is None else self._data.open_scored(config.val_split)
         title = "1 member" if len(self._prepared) == 1 else f"{len(self._prepared)} members"
         images = len(self._prepared[0].training)
-        with progress_bar(
+        with self._open_bar(
             images * config.trained_epochs,
             title,
             "img",

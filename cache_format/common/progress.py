@@ -1,7 +1,9 @@
 """Progress bars for terminals, and occasional progress lines for log files."""
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -10,6 +12,20 @@ _TIMES = "[{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 # No monitor thread: decode workers are forked while bars are shown, and threads do not survive a fork.
 tqdm.monitor_interval = 0
+
+
+class ProgressBar(Protocol):
+    """What is told of progress: a bar of tqdm, or whoever passes it on to one."""
+
+    def update(self, n: int) -> Any:
+        """Some more units are done."""
+
+    def set_postfix_str(self, s: str, refresh: bool = True) -> None:
+        """Show a text behind the numbers."""
+
+
+OpenBar = Callable[..., AbstractContextManager[ProgressBar]]
+"""`progress_bar`, or what takes the same arguments."""
 
 
 class _Lines:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from losa.adapt import AdaptConfig
 from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.cache_format.engines import EngineConfig
 
 OTHER: dict[str, Any] = {
     "cache": "elsewhere",
@@ -47,6 +48,7 @@ WHEREABOUTS = {
     "residency": "ram",
     "threads": 2,
     "checkpoint_seconds": 1.0,
+    "engine": EngineConfig(kind="ray"),
     "tracker": "tensorboard",
 }
 ELSEWHERE = {"patience", "halve_at", "select_train_split", "select_split"}

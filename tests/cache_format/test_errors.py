@@ -1,3 +1,5 @@
+import pickle
+
 from losa.cache_format import IdentityMismatch
 from losa.cache_format.errors import Difference
 
@@ -12,3 +14,5 @@ def test_mismatch_lists_every_field_in_columns(tmp_path):
         "  backbone.depth  expected 12, found 24",
         "Choose another.",
     ]
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.differences, copy.path) == (str(error), error.differences, tmp_path)

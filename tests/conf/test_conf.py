@@ -48,7 +48,7 @@ def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type
     if isinstance(options.get("backbone"), dict):  # its options stand in the file, not in files of a group
         source = options.pop("backbone")
         assert source == {field.name: field.default for field in fields(BackboneSource)}
-    groups = {"dataset", "backbone"} & set(own)
+    groups = {"dataset", "backbone", "engine"} & set(own)
     assert set(options) | groups == set(own)
     for option, default in own.items():
         if option in groups or default is MISSING:

@@ -231,9 +231,11 @@ def test_the_producers_own_error_is_not_hidden_by_the_writers(toy_writer, cut, f
 def test_no_thread_outlives_its_block(toy_writer, cut, failing):
     failing(4, RuntimeError("stop"))
     with toy_writer() as writer:
-        with ShardThread(writer):
-            assert "losa-shards" in {thread.name for thread in threading.enumerate()}
         batches = cut(writer)
+        with ShardThread(writer) as shards:
+            assert "losa-shards" not in {thread.name for thread in threading.enumerate()}
+            shards.put(batches[0])
+            assert "losa-shards" in {thread.name for thread in threading.enumerate()}
         with pytest.raises(RuntimeError, match="stop"), ShardThread(writer) as shards:
             for batch in batches:
                 shards.put(batch)

@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from losa.adapt import AdaptConfig, Job, MemberSummary, TrainingListener
+from losa.cache_format.engines import Engine
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,7 +124,7 @@ class Training:
     make_summary: Callable[..., MemberSummary] = field(kw_only=True)
 
     def adapt_all(
-        self, jobs: Sequence[Job], listener: TrainingListener | None = None
+        self, jobs: Sequence[Job], listener: TrainingListener | None = None, engine: Engine | None = None
     ) -> list[MemberSummary | Exception]:
         self.passes.append(list(jobs))
         return [self._outcome(job) for job in jobs]

@@ -128,7 +128,7 @@ def test_the_environment_of_the_jobs_is_set_while_training(
 ) -> None:
     seen = []
 
-    def adapt_all(jobs: Any) -> Any:
+    def adapt_all(jobs: Any, **options: Any) -> Any:
         seen.append(os.environ.get("LOSA_TRIED"))
         return training.adapt_all(jobs)
 
@@ -141,7 +141,7 @@ def test_the_environment_of_the_jobs_is_set_while_training(
 def test_ctrl_c_leaves_the_sweep_to_be_taken_up(
     sweep: Command, tmp_path: Path, training: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(jobs: Any) -> Any:
+    def interrupted(jobs: Any, **options: Any) -> Any:
         training.adapt_all(jobs[:1])
         raise KeyboardInterrupt
 

@@ -12,6 +12,7 @@ from losa.adapt.members.member_files import Checkpoint
 from losa.adapt.members.passes import cut_to_memory, group_key, make_groups, plan_passes
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.training.confusion import counting_bytes
+from losa.cache_format.engines import EngineConfig
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
@@ -34,6 +35,7 @@ OWN: dict[str, Any] = {
     "label_smoothing": 0.5,
     "seed": 5,
     "checkpoint_seconds": 5.0,
+    "engine": EngineConfig(kind="ray"),
     "tracker": "tensorboard",
     "out": "elsewhere",
     "overwrite": True,
