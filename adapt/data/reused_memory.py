@@ -11,8 +11,8 @@ from torch import Tensor
 class ReusedMemory:
     """Holds one float32 tensor at a time; the next one takes its memory.
 
-    A CPU gets fresh memory page by page from the system, which takes longer than decoding. On a GPU torch keeps
-    memory itself, and nothing is held here.
+    A CPU gets fresh memory page by page from the system, which takes longer than decoding. On a GPU torch
+    itself keeps memory, and nothing is held here.
     """
 
     def __init__(self) -> None:

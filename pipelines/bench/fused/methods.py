@@ -75,7 +75,11 @@ class _InMemory:
     def __len__(self) -> int:
         return len(self.activations)
 
-    def decode(self, images: slice | Int64[np.ndarray, "_"], memory: ReusedMemory | None = None) -> Tensor:
+    def decode(
+        self,
+        images: slice | Int64[np.ndarray, "_"],
+        memory: ReusedMemory | None = None,  # noqa: ARG002 -- an argument of every `Batch`
+    ) -> Tensor:
         """Select activations, which needs no memory."""
         return self.activations[images]
 
