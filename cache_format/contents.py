@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int64
@@ -14,7 +15,7 @@ from losa.cache_format.manifest import LabelColumn, Segment
 from losa.cache_format.metadata.labels import MISSING_LABEL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitContents:
     """The images and labels of a split, as its source describes them."""
 
@@ -47,7 +48,7 @@ class SplitContents:
         for column, labels in self.labels.items():
             assert len(labels) == len(self.keys), f"labels {column} of split {self.name}"
 
-    @property
+    @cached_property
     def keys_sha256(self) -> str:
         """Hash of the ordered keys."""
         return hash_keys(self.keys)
@@ -163,7 +164,11 @@ def _refuse_beyond(split: str, column: str, labels: np.ndarray, num_classes: int
 
 def _is_text(key: str) -> bool:
     """Whether a file name is valid UTF-8. Python represents other bytes by lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in key)
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def unused_name(name: str, taken: Sequence[str]) -> str:

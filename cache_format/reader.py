@@ -21,10 +21,10 @@ from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.labels import read_labels
 from losa.cache_format.positions import Positions, as_positions
 from losa.cache_format.shards.buffers import empty_codes
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.cache_format.shards.read_threads import ReadThreads, default_threads
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
 from losa.cache_format.shards.statistics import SiteStatistics, total_statistics
 from losa.cache_format.sites import SiteSelection
 from losa.cache_format.storage.byte_ranges import open_ranges
@@ -106,7 +106,11 @@ class Cache:
             for segment in self.manifest.segments
             if (index[:, 0] == segment.number).any()
         }
-        return [stored[number][row] for number, row in index.tolist()]
+        keys = np.empty(len(index), object)
+        for number, of_segment in stored.items():
+            mine = index[:, 0] == number
+            keys[mine] = [of_segment[row] for row in index[mine, 1].tolist()]
+        return list(keys)
 
     def label_column(self, name: str) -> LabelColumn:
         """The description of a label column.

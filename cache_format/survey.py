@@ -327,6 +327,8 @@ def _merged_columns(metadata: CacheMetadata, request: CacheRequest) -> dict[str,
 
 def _relabelled(split: SplitContents, columns: Mapping[str, MergedColumn]) -> SplitContents:
     """The split with the label numbers of the cache."""
+    if columns.keys().isdisjoint(split.labels):
+        return split
     labels = {
         name: columns[name].apply(values) if name in columns else values
         for name, values in split.labels.items()

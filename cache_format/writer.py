@@ -20,6 +20,7 @@ from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_copy import copy_shard
+from losa.cache_format.shards.shard_images import ShardImages
 from losa.cache_format.shards.shard_writer import ShardWriter, writing_shard
 from losa.cache_format.shards.statistics import SiteStatistics, total_statistics
 from losa.cache_format.storage.atomic_writes import make_folder, publish_files, sync_folder
@@ -104,7 +105,7 @@ class CacheWriter:
         return SegmentFiles.of(self.metadata, segment)
 
     def missing(
-        self, *, remake: Callable[[Segment, Commit], bool] = lambda _segment, _commit: False
+        self, *, remake: Callable[[Segment, ShardImages], bool] = lambda _segment, _images: False
     ) -> list[tuple[Segment, int]]:
         """Shards of the requested splits that are not committed, in order.
 
@@ -115,10 +116,7 @@ class CacheWriter:
             remake: whether a shard that holds invalid images counts as missing too.
         """
         records = CommitRecords.read(self.metadata, self._requested)
-        self._statistics = {
-            segment.name: {record.shard: record.statistics for record in records.committed(segment)}
-            for segment in records.segments
-        }
+        self._statistics = {name: dict(measured) for name, measured in records.statistics.items()}
         return records.missing(remake=remake)
 
     def statistics(self) -> list[SiteStatistics]:

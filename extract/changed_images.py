@@ -2,10 +2,12 @@
 
 from collections.abc import Container, Sequence
 
+import numpy as np
+
 from losa.cache_format import IdentityMismatch, Segment
 from losa.cache_format.errors import Difference
-from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.commit_records import CommitRecords
+from losa.cache_format.shards.shard_images import ShardImages
 from losa.cache_format.survey import Survey
 from losa.cache_format.views import parse_key
 from losa.extract.sources import ImageSource, InvalidImage
@@ -30,32 +32,40 @@ def refuse_changed_images(
         IdentityMismatch: the bytes of an image differ from those that were extracted.
     """
     for segment in records.segments:
-        commits = records.committed(segment)
-        keys = surveyed.keys(segment) if commits else []
-        for key, row, commit in _sample(segment, keys, commits, known):
-            stored = commit.source_hash(row).hex()
+        shards = records.committed(segment)
+        keys = surveyed.keys(segment) if shards else []
+        for key, stored in _sample(segment, keys, shards, known):
             try:
                 found = hash_source(source.read(parse_key(key)[0])).hex()
             except InvalidImage as error:
                 found = str(error)
-            if stored != found:
+            if stored.hex() != found:
                 raise IdentityMismatch(
                     surveyed.metadata.path,
-                    [Difference(f"blake2b of image {key}", found, stored)],
+                    [Difference(f"blake2b of image {key}", found, stored.hex())],
                     "The image has changed since it was extracted: choose another cache=...",
                 )
 
 
 def _sample(
-    segment: Segment, keys: Sequence[str], commits: Sequence[Commit], known: Container[str]
-) -> list[tuple[str, int, Commit]]:
-    """Key, row in its shard, and shard, of readable images that are spread over the committed shards."""
-    rows = [
-        (keys[row], position, commit)
-        for commit in commits
-        for position, row in enumerate(segment.rows(commit.shard))
-        if keys[row] in known and commit.valid(position)
-    ]
+    segment: Segment, keys: Sequence[str], shards: Sequence[ShardImages], known: Container[str]
+) -> list[tuple[str, bytes]]:
+    """Key and source hash of readable images that are spread over the committed shards."""
+    by_number = {images.shard: images for images in shards}
+    rows = np.fromiter(
+        (
+            row
+            for images in shards
+            for position, row in enumerate(segment.rows(images.shard))
+            if keys[row] in known and (not images.invalid or images.valid(position))
+        ),
+        np.int64,
+    )
     count = min(RECHECKED_IMAGES, len(rows))
     # From the first to the last, both included.
-    return [rows[index * (len(rows) - 1) // max(1, count - 1)] for index in range(count)]
+    chosen = [int(rows[index * (len(rows) - 1) // max(1, count - 1)]) for index in range(count)]
+    places = [divmod(row, segment.rows_per_shard) for row in chosen]
+    return [
+        (keys[row], by_number[shard].source_hash(position))
+        for row, (shard, position) in zip(chosen, places, strict=True)
+    ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.shard_images import ShardImages
 from losa.cache_format.views import parse_key
 from losa.extract.encoded_batches import EncodedBatch
 from losa.extract.sources import ImageSource
@@ -36,18 +36,18 @@ class DataSetKeys:
             keys.update(self.source.contents(split).keys)
         return keys
 
-    def tries_again(self, keys: Sequence[str], commit: Commit, *, all_invalid: bool) -> bool:
+    def tries_again(self, keys: Sequence[str], images: ShardImages, *, all_invalid: bool) -> bool:
         """Whether a shard is extracted again for its invalid images.
 
         Args:
             keys: keys of the rows of the shard.
-            commit: record of the shard.
+            images: what became of its images.
             all_invalid: whether every invalid image of the data set is tried again, or only those that had
                 departed when the shard was extracted and are back.
         """
         return any(
             not self.departed(keys[int(row)]) and (all_invalid or reason.endswith(DEPARTED))
-            for row, reason in commit.invalid.items()
+            for row, reason in images.invalid.items()
         )
 
 

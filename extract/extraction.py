@@ -25,8 +25,8 @@ from losa.cache_format.engines import Engine, LocalEngine, make_engine
 from losa.cache_format.identity import FeatureIdentity, Preprocessing, SiteGroup
 from losa.cache_format.metadata.constants import CENTRE, calibration_of
 from losa.cache_format.metadata.keys import read_keys
-from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.commit_records import CommitRecords
+from losa.cache_format.shards.shard_images import ShardImages
 from losa.cache_format.storage.paths import CachePath, cache_folder, shell_path
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.survey import CacheRequest, Survey, has_shards, survey_cache
@@ -188,10 +188,12 @@ class Extractor:
         )
         return replace(chosen, decoding=None)
 
-    def _remake(self, keys: Callable[[Segment], Sequence[str]], segment: Segment, commit: Commit) -> bool:
+    def _remake(
+        self, keys: Callable[[Segment], Sequence[str]], segment: Segment, images: ShardImages
+    ) -> bool:
         """Whether a shard with invalid images is extracted again; on_error=fail is to fail on them."""
-        rows = _rows(keys(segment), segment.rows(commit.shard))
-        return self.known.tries_again(rows, commit, all_invalid=self.config.on_error == "fail")
+        rows = _rows(keys(segment), segment.rows(images.shard))
+        return self.known.tries_again(rows, images, all_invalid=self.config.on_error == "fail")
 
     def _plan(self, request: CacheRequest, constants: Mapping[str, np.ndarray]) -> Plan:
         """Compare the request with the cache, refuse another cache or other images, and count the missing."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from losa.adapt.data.reused_memory import ReusedMemory
 from losa.cache_format import Split
 from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
 
@@ -25,8 +26,15 @@ class Batch(Protocol):
     def __len__(self) -> int:
         """Number of images."""
 
-    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Float[Tensor, "images sites tokens width"]:
-        """Decode the activations of some of the images, on the compute device."""
+    def decode(
+        self, images: slice | Int64[np.ndarray, "_"], memory: ReusedMemory | None = None
+    ) -> Float[Tensor, "images sites tokens width"]:
+        """Decode the activations of some of the images, on the compute device.
+
+        Args:
+            images: positions in the batch.
+            memory: memory for the result, which need not be used.
+        """
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
@@ -48,11 +56,21 @@ class CodedBatch:
         """Number of images."""
         return len(self.codes.values)
 
-    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Float32[Tensor, "images sites tokens width"]:
-        """Decode the activations of some of the images, on the compute device."""
+    def decode(
+        self, images: slice | Int64[np.ndarray, "_"], memory: ReusedMemory | None = None
+    ) -> Float32[Tensor, "images sites tokens width"]:
+        """Decode the activations of some of the images; float32 codes may be returned as they are.
+
+        Args:
+            images: positions in the batch.
+            memory: memory for the result, which float32 codes do not need.
+        """
         values, scales = self.codes.values, self.codes.scales
         chosen = images if isinstance(images, slice) else torch.from_numpy(images).to(values.device)
-        return self.codec.decode(DeviceCodes(values[chosen], None if scales is None else scales[chosen]))
+        codes = DeviceCodes(values[chosen], None if scales is None else scales[chosen])
+        if memory is None or values.dtype == torch.float32:
+            return self.codec.decode(codes)
+        return self.codec.decode(codes, memory.empty(self.codec.decoded_shape(codes), values.device))
 
 
 class CachedActivations:

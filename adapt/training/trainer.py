@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from losa.adapt.data.activations import ActivationSource, Batch, read_ahead
 from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.data.mixup import Mix, draw_mix
 from losa.adapt.data.order import batch_count, ordered_batches, shuffled_batches
+from losa.adapt.data.reused_memory import ReusedMemory
 from losa.adapt.free_memory import is_cuda, is_out_of_memory
 from losa.adapt.streams import FrozenFeatures
 from losa.adapt.training.losses import Objective
@@ -117,6 +118,7 @@ class Trainer:
         self._objective = objective
         self._config = config
         self._device = str(next(self.groups[0].network.parameters()).device)
+        self._memory = _MicroBatchMemory()
         self.micro_batch_sizes = [micro_batch_size or self._choose_micro_batch_size()]
         # Without gradients a micro-batch takes less memory than in training.
         self._scored_at_once = self.micro_batch_size
@@ -305,7 +307,7 @@ class Trainer:
         """
         while True:
             try:
-                return self._try_gradients(batch, labels, mix, step, self.micro_batch_size)
+                return self._try_gradients(batch, labels, mix, step, self.micro_batch_size, self._memory)
             except (RuntimeError, MemoryError) as error:
                 if not self._gives_way(error, self.micro_batch_size):
                     raise
@@ -317,7 +319,7 @@ class Trainer:
     ) -> list[tuple[Tensor, ...]] | None:
         """Class scores of some images by group and label column; None if memory does not hold so many."""
         try:
-            features = self._features(batch.decode(images), data)
+            features = self._features(batch.decode(images, self._memory.images), data)
             return [self._objective.split(group.network(features)) for group in self.groups]
         except (RuntimeError, MemoryError) as error:
             if not self._gives_way(error, self._scored_at_once):
@@ -328,6 +330,7 @@ class Trainer:
         """Whether an error says that memory is used up, and there are fewer images than these to compute."""
         if not is_out_of_memory(error) or images == 1:
             return False
+        self._memory = _MicroBatchMemory()
         if is_cuda(self._device):
             torch.cuda.empty_cache()
         return True
@@ -342,7 +345,13 @@ class Trainer:
         self.micro_batch_sizes.append(images)
 
     def _try_gradients(
-        self, batch: Batch, labels: Tensor, mix: Mix | None, step: int, at_once: int
+        self,
+        batch: Batch,
+        labels: Tensor,
+        mix: Mix | None,
+        step: int,
+        at_once: int,
+        memory: "_MicroBatchMemory",
     ) -> tuple[Tensor, Tensor]:
         for group in self.groups:
             group.optimizer.zero_grad()
@@ -355,10 +364,15 @@ class Trainer:
         mixed_weights = None if partner is None else objective.weights(labels[partner])
         for start in range(0, len(batch), at_once):
             images = slice(start, start + at_once)
-            activations = batch.decode(images)
+            activations = batch.decode(images, memory.images)
             if mix is not None:
                 # Not in place: decoded float32 activations may share memory with their codes.
-                activations = torch.lerp(batch.decode(mix.partner[images]), activations, mix.share)
+                activations = torch.lerp(
+                    batch.decode(mix.partner[images], memory.partners),
+                    activations,
+                    mix.share,
+                    out=memory.mixed.empty(activations.shape, activations.device),
+                )
             features = self._features(activations, self._data)
             place = 0
             for group, spread in zip(self.groups, smoothing, strict=True):
@@ -391,11 +405,23 @@ class Trainer:
 
         def step(count: int) -> None:
             mix = Mix(np.arange(count), 0.5) if self._config.mixup else None
-            self._try_gradients(_FirstImages(batch, count), labels[:count], mix, 0, count)
+            # In memory of its own, which counts.
+            memory = _MicroBatchMemory()
+            self._try_gradients(_FirstImages(batch, count), labels[:count], mix, 0, count, memory)
             for group in self.groups:
                 group.optimizer.zero_grad()
 
         return step
+
+
+@dataclass(frozen=True, slots=True)
+class _MicroBatchMemory:
+    """Memory for the activations of a micro-batch, which the next micro-batch uses again."""
+
+    images: ReusedMemory = field(default_factory=ReusedMemory)
+    partners: ReusedMemory = field(default_factory=ReusedMemory)
+    """For the activations that mixup adds to those of the images."""
+    mixed: ReusedMemory = field(default_factory=ReusedMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +434,7 @@ class _FirstImages:
     def __len__(self) -> int:
         return self.count
 
-    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Tensor:
+    def decode(self, images: slice | Int64[np.ndarray, "_"], memory: ReusedMemory | None = None) -> Tensor:
         if isinstance(images, slice):
             images = slice(images.start, min(images.stop, self.count))
-        return self.batch.decode(images)
+        return self.batch.decode(images, memory)

@@ -4,7 +4,7 @@ Operations are in place where possible: a batch of float32 activations is large,
 begins by decoding one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,10 @@ from losa.cache_format.codecs import Calibration, CodecName, Codes
 from losa.cache_format.codecs.integer import INTEGER_FORMATS, ZERO, IntegerFormat
 
 _CAST_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+TILE_BYTES = 2**22
+"""Bytes of activations that a CPU decodes at a time, at least an image: they stay in its caches from one
+operation to the next, and are enough to occupy all its cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,25 @@ class DeviceCodec:
             return DeviceCodes(activations.to(_CAST_DTYPES[self.name]))
         return self._integer.encode(activations)
 
-    def decode(self, codes: DeviceCodes) -> Float32[Tensor, "images sites tokens width"]:
-        """Decode codes to float32 on the device they are on."""
-        return codes.values.float() if self._integer is None else self._integer.decode(codes)
+    def decode(
+        self, codes: DeviceCodes, out: Float32[Tensor, "images sites tokens width"] | None = None
+    ) -> Float32[Tensor, "images sites tokens width"]:
+        """Decode codes to float32 on the device they are on.
+
+        Args:
+            codes: the codes.
+            out: memory for the result, which is then returned. If it was used before, it causes no page
+                faults, which otherwise take most of the time on a CPU. Without it, float32 codes are returned
+                as they are.
+        """
+        if self._integer is not None:
+            return self._integer.decode(codes, out)
+        return codes.values.float() if out is None else out.copy_(codes.values)
+
+    def decoded_shape(self, codes: DeviceCodes) -> tuple[int, ...]:
+        """Shape of decoded codes: images, sites, tokens, width."""
+        stored = tuple(codes.values.shape)
+        return stored if self._integer is None else self._integer.decoded_shape(stored)
 
     def to_device(self, codes: Codes) -> DeviceCodes:
         """Move stored codes to the device without decoding them."""
@@ -77,6 +97,9 @@ class _IntegerCodec:
         # A tensor, because a GPU divides by a Python number through its rounded reciprocal.
         self._levels = torch.tensor(float(form.levels), device=device)
 
+    def decoded_shape(self, stored: Sequence[int]) -> tuple[int, ...]:
+        return (*stored[:-1], self._width)
+
     def encode(self, activations: Float[Tensor, "images sites tokens width"]) -> DeviceCodes:
         form = self._form
         z = (activations.float() - self._centre).div_(self._spread)
@@ -90,16 +113,19 @@ class _IntegerCodec:
         codes = z.round_().to(torch.int8, memory_format=torch.contiguous_format)
         return DeviceCodes(_pack(codes) if form.packed else codes, scales)
 
-    def decode(self, codes: DeviceCodes) -> Float32[Tensor, "images sites tokens width"]:
+    def decode(
+        self, codes: DeviceCodes, out: Float32[Tensor, "images sites tokens width"] | None
+    ) -> Float32[Tensor, "images sites tokens width"]:
         assert codes.scales is not None, "integer codes carry scales"
-        decoded = torch.empty((*codes.values.shape[:-1], self._width), device=codes.values.device)
-        # On the CPU image by image: the intermediate results of one image stay in the processor's caches.
-        step = 1 if decoded.device.type == "cpu" else max(1, len(decoded))
+        shape = self.decoded_shape(codes.values.shape)
+        decoded = torch.empty(shape, device=codes.values.device) if out is None else out
+        step = _images_at_once(decoded)
         parts = zip(decoded.split(step), codes.values.split(step), codes.scales.split(step), strict=True)
         for part, values, scales in parts:
             part.copy_(_unpack(values, self._width) if self._form.packed else values)
             for channels, of_group in self._groups(part, scales.float()):
                 channels.mul_(of_group)
+            # Not one addcmul_, which rounds once instead of twice: results would change in their last bits.
             part.mul_(self._spread).add_(self._centre)
         return decoded
 
@@ -118,6 +144,13 @@ class _IntegerCodec:
             yield values[..., : full * size].unflatten(-1, (full, size)), scales[..., :full, None]
         if full * size < self._width:
             yield values[..., None, full * size :], scales[..., full:, None]
+
+
+def _images_at_once(decoded: Float32[Tensor, "images sites tokens width"]) -> int:
+    """Number of images that are decoded together: on a GPU, which is waiting for larger ones, all."""
+    if decoded.device.type != "cpu":
+        return max(1, len(decoded))
+    return max(1, TILE_BYTES * len(decoded) // max(1, decoded.nbytes))
 
 
 def _pack(codes: Int8[Tensor, "images sites tokens width"]) -> UInt8[Tensor, "images sites tokens _"]:

@@ -14,6 +14,9 @@ from losa.cache_format.manifest import Segment
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.stores.base import MetadataArray
 
+_AT_ONCE = 2**16
+"""Keys whose offsets are Python numbers at a time; those of all would take as much memory as the keys."""
+
 
 def key_arrays(keys: Sequence[str]) -> dict[str, MetadataArray]:
     """The keys of a segment as metadata arrays ``keys/offsets`` and ``keys/bytes``."""
@@ -38,8 +41,11 @@ def read_keys(metadata: CacheMetadata, segment: Segment) -> list[str]:
     if not 0 <= total <= 2**40 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise CorruptCache(f"{where}: offsets are not a rising list")
     data = metadata.read_array(f"{folder}/bytes", "uint8", [total]).tobytes()
+    keys: list[str] = []
     try:
-        keys = [data[start:end].decode() for start, end in pairwise(offsets.tolist())]
+        for first in range(0, segment.images, _AT_ONCE):
+            bounds = offsets[first : first + _AT_ONCE + 1].tolist()
+            keys += [data[start:end].decode() for start, end in pairwise(bounds)]
     except UnicodeDecodeError as error:
         raise CorruptCache(f"{where}: {error}") from None
     if hash_keys(keys) != segment.keys_sha256:

@@ -4,21 +4,20 @@ from dataclasses import asdict
 from typing import Annotated, Literal
 
 import numpy as np
-from jaxtyping import Shaped, UInt32
+from jaxtyping import UInt32
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from losa.cache_format.common.fields import STRICT, Count, Name, Sha256
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import refuse_other_version
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES, ShardImages
 from losa.cache_format.shards.statistics import SiteStatistics
 from losa.cache_format.storage.atomic_writes import publish
 from losa.cache_format.storage.file_record import FileRecord
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.storage.sealed_json import canonical, seal, unseal
+from losa.cache_format.storage.sealed_json import seal, unseal_encoded
 from losa.cache_format.stores.base import CHUNK_RECORD, Extent, FileName, Hex, Strided
-
-SOURCE_HASH_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -70,23 +69,10 @@ class Commit:
         """The checksums of all rows and sites as an array."""
         return np.frombuffer(bytes.fromhex(self.site_crc32c), "<u4").reshape(self.rows, -1)
 
-    def valid(self, row: int) -> bool:
-        """Whether the image of a row could be decoded. Rows are counted from the start of the shard."""
-        return str(row) not in self.invalid
-
-    def source_hash(self, row: int) -> bytes:
-        """blake2b-128 of the bytes of the image in a row; zeros for an invalid row."""
-        digits = 2 * SOURCE_HASH_BYTES
-        return bytes.fromhex(self.source_blake2b[row * digits : (row + 1) * digits])
-
     @property
-    def source_hashes(self) -> Shaped[np.ndarray, "rows"]:
-        """The source hashes of all rows as an array of ``S16``."""
-        return np.frombuffer(bytes.fromhex(self.source_blake2b), f"S{SOURCE_HASH_BYTES}")
-
-    def outcome(self, row: int) -> bytes | str:
-        """The source hash of a valid row, or why the image of an invalid row could not be decoded."""
-        return self.source_hash(row) if self.valid(row) else self.invalid[str(row)]
+    def images(self) -> ShardImages:
+        """What became of the images, without the places and checksums of their codes."""
+        return ShardImages(shard=self.shard, sources=bytes.fromhex(self.source_blake2b), invalid=self.invalid)
 
     def write(self, path: CachePath) -> None:
         """Publish the record at ``path``."""
@@ -100,10 +86,10 @@ class Commit:
             CorruptCache: the record is damaged.
             CacheError: it has a version this losa does not know.
         """
-        content = unseal(data, path)
+        content, encoding = unseal_encoded(data, path)
         refuse_other_version(content, path)
         try:
-            return _ADAPTER.validate_json(canonical(content))
+            return _ADAPTER.validate_json(encoding)
         except ValidationError as error:
             raise CorruptCache(f"{path} is not a valid commit record: {error.errors()[0]['msg']}") from None
 

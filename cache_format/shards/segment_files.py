@@ -1,8 +1,9 @@
 """The files of a segment, and its commit records."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from losa.cache_format.codecs import code_layout
@@ -12,12 +13,15 @@ from losa.cache_format.manifest import Segment
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.shards.commit import Commit
 from losa.cache_format.storage.paths import CachePath
-from losa.cache_format.storage.remote import names_in, read_existing, size_of, sizes_below
+from losa.cache_format.storage.remote import names_in, read_existing, sizes_below, sizes_of
 from losa.cache_format.stores import Store
 from losa.cache_format.stores.base import Chunked, ShardGeometry, Strided
 
+RECORDS_AT_ONCE = 1024
+"""Number of commit records whose bytes are in memory at a time; a bucket is asked for as many together."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class SegmentFiles:
     """Finds the files and reads the commit records of one segment of a cache."""
 
@@ -59,7 +63,7 @@ class SegmentFiles:
         """Path of the segment's folder, relative to the cache."""
         return f"{self.store.root}/segments/{self.segment.name}"
 
-    @property
+    @cached_property
     def folder(self) -> CachePath:
         """The segment's folder."""
         return self.metadata.path / self.name
@@ -120,18 +124,20 @@ class SegmentFiles:
 
     def records(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
         """Read the commit records of some shards like `commits`, but without checking the sizes of files."""
-        found = read_existing([self.commit_path(shard) for shard in shards])
-        for shard, data in zip(shards, found, strict=True):
-            if data is None or isinstance(data, CorruptCache):
-                yield data
-                continue
-            try:
-                commit = Commit.parse(data, self.commit_path(shard))
-                self._refuse_other(commit, shard)
-            except CorruptCache as error:
-                yield error
-            else:
-                yield commit
+        for start in range(0, len(shards), RECORDS_AT_ONCE):
+            part = shards[start : start + RECORDS_AT_ONCE]
+            paths = [self.commit_path(shard) for shard in part]
+            for shard, path, data in zip(part, paths, read_existing(paths), strict=True):
+                if data is None or isinstance(data, CorruptCache):
+                    yield data
+                    continue
+                try:
+                    commit = Commit.parse(data, path)
+                    self._refuse_other(commit, shard)
+                except CorruptCache as error:
+                    yield error
+                else:
+                    yield commit
 
     def recorded(self) -> list[int]:
         """Numbers of the shards that have a commit record, in order.
@@ -158,7 +164,7 @@ class SegmentFiles:
 
     def sizes(self, commit: Commit) -> dict[str, int | None]:
         """File name -> bytes of each file that a record names; None for a missing file."""
-        return {name: size_of(self.folder / name) for name in commit.files}
+        return dict(zip(commit.files, sizes_of(self.folder, commit.files), strict=True))
 
     def _names(self, shard: int) -> list[str]:
         return [*self.store.shard_files(self.geometry, shard), *self._record_names(shard)]
@@ -197,8 +203,8 @@ class SegmentFiles:
             "codes": type(commit.codes).__name__,
             "scales": type(commit.scales).__name__,
         }
-        wrong = differences(belongs, found)
-        if wrong:
+        if found != belongs:
+            wrong = differences(belongs, found)
             listed = ", ".join(f"{field} {expected!r}, found {other!r}" for field, expected, other in wrong)
             raise CorruptCache(f"{self.commit_path(shard)} is the record of another shard: expected {listed}")
         for extent, least in (
@@ -219,9 +225,10 @@ class SegmentFiles:
                     f"to {packed}"
                 )
 
-    def _refuse_other_sizes(self, commit: Commit, listed: dict[str, int] | None) -> None:
+    def _refuse_other_sizes(self, commit: Commit, listed: Mapping[str, int | None] | None) -> None:
+        sizes = self.sizes(commit) if listed is None else listed
         for name, record in commit.files.items():
-            found = size_of(self.folder / name) if listed is None else listed.get(name)
+            found = sizes.get(name)
             if found != record.bytes:
                 raise CorruptCache(
                     f"{self.folder / name}: expected {record.bytes} bytes, "

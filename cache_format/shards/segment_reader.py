@@ -10,8 +10,9 @@ from jaxtyping import Bool, Int64, Shaped, UInt32
 from losa.cache_format.errors import CorruptCache, IncompleteCache
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.checksums import ChecksumMismatch, decompress, mismatch, site_checksum
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
+from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES, ShardImages
 from losa.cache_format.storage.byte_ranges import ByteRanges, Range
 from losa.cache_format.storage.paths import CachePath, shell_path
 from losa.cache_format.stores.base import CHUNK_RECORD, Chunked, Strided
@@ -42,7 +43,8 @@ class SegmentReader:
         self.files = files
         self._ranges = ranges
         shards = np.unique(rows // files.segment.rows_per_shard).tolist()
-        self._commits: dict[int, Commit] = {}
+        self._positions = list(positions)
+        self._shards: dict[int, _Shard] = {}
         missing = []
         for shard, commit in zip(shards, files.commits(shards), strict=True):
             if isinstance(commit, CorruptCache):
@@ -50,34 +52,30 @@ class SegmentReader:
             if commit is None:
                 missing.append(shard)
             else:
-                self._commits[shard] = commit
+                self._shards[shard] = _Shard.of(commit, files.folder, self._positions)
         if missing:
             raise IncompleteCache(
                 f"{files.metadata.path}: {len(missing)} of {len(shards)} shards of segment "
                 f"{files.segment.name!r} are missing (the first is {missing[0]}): "
                 "run the same losa-extract command again to finish it"
             )
-        self._positions = list(positions)
-        self._shards = {
-            shard: _Shard.of(commit, files.folder, self._positions) for shard, commit in self._commits.items()
-        }
         self._runs = _runs(self._positions)
 
     def valid(self, rows: Int64[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
         """False where the image of a row could not be decoded during extraction."""
         invalid = [
-            self.files.segment.rows(shard).start + int(row)
-            for shard, commit in self._commits.items()
-            for row in commit.invalid
+            self.files.segment.rows(number).start + int(row)
+            for number, shard in self._shards.items()
+            for row in shard.images.invalid
         ]
         return ~np.isin(rows, np.array(invalid, np.int64))
 
     def source_hashes(self, rows: Int64[np.ndarray, "rows"]) -> Shaped[np.ndarray, "rows"]:
         """blake2b-128 of the files of rows, as ``S16``."""
         hashes = np.zeros(self.files.segment.images, f"S{SOURCE_HASH_BYTES}")
-        for shard, commit in self._commits.items():
-            stored = self.files.segment.rows(shard)
-            hashes[stored.start : stored.stop] = commit.source_hashes
+        for number, shard in self._shards.items():
+            stored = self.files.segment.rows(number)
+            hashes[stored.start : stored.stop] = shard.images.source_hashes
         return np.asarray(hashes[rows])
 
     def read(
@@ -189,6 +187,7 @@ class _Shard:
     """Checksums of the wanted sites."""
     verified: bytearray
     """1 for every row whose checksums were verified."""
+    images: ShardImages
 
     @classmethod
     def of(cls, commit: Commit, folder: CachePath, positions: Sequence[int]) -> "_Shard":
@@ -200,6 +199,7 @@ class _Shard:
             scales=None if scales is None else (folder / scales.file, scales),
             checksums=commit.checksums[:, positions],
             verified=bytearray(commit.rows),
+            images=commit.images,
         )
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from losa.cache_format.codecs import Codes
 from losa.cache_format.errors import CacheError
 from losa.cache_format.shards.checksums import site_checksum
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES, Commit
+from losa.cache_format.shards.commit import Commit
 from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
 from losa.cache_format.shards.statistics import NO_VALUES, SiteStatistics, total_statistics
 from losa.cache_format.storage.atomic_writes import publish, publishing, remove
 from losa.cache_format.storage.file_record import FileRecord, record_of

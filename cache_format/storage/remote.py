@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -69,14 +69,28 @@ def names_in(folder: CachePath) -> list[str]:
 
 def size_of(path: CachePath) -> int | None:
     """Size of a file in bytes; None if there is no file."""
+    if isinstance(path, Path):
+        return _local_size(path)
     try:
-        if not isinstance(path, Path):
-            entry = path.fs.info(path.path)
-            return int(entry["size"]) if entry["type"] == "file" else None
-        found = path.stat()
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+        entry = path.fs.info(path.path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    return int(entry["size"]) if entry["type"] == "file" else None
+
+
+def sizes_of(folder: CachePath, names: Iterable[str]) -> list[int | None]:
+    """Sizes in bytes of files below a folder, given by paths relative to it; None where there is no file."""
+    if not isinstance(folder, Path):
+        return [size_of(folder / name) for name in names]
+    return [_local_size(f"{folder}/{name}") for name in names]  # making a `Path` takes longer than the size
+
+
+def _local_size(path: str | Path) -> int | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 -- see `sizes_of`
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _read(path: CachePath) -> bytes | CorruptCache | None:

@@ -1,9 +1,10 @@
 """Sealed JSON: records that contain their own checksum."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from crc32c import crc32c
+from pydantic_core import from_json
 
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.storage.paths import CachePath
@@ -24,24 +25,42 @@ def seal(content: dict[str, Any]) -> bytes:
     return json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
+class Unsealed(NamedTuple):
+    """A sealed record whose checksum is right."""
+
+    content: dict[str, Any]
+    encoding: bytes
+    """The canonical encoding of the content."""
+
+
 def unseal(data: bytes, path: CachePath) -> dict[str, Any]:
     """The content of a sealed record.
 
     Raises:
         CorruptCache: the data are not JSON, or the checksum is wrong; the message names ``path``.
     """
+    return unseal_encoded(data, path).content
+
+
+def unseal_encoded(data: bytes, path: CachePath) -> Unsealed:
+    """The content of a sealed record, and the encoding that its checksum covers.
+
+    Raises:
+        CorruptCache: the data are not JSON, or the checksum is wrong; the message names ``path``.
+    """
     try:
-        content = json.loads(data)
+        content = from_json(data, allow_inf_nan=False)  # three times as fast as json.loads
         found = content.pop(_CHECKSUM)
-        expected = f"{crc32c(canonical(content)):08x}"
+        encoding = canonical(content)
     except (KeyError, TypeError, AttributeError):
         raise CorruptCache(
             f"{path}: not a sealed JSON record: expected an object with its checksum in {_CHECKSUM!r}"
         ) from None
     except (ValueError, RecursionError) as error:
         raise CorruptCache(f"{path}: not a sealed JSON record ({error})") from None
+    expected = f"{crc32c(encoding):08x}"
     if found != expected:
         raise CorruptCache(
             f"{path}: damaged or edited by hand: its checksum is {found!r}, that of its content {expected!r}"
         )
-    return dict(content)
+    return Unsealed(content, encoding)

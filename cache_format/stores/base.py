@@ -1,6 +1,7 @@
 """The interface of all stores, and the types that it uses."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -30,7 +31,7 @@ class MetadataArray(NamedTuple):
     axes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardGeometry:
     """Shapes of the arrays of a segment, and the division of their rows into shards."""
 
@@ -41,41 +42,41 @@ class ShardGeometry:
     layout: CodeLayout
     compressor: CompressorName | None
 
-    @property
+    @cached_property
     def compression(self) -> Compressor | None:
         """The compressor of the codes; None if they are not compressed."""
         if self.compressor is None:
             return None
         return Compressor(self.compressor, np.dtype(self.layout.dtype).itemsize)
 
-    @property
+    @cached_property
     def codes_shape(self) -> tuple[int, int, int, int]:
         """Shape of the codes: images, sites, tokens, stored width."""
         return (self.images, self.sites, self.tokens, self.layout.width)
 
-    @property
+    @cached_property
     def scales_shape(self) -> tuple[int, int, int, int]:
         """Shape of the scales: images, sites, tokens, groups; 0 groups if the codec has no scales."""
         return (self.images, self.sites, self.tokens, self.layout.groups)
 
-    @property
+    @cached_property
     def site_bytes(self) -> int:
         """Bytes of the codes of one site of one image."""
         return self.tokens * self.layout.width * np.dtype(self.layout.dtype).itemsize
 
-    @property
+    @cached_property
     def image_bytes(self) -> int:
         """Bytes of the codes of one image."""
         return self.sites * self.site_bytes
 
-    @property
+    @cached_property
     def site_scale_bytes(self) -> int:
         """Bytes of the scales of one site of one image; 0 if the codec has none."""
         if self.layout.scale_dtype is None:
             return 0
         return self.tokens * self.layout.groups * np.dtype(self.layout.scale_dtype).itemsize
 
-    @property
+    @cached_property
     def image_scale_bytes(self) -> int:
         """Bytes of the scales of one image; 0 if the codec has none."""
         return self.sites * self.site_scale_bytes

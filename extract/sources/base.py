@@ -11,7 +11,7 @@ from PIL import Image
 from losa.cache_format.contents import SplitContents
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
 
 
 class InvalidImage(LosaError):  # noqa: N818 -- reads as a sentence: "raise InvalidImage"

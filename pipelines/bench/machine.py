@@ -31,6 +31,12 @@ def available_memory() -> int | None:
     return None if found is None else int(found.removesuffix(" kB")) * 1024
 
 
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has had so far; None if the system does not say."""
+    found = _field("/proc/self/status", "VmHWM")
+    return None if found is None else int(found.removesuffix(" kB")) * 1024
+
+
 def _field(path: str, name: str) -> str | None:
     file = Path(path)
     if not file.exists():

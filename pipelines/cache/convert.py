@@ -200,4 +200,4 @@ def _calibrate(source: Cache, sites: tuple[str, ...]) -> Calibration:
 
 def _valid(segment: Segment, records: dict[int, Commit], row: int) -> bool:
     shard, position = divmod(row, segment.rows_per_shard)
-    return records[shard].valid(position)
+    return records[shard].images.valid(position)

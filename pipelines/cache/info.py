@@ -80,13 +80,16 @@ def _split(cache: Cache, name: str, records: dict[int, dict[int, Commit]]) -> di
     size = 0.0
     for number in np.unique(index[:, 0]).tolist():
         shards, rows = np.divmod(index[index[:, 0] == number, 1], per_shard[number])
-        for shard in np.unique(shards).tolist():
+        order = np.argsort(shards, kind="stable")
+        found, starts = np.unique(shards[order], return_index=True)
+        for shard, mine in zip(found.tolist(), np.split(rows[order], starts[1:]), strict=True):
             commit = records[number].get(shard)
             if commit is None:
                 continue
-            mine = rows[shards == shard]
             extracted += len(mine)
-            invalid += sum(not commit.valid(row) for row in mine.tolist())
+            if commit.invalid:
+                images = commit.images
+                invalid += sum(not images.valid(row) for row in mine.tolist())
             size += len(mine) / commit.rows * sum(record.bytes for record in commit.files.values())
     return {
         "name": name,

@@ -57,6 +57,7 @@ def shard_batches(
     """The rows of a shard as a writer takes them: codes of the valid rows, and the outcomes of all rows."""
     stored = segment.rows(commit.shard)
     read = row_reader(cache, segment, stored, sites)
+    images = commit.images
     for start in range(0, commit.rows, BATCH):
         rows = range(start, min(start + BATCH, commit.rows))
-        yield read([stored[row] for row in rows if commit.valid(row)]), [commit.outcome(row) for row in rows]
+        yield read([stored[row] for row in rows if images.valid(row)]), [images.outcome(row) for row in rows]

@@ -22,6 +22,7 @@ from losa.adapt import (
     adapt_all,
     make_side_network,
 )
+from losa.adapt.data.reused_memory import ReusedMemory
 from losa.cache_format import (
     CacheRequest,
     CacheWriter,
@@ -157,7 +158,7 @@ class InMemory:
     def read(self, indices: np.ndarray) -> "InMemory":
         return InMemory(self.activations[torch.from_numpy(indices)])
 
-    def decode(self, images: slice | np.ndarray) -> torch.Tensor:
+    def decode(self, images: slice | np.ndarray, memory: ReusedMemory | None = None) -> torch.Tensor:
         return self.activations[images if isinstance(images, slice) else torch.from_numpy(images)]
 
 

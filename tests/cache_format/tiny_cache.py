@@ -33,8 +33,8 @@ from losa.cache_format.identity import BackboneIdentity, FinalNorm, Preprocessin
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT, calibration_constants
 from losa.cache_format.metadata.keys import read_keys
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.cache_format.shards.segment_files import SegmentFiles
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
 from losa.cache_format.shards.shard_writer import ShardWriter
 from losa.cache_format.storage.atomic_writes import publish_files
 from losa.cache_format.storage.file_record import record_of

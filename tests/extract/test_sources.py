@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from losa.cache_format import LosaError
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
 from losa.extract import ArraySource, DatasetConfig, TorchDatasetSource, open_source
 from losa.extract.config import TaskConfig
 from losa.extract.loader import ImageLoader

@@ -17,6 +17,7 @@ from losa.adapt import (
     LabelledActivations,
     Trainer,
 )
+from losa.adapt.data.reused_memory import ReusedMemory
 from losa.adapt.members.passes import make_groups
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.side_networks import SIDE_NETWORKS
@@ -66,7 +67,7 @@ class Computed:
     def __len__(self) -> int:
         return len(self.activations)
 
-    def decode(self, images: slice | np.ndarray) -> torch.Tensor:
+    def decode(self, images: slice | np.ndarray, memory: ReusedMemory | None = None) -> torch.Tensor:
         return self.activations[images if isinstance(images, slice) else torch.from_numpy(images)]
 
 

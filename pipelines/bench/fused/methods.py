@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.optim import AdamW
 
 from losa.adapt import AdaptConfig, FeatureSpec, LabelledActivations, LabelledImages, Trainer, make_group
+from losa.adapt.data.reused_memory import ReusedMemory
 from losa.adapt.training.losses import make_objective
 from losa.extract.precision import precision
 from losa.pipelines.bench.fused.plain import PlainSideNetwork
@@ -74,8 +75,12 @@ class _InMemory:
     def __len__(self) -> int:
         return len(self.activations)
 
-    def decode(self, images: slice | Int64[np.ndarray, "_"]) -> Tensor:
-        """Select activations."""
+    def decode(
+        self,
+        images: slice | Int64[np.ndarray, "_"],
+        memory: ReusedMemory | None = None,  # noqa: ARG002 -- an argument of every `Batch`
+    ) -> Tensor:
+        """Select activations, which needs no memory."""
         return self.activations[images]
 
 

@@ -21,7 +21,7 @@ from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.cache_format.stores import StoreName
 from losa.pipelines.bench.machine import available_memory
-from losa.pipelines.bench.reading.decoding import decoder
+from losa.pipelines.bench.reading.decoding import decoding_table, measure_decoding
 from losa.pipelines.bench.reading.noise_cache import NoiseCache, Shape, refuse_if_disk_is_short
 from losa.pipelines.bench.reading.readers import FIRST_PASS, LATER_PASS, PREADV, TimedReader, all_readers
 
@@ -65,20 +65,24 @@ class ReadBenchmark:
             if number <= 0:
                 raise CacheError(f"{option} {number}: expected more than 0")
 
-    def run(self, folder: Path | None = None) -> list[dict[str, Any]]:
-        """Write the caches and measure every reader on each, in all orders.
+    def run(self, folder: Path | None = None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Write the caches, measure every reader on each, in all orders, and then decoding.
 
-        A row has ``reader``, ``store``, ``codec``, ``order``, ``gbps`` (10^9 bytes of codes and scales per
-        second, median over rounds) and ``ratio_to_preadv`` (median over rounds of the ratio to one thread
-        with plain preadv into used buffers in the same round).
+        A row of reading has ``reader``, ``store``, ``codec``, ``order``, ``gbps`` (10^9 bytes of codes and
+        scales per second, median over rounds) and ``ratio_to_preadv`` (median over rounds of the ratio to one
+        thread with plain preadv into used buffers in the same round). Those of decoding are described at
+        `measure_decoding`.
 
         Args:
             folder: where the caches are kept and found again; None for a temporary folder.
 
         Raises:
             CacheError: the caches do not fit on the disk, or the folder has other caches.
+
+        Returns:
+            Rows of reading, and rows of decoding.
         """
-        rows = []
+        rows, decoding = [], []
         with _folder(folder) as (place, keeps):
             caches = [
                 NoiseCache.of_size(place, codec, store, self.gigabytes * 1e9, self.shape)  # type: ignore[arg-type]
@@ -89,10 +93,12 @@ class ReadBenchmark:
             refuse_if_disk_is_short(place, sum(spaces) if keeps else max(spaces))
             for noise in caches:
                 _warn_if_not_in_memory(noise)
-                rows += self._measure(noise, noise.write())
+                cache = noise.write()
+                rows += self._measure(noise, cache)
+                decoding += measure_decoding(cache, self.rounds, PART_SECONDS)
                 if not keeps:
                     noise.remove()
-        return rows
+        return rows, decoding
 
     def _measure(self, noise: NoiseCache, cache: Cache) -> list[dict[str, Any]]:
         noise.warm()
@@ -100,7 +106,6 @@ class ReadBenchmark:
         some = np.random.default_rng(0).permutation(noise.images)[: self.batch]
         for reader in readers:
             _refuse_wrong(noise, reader, some[: reader.most])
-        readers.append(decoder(cache, self.batch))
         speeds: dict[tuple[str, ReadOrder], list[float]] = {
             (reader.name, order): [] for reader in readers for order in READ_ORDERS
         }
@@ -190,23 +195,30 @@ def _warn_if_not_in_memory(noise: NoiseCache) -> None:
         )
 
 
-def render_reads(rows: Sequence[dict[str, Any]], benchmark: ReadBenchmark) -> Group:
-    """Explain the columns and show a table for each cache."""
+def render_reads(
+    rows: Sequence[dict[str, Any]], decoding: Sequence[dict[str, Any]], benchmark: ReadBenchmark
+) -> Group:
+    """Explain the columns and show tables for each cache."""
     parts: list[Any] = [
         f"Images of {benchmark.shape} from a warm page cache, in batches of {benchmark.batch}. "
         f"GB/s: 10^9 bytes of codes and scales per second, median of {benchmark.rounds} interleaved rounds.\n"
         f"x: ratio to {PREADV}, one thread that reads the same bytes into memory that was used before.\n"
         f"A pass reads every row of at least {benchmark.gigabytes:g} GB once, or ends after "
-        f"{benchmark.seconds:g} s; passes of zarr-python, h5py's index list and decoding end after "
+        f"{benchmark.seconds:g} s; passes of zarr-python and h5py's index list end after "
         f"{PART_SECONDS:g} s (zarr-python's oindex in batches of 8).\n"
         "losa, preadv, and memmap and h5py per image read into memory that was used before, "
         "except those called fresh; all others allocate. Index lists are sorted first.\n"
         "losa's first pass verifies every checksum of a newly opened split; opening is not timed. "
-        "zarr-python and tensorstore verify zarr's own checksums in every pass. No reader decodes.",
+        "zarr-python and tensorstore verify zarr's own checksums in every pass. No reader decodes.\n"
+        "Decoding is of codes in memory, as many images as a training step decodes at once. x fresh: ratio "
+        "to decoding into newly allocated memory.",
     ]
     for store, codec in dict.fromkeys((row["store"], row["codec"]) for row in rows):
         mine = [row for row in rows if (row["store"], row["codec"]) == (store, codec)]
         parts += ["", _table(f"{codec} in {store}", mine), _checksums(mine)]
+        decoded = [row for row in decoding if (row["store"], row["codec"]) == (store, codec)]
+        if decoded:
+            parts.append(decoding_table(decoded))
     return Group(*parts)
 
 

@@ -24,7 +24,7 @@ from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.units import readable
 from losa.cache_format.identity import BackboneIdentity, Preprocessing, SiteGroup, TokenLayout
 from losa.cache_format.metadata.constants import calibration_constants
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
 from losa.cache_format.shards.statistics import NO_VALUES
 from losa.cache_format.storage.free_space import free_disk_bytes
 from losa.cache_format.storage.paths import CachePath
@@ -112,7 +112,7 @@ class NoiseCache:
             IdentityMismatch: another cache is at the path.
             CacheError: the disk is full.
         """
-        with CacheWriter(self.path, self._request, self._constants) as writer:
+        with CacheWriter(self.path, self.request, self.constants) as writer:
             missing = writer.missing()
             with progress_bar(len(missing), f"writing {self.path.name}", "shards", leave=False) as bar:
                 for segment, shard in missing:
@@ -156,7 +156,8 @@ class NoiseCache:
         return Calibration(np.zeros(shape, np.float32), np.ones(shape, np.float32))
 
     @property
-    def _constants(self) -> dict[str, np.ndarray]:
+    def constants(self) -> dict[str, np.ndarray]:
+        """The arrays whose hashes are in the request."""
         return calibration_constants(self._calibration)
 
     @cached_property
@@ -166,7 +167,8 @@ class NoiseCache:
         return make_codec(self.codec, self._calibration).encode(rng.standard_normal(shape, np.float32))
 
     @property
-    def _request(self) -> CacheRequest:
+    def request(self) -> CacheRequest:
+        """The request that the cache meets."""
         shape = self.shape
         group = SiteGroup(
             sites=tuple(f"block.{site:02d}" for site in range(shape.sites)),
@@ -187,7 +189,7 @@ class NoiseCache:
             compute_dtype="float32",
             codec=self.codec,
             final_norm=None,
-            constants={name: hash_array(array) for name, array in self._constants.items()},
+            constants={name: hash_array(array) for name, array in self.constants.items()},
         )
         keys = [str(index) for index in range(self.images)]
         return CacheRequest(

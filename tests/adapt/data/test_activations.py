@@ -10,6 +10,7 @@ import torch
 
 from losa.adapt import CachedActivations
 from losa.adapt.data.activations import AHEAD, read_ahead
+from losa.adapt.data.reused_memory import ReusedMemory
 from losa.cache_format import Cache
 from losa.cache_format.codecs import CodecName
 
@@ -25,7 +26,7 @@ class Numbers:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def decode(self, images: slice | np.ndarray) -> torch.Tensor:
+    def decode(self, images: slice | np.ndarray, memory: ReusedMemory | None = None) -> torch.Tensor:
         return torch.from_numpy(self.indices[images]).float()[:, None, None, None]
 
 
@@ -159,8 +160,10 @@ def test_cached_activations_are_those_of_the_numpy_codec(
         expected = cache.codec(split.sites).decode(split.read(indices))
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
 
-        for part in (slice(1, 3), np.array([3, 0, 0]), np.array([], np.int64)):
+        memory = ReusedMemory()
+        for part in (slice(1, 3), np.array([3, 0, 0]), np.array([], np.int64), slice(None)):
             assert torch.equal(batch.decode(part), found[part])
+            assert torch.equal(batch.decode(part, memory), found[part])
 
         stored = recipe.activations("val")[indices][:, [recipe.sites.index(site) for site in split.sites]]
         tolerance = {"float32": 0, "float16": 2e-3, "bfloat16": 2e-2, "int8": 5e-2, "int4": 1.0}[codec]

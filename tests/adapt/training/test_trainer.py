@@ -319,6 +319,22 @@ def test_parameters_stay_in_float32(make_trainer: Any) -> None:
     assert {value.dtype for value in trainer.groups[0].member_state(0).values()} == {torch.float32}
 
 
+def test_micro_batches_are_decoded_into_the_same_memory(
+    make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer("losa", micro_batch_size=3, mixup=0.4)
+    network, places = trainer.groups[0].network, set()
+    forward = network.forward
+
+    def seen(features: FrozenFeatures, dropout: Any = None) -> torch.Tensor:
+        places.add(features.activations.data_ptr())
+        return forward(features, dropout)
+
+    monkeypatch.setattr(network, "forward", seen)
+    train(trainer, 2)
+    assert len(places) == 1
+
+
 def test_the_micro_batch_size_is_found_without_a_trace(
     make_trainer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

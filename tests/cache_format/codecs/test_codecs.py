@@ -132,6 +132,20 @@ def test_device_and_reference_are_equal(codec, activations, tiny):
     assert (np.abs(found.astype(np.float64) - expected) <= rounding).all()
 
 
+@pytest.mark.parametrize("tile", [1, 10_000, 2**30], ids=["images", "tiles", "whole"])
+def test_tiles_and_memory_that_was_used_before_change_no_bit(codec, tile, monkeypatch):
+    monkeypatch.setattr("losa.cache_format.codecs.torch_codecs.TILE_BYTES", tile)
+    activations = normal(26, 9, 3, 5, 67)
+    calibration = calibration_for(codec, activations)
+    device = DeviceCodec(codec, calibration)
+    codes = device.to_device(Numpy(codec, calibration).encode(activations))
+    out = torch.full(device.decoded_shape(codes), float("nan"))
+    assert device.decode(codes, out) is out
+    assert out.numpy().tobytes() == device.decode(codes).numpy().tobytes()
+    # Nor does the reference round otherwise: it multiplies and adds in the same order.
+    assert out.numpy().tobytes() == Numpy(codec, calibration).decode(codes.to_host()).tobytes()
+
+
 @pytest.mark.parametrize("width", [1, 5, 31, 32, 33, 64, 70])
 def test_codes_are_as_the_layout_tells(codec, implementation, width):
     activations = normal(0, 2, 3, 4, width)

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,14 @@ def test_hashes_of_format_version_1_never_change():
 @settings(deadline=None)
 def test_lists_of_keys_collide_only_when_equal(left, right):
     assert (hash_keys(left) == hash_keys(right)) == (left == right)
+
+
+def test_many_keys_are_hashed_one_after_another():
+    keys = [f"{number}/ü.jpg" * (number % 3) for number in range(10_000)]
+    digest = hashlib.sha256()
+    for key in keys:
+        digest.update(len(key.encode()).to_bytes(8, "little") + key.encode())
+    assert hash_keys(iter(keys)) == digest.hexdigest()
 
 
 def test_moving_the_border_between_keys_or_their_order_changes_the_hash():

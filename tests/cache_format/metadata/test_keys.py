@@ -102,3 +102,10 @@ def test_nonsense_with_a_right_checksum_is_refused(write_keys, tmp_path, offsets
     metadata = write_keys(tmp_path, ["äb", "c"], offsets=wrong)
     with pytest.raises(CorruptCache, match=message):
         read_keys(metadata, segment_of(["äb", "c"]))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_keys_are_read_a_few_at_a_time(write_keys, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr("losa.cache_format.metadata.keys._AT_ONCE", at_once)
+    metadata = write_keys(tmp_path, KEYS)
+    assert read_keys(metadata, segment_of(KEYS)) == KEYS

@@ -9,6 +9,7 @@ import pytest
 
 from losa.cache_format import Cache, CorruptCache
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
+from losa.cache_format.shards import segment_files
 from losa.cache_format.shards.commit_records import CommitRecords
 
 
@@ -51,6 +52,19 @@ def test_one_reading_answers_all_questions(recipe, finished, tiny, reads, caplog
     assert records.missing(remake=lambda *shard: asked.append(shard)) == records.missing()
     assert [(segment.name, commit.shard) for segment, commit in asked] == [("val", 0)]
     assert set(reads.values()) == {1}
+
+
+def test_the_bytes_of_few_records_are_in_memory_at_once(recipe, finished, monkeypatch):
+    path = finished(recipe)
+    asked, read = [], segment_files.read_existing
+    monkeypatch.setattr(segment_files, "RECORDS_AT_ONCE", 2)
+    monkeypatch.setattr(segment_files, "read_existing", lambda paths: asked.append(len(paths)) or read(paths))
+    records = CommitRecords.read(CacheMetadata.read(path))
+    assert asked == [2, 1, 2]
+    assert [[images.shard for images in records.committed(one)] for one in records.segments] == [
+        [0, 1, 2],
+        [0, 1],
+    ]
 
 
 def test_segments_can_be_chosen(recipe, finished, reads):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losa.cache_format import CorruptCache
-from losa.cache_format.storage.sealed_json import canonical, seal, unseal
+from losa.cache_format.storage.sealed_json import canonical, seal, unseal, unseal_encoded
 
 HERE = Path("cache/record.json")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -31,6 +31,7 @@ RECORD = {
 @settings(deadline=None)
 def test_what_is_sealed_is_unsealed(content):
     assert canonical(unseal(seal(content), HERE)) == canonical(content)
+    assert unseal_encoded(seal(content), HERE).encoding == canonical(content)
 
 
 def test_a_sealed_record_is_readable_json_with_the_checksum_last():

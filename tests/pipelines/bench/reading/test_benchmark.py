@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from losa.cache_format import Cache, CacheError
+from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.pipelines.bench.machine import describe_machine
 from losa.pipelines.bench.reading import benchmark, noise_cache
 from losa.pipelines.bench.reading.benchmark import ReadBenchmark, render_reads
+from losa.pipelines.bench.reading.decoding import CAST, COPY, FRESH, REUSED, measure_decoding
 from losa.pipelines.bench.reading.noise_cache import NoiseCache, Shape
 from losa.pipelines.bench.reading.readers import all_readers
 
@@ -23,7 +25,6 @@ BOTH = {
     "losa, first pass, fresh",
     "memmap, per image",
     "memmap, index list",
-    "decode to float32",
 }
 OF_STORE = {
     "zarr": {"zarr-python, per image", "zarr-python, oindex"},
@@ -40,8 +41,18 @@ def quick_and_two_threads():
 
 
 @pytest.fixture(scope="module")
-def rows(quick_and_two_threads, tmp_path_factory):
+def measured(quick_and_two_threads, tmp_path_factory):
     return FEW.run(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture
+def rows(measured):
+    return measured[0]
+
+
+@pytest.fixture
+def decoding(measured):
+    return measured[1]
 
 
 @pytest.fixture
@@ -63,6 +74,33 @@ def test_every_reader_has_a_row_for_each_cache_and_order(rows):
                 assert set(names) - {"tensorstore, futures"} == BOTH | libraries | threads
                 assert {row["ratio_to_preadv"] for row in mine if row["reader"] == "preadv"} == {1}
     assert all(row["gbps"] > 0 < row["ratio_to_preadv"] for row in rows)
+
+
+def test_decoding_has_rows_of_its_own_with_its_limits(decoding):
+    fields = ["store", "codec", "threads", "way", "gbps", "float_gbps", "ratio_to_fresh"]
+    assert all(list(row) == fields for row in decoding)
+    for store in OF_STORE:
+        for codec in ("int8", "float16"):
+            mine = [row for row in decoding if (row["store"], row["codec"]) == (store, codec)]
+            assert [row["way"] for row in mine[:4]] == [FRESH, REUSED, CAST, COPY]
+            assert mine[0]["threads"] == 1
+            assert {row["ratio_to_fresh"] for row in mine if row["way"] == FRESH} == {1}
+            # 8 codes and a scale, or 8 codes of two bytes, become 32 bytes.
+            size = {"int8": 12, "float16": 16}[codec]
+            assert all(row["float_gbps"] == pytest.approx(row["gbps"] * 32 / size) for row in mine)
+
+
+def test_float32_has_nothing_to_decode(tmp_path):
+    cache = NoiseCache(tmp_path / "noise", "float32", "zarr", 3, TINY).write()
+    assert measure_decoding(cache, rounds=1, seconds=0.001) == []
+
+
+def test_wrong_decoding_is_not_timed(tmp_path, monkeypatch):
+    cache = NoiseCache(tmp_path / "noise", "int4", "zarr", 3, TINY).write()
+    decode = DeviceCodec.decode
+    monkeypatch.setattr(DeviceCodec, "decode", lambda self, codes, out=None: decode(self, codes, out) + 1)
+    with pytest.raises(RuntimeError, match="decoding: other values than those of the reference"):
+        measure_decoding(cache, rounds=1, seconds=0.001)
 
 
 @pytest.mark.parametrize("codec", ["int8", "float16", "int4", "bfloat16"])
@@ -130,7 +168,7 @@ def test_the_command_prints_json_and_nothing_else(command, tiny_images, tmp_path
     finished = command(tmp_path, "losa-bench", "reads", *options.split(), "--json")
     assert finished.returncode == 0, finished.stderr
     told = json.loads(finished.stdout)
-    assert list(told) == ["rows", "machine"]
+    assert list(told) == ["rows", "decoding", "machine"]
     assert {(row["store"], row["codec"]) for row in told["rows"]} == {("zarr", "int8")}
     assert told["machine"].keys() == describe_machine().keys()
 
@@ -139,7 +177,14 @@ def test_the_command_prints_a_table_for_each_cache(command, tiny_images, tmp_pat
     options = "--gigabytes 1e-5 --rounds 1 --codec int8 --codec float16 --store hdf5"
     finished = command(tmp_path, "losa-bench", "reads", *options.split())
     assert finished.returncode == 0, finished.stderr
-    for words in ("3 x 5 x 8", "int8 in hdf5", "float16 in hdf5", "h5py, index list", "Checksums cost"):
+    for words in (
+        "3 x 5 x 8",
+        "int8 in hdf5",
+        "float16 in hdf5",
+        "h5py, index list",
+        "Checksums cost",
+        "as in training",
+    ):
         assert words in finished.stdout
 
 
@@ -153,7 +198,7 @@ def test_the_table_holds_the_numbers():
         for order in ("random", "sequential")
     ]
     console = Console(width=100, record=True)
-    console.print(render_reads(rows, FEW))
+    console.print(render_reads(rows, [], FEW))
     text = console.export_text()
     assert "0.94" in text
     assert "Checksums cost 20% of the speed" in text
