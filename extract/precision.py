@@ -24,7 +24,7 @@ def check_precision(device: str, dtype: ComputeDtype) -> None:
 
 
 @contextmanager
-def precision(device: str, dtype: ComputeDtype) -> Iterator[None]:
+def precision(device: str, dtype: str) -> Iterator[None]:
     """A context in which a backbone computes.
 
     bfloat16 and float16 are torch's autocast. Operations in float32 are exact, although torch lets cuDNN
