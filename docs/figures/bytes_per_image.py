@@ -23,6 +23,8 @@ SITES = ("1", "sum:all", "2", "[sum:all,1]", "4")
 LAYERED = ("losa", "relay", "last", "lst")
 PROBES = ("linear", "mlp", "attentive")
 COLUMNS = ("dataset", "grid", "sites", "side", "seed", "bytes", "parameters", "accuracy")
+VIT_B = (768 + 4) / (192 + 4)
+"""Bytes of a token of a ViT-B/16 relative to one of a DeiT-Tiny: a code for each channel, and a scale."""
 Row = dict[str, str]
 
 
@@ -82,12 +84,13 @@ def table(rows: list[Row], dataset: str) -> str:
             sizes[int(row["grid"]), row["sites"]] = int(row["bytes"])
     sides = (*PROBES, *LAYERED)
     lines = [
-        f"| grid | sites | bytes | 1M images | {' | '.join(sides)} |",
-        "|---" * (4 + len(sides)) + "|",
+        f"| grid | sites | bytes | 1M images | of a ViT-B/16 | {' | '.join(sides)} |",
+        "|---" * (5 + len(sides)) + "|",
     ]
     for (grid, sites), size in sorted(sizes.items(), key=lambda each: (each[1], each[0])):
         cells = [shown(scores[grid, sites, side]) for side in sides]
-        lines.append(f"| {grid} x {grid} | {sites} | {size:,} | {size / 1000:.1f} GB | {' | '.join(cells)} |")
+        million = f"{size / 1000:.1f} GB | {VIT_B * size / 1000:.0f} GB"
+        lines.append(f"| {grid} x {grid} | {sites} | {size:,} | {million} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
