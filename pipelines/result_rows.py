@@ -1,5 +1,6 @@
 """The members of a sweep with their results, grouped by seeds and ranked."""
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from losa.adapt import AdaptConfig, MemberSummary
 from losa.adapt.config import WHEREABOUTS
@@ -17,6 +18,8 @@ from losa.cache_format import LosaError
 from losa.pipelines.command_line import to_config
 from losa.pipelines.selection import as_candidate
 from losa.pipelines.shown_options import SEEDS, shown
+
+_CONFIG = TypeAdapter(AdaptConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,8 @@ def _options_of(composed: DictConfig) -> dict[str, Any]:
 def _with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options without those that have no effect on the member."""
     try:
-        idle = AdaptConfig(**options).idle_options
+        # From JSON: only there does strict mode accept a mapping for a dataclass.
+        idle = _CONFIG.validate_json(json.dumps(options)).idle_options
     except ValidationError:  # of another version of losa
         return dict(options)
     return {name: value for name, value in options.items() if name not in idle}

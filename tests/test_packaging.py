@@ -120,7 +120,7 @@ def test_a_command_of_the_wheel_runs_outside_the_checkout(unpacked: Path) -> Non
     options = "plan=true dataset=digits backbone.name=test_vit backbone.pretrained=false cache=c"
     planned = run_outside(unpacked, COMMAND, "losa-extract", *options.split())
     assert planned.returncode == 0, planned.stderr
-    assert "1,797 images to extract" in planned.stderr
+    assert "1,797 to extract" in planned.stderr
 
 
 def test_the_wheel_brings_its_launcher(unpacked: Path) -> None:

@@ -400,6 +400,7 @@ from pathlib import Path
 import torch
 from losa.adapt import AdaptConfig, Job, Trainer, adapt_all
 from losa.adapt.members.member_files import MemberFiles
+from losa.cache_format.engines import EngineConfig
 
 torch.set_num_threads(1)
 save, saved = MemberFiles.save_checkpoint, []

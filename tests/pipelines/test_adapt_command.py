@@ -139,7 +139,7 @@ def test_paths_mean_the_same_wherever_hydra_goes(command: Command, extracted: Pa
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
-    def adapt(*arguments: Any) -> Any:
+    def adapt(*arguments: Any, **options: Any) -> Any:
         raise error
 
     return adapt

@@ -165,7 +165,7 @@ def test_it_is_for_losa_adapt_only(command: Command, tmp_path: Path) -> None:
     )
     stock = command(tmp_path, "losa-extract", "-m", *options)
     assert stock.returncode == 0, stock.stderr
-    assert stock.stderr.count("images to extract") == 2
+    assert stock.stderr.count(" to extract in ") == 2
 
 
 def test_other_hydra_applications_import_nothing_heavy() -> None:

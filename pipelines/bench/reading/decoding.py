@@ -16,7 +16,7 @@ from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.pipelines.bench.reading.noise_cache import SPLIT
 
 FRESH = "into fresh memory"
-REUSED = "into used memory, as in training"
+REUSED = "into used memory"
 CAST = "limit: cast of the codes alone"
 COPY = "limit: copy of as many float32"
 

@@ -183,7 +183,7 @@ def test_the_command_prints_a_table_for_each_cache(command, tiny_images, tmp_pat
         "float16 in hdf5",
         "h5py, index list",
         "Checksums cost",
-        "as in training",
+        "into used memory",
     ):
         assert words in finished.stdout
 
