@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from upath import UPath
 
 from losa.cache_format.codecs import Calibration, Codec, CodeLayout, Codes, code_layout, make_codec
+from losa.cache_format.common.distinct import distinct
 from losa.cache_format.common.hashes import hash_keys
 from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.manifest import LabelColumn, Manifest, SplitRecord
@@ -313,7 +314,7 @@ class Split:
         segments, rows = self._segment_of[indices], self._rows[indices]
         jobs = [
             (number, part)
-            for number in np.unique(segments).tolist()
+            for number in distinct(segments).tolist()
             for part in self._threads.cut(np.flatnonzero(segments == number))
         ]
 

@@ -9,6 +9,7 @@ from jaxtyping import Int64
 
 from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.comparison import differences
+from losa.cache_format.common.distinct import distinct
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.contents import Placement, SplitContents, StoredSegment, place
 from losa.cache_format.errors import CacheError, CorruptCache, Difference, IdentityMismatch
@@ -161,7 +162,7 @@ def survey_cache(path: CachePath, request: CacheRequest) -> Survey:
             *records.values(),
         ),
     )
-    numbers = np.unique(np.concatenate([indices[split.name][:, 0] for split in splits]))
+    numbers = distinct(np.concatenate([indices[split.name][:, 0] for split in splits]))
     return Survey(
         metadata=CacheMetadata(path, extended),
         published=published,
@@ -373,7 +374,7 @@ def _refuse_other_labels(
     for split in splits:
         index = indices[split.name]
         for column, values in split.labels.items():
-            for number in np.unique(index[:, 0]).tolist():
+            for number in distinct(index[:, 0]).tolist():
                 mine = index[:, 0] == number
                 stored = read_labels(metadata, by_number[number], column)
                 labelled = values[mine] != MISSING_LABEL  # another split may label the others

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Int64
 
+from losa.cache_format.common.distinct import distinct
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import SplitRecord
@@ -34,13 +35,13 @@ def read_index(metadata: CacheMetadata, record: SplitRecord) -> Int64[np.ndarray
             "the manifest"
         )
     images = {segment.number: segment.images for segment in metadata.manifest.segments}
-    for number in np.unique(index[:, 0]).tolist():
+    for number in distinct(index[:, 0]).tolist():
         rows = index[index[:, 0] == number, 1]
         if number not in images or rows.min() < 0 or rows.max() >= images[number]:
             raise CorruptCache(
                 f"{metadata.path}: the index of split {record.name!r} points outside the stored images"
             )
-        if len(np.unique(rows)) != len(rows):
+        if len(distinct(rows)) != len(rows):
             raise CorruptCache(
                 f"{metadata.path}: the index of split {record.name!r} points to an image twice"
             )

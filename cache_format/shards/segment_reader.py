@@ -7,6 +7,7 @@ from itertools import groupby, repeat
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped, UInt32
 
+from losa.cache_format.common.distinct import distinct
 from losa.cache_format.errors import CorruptCache, IncompleteCache
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.checksums import ChecksumMismatch, decompress, mismatch, site_checksum
@@ -42,7 +43,7 @@ class SegmentReader:
         """
         self.files = files
         self._ranges = ranges
-        shards = np.unique(rows // files.segment.rows_per_shard).tolist()
+        shards = distinct(rows // files.segment.rows_per_shard).tolist()
         self._positions = list(positions)
         self._shards: dict[int, _Shard] = {}
         missing = []
