@@ -6,7 +6,6 @@ sites in one pass.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn

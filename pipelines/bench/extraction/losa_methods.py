@@ -4,24 +4,24 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
 from losa.extract import DatasetConfig, ExtractConfig
 from losa.extract.decode_workers import DecodedBatch, DecodedBatches
 from losa.extract.extraction import Extractor
-from losa.extract.sources.base import hash_source
 from losa.pipelines.bench.extraction.photographs import RepeatedFiles
 from losa.pipelines.bench.extraction.setting import Setting, StartPass
 from losa.pipelines.bench.extraction.timm_methods import Timm
 
 CALIBRATION, SPLIT = "calibration", "images"
 """The split of the images that calibrate the codec, before any pass, and that of a pass."""
-CALIBRATION_IMAGES = 64
+CALIBRATION_IMAGES = 8
 ROWS_PER_SHARD = 64
 """The default of losa-extract, rounded up to whole batches: a batch never crosses a shard."""
 
 
 def losa_and_decoding(setting: Setting) -> StartPass:
     """Everything that losa-extract does once the backbone is loaded."""
-    return _passes(setting, lambda extractor: None)
+    return _passes(setting)
 
 
 def losa(setting: Setting) -> StartPass:
@@ -29,23 +29,23 @@ def losa(setting: Setting) -> StartPass:
     inputs = Timm(setting).batch()
     if setting.device != "cpu":
         inputs = inputs.pin_memory()
-    source = RepeatedFiles(setting.files, {})
-    hashes = [hash_source(source.read(str(number))) for number in range(len(setting.files))]
+    hashes: list[bytes | str] = [bytes(SOURCE_HASH_BYTES)] * setting.batch
 
     def decode(batches: Sequence[Sequence[str]]) -> DecodedBatches:
-        return DecodedBatches(
-            DecodedBatch(inputs[: len(keys)], [hashes[source.position(key)] for key in keys])
-            for keys in batches
-        )
+        return DecodedBatches(DecodedBatch(inputs[: len(keys)], hashes[: len(keys)]) for keys in batches)
 
-    def take_decoding_out(extractor: Extractor) -> None:
-        extractor.forward.decode = decode  # type: ignore[method-assign]
-
-    return _passes(setting, take_decoding_out)
+    return _passes(setting, decode)
 
 
-def _passes(setting: Setting, prepare: Callable[[Extractor], None]) -> StartPass:
-    """Passes that add a split to a small cache, so that none includes the calibration of the codec."""
+def _passes(
+    setting: Setting, decode: Callable[[Sequence[Sequence[str]]], DecodedBatches] | None = None
+) -> StartPass:
+    """Passes that add a split to a small cache, so that none includes the calibration of the codec.
+
+    Args:
+        setting: what to extract.
+        decode: what takes the place of decoding, if anything does.
+    """
 
     def extractor(split: str, images: int, cache: Path) -> Extractor:
         made = Extractor(
@@ -64,7 +64,8 @@ def _passes(setting: Setting, prepare: Callable[[Extractor], None]) -> StartPass
             ),
             RepeatedFiles(setting.files, {split: images}),
         )
-        prepare(made)
+        if decode is not None:
+            made.forward.decode = decode  # type: ignore[method-assign]
         return made
 
     small = Path(setting.folder) / "small"

@@ -1,6 +1,6 @@
-"""The images of `losa-bench extract`: files that are repeated, as a data set of losa's and as one of torch's."""
+"""The images of `losa-bench extract`: repeated files, as a data set of losa's and as one of torch's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -48,7 +48,7 @@ class RepeatedFiles:
     notes: ClassVar[tuple[str, ...]] = ()
 
     files: Sequence[str]
-    images: dict[str, int]
+    images: Mapping[str, int]
     """Split -> number of its images."""
 
     @property
@@ -63,19 +63,14 @@ class RepeatedFiles:
 
     def read(self, key: str) -> bytes:
         """The bytes of an image's file."""
-        return read_file(Path(self.files[self.position(key)]))
-
-    def position(self, key: str) -> int:
-        """Which file an image is."""
-        return int(key.rpartition("/")[2]) % len(self.files)
+        number = int(key.rpartition("/")[2])
+        return read_file(Path(self.files[number % len(self.files)]))
 
 
 class Photographs(Dataset[Tensor]):
     """The same images for torch's DataLoader, as programs without losa decode them."""
 
-    def __init__(
-        self, files: Sequence[str], images: int, transform: Callable[[Image.Image], Tensor]
-    ) -> None:
+    def __init__(self, files: Sequence[str], images: int, transform: Callable[[Image.Image], Tensor]) -> None:
         self.files = files
         self.images = images
         self.transform = transform

@@ -21,7 +21,7 @@ Method = Literal[
 ]
 
 StartPass: TypeAlias = Callable[[int, Path], Callable[[], object]]
-"""Prepares a pass, which is not timed, from its number of images and the empty folder that it may write to."""
+"""Prepares a pass from a number of images and an empty folder to write to. Only the pass is timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
