@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from types import TracebackType
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.extract.decode_workers import DecodedBatch
 from losa.extract.encoding import Encoder, StartedEncoding
 from losa.extract.forward_pass import ForwardPass, in_batches
+from losa.extract.freed_memory import freed_memory_kept
 from losa.extract.stages import StageClock
 
 _AHEAD = {"cpu": 0, "cuda": 2}
@@ -75,6 +77,7 @@ class EncodedBatches:
         self._clock = clock
         self._ahead = _AHEAD[codec.device.type]
         self._decoded = forward.decode([batch.present for batch in batches])
+        self._memory = freed_memory_kept() if codec.device.type == "cpu" else nullcontext()
         self._results = self._run()
 
     @property
@@ -83,11 +86,13 @@ class EncodedBatches:
         return self._decoded.processes
 
     def __enter__(self) -> "EncodedBatches":
+        self._memory.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._memory.__exit__(kind, error, trace)
         self._decoded.__exit__(kind, error, trace)
 
     def __iter__(self) -> "EncodedBatches":

@@ -13,6 +13,13 @@ from losa.cache_format.shards.statistics import SiteStatistics
 from losa.extract.host_copies import HostCopies, HostCopy
 from losa.extract.non_finite import refuse_non_finite, refuse_overflow
 
+_CPU_PART_BYTES = 2**22
+"""Bytes of activations that a CPU encodes at once.
+
+Larger parts leave its caches. With smaller ones its threads wait for each other more often, once in every
+operation, which takes many times as long where other programs run, too.
+"""
+
 
 def encode(
     codec: DeviceCodec, activations: Float[Tensor, "images sites tokens width"], sites: Sequence[str]
@@ -76,8 +83,9 @@ class Encoder:
 
     def start(self, activations: Float[Tensor, "images sites tokens width"]) -> StartedEncoding:
         """Start to encode a batch."""
-        # On the CPU image by image, because the arrays of one image fit into the processor's caches.
-        step = 1 if activations.device.type == "cpu" else len(activations)
+        step = len(activations)
+        if activations.device.type == "cpu":
+            step = _CPU_PART_BYTES // (activations.shape[1:].numel() * torch.float32.itemsize)
         parts = [_encode(self._codec, part.float()) for part in activations.split(max(1, step))]
         values, measures, *scales = (torch.cat(tensors, dim) for tensors, dim in _columns(parts))
         return StartedEncoding(

@@ -13,7 +13,8 @@ from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
-    "Measure the speed of reading, training and evaluating, the loss of codecs, and the accuracy of LoRA."
+    "Measure the speed of extracting, reading, training and evaluating, the loss of codecs, and the accuracy "
+    "of LoRA."
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
@@ -288,6 +289,69 @@ def evaluate(
         print(json.dumps(content, indent=2))
     else:
         PlainConsole(soft_wrap=True).print(render_evaluation(rows, benchmark))
+
+
+@tool.command()
+def extract(
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", "--methods", help="may be repeated [default: all, see above]"),
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="any backbone of losa-extract")] = "deit_tiny_patch16_224",
+    checkpoint: Annotated[str | None, typer.Option(help="file of its weights [default: random]")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="folder of photographs, repeated if there are too few [default: made-up JPEGs]"),
+    ] = None,
+    size: Annotated[int, typer.Option(help="width and height of made-up photographs")] = 256,
+    images: Annotated[int, typer.Option(help="images in a pass")] = 256,
+    batch: Annotated[int, typer.Option(help="images in a forward pass")] = 32,
+    sites: Annotated[int, typer.Option(help="number of sites whose activations are kept")] = 4,
+    codec: Annotated[str, typer.Option(help="codec of losa's cache")] = "int8",
+    dtype: Annotated[
+        str, typer.Option(help="dtype of the backbone: float32, tf32 (GPUs), bfloat16 or float16")
+    ] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="threads of torch [default: its own choice]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="decoding processes [default: one for each core, at most 8]")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="passes of each method, in turn, after a short first one")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Time extraction against the bare forward pass and other ways to keep features.
+
+    forward is the bare model of timm on inputs that are on the device already, the limit. losa is an
+    extraction with everything but decoding; losa+decoding is all of it, from files. forward+decoding is the
+    model behind torch's DataLoader; timm+npy and timm+h5py keep the activations of every batch in float16.
+    thingsvision and kaiko-eva are measured if they are installed.
+    Each method runs in a process of its own, and writes to the folder of temporary files (TMPDIR).
+    """
+    from losa.pipelines.bench.extraction.benchmark import ExtractionBenchmark, render_extraction
+    from losa.pipelines.bench.machine import describe_machine
+
+    benchmark = ExtractionBenchmark(
+        methods=method or ExtractionBenchmark.methods,
+        backbone=backbone,
+        checkpoint=checkpoint,
+        data=data,
+        size=size,
+        images=images,
+        batch=batch,
+        sites=sites,
+        codec=codec,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+        workers=workers,
+        rounds=rounds,
+    )
+    rows = benchmark.run()
+    if as_json:
+        content = {"rows": rows, "settings": asdict(benchmark), "machine": describe_machine()}
+        print(json.dumps(content, indent=2))
+    else:
+        PlainConsole(soft_wrap=True).print(render_extraction(rows, benchmark))
 
 
 def _without_infinity(value: Any) -> Any:

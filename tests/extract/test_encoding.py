@@ -8,6 +8,7 @@ import torch
 from losa.cache_format import NonFiniteActivations, calibrate, make_codec
 from losa.cache_format.codecs import CodecName, code_layout
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
+from losa.extract import encoding
 from losa.extract.encoding import encode
 
 SITES = ("embed", "block.03", "block.11")
@@ -63,6 +64,24 @@ def test_activations_in_half_precision_are_widened_first(codec, activations):
     from_half, from_wide = (encode(device_codec, values, SITES) for values in (half, half.float()))
     assert np.array_equal(from_half[0].values, from_wide[0].values)
     assert from_half[1] == from_wide[1]
+
+
+@pytest.mark.parametrize("part_bytes", [1, 2 * 3 * 5 * 8 * 4, 2**30])
+def test_the_size_of_parts_changes_nothing(codec, activations, monkeypatch, part_bytes):
+    device_codec = DeviceCodec(codec, calibrate(activations))
+    values = torch.from_numpy(activations)
+    codes, statistics = encode(device_codec, values, SITES)
+    parts = []
+    in_parts = DeviceCodec.encode
+    monkeypatch.setattr(
+        DeviceCodec, "encode", lambda codec, part: parts.append(len(part)) or in_parts(codec, part)
+    )
+    monkeypatch.setattr(encoding, "_CPU_PART_BYTES", part_bytes)
+    found = encode(device_codec, values, SITES)
+    assert parts == {1: [1] * 6, 2**30: [6]}.get(part_bytes, [2] * 3)
+    np.testing.assert_array_equal(found[0].values, codes.values)
+    np.testing.assert_array_equal(found[0].scales, codes.scales)
+    assert found[1] == statistics
 
 
 def test_a_batch_without_images_has_no_statistics(codec, activations):

@@ -21,6 +21,7 @@ from losa.cache_format.common.timing import timed_calls
 from losa.pipelines.bench.fused.methods import METHODS, make_batch
 from losa.pipelines.bench.fused.setting import Setting
 from losa.pipelines.bench.matrix_rate import measure_matrix_rate
+from losa.pipelines.bench.resident_memory import peak_resident_bytes, reset_peak, resident_bytes
 
 FAILED_ALLOCATIONS = ("not enough memory", "can't allocate memory", "out of memory")
 
@@ -62,23 +63,11 @@ def _start_of_peak(device: str) -> int | None:
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    return _status("VmRSS")
+    return resident_bytes() if reset_peak() else None
 
 
 def _peak(device: str) -> int | None:
-    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else _status("VmHWM")
-
-
-def _status(field: str) -> int | None:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == field:
-            return int(value.removesuffix("kB")) * 1024
-    return None
+    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else peak_resident_bytes()
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:

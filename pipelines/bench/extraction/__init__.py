@@ -1,0 +1,1 @@
+"""losa-bench extract: extraction against the bare forward pass and against other ways to keep features."""
