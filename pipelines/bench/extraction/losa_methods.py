@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from losa.cache_format.shards.commit import SOURCE_HASH_BYTES
+from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
 from losa.extract import DatasetConfig, ExtractConfig
 from losa.extract.decode_workers import DecodedBatch, DecodedBatches
 from losa.extract.extraction import Extractor
@@ -65,7 +65,7 @@ def _passes(
             RepeatedFiles(setting.files, {split: images}),
         )
         if decode is not None:
-            made.forward.decode = decode  # type: ignore[method-assign]
+            made.forward.decode = decode  # type: ignore[method-assign,assignment]
         return made
 
     small = Path(setting.folder) / "small"
