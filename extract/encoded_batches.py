@@ -55,7 +55,8 @@ class EncodedBatches:
     """Iterator over encoded batches, in order, and a context manager that ends the decoding processes.
 
     Decoding, the transfer to the device, the backbone, encoding and the transfer back overlap: processes
-    decode ahead, and a GPU has further batches queued while the results of one are taken.
+    decode ahead, and a GPU has further batches queued while the results of one are taken. Within the context
+    a CPU keeps the memory that a batch frees for the next one.
     """
 
     def __init__(

@@ -1,5 +1,7 @@
 """Batches through decoding, backbone and codec equal those that are made one after the other."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,21 @@ def test_values_that_are_not_finite_end_it_when_their_turn_comes(forward, monkey
             weight.fill_(float("nan"))
         with pytest.raises(NonFiniteActivations, match="the backbone produced"):
             list(encoded)
+
+
+def test_freed_memory_is_kept_while_batches_come(forward, monkeypatch):
+    events = []
+
+    @contextmanager
+    def kept():
+        events.append("kept")
+        yield
+        events.append("given back")
+
+    monkeypatch.setattr(encoded_batches, "freed_memory_kept", kept)
+    with EncodedBatches(forward, DeviceCodec("float16"), _batches(), StageClock()) as encoded:
+        events += [len(batch.rows.keys) for batch in encoded]
+    assert events == ["kept", 2, 1, 0, 2, "given back"]
 
 
 def test_the_rows_of_a_shard_in_batches():

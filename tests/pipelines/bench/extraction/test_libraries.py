@@ -7,6 +7,7 @@ import torch
 from losa.pipelines.bench.extraction.libraries import kaiko_eva, thingsvision
 from losa.pipelines.bench.extraction.timm_methods import Timm
 
+pytestmark = pytest.mark.filterwarnings("default")  # what libraries warn of here is their own affair
 IMAGES = 5
 
 
