@@ -44,6 +44,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
+	$(BIN)/losa-bench extract --images 64 --rounds 3
 	$(BIN)/losa-bench reads --gigabytes 0.25 --rounds 3
 	$(BIN)/losa-bench fused --members 4 --batch 8 --width 192
 	$(BIN)/python -m pytest -q -o addopts=--import-mode=importlib tests/benchmarks --benchmark-columns=min,median,max,rounds

@@ -20,10 +20,10 @@ from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.cache_format.identity import ComputeDtype
+from losa.extract.sources.folder_walk import FolderWalk
 from losa.pipelines.bench.extraction.photographs import make_photographs
 from losa.pipelines.bench.extraction.process import MethodProcess
 from losa.pipelines.bench.extraction.setting import Method, Setting
-from losa.pipelines.predict.images import find_images
 
 LIMIT = "forward"
 MADE_UP = 256
@@ -89,8 +89,8 @@ class ExtractionBenchmark:
         Raises:
             LosaError: the backbone or the photographs cannot be loaded.
         """
-        found: dict[str, list[dict[str, Any]]] = {}
         with self._processes() as processes:
+            found: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
             for process in processes.values():
                 process.measure(min(self.images, WARM_UP_BATCHES * self.batch))
             total = self.rounds * len(processes)
@@ -100,10 +100,12 @@ class ExtractionBenchmark:
                     for name in np.random.default_rng(number).permutation(list(processes)).tolist():
                         bar.set_postfix_str(name)
                         figures = processes[name].measure(self.images)
-                        found.setdefault(name, []).extend([] if figures is None else [figures])
+                        found[name] += [] if figures is None else [figures]
                         bar.update()
+            # A process may have died, and a library may have failed, after some of its passes.
+            passes = {name: each if len(each) == self.rounds else [] for name, each in found.items()}
             return [
-                self._row(name, found[name], found.get(LIMIT))
+                self._row(name, passes[name], passes.get(LIMIT, []))
                 | {"threads": process.threads, "note": process.note}
                 for name, process in processes.items()
             ]
@@ -113,7 +115,7 @@ class ExtractionBenchmark:
         with tempfile.TemporaryDirectory(prefix="losa-bench-") as temporary, ExitStack() as ended:
             files = self._files(Path(temporary))
             processes = {}
-            for method in self.methods:
+            for method in dict.fromkeys(self.methods):
                 folder = Path(temporary) / method
                 folder.mkdir()
                 setting = Setting(
@@ -139,29 +141,26 @@ class ExtractionBenchmark:
 
     def _files(self, temporary: Path) -> Sequence[str]:
         if self.data is not None:
-            return find_images([self.data]).files[: self.images]
+            folder = Path(self.data)
+            if not folder.is_dir():
+                raise LosaError(f"--data {folder}: there is no such folder")
+            return [str(folder / image) for image in FolderWalk(folder).images[: self.images]]
         folder = temporary / "photographs"
         folder.mkdir()
         return make_photographs(folder, min(self.images, MADE_UP), self.size)
 
     def _row(
-        self, name: str, passes: Sequence[dict[str, Any]], limit: Sequence[dict[str, Any]] | None
+        self, name: str, passes: Sequence[dict[str, Any]], limit: Sequence[dict[str, Any]]
     ) -> dict[str, Any]:
-        if len(passes) < self.rounds:  # its process died, or a library failed
-            passes = []
-        seconds = [one["seconds"] for one in passes]
-        bare = None if limit is None else [one["seconds"] for one in limit]
+        ratios = [bare["seconds"] / one["seconds"] for bare, one in zip(limit, passes, strict=False)]
+        last = passes[-1] if passes else {}
         return {
             "method": name,
-            "images_per_s": self.images / median(seconds) if passes else None,
-            "ratio_to_forward": (
-                median(least / one for least, one in zip(bare, seconds, strict=True))
-                if passes and bare
-                else None
-            ),
-            "bytes_written": passes[-1]["bytes_written"] if passes else None,
-            "peak_bytes": passes[-1]["peak_bytes"] if passes else None,
-            "gpu_peak_bytes": passes[-1]["gpu_peak_bytes"] if passes else None,
+            "images_per_s": self.images / median(one["seconds"] for one in passes) if passes else None,
+            "ratio_to_forward": median(ratios) if ratios else None,
+            "bytes_written": last.get("bytes_written"),
+            "peak_bytes": last.get("peak_bytes"),
+            "gpu_peak_bytes": last.get("gpu_peak_bytes"),
             "dtype": self.dtype,
             "workers": 0 if name in ("forward", "losa") else self._workers,
         }

@@ -84,9 +84,15 @@ def kaiko_eva(setting: Setting) -> StartPass:
 
 
 def _modules(timm: Timm) -> list[str]:
-    """Names of the modules whose outputs are the activations at the sites, as timm lists them."""
+    """Names of the modules whose outputs are the activations at the sites, as timm lists them.
+
+    Raises:
+        ValueError: timm lists other modules.
+    """
     names = [info["module"] for info in timm.model.feature_info]
     sites = [site for site in timm.backbone.sites if site != EMBED]
+    if len(sites) != len(names):
+        raise ValueError(f"timm lists {len(names)} modules for the {len(sites)} sites of this backbone")
     of_site = dict(zip(sites, names, strict=True))
     return [of_site[site] for site in timm.group.sites]
 

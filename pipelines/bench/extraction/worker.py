@@ -1,8 +1,9 @@
 """One method in a process of its own, whose peak memory includes no other method.
 
 ``python -m losa.pipelines.bench.extraction.worker`` reads lines of JSON: first a `Setting`, then for each
-pass its number of images. It answers each with a line of JSON: ``{}`` once it is ready, the result of
-`measure` for a pass, and ``{"note": reason}`` if the method cannot run here, or ``{"error": message}``.
+pass its number of images. It answers each with a line of JSON: torch's number of ``threads`` once it is
+ready, the result of `measure` for a pass, ``{"note": reason}`` if the method cannot run here, and
+``{"error": message}`` for what the user can correct.
 """
 
 import json

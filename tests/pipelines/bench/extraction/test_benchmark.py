@@ -98,10 +98,20 @@ def test_figures_are_medians_and_the_ratio_is_that_of_a_round(monkeypatch):
     assert (failed["images_per_s"], failed["ratio_to_forward"], failed["note"]) == (None, None, "failed")
 
 
-def test_without_the_limit_there_is_no_ratio(monkeypatch):
+@pytest.mark.parametrize("methods", [("losa", "losa"), ("losa", "kaiko-eva")])
+def test_without_the_limit_there_is_no_ratio(monkeypatch, methods):
     monkeypatch.setattr(benchmark, "MethodProcess", Timed)
-    (row,) = ExtractionBenchmark(methods=("losa",), images=8, rounds=1).run()
+    row, *others = ExtractionBenchmark(methods=methods, images=8, rounds=1).run()
     assert (row["images_per_s"], row["ratio_to_forward"]) == (4, None)
+    assert len(others) == len(set(methods)) - 1
+
+
+def test_if_the_limit_fails_the_others_keep_their_speeds(monkeypatch):
+    monkeypatch.setattr(benchmark, "MethodProcess", Timed)
+    monkeypatch.setitem(Timed.seconds, "forward", [9, 1])
+    limit, losa = ExtractionBenchmark(methods=("forward", "losa"), images=8, rounds=3).run()
+    assert (limit["images_per_s"], limit["note"]) == (None, "failed")
+    assert (losa["images_per_s"], losa["ratio_to_forward"]) == (4, None)
 
 
 def test_the_table_names_the_limit_and_what_is_missing(command, tmp_path, monkeypatch):
@@ -126,7 +136,9 @@ def test_photographs_are_those_of_a_folder(tmp_path, monkeypatch):
     for number in range(3):
         (tmp_path / f"{number}.jpg").touch()
     ExtractionBenchmark(methods=("losa",), images=2, rounds=1, data=str(tmp_path)).run()
-    assert settings[0].files == (str(tmp_path / "0.jpg"), str(tmp_path / "1.jpg"))
+    assert settings[0].files == [str(tmp_path / "0.jpg"), str(tmp_path / "1.jpg")]
+    with pytest.raises(LosaError, match="--data nowhere: there is no such folder"):
+        ExtractionBenchmark(data="nowhere").run()
 
 
 @pytest.mark.parametrize(
