@@ -36,7 +36,8 @@ def thread_count(
         return wanted
     if any(name in os.environ for name in _CHOSEN_BY_USER):
         return current
-    most = min(current, usable_cores(), max(1, numbers // _NUMBERS_PER_THREAD))
+    # Divided exactly, because infinity // 1 is not a number.
+    most = int(min(current, usable_cores(), max(1, numbers / _NUMBERS_PER_THREAD)))
     if most > 1:
         most = min(most, max(1, round(min(most, find_idle()))))
-    return int(most)
+    return most

@@ -32,6 +32,12 @@ def test_auto_suits_the_work_and_what_is_free(current: int, numbers: int, idle: 
     assert thread_count("auto", current, numbers, lambda: idle) == expected
 
 
+def test_work_without_a_known_end_takes_all_cores() -> None:
+    """As an extraction does, for which other processes do not count either."""
+    assert thread_count("auto", 64) == 8
+    assert thread_count("auto", 2) == 2
+
+
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
 def test_a_choice_in_the_environment_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "16")
