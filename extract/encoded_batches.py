@@ -111,8 +111,10 @@ class EncodedBatches:
             started.append(_Started(rows, decoded, encoding))
             if len(started) > self._ahead:
                 yield self._finish(started.popleft())
+                self._clock.resume()  # the time of who takes the batches is not that of decoding
         while started:
             yield self._finish(started.popleft())
+            self._clock.resume()
 
     def _finish(self, started: _Started) -> EncodedBatch:
         rows, decoded, encoding = started

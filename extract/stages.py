@@ -12,6 +12,10 @@ class StageClock:
 
     def __init__(self) -> None:
         self.seconds: dict[Stage, float] = {"decoding": 0.0, "backbone": 0.0, "disk": 0.0}
+        self.resume()
+
+    def resume(self) -> None:
+        """Go on from now: what happened since the last lap is counted elsewhere."""
         self._since = time.perf_counter()
 
     def lap(self, stage: Stage) -> None:
@@ -29,7 +33,7 @@ class StageClock:
         """Count what another clock has counted, and go on from now."""
         for stage, seconds in taken.items():
             self.seconds[stage] += seconds
-        self._since = time.perf_counter()
+        self.resume()
 
     @property
     def total(self) -> float:

@@ -1,5 +1,6 @@
 """Batches through decoding, backbone and codec equal those that are made one after the other."""
 
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_they_come_in_order_however_many_are_queued(forward, monkeypatch, ahead)
             assert batch.outcomes == alone.outcomes
     assert clock.seconds["decoding"] > 0
     assert clock.seconds["backbone"] > 0
+
+
+def test_the_time_of_who_takes_the_batches_is_not_counted(forward, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    clock = StageClock()
+    with EncodedBatches(forward, DeviceCodec("float16"), _batches(), clock) as encoded:
+        next(encoded)
+        now[0] = 100.0
+        next(encoded)
+    assert clock.total == 0.0
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
