@@ -8,17 +8,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from losa.cache_format.codecs import CodecName, Codes
-from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
+from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes, images_at_once
 from losa.cache_format.shards.statistics import SiteStatistics
 from losa.extract.host_copies import HostCopies, HostCopy
 from losa.extract.non_finite import refuse_non_finite, refuse_overflow
-
-_CPU_PART_BYTES = 2**22
-"""Bytes of activations that a CPU encodes at once.
-
-Larger parts leave its caches. With smaller ones its threads wait for each other more often, once in every
-operation, which takes many times as long where other programs run, too.
-"""
 
 
 def encode(
@@ -83,10 +76,8 @@ class Encoder:
 
     def start(self, activations: Float[Tensor, "images sites tokens width"]) -> StartedEncoding:
         """Start to encode a batch."""
-        step = len(activations)
-        if activations.device.type == "cpu":
-            step = _CPU_PART_BYTES // (activations.shape[1:].numel() * torch.float32.itemsize)
-        parts = [_encode(self._codec, part.float()) for part in activations.split(max(1, step))]
+        step = images_at_once(activations.shape, activations.device)
+        parts = [_encode(self._codec, part.float()) for part in activations.split(step)]
         values, measures, *scales = (torch.cat(tensors, dim) for tensors, dim in _columns(parts))
         return StartedEncoding(
             codec=self._codec.name,

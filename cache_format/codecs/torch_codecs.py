@@ -4,6 +4,7 @@ Operations are in place where possible: a batch of float32 activations is large,
 begins by decoding one.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,11 @@ from losa.cache_format.codecs.integer import INTEGER_FORMATS, ZERO, IntegerForma
 _CAST_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 TILE_BYTES = 2**22
-"""Bytes of activations that a CPU decodes at a time, at least an image: they stay in its caches from one
-operation to the next, and are enough to occupy all its cores."""
+"""Bytes of activations that a CPU encodes or decodes at a time, at least an image.
+
+They stay in its caches from one operation to the next. With less, its threads would wait for each other more
+often, once in every operation, which takes many times as long where other programs run, too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ class _IntegerCodec:
         assert codes.scales is not None, "integer codes carry scales"
         shape = self.decoded_shape(codes.values.shape)
         decoded = torch.empty(shape, device=codes.values.device) if out is None else out
-        step = _images_at_once(decoded)
+        step = images_at_once(decoded.shape, decoded.device)
         parts = zip(decoded.split(step), codes.values.split(step), codes.scales.split(step), strict=True)
         for part, values, scales in parts:
             part.copy_(_unpack(values, self._width) if self._form.packed else values)
@@ -146,11 +150,17 @@ class _IntegerCodec:
             yield values[..., None, full * size :], scales[..., full:, None]
 
 
-def _images_at_once(decoded: Float32[Tensor, "images sites tokens width"]) -> int:
-    """Number of images that are decoded together: on a GPU, which is waiting for larger ones, all."""
-    if decoded.device.type != "cpu":
-        return max(1, len(decoded))
-    return max(1, TILE_BYTES * len(decoded) // max(1, decoded.nbytes))
+def images_at_once(shape: Sequence[int], device: torch.device) -> int:
+    """Number of images that are encoded or decoded together: on a GPU all of them, on a CPU a tile.
+
+    Args:
+        shape: images, sites, tokens, width of the activations.
+        device: where they are.
+    """
+    images, *of_image = shape
+    if device.type != "cpu":
+        return max(1, images)
+    return max(1, TILE_BYTES // (math.prod(of_image) * torch.float32.itemsize))
 
 
 def _pack(codes: Int8[Tensor, "images sites tokens width"]) -> UInt8[Tensor, "images sites tokens _"]:

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from losa.cache_format import NonFiniteActivations, calibrate, make_codec
-from losa.cache_format.codecs import CodecName, code_layout
+from losa.cache_format.codecs import CodecName, code_layout, torch_codecs
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
-from losa.extract import encoding
 from losa.extract.encoding import encode
 
 SITES = ("embed", "block.03", "block.11")
@@ -76,7 +75,7 @@ def test_the_size_of_parts_changes_nothing(codec, activations, monkeypatch, part
     monkeypatch.setattr(
         DeviceCodec, "encode", lambda codec, part: parts.append(len(part)) or in_parts(codec, part)
     )
-    monkeypatch.setattr(encoding, "_CPU_PART_BYTES", part_bytes)
+    monkeypatch.setattr(torch_codecs, "TILE_BYTES", part_bytes)
     found = encode(device_codec, values, SITES)
     assert parts == {1: [1] * 6, 2**30: [6]}.get(part_bytes, [2] * 3)
     np.testing.assert_array_equal(found[0].values, codes.values)
