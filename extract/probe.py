@@ -10,6 +10,7 @@ from pathlib import Path
 from losa.cache_format import Segment
 from losa.cache_format.codecs import CodecName, needs_calibration
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
+from losa.cache_format.storage.free_space import existing_folder
 from losa.cache_format.storage.paths import CachePath
 from losa.extract.calibration import calibrate_from
 from losa.extract.encoded_batches import EncodedBatches, ShardBatch
@@ -108,10 +109,9 @@ def _try_disk(cache: CachePath) -> tuple[float, float] | None:
     """Bytes per second of writing and of reading, from a file that has no name and is gone afterwards."""
     if not isinstance(cache, Path):
         return None
-    there = next(one for one in (cache, *cache.absolute().parents) if one.exists())
     data = os.urandom(_DISK_BYTES)
     try:
-        with tempfile.TemporaryFile(dir=there) as file:
+        with tempfile.TemporaryFile(dir=existing_folder(cache)) as file:
             start = time.perf_counter()
             file.write(data)
             file.flush()

@@ -10,6 +10,10 @@ def free_disk_bytes(folder: CachePath) -> int | None:
     """Free bytes on the disk of a folder, which need not exist; None if unknown, as in a bucket."""
     if not isinstance(folder, Path):
         return None
-    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
-    statistics = os.statvfs(there)
+    statistics = os.statvfs(existing_folder(folder))
     return statistics.f_bavail * statistics.f_frsize
+
+
+def existing_folder(folder: Path) -> Path:
+    """A folder, or the nearest one above it that exists, on whose disk it would be created."""
+    return next(one for one in (folder, *folder.absolute().parents) if one.exists())

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -212,7 +213,6 @@ def lora(
     Needs peft (pip install 'losa[bench]').
     """
     from losa.pipelines.bench.lora.accuracy import LoraAccuracy, render_accuracy
-    from losa.pipelines.bench.machine import describe_machine
 
     settings = LoraAccuracy(
         root=root,
@@ -232,11 +232,7 @@ def lora(
         seconds=seconds,
     )
     rows = settings.run()
-    if as_json:
-        content = {"rows": rows, "settings": asdict(settings), "machine": describe_machine()}
-        print(json.dumps(content, indent=2))
-    else:
-        PlainConsole(soft_wrap=True).print(render_accuracy(rows, settings))
+    _print_rows(rows, settings, render_accuracy, as_json=as_json)
 
 
 @tool.command()
@@ -266,7 +262,6 @@ def evaluate(
     One pass over the backbone scores untrained side networks of many kinds and ranks.
     """
     from losa.pipelines.bench.evaluation import EvaluationBenchmark, render_evaluation
-    from losa.pipelines.bench.machine import describe_machine
 
     benchmark = EvaluationBenchmark(
         backbone=backbone,
@@ -284,11 +279,7 @@ def evaluate(
         threads=threads,
     )
     rows = benchmark.run()
-    if as_json:
-        content = {"rows": rows, "settings": asdict(benchmark), "machine": describe_machine()}
-        print(json.dumps(content, indent=2))
-    else:
-        PlainConsole(soft_wrap=True).print(render_evaluation(rows, benchmark))
+    _print_rows(rows, benchmark, render_evaluation, as_json=as_json)
 
 
 @tool.command()
@@ -328,7 +319,6 @@ def extract(
     Each method runs in a process of its own, and writes to the folder of temporary files (TMPDIR).
     """
     from losa.pipelines.bench.extraction.benchmark import ExtractionBenchmark, render_extraction
-    from losa.pipelines.bench.machine import describe_machine
 
     benchmark = ExtractionBenchmark(
         methods=method or ExtractionBenchmark.methods,
@@ -347,11 +337,24 @@ def extract(
         rounds=rounds,
     )
     rows = benchmark.run()
+    _print_rows(rows, benchmark, render_extraction, as_json=as_json)
+
+
+def _print_rows(
+    rows: list[dict[str, Any]],
+    settings: Any,
+    render: Callable[[list[dict[str, Any]], Any], object],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the rows of a benchmark, as JSON with its settings and the machine, or as a table."""
+    from losa.pipelines.bench.machine import describe_machine
+
     if as_json:
-        content = {"rows": rows, "settings": asdict(benchmark), "machine": describe_machine()}
+        content = {"rows": rows, "settings": asdict(settings), "machine": describe_machine()}
         print(json.dumps(content, indent=2))
     else:
-        PlainConsole(soft_wrap=True).print(render_extraction(rows, benchmark))
+        PlainConsole(soft_wrap=True).print(render(rows, settings))
 
 
 def _without_infinity(value: Any) -> Any:

@@ -55,7 +55,6 @@ def measure_decoding(cache: Cache, rounds: int, seconds: float) -> list[dict[str
         CAST: lambda: out.copy_(values),
         COPY: lambda: out.copy_(floats),
     }
-    size = stored.values.nbytes + (0 if stored.scales is None else stored.scales.nbytes)
     rows = []
     for threads in sorted({1, torch.get_num_threads()}):
         with _threads(threads):
@@ -68,7 +67,7 @@ def measure_decoding(cache: Cache, rounds: int, seconds: float) -> list[dict[str
                 "codec": manifest.features.codec,
                 "threads": threads,
                 "way": way,
-                "gbps": median(one[way] for one in found) * size / 1e9,
+                "gbps": median(one[way] for one in found) * stored.nbytes / 1e9,
                 "float_gbps": median(one[way] for one in found) * out.nbytes / 1e9,
                 "ratio_to_fresh": median(one[way] / one[FRESH] for one in found),
             }
