@@ -52,24 +52,21 @@ class AccuracyStudy:
 
     def _rows(self, name: str, cache: Path) -> list[StudyRow]:
         settings = self.settings
-        sides = dict.fromkeys([LINEAR, *settings.sides])
+        sides = list(dict.fromkeys([LINEAR, *settings.sides]))
         fixed = [
             _Requested(side, FIXED, config)
             for side in sides
             for config in settings.seeded(settings.trained(settings.config(cache, side)))
         ]
-        candidates = [] if settings.validate else self._candidates(cache, list(sides))
+        if settings.validate:
+            return _trained(name, fixed, settings.runs)
+        candidates = self._candidates(cache, sides)
         # In one call: members that read the same images in the same order share a pass.
-        first = _rows(name, [*fixed, *candidates], settings.runs)
-        tried = {
-            side: [
-                Candidate(request.config, row.outcome)
-                for request, row in zip(candidates, first[len(fixed) :], strict=True)
-                if request.side == side
-            ]
-            for side in sides
-        }
-        return [*first, *self._selected(name, {side: some for side, some in tried.items() if some})]
+        first = _trained(name, [*fixed, *candidates], settings.runs)
+        tried: dict[str, list[Candidate]] = {side: [] for side in sides}
+        for request, row in zip(candidates, first[len(fixed) :], strict=True):
+            tried[request.side].append(Candidate(request.config, row.outcome))
+        return [*first, *self._selected(name, tried)]
 
     def _candidates(self, cache: Path, sides: Sequence[str]) -> list["_Requested"]:
         requested = [
@@ -96,7 +93,7 @@ class AccuracyStudy:
                 continue
             config = as_final(chosen.candidates[0].config, chosen.best_epochs)
             finals += [_Requested(side, SELECTED, member) for member in self.settings.seeded(config)]
-        return [*_rows(name, finals, self.settings.runs), *failed]
+        return [*_trained(name, finals, self.settings.runs), *failed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,7 @@ class _Requested:
     config: AdaptConfig
 
 
-def _rows(name: str, requested: Sequence[_Requested], runs: Path) -> list[StudyRow]:
+def _trained(name: str, requested: Sequence[_Requested], runs: Path) -> list[StudyRow]:
     outcomes = train([as_candidate(one.config) for one in requested], runs)
     return [_row(name, one, outcome) for one, outcome in zip(requested, outcomes, strict=True)]
 

@@ -170,7 +170,7 @@ def draw_scenes(
     """
     from losa.pipelines.bench.study import drawn_scenes
 
-    drawn_scenes.draw_scenes(folder)
+    drawn_scenes.draw_scenes(folder, drawn_scenes.SCENES)
 
 
 def _print(

@@ -36,7 +36,7 @@ _IMAGES = "images"
 Corners = Callable[[float, float, float, float], list[tuple[float, float]]]
 
 
-def draw_scenes(folder: Path, scenes: Mapping[str, int] = SCENES) -> None:
+def draw_scenes(folder: Path, scenes: Mapping[str, int]) -> None:
     """Draw scenes in the layout of ``dataset=lists``: PNG files, and the four standard lists.
 
     A scene is a function of its number alone. Every number of objects is equally frequent in each of the
