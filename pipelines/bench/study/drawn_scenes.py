@@ -102,7 +102,8 @@ def _texture(rng: np.random.Generator, ground: np.ndarray) -> Image.Image:
 
 
 def _levels(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, 0, 255).astype(np.uint8)
+    levels: np.ndarray = np.clip(values, 0, 255).astype(np.uint8)
+    return levels
 
 
 def _places(rng: np.random.Generator, objects: int) -> list[tuple[float, float, float]]:

@@ -6,15 +6,16 @@ from losa.pipelines.bench.study.ablation_tables import ablation_tables
 
 
 def test_changes_are_compared_with_the_default(row: Any, settings: Any) -> None:
+    scores_of: dict[str, dict[str, tuple[float | None, ...]]] = {
+        "default": {"dusk": (0.80, 0.82), "noon": (0.60, 0.62)},
+        "rank=2": {"dusk": (0.70, 0.72), "noon": (0.60, 0.62)},
+        "rank=16": {"dusk": (0.90, 0.92), "noon": (0.60, 0.62)},
+        "rank=32": {"dusk": (0.90, None), "noon": (0.60, 0.62)},
+        "bias=true": {"dusk": (0.80, 0.82), "noon": (0.58, 0.60)},
+    }
     rows = [
         row(score, variant=variant, set=name, seed=seed)
-        for variant, by_set in {
-            "default": {"dusk": (0.80, 0.82), "noon": (0.60, 0.62)},
-            "rank=2": {"dusk": (0.70, 0.72), "noon": (0.60, 0.62)},
-            "rank=16": {"dusk": (0.90, 0.92), "noon": (0.60, 0.62)},
-            "rank=32": {"dusk": (0.90, None), "noon": (0.60, 0.62)},
-            "bias=true": {"dusk": (0.80, 0.82), "noon": (0.58, 0.60)},
-        }.items()
+        for variant, by_set in scores_of.items()
         for name, scores in by_set.items()
         for seed, score in enumerate(scores)
     ]

@@ -9,6 +9,7 @@ from losa.adapt import AdaptConfig, Job
 from losa.cache_format import LosaError
 from losa.pipelines.bench.study import accuracy, grid, rows
 from losa.pipelines.bench.study.accuracy import AccuracyStudy
+from losa.pipelines.bench.study.caches import SetCaches
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, make_summary: Any) -> list[list[Adapt
 
     monkeypatch.setattr(rows, "adapt_all", adapt_all)
     monkeypatch.setattr(accuracy, "candidate_of", lambda job: job)
-    monkeypatch.setattr(accuracy.SetCaches, "of", lambda self: "cache")
+    monkeypatch.setattr(SetCaches, "of", lambda self: "cache")
     monkeypatch.setattr(grid, "grid_values", lambda: {"lr": (1e-3, 1e-2), "dropout": (0.0, 0.1)})
     return found
 
@@ -65,12 +66,13 @@ def test_without_a_choice_there_are_only_the_defaults(
 
 
 def test_a_side_network_without_a_choice_fails_alone(
-    settings: Callable[..., Any], calls: list[list[AdaptConfig]], monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., Any],
+    calls: list[list[AdaptConfig]],
+    make_summary: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stand_in = rows.adapt_all
-
     def failing(jobs: list[Job]) -> list[Any]:
-        outcomes = stand_in(jobs)
+        outcomes = [make_summary(job.config) for job in jobs]
         return [
             LosaError("the loss became NaN")
             if (job.config.side, job.config.eval_split) == ("losa", "val200")

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from losa.pipelines.bench.study.cells import MISSING, Cell, cells_of, parameters_of, text_of
 
 
@@ -31,9 +29,7 @@ def test_only_more_than_the_error_is_below() -> None:
 def test_a_cell_for_each_set_and_their_mean(row: Any) -> None:
     rows = [row(0.5), row(1.0, seed=1), row(0.25, set="noon"), row(0.25, set="noon", seed=1)]
     dusk, noon, mean = cells_of(rows, ["dusk", "noon"])
-    assert dusk == Cell(75.0, pytest.approx(25.0))
-    assert noon == Cell(25.0, 0.0)
-    assert mean == Cell(50.0, pytest.approx(12.5))
+    assert (dusk, noon, mean) == (Cell(75.0, 25.0), Cell(25.0, 0.0), Cell(50.0, 12.5))
 
 
 def test_parameters_are_those_beside_the_head(row: Any) -> None:

@@ -57,7 +57,7 @@ def test_equal_members_are_trained_once(
     configs = [
         AdaptConfig(cache="cache", side="linear", rank=rank, lr=lr) for lr in (1, 2) for rank in (2, 4)
     ]
-    outcomes = train(configs, tmp_path)
+    outcomes: list[Any] = list(train(configs, tmp_path))
     assert len(given) == 2
     assert {job.folder.parent for job in given} == {tmp_path}
     assert [outcome.lr for outcome in outcomes] == [1, 1, 2, 2]

@@ -16,7 +16,7 @@ def found(settings: Callable[..., Any], extracted: Path) -> Callable[..., dict[s
     """``found(side, options, **settings)``: the variants on a cache of two sites."""
 
     class Caches(SetCaches):
-        def of(self, codec: str = "int8") -> Path:  # type: ignore[override]
+        def of(self, codec: str = "int8") -> Path:
             return extracted / "cache" if codec == "int8" else extracted / f"cache/../{codec}"
 
         def add_views(self, splits: Any, views: int) -> None:
