@@ -50,7 +50,9 @@ class StudyRow:
     @property
     def reason(self) -> str:
         """Why it failed, in one line; empty if it did not."""
-        return " ".join(str(self.outcome).split()) if isinstance(self.outcome, Exception) else ""
+        if not isinstance(self.outcome, Exception):
+            return ""
+        return " ".join(str(self.outcome).split()) or type(self.outcome).__name__
 
     @property
     def options(self) -> dict[str, Any]:

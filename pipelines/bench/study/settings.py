@@ -137,7 +137,7 @@ class StudySettings:
         """Options of all members, as they are given, without those that differ between members."""
         typed = [*self.overrides, f"sites={self.sites}", f"device={self.device}"]
         for override in self.overrides:
-            self._refuse_own(override.partition("=")[0])
+            self._refuse_own(override.partition("=")[0].lstrip("+~"))
         parser = OverridesParser.create()
         checked = parser.parse_overrides(checked_arguments(typed, options_of(AdaptConfig)))
         options = {override.key_or_group: override.value() for override in checked}

@@ -1,5 +1,6 @@
 """Where results are written, and what is said of failures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,5 +27,8 @@ def test_tables_are_written_one_below_the_other(row: Any, tmp_path: Path) -> Non
 
 def test_failures_are_counted(row: Any) -> None:
     refuse_failures(Path("out"), [row(0.5)])
+    silent = replace(row(None), outcome=AssertionError())
+    with pytest.raises(LosaError, match=r"1 of 1 members failed, .*: AssertionError"):
+        refuse_failures(Path("out"), [silent])
     with pytest.raises(LosaError, match=r"1 of 2 members failed, .*\(dusk, losa, fixed\): it diverged"):
         refuse_failures(Path("out"), [row(0.5), row(None)])

@@ -49,8 +49,8 @@ def test_the_description_names_what_is_not_a_default(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["cache", "side", "sites", "seed", "data_seed", "out", "views", "eval_split"]
+    "option", ["cache", "side", "sites", "seed", "++data_seed", "out", "views", "eval_split", "+protocol"]
 )
 def test_what_a_study_sets_itself_is_no_override(settings: Any, option: str) -> None:
-    with pytest.raises(LosaError, match=f"--override {option}=...: "):
+    with pytest.raises(LosaError, match=f"--override {option.lstrip('+')}=...: "):
         settings(overrides=[f"{option}=1"])
