@@ -30,8 +30,12 @@ class SetCaches:
         Raises:
             LosaError: the images or the weights cannot be used, or the folder holds another cache.
         """
-        named = self._name if codec == ExtractConfig.codec else f"{self._name}-{codec}"
-        cache = Path(self._settings.out) / CACHES / named
+        named = [self._name]
+        if self._settings.grid is not None:
+            named.append(f"grid{self._settings.grid}")
+        if codec != ExtractConfig.codec:
+            named.append(codec)
+        cache = Path(self._settings.out) / CACHES / "-".join(named)
         self._extract(cache, codec=codec)
         return cache
 
@@ -64,6 +68,7 @@ class SetCaches:
                 cache=str(cache),
                 splits=list(splits) or None,
                 views=views,
+                grid=settings.grid,
                 codec=codec,
                 device=settings.device,
                 workers=settings.workers,

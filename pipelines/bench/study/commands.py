@@ -30,6 +30,10 @@ Checkpoint = Annotated[
 Pretrained = Annotated[bool, typer.Option(help="pretrained or random weights")]
 Seeds = Annotated[int, typer.Option(help="members of each configuration; seed and data_seed vary")]
 Sites = Annotated[str, typer.Option(help="sites that side networks read: all, a number, or a list of names")]
+Grid = Annotated[
+    str | None,
+    typer.Option(help="size to which the caches' grids of tokens are mean-pooled, such as 7x7 [default: as is]"),
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="name of a data set; may be repeated [default: all]")
 ]
@@ -62,6 +66,7 @@ def accuracy(
     ] = None,
     seeds: Seeds = 5,
     sites: Sites = "all",
+    grid: Grid = None,
     set_: Set = None,
     override: Override = None,
     validate: Validate = False,
@@ -91,6 +96,7 @@ def accuracy(
         sides=side or StudySettings.sides,
         seeds=seeds,
         sites=sites,
+        grid=grid,
         sets=set_ or (),
         overrides=override or (),
         validate=validate,
@@ -122,6 +128,7 @@ def ablations(
     ] = None,
     seeds: Seeds = 5,
     sites: Sites = "all",
+    grid: Grid = None,
     set_: Set = None,
     override: Override = None,
     validate: Validate = False,
@@ -149,6 +156,7 @@ def ablations(
         sides=side or StudySettings.sides,
         seeds=seeds,
         sites=sites,
+        grid=grid,
         sets=set_ or (),
         overrides=override or (),
         validate=validate,

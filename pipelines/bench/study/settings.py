@@ -14,6 +14,7 @@ from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
 from losa.cache_format.common.suggestions import nearest
 from losa.extract import BackboneConfig
+from losa.extract.grid_pooling import parse_grid
 from losa.pipelines.arguments import checked_arguments
 from losa.pipelines.bench.data_folders import find_data_folders
 from losa.pipelines.command_line import to_config
@@ -65,6 +66,9 @@ class StudySettings:
     """Members of a configuration: ``seed`` and ``data_seed`` of each are 0, 1, and so on."""
     sites: str = "all"
     """Sites of the caches that side networks read, as ``sites=...`` of losa-adapt."""
+    grid: str | None = None
+    """Size to which the grids of tokens are mean-pooled in the caches; None to keep them. Coarse grids are for
+    quick comparisons: members train several times faster."""
     sets: Sequence[str] = ()
     """Names of the data sets to take; all of them if there are none."""
     overrides: Sequence[str] = ()
@@ -84,6 +88,11 @@ class StudySettings:
             if side not in SIDE_NETWORKS:
                 known = ", ".join(SIDE_NETWORKS)
                 raise LosaError(f"--side {side}: expected one of {known}{nearest(side, SIDE_NETWORKS)}")
+        if self.grid is not None:
+            try:
+                parse_grid(self.grid)
+            except ValueError as error:
+                raise LosaError(f"--{error}") from None
         self._base  # noqa: B018 -- to check the overrides
 
     @cached_property
@@ -105,9 +114,10 @@ class StudySettings:
         """What all members have in common, and how to read their cells, in sentences."""
         member = self.trained(self.config(Path(self.out), LINEAR))
         overrides = f" All members: {' '.join(self.overrides)}." if self.overrides else ""
+        grid = "" if self.grid is None else f", grid={self.grid}"
         seeds = "one seed" if self.seeds == 1 else f"mean ± standard error of {self.seeds} seeds"
         return (
-            f"{self.backbone}, frozen, sites={self.sites}.{overrides} Trained on {member.train_splits[0]}; "
+            f"{self.backbone}, frozen, sites={self.sites}{grid}.{overrides} Trained on {member.train_splits[0]}; "
             f"accuracy on {member.eval_splits[0]} in percent, {seeds}. Parameters: without the head."
         )
 

@@ -44,6 +44,12 @@ def test_each_codec_has_a_cache_of_all_splits(settings: Callable[..., Any], extr
     assert extractions == ["dusk", "dusk-int4"]
 
 
+def test_a_pooled_grid_has_a_cache_of_its_own(settings: Callable[..., Any]) -> None:
+    whole, pooled = SetCaches(settings(), "dusk").of(), SetCaches(settings(grid="2x1"), "dusk").of()
+    assert [cache.name for cache in (whole, pooled)] == ["dusk", "dusk-grid2x1"]
+    assert Cache(pooled).manifest.features.group.tokens.grid == (2, 1)
+
+
 def test_views_are_added_to_the_cache_with_the_default_codec(settings: Callable[..., Any]) -> None:
     found = SetCaches(settings(), "dusk")
     before = Cache(found.of()).split("test").read([0, 1]).values

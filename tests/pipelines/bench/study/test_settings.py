@@ -46,6 +46,15 @@ def test_the_description_names_what_is_not_a_default(settings: Any) -> None:
         "in percent, one seed. Parameters: without the head."
     )
     assert "All members" not in settings(overrides=()).described
+    assert "sites=all, grid=2x1. All" in settings(grid="2x1").described
+
+
+@pytest.mark.parametrize("grid", ["0", "2x", "2,1", "x"])
+def test_a_grid_that_cannot_be_read_is_refused_before_anything_is_extracted(
+    settings: Any, grid: str
+) -> None:
+    with pytest.raises(LosaError, match=f"--grid={grid}: expected a number"):
+        settings(grid=grid)
 
 
 @pytest.mark.parametrize(
