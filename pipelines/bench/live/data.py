@@ -27,7 +27,7 @@ from losa.pipelines.bench.machine import available_memory
 
 
 class LiveData:
-    """Some splits of a data set, each image decoded once, when the first batch is asked for.
+    """Some splits of a data set, each image decoded once, when that is asked for or a batch first needs it.
 
     Pixels are kept in uint8, a quarter of the bytes of the inputs that are made of them for each batch.
     """
@@ -82,13 +82,21 @@ class LiveData:
                     "that are scored in the end have no part in training or in the choice. Take other splits"
                 )
 
+    def decode(self) -> None:
+        """Decode all images, if that has not been done.
+
+        Raises:
+            LosaError: an image cannot be decoded, or the images do not fit into memory.
+        """
+        self._pixels  # noqa: B018 -- computed by being read
+
     def batch(
         self, split: str, positions: Int64[np.ndarray, "batch"], device: str
     ) -> tuple[Float[Tensor, "batch channels height columns"], Int64[Tensor, "batch"]]:
         """Inputs of the network, in float32, and labels of some images of a split.
 
         Raises:
-            LosaError: an image cannot be decoded, or the images do not fit into memory.
+            LosaError: as in `decode`.
         """
         keys = self._splits[split].keys
         pixels = self._pixels[[self._rows[keys[position]] for position in positions]].to(device)

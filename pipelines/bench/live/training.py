@@ -69,7 +69,7 @@ def train(
 
     Args:
         model: maps images to class scores; on the device.
-        data: the images, decoded already.
+        data: the images.
         split: the split to train on.
         options: the other options.
         lr: highest learning rate.
@@ -84,8 +84,9 @@ def train(
 
     Raises:
         Diverged: the loss became NaN or infinite.
-        LosaError: the training would take too long.
+        LosaError: the training would take too long, or an image cannot be decoded.
     """
+    data.decode()  # which the seconds do not include
     optimizer = AdamW(_groups(model, options.weight_decay), lr=lr)
     images = len(data.labels(split))
     steps = options.epochs * batch_count(images, options.batch)

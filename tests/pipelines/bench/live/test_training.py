@@ -1,6 +1,7 @@
 """Training through a live toy transformer: it learns, repeats itself, and agrees with the linear probe."""
 
 import copy
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from losa.adapt import AdaptConfig, adapt
 from losa.cache_format import LosaError
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig, extract
+from losa.extract.loader import ImageLoader
 from losa.pipelines.bench.live.data import LiveData
 from losa.pipelines.bench.live.methods import make_model
 from losa.pipelines.bench.live.training import Diverged, TrainingOptions, score, train
@@ -73,6 +75,26 @@ def test_a_seed_is_trained_the_same_again_and_learns(data, backbone, method):
     ]
     assert frozen
     assert all(frozen)
+
+
+def test_the_seconds_are_those_of_training_alone(data_sets, backbone, monkeypatch):
+    clock = [0.0]
+    load, batch = ImageLoader.load, LiveData.batch
+
+    def passing(function, seconds):
+        def call(*arguments):
+            clock[0] += seconds
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(ImageLoader, "load", passing(load, 1000.0))
+    monkeypatch.setattr(LiveData, "batch", passing(batch, 2.0))
+    data = LiveData(data_sets / "leaves", ["train800val200"], backbone.preprocessing)
+    found = trained(make("linear", backbone), data)
+    assert found["seconds"] == 9 * 2.0
+    assert found["seconds_per_epoch"] == 3 * 2.0
 
 
 def test_weight_decay_spares_biases(data, backbone, monkeypatch):
