@@ -46,16 +46,17 @@ def add_adapters(backbone: nn.Module, *, rank: int, num_classes: int, seed: int)
         seed: seed of the initialisation.
 
     Raises:
-        LosaError: the backbone has no cls token, or a block of it has no MLP.
+        LosaError: the backbone has a block without an MLP, or is one that `add_head` refuses.
     """
     model: Any = add_head(backbone, num_classes=num_classes, seed=seed)
+    blocks = list(getattr(model, "blocks", ()))
+    if not blocks or not all(hasattr(block, "mlp") for block in blocks):
+        raise LosaError(
+            f"{type(model).__name__} has no list of blocks with an MLP in each, after which an adapter "
+            "stands: leave the method out"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for number, block in enumerate(model.blocks):
-            if not hasattr(block, "mlp"):
-                raise LosaError(
-                    f"block {number} of {type(model).__name__}, a {type(block).__name__}, has no MLP of its "
-                    "own, after which an adapter stands: leave the method out"
-                )
-            block.mlp = nn.Sequential(block.mlp, Adapter(model.embed_dim, rank))
+        for block in blocks:
+            block.mlp = nn.Sequential(block.mlp, Adapter(model.num_features, rank))
     return backbone

@@ -15,12 +15,16 @@ def add_bitfit(backbone: nn.Module, *, num_classes: int, seed: int) -> nn.Module
         seed: seed of the initialisation.
 
     Raises:
-        LosaError: the backbone has no cls token or no biases.
+        LosaError: the backbone has no biases, or is one that `add_head` refuses.
     """
-    biases = [weight for name, weight in backbone.named_parameters() if name.endswith("bias")]
-    if not biases:
-        raise LosaError(f"{type(backbone).__name__} has no biases, which BitFit trains: leave the method out")
     model = add_head(backbone, num_classes=num_classes, seed=seed)
+    biases = [
+        weight
+        for name, weight in model.named_parameters()
+        if name.endswith("bias") and not weight.requires_grad
+    ]
+    if not biases:
+        raise LosaError(f"{type(model).__name__} has no biases, which BitFit trains: leave the method out")
     for bias in biases:
         bias.requires_grad_(True)
     return model

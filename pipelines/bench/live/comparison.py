@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -130,29 +131,17 @@ class LiveComparison:
 
     def _row(self, trainings: Trainings, method: Method) -> dict[str, Any]:
         rank = self._rank(trainings, method)
+        configure = partial(Configuration, method=method, rank=rank)
         candidates = []
         if len(self.lrs) > 1:
+            choice = {"train_split": self.select_train_split, "scored_split": self.select_split}
             for lr in self.lrs:
-                candidate = Configuration(
-                    method=method,
-                    rank=rank,
-                    lr=lr,
-                    seed=self.seeds[0],
-                    train_split=self.select_train_split,
-                    scored_split=self.select_split,
-                )
+                candidate = configure(lr=lr, seed=self.seeds[0], **choice)
                 candidates.append({"lr": lr, **trainings.result(candidate)})
         lr = _best(candidates, trainings.name, method) if candidates else self.lrs[0]
         finals = []
         for seed in self.seeds:
-            final = Configuration(
-                method=method,
-                rank=rank,
-                lr=lr,
-                seed=seed,
-                train_split=self.train_split,
-                scored_split=self.test_split,
-            )
+            final = configure(lr=lr, seed=seed, train_split=self.train_split, scored_split=self.test_split)
             finals.append({"seed": seed, **trainings.result(final)})
         accuracies = [final["accuracy"] for final in finals]
         if None in accuracies:

@@ -41,7 +41,7 @@ class LiveData:
             preprocessing: that of the backbone.
 
         Raises:
-            LosaError: a split is missing, or none of its images has a label.
+            LosaError: a split or an image is missing, or no image of a split has a label.
         """
         self.folder = folder
         self.preprocessing = preprocessing
@@ -79,7 +79,7 @@ class LiveData:
             if shared:
                 raise LosaError(
                     f"{self.folder}: {shared} of {len(keys)} images of {split} are also in {other}: images "
-                    "that are scored in the end have no part in training or in the choice. Take other splits"
+                    "to score have no part in a training or a choice before it. Take other splits"
                 )
 
     def decode(self) -> None:

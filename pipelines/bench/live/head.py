@@ -21,12 +21,18 @@ def add_head(backbone: nn.Module, *, num_classes: int, seed: int) -> nn.Module:
         seed: seed of the initialisation.
 
     Raises:
-        LosaError: the backbone has no cls token.
+        LosaError: the backbone has no cls token, or more heads than one.
     """
     model: Any = backbone.requires_grad_(False)
     if getattr(model, "cls_token", None) is None:
         raise LosaError(f"{type(model).__name__} has no cls token, which the head of this comparison reads")
     model.reset_classifier(num_classes, global_pool="token")
+    found = sorted(name for name, weight in model.named_parameters() if weight.requires_grad)
+    if found != ["head.bias", "head.weight"]:
+        raise LosaError(
+            f"{type(model).__name__}: expected a single linear head on the cls token, found the parameters "
+            f"{', '.join(found)}"
+        )
     with torch.no_grad():
         model.head.weight.copy_(seeded_normal(seed, "head.weight", model.head.weight.shape[::-1], HEAD_STD).T)
         model.head.bias.zero_()

@@ -37,7 +37,7 @@ def add_lora(
         seed: seed of the initialisation.
 
     Raises:
-        LosaError: peft is missing, the backbone has no cls token, or it has no layer of these names.
+        LosaError: peft is missing, the backbone has no layer of these names, or `add_head` refuses it.
     """
     try:
         from peft import LoraConfig, get_peft_model

@@ -5,6 +5,7 @@ import copy
 import pytest
 import timm
 import torch
+from timm.models.vision_transformer import ParallelScalingBlock
 from torch.nn import functional
 
 from losa.cache_format import LosaError
@@ -47,12 +48,6 @@ def test_the_start_depends_on_the_seed_alone(backbone):
 
 
 def test_blocks_without_an_mlp_are_refused():
-    model = timm.create_model("vit_tiny_patch16_224", depth=1, block_fn=_parallel_block())
-    with pytest.raises(LosaError, match=r"block 0 of VisionTransformer, a Parallel.*, has no MLP of its own"):
+    model = timm.create_model("vit_tiny_patch16_224", depth=1, block_fn=ParallelScalingBlock)
+    with pytest.raises(LosaError, match="VisionTransformer has no list of blocks with an MLP in each"):
         add_adapters(model, rank=2, num_classes=2, seed=0)
-
-
-def _parallel_block():
-    from timm.models.vision_transformer import ParallelScalingBlock
-
-    return ParallelScalingBlock

@@ -20,6 +20,10 @@ def test_all_biases_and_the_head_are_trained(backbone):
     assert all(model.get_parameter(name).grad is not None for name in trained)
 
 
-def test_a_backbone_without_biases_is_refused():
-    with pytest.raises(LosaError, match="Linear has no biases, which BitFit trains"):
-        add_bitfit(nn.Linear(2, 2, bias=False), num_classes=2, seed=0)
+def test_a_backbone_without_biases_is_refused(backbone):
+    model = copy.deepcopy(backbone.model)
+    for module in model.modules():
+        if isinstance(getattr(module, "bias", None), nn.Parameter):
+            module.bias = None
+    with pytest.raises(LosaError, match="VisionTransformer has no biases, which BitFit trains"):
+        add_bitfit(model, num_classes=2, seed=0)

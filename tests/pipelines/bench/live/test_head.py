@@ -25,3 +25,9 @@ def test_only_the_head_is_trained_and_it_reads_the_cls_token(backbone):
 def test_a_backbone_without_cls_token_is_refused():
     with pytest.raises(LosaError, match="has no cls token"):
         add_head(timm.create_model("test_resnet"), num_classes=2, seed=0)
+
+
+def test_a_second_head_is_refused():
+    model = timm.create_model("deit_tiny_distilled_patch16_224", depth=1)
+    with pytest.raises(LosaError, match=r"a single linear head on the cls token, found .*head_dist\.weight"):
+        add_head(model, num_classes=2, seed=0)
