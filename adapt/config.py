@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from losa.adapt.architecture import Architecture, Heads, MixerOrder, Norm, Pool, Rank, Start
-from losa.adapt.side_networks import SideKind, idle_options
+from losa.adapt.side_networks import SIDE_NETWORKS, SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.common.threads import Threads
 from losa.cache_format.engines.config import EngineConfig
@@ -72,7 +72,7 @@ class AdaptConfig:
     weight_decay: NotNegative = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = "auto"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mixup: NotNegative = 0.0
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -171,6 +171,13 @@ class AdaptConfig:
         return Architecture(**options)
 
     @property
+    def dropout_rate(self) -> float:
+        """The dropout rate; that of the kind of side network if it is ``auto``, and 0 if it has no effect."""
+        if "dropout" in self.idle_options:
+            return 0.0
+        return SIDE_NETWORKS[self.side].default_dropout if self.dropout == "auto" else self.dropout
+
+    @property
     def idle_options(self) -> frozenset[str]:
         """Names of the options that have no effect on this member, like the rank of a linear probe."""
         idle = set(idle_options(self.side))
@@ -206,7 +213,7 @@ class AdaptConfig:
             left_out.add("stop_after")
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         # An idle dropout was hashed before, too: members without dropout keep their id.
-        content.setdefault("dropout", 0.0)
+        content["dropout"] = self.dropout_rate
         content["cache"] = os.path.normpath(self.cache)
         # Their order has no effect. Descending, so that members scored on val and test keep their id.
         content["eval_split"] = sorted(set(self.eval_splits), reverse=True)
@@ -224,9 +231,18 @@ class AdaptConfig:
         """Name of the member's folder: the options that are swept most often, the cache, other options that
         do not have their defaults, as far as there is room, and the id.
         """
+        return self._name_among({})
+
+    @property
+    def earlier_names(self) -> tuple[str, ...]:
+        """The names that earlier versions gave to the member's folder, by fewer options or other defaults."""
+        return f"{self._usual_name}-{self.member_id}", self._name_among({"dropout": 0.0})
+
+    def _name_among(self, earlier_defaults: dict[str, Any]) -> str:
+        """The member's name where these options, if they have these values, have their defaults."""
         usual = AdaptConfig(
             cache=self.cache, side=self.side, protocol=self.protocol, optimizer=self.optimizer
-        )._identity | {"protocol": "direct", "optimizer": "adamw"}
+        )._identity | {"protocol": "direct", "optimizer": "adamw", **earlier_defaults}
         parts = [_in_file_name(PurePosixPath(self.cache).name)]
         for name, value in self._identity.items():
             if name not in ("cache", "side", "rank", "lr", "seed") and value != usual.get(name):
@@ -238,11 +254,6 @@ class AdaptConfig:
                 parts = parts[:number]
                 break
         return "-".join([self._usual_name, *parts, self.member_id])
-
-    @property
-    def earlier_name(self) -> str:
-        """The name that earlier versions gave to the member's folder."""
-        return f"{self._usual_name}-{self.member_id}"
 
     @property
     def _usual_name(self) -> str:

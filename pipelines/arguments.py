@@ -62,8 +62,8 @@ def checked_arguments(arguments: Sequence[str], options: Mapping[str, Option]) -
     found, unknown = parsed_arguments(arguments)
     if unknown:
         raise LosaError(_unknown_flag(unknown[0], options))
-    # hydra.mode may ask for a multirun, too.
-    sweeps = found.multirun or any(override.startswith("hydra.mode=") for override in found.overrides)
+    # hydra.mode may ask for a multirun, too, and search=... does.
+    sweeps = found.multirun or any(one.startswith(("hydra.mode=", "search=")) for one in found.overrides)
     flags, checked = list(arguments), []
     before: list[_Typed] = []
     for override in found.overrides:

@@ -31,7 +31,7 @@ from losa.pipelines.shell_override import shell_override
 
 Config = TypeVar("Config")
 _log = logging.getLogger(__name__)
-_GROUPS = ("dataset", "backbone", "engine")
+_GROUPS = ("dataset", "backbone", "engine", "search")
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _MOST_TOLD = 10
 """Number of failed jobs of a multirun whose errors are told."""

@@ -96,8 +96,9 @@ def _options_of(composed: DictConfig) -> dict[str, Any]:
         except OmegaConfBaseException:  # ${...} refers to nothing
             options = OmegaConf.to_container(composed, resolve=False)
         assert isinstance(options, dict)
-        if options.get("pool") == "auto":  # members have the pool that it stands for
-            del options["pool"]
+        for name in ("pool", "dropout"):
+            if options.get(name) == "auto":  # members have what it stands for
+                del options[name]
         return {str(name): value for name, value in options.items()}
     return _with_effect(asdict(config))
 

@@ -44,7 +44,7 @@ class Dropout:
         lead = (-1, *[1] * (values.ndim - 1))
         keys = torch.tensor([self._key(seed, place) for seed in self.seeds], device=device).view(lead)
         rates = torch.tensor(self.rates, device=device).view(lead)
-        keep = _uniform(keys + counter * _INCREMENT) >= rates
+        keep = _uniform_(keys + counter * _INCREMENT) >= rates
         return values * (keep / (1 - rates)).to(values.dtype)
 
     def _key(self, seed: int, place: str) -> int:
@@ -52,14 +52,17 @@ class Dropout:
         return int.from_bytes(digest[:8], "little", signed=True)
 
 
-def _uniform(bits: Tensor) -> Float[Tensor, "..."]:
-    """Map 64-bit integers to numbers from 0 (inclusive) to 1 (exclusive) by the mixer of splitmix64."""
+def _uniform_(bits: Tensor) -> Float[Tensor, "..."]:
+    """Map 64-bit integers to numbers from 0 (inclusive) to 1 (exclusive) by the mixer of splitmix64.
+
+    In place, because the masks of a step are larger than the caches of a processor.
+    """
     for shift, multiplier in zip((30, 27), _MULTIPLIERS, strict=True):
-        bits = (bits ^ _shifted(bits, shift)) * multiplier
-    bits = bits ^ _shifted(bits, 31)
-    return _shifted(bits, 40).float() / 2**24
+        bits.bitwise_xor_(_shifted(bits, shift)).mul_(multiplier)
+    bits.bitwise_xor_(_shifted(bits, 31))
+    return _shifted(bits, 40).float().div_(2**24)
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
     """Shift right and fill with zeros; the shift of torch fills with the sign bit."""
-    return (bits >> by) & ((1 << (64 - by)) - 1)
+    return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)

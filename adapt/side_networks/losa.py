@@ -28,6 +28,7 @@ class LoSA(SideNetwork):
     """
 
     options: ClassVar[tuple[str, ...]] = ("rank", "order", "norm", "bias", "start", "pool")
+    default_dropout: ClassVar[float] = 0.5
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

@@ -36,7 +36,7 @@ class MemberGroup:
             step: number of the step, from 0.
             first_image: place of the micro-batch's first image in its batch.
         """
-        rates = [config.dropout for config in self.configs]
+        rates = [config.dropout_rate for config in self.configs]
         if not any(rates):
             return None
         seeds = [config.seed for config in self.configs]

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from losa.pipelines.bench.study.commands import ablations, accuracy, draw_scenes
 from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
     "Measure the speed of extracting, reading, training and evaluating, the loss of codecs, and the accuracy "
-    "of training through the live backbone."
+    "of side networks and of what trains through the live backbone."
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
@@ -399,6 +400,10 @@ def extract(
     )
     rows = benchmark.run()
     _print_rows(rows, benchmark, render_extraction, as_json=as_json)
+
+
+for command in (accuracy, ablations, draw_scenes):
+    tool.command()(command)
 
 
 def _print_rows(

@@ -76,8 +76,9 @@ def _sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_config() -> Callable[..., AdaptConfig]:
-    """``make_config(**options)``: a configuration on the CPU."""
-    return lambda **options: AdaptConfig(**({"cache": "unused", "device": "cpu"} | options))
+    """``make_config(**options)``: a configuration on the CPU, without dropout."""
+    usual = {"cache": "unused", "device": "cpu", "dropout": 0.0}
+    return lambda **options: AdaptConfig(**(usual | options))
 
 
 @pytest.fixture

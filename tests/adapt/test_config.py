@@ -83,6 +83,18 @@ def test_member_id_changes_with_options_that_matter(side: str, option: str) -> N
     assert (plain.member_id == other.member_id) == (option in FOREIGN[side] | {"momentum"})
 
 
+@pytest.mark.parametrize("side", KINDS)
+def test_dropout_that_is_not_given_is_that_of_the_kind(side: str) -> None:
+    kind = SIDE_NETWORKS[side]
+    plain = AdaptConfig(cache="here", side=side)
+    assert plain.dropout_rate == kind.default_dropout
+    given = AdaptConfig(cache="here", side=side, dropout=kind.default_dropout)
+    assert (given.member_id, given.member_name) == (plain.member_id, plain.member_name)
+    assert AdaptConfig(cache="here", side=side, dropout=0.25).dropout_rate == (
+        0.25 if kind.has_dropout else 0
+    )
+
+
 def test_an_end_after_all_epochs_is_none() -> None:
     ids = [AdaptConfig(cache="here", epochs=20, stop_after=value).member_id for value in (None, 20, 19)]
     assert ids[0] == ids[1] != ids[2]
@@ -175,7 +187,7 @@ def test_one_eval_split_is_a_list_of_one() -> None:
 
 def test_member_id_stays_the_same_in_later_versions() -> None:
     # Folders of finished members carry it: a change trains everything again.
-    assert AdaptConfig(cache="here").member_id == "3eb70c5218"
+    assert AdaptConfig(cache="here", dropout=0.0).member_id == "3eb70c5218"
 
 
 def test_member_name_has_a_rank_only_where_there_is_one() -> None:

@@ -224,6 +224,40 @@ def test_a_sweep_ends_with_its_choice(command: Command, extracted: Path, trainin
     assert names == {job.config.member_name for job in training.passes[1]}
 
 
+def test_a_search_is_a_choice_among_its_values_in_one_word(
+    command: Command, extracted: Path, training: Any
+) -> None:
+    searched = command(extracted, "losa-adapt", "cache=cache", "search=small", "out=runs/search")
+    assert searched.returncode == 0, searched.stderr
+    assert searched.stdout.splitlines()[-1].startswith("chosen: losa rank=8 lr=")
+    tried = {(job.config.lr, job.config.dropout) for job in training.passes[0]}
+    assert tried == {(lr, dropout) for lr in (1e-3, 3e-3, 1e-2) for dropout in (0.0, 0.5)}
+    assert {job.config.train_split for job in training.passes[0]} == {"train800"}
+
+
+def test_values_on_the_command_line_replace_those_of_a_search(
+    command: Command, extracted: Path, training: Any
+) -> None:
+    given = ["search=small", "lr=1e-3,1e-4", "dropout=0.1", "side=linear,losa", "out=runs/given"]
+    searched = command(extracted, "losa-adapt", "cache=cache", *given)
+    assert searched.returncode == 0, searched.stderr
+    tried = {(job.config.side, job.config.lr, job.config.dropout) for job in training.passes[0]}
+    assert tried == {
+        ("linear", 1e-3, 0.0),
+        ("linear", 1e-4, 0.0),
+        ("losa", 1e-3, 0.1),
+        ("losa", 1e-4, 0.1),
+    }
+
+
+def test_a_search_that_does_not_exist_is_answered_with_those_that_do(
+    command: Command, extracted: Path
+) -> None:
+    failed = command(extracted, "losa-adapt", "cache=cache", "search=smal")
+    assert failed.returncode == 1
+    assert "search=smal: expected one of small; did you mean 'small'?" in failed.stderr
+
+
 def test_a_single_run_is_a_choice_of_one(command: Command, extracted: Path, training: Any) -> None:
     finished = command(extracted, "losa-adapt", "cache=cache", "protocol=select", "out=runs/single")
     assert finished.returncode == 0, finished.stderr

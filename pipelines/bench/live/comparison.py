@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -17,9 +17,9 @@ from losa.pipelines.bench.live.data import LiveData
 from losa.pipelines.bench.live.lora import TARGETS
 from losa.pipelines.bench.live.methods import RANKED, Method, nearest_rank
 from losa.pipelines.bench.live.records import TrainingRecords
-from losa.pipelines.bench.live.spread import standard_error
 from losa.pipelines.bench.live.training import TrainingOptions
 from losa.pipelines.bench.live.trainings import Configuration, Trainings
+from losa.pipelines.bench.study.cells import Cell
 
 DEFAULT_RANK = 8
 
@@ -92,8 +92,8 @@ class LiveComparison:
             - ``candidates``: for each learning rate ``lr`` and what `Trainings.result` returns; none if
               there is only one rate;
             - ``trainings``: for each seed ``seed`` and what `Trainings.result` returns;
-            - ``accuracy``: the mean of theirs on the test split, a fraction, and its ``standard_error``, None
-              for a single seed;
+            - ``percent``: the fields of a `Cell`: mean and standard error of their accuracies on the test
+              split;
             - ``seconds`` of a training, decoding and scoring excluded, and ``seconds_per_epoch``: means.
 
         Raises:
@@ -143,8 +143,8 @@ class LiveComparison:
         for seed in self.seeds:
             final = configure(lr=lr, seed=seed, train_split=self.train_split, scored_split=self.test_split)
             finals.append({"seed": seed, **trainings.result(final)})
-        accuracies = [final["accuracy"] for final in finals]
-        if None in accuracies:
+        cell = Cell.of_seeds([final["accuracy"] for final in finals])
+        if cell is None:
             raise LosaError(
                 f"{trainings.name}, {method}: with --lr {lr:g} the loss of a seed became NaN or infinite: "
                 "use less"
@@ -157,8 +157,7 @@ class LiveComparison:
             "lr": lr,
             "candidates": candidates,
             "trainings": finals,
-            "accuracy": statistics.fmean(accuracies),
-            "standard_error": standard_error(accuracies),
+            "percent": asdict(cell),
             "seconds": statistics.fmean(final["seconds"] for final in finals),
             "seconds_per_epoch": statistics.fmean(final["seconds_per_epoch"] for final in finals),
         }

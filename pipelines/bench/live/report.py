@@ -1,14 +1,15 @@
 """The results of `losa-bench live` as a table, with side networks beside them."""
 
-import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
 from losa.pipelines.bench.live.comparison import LiveComparison
+from losa.pipelines.bench.study.cells import Cell
 
 MEAN = "mean"
 
@@ -17,29 +18,21 @@ def means_over_sets(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each method that has results on every data set; none if there is one data set alone.
 
     Args:
-        rows: rows with ``set``, ``method``, ``accuracy``, ``standard_error`` and ``seconds``.
+        rows: rows with ``set``, ``method``, ``percent`` and ``seconds``.
 
     Returns:
-        Rows with the same fields: the mean accuracy, its standard error, as that of a mean of independent
-        values, and the mean seconds. ``set`` is `MEAN`.
+        Rows with the same fields, of which ``set`` is `MEAN`.
     """
-    sets = list(dict.fromkeys(row["set"] for row in rows))
+    sets = {row["set"] for row in rows}
     if len(sets) == 1:
         return []
     found = []
     for method in dict.fromkeys(row["method"] for row in rows):
         of_method = [row for row in rows if row["method"] == method]
-        if len(of_method) == len(sets):
-            errors = [row["standard_error"] for row in of_method]
-            found.append(
-                {
-                    "set": MEAN,
-                    "method": method,
-                    "accuracy": statistics.fmean(row["accuracy"] for row in of_method),
-                    "standard_error": None if None in errors else math.hypot(*errors) / len(sets),
-                    "seconds": statistics.fmean(row["seconds"] for row in of_method),
-                }
-            )
+        cell = Cell.mean_of([Cell(**row["percent"]) for row in of_method])
+        if cell is not None and len(of_method) == len(sets):
+            seconds = statistics.fmean(row["seconds"] for row in of_method)
+            found.append({"set": MEAN, "method": method, "percent": asdict(cell), "seconds": seconds})
     return found
 
 
@@ -65,19 +58,24 @@ def render_live(
                 _shown(row.get("rank"), "d"),
                 _shown(row.get("parameters"), ",d"),
                 _shown(row.get("lr"), "g") + "*" * _ends_the_rates(row),
-                f"{row['accuracy']:.1%}".rstrip("%") + _error(row["standard_error"]),
+                str(Cell(**row["percent"])),
                 f"{row['seconds']:,.1f}",
                 f"{reference / row['seconds']:,.1f} times",
                 end_section=row is of_set[-1],
             )
+    return Group(table, *_notes(rows, side_rows, comparison))
+
+
+def _notes(
+    rows: Sequence[dict[str, Any]], side_rows: Sequence[dict[str, Any]], comparison: LiveComparison
+) -> list[str]:
     training = comparison.training
-    seeds = f"{len(comparison.seeds)} seed" + "s" * (len(comparison.seeds) > 1)
     threads = sorted({final["threads"] for row in rows for final in row["trainings"]})
     notes = [
         f"{comparison.backbone}, live, {training.dtype}: {training.epochs} epochs of "
-        f"{comparison.train_split}, batch {training.batch}, {seeds}: mean and standard error. Parameters "
-        "include the head. Seconds are those of one training without decoding and scoring; threads: "
-        f"{' and '.join(map(str, threads))}."
+        f"{comparison.train_split}, batch {training.batch}; mean and standard error, seeds: "
+        f"{len(comparison.seeds)}. Parameters include the head. Seconds are those of one training without "
+        f"decoding and scoring; threads: {' and '.join(map(str, threads))}."
     ]
     if side_rows:
         notes.append(
@@ -88,7 +86,7 @@ def render_live(
         notes.append(f"lr is the best on {comparison.select_split} after {comparison.select_train_split}.")
     if any(map(_ends_the_rates, rows)):
         notes.append("* the lowest or highest --lr that was tried: one beyond it may be better.")
-    return Group(table, *notes)
+    return notes
 
 
 def _ends_the_rates(row: dict[str, Any]) -> bool:
@@ -98,7 +96,3 @@ def _ends_the_rates(row: dict[str, Any]) -> bool:
 
 def _shown(value: float | None, spec: str) -> str:
     return "" if value is None else format(value, spec)
-
-
-def _error(error: float | None) -> str:
-    return "" if error is None else f" ± {100 * error:.1f}"

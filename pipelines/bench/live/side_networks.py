@@ -3,11 +3,13 @@
 import csv
 import statistics
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from losa.cache_format import LosaError
-from losa.pipelines.bench.live.spread import standard_error
+from losa.pipelines.bench.study.cells import Cell
+from losa.pipelines.bench.study.rows import RESULTS_NAME
 
 _COLUMNS = ("set", "side", "protocol", "split", "accuracy", "parameters", "seconds")
 
@@ -16,20 +18,20 @@ def read_side_networks(path: Path, sets: Collection[str], split: str) -> list[di
     """The side networks of some data sets that were scored on a split.
 
     Args:
-        path: a ``results.csv`` with a line for each member.
+        path: the ``results.csv`` of a study, with a line for each member.
         sets: names of the data sets.
         split: the split.
 
     Returns:
         A row for each data set, side network and protocol: ``set``, ``method`` (side network and protocol),
-        ``parameters`` (head included), ``accuracy`` (mean over the seeds, a fraction), ``standard_error``
-        (None for a single seed) and ``seconds`` (mean share of a member in its pass, without extraction).
+        ``parameters`` (head included), ``percent`` (the fields of a `Cell`, mean and standard error of the
+        accuracies) and ``seconds`` (mean share of a member in its pass, without extraction).
 
     Raises:
         LosaError: the file is missing or another one, has no results for a data set, or a member failed.
     """
     if not path.is_file():
-        raise LosaError(f"--compare {path}: there is no such file; losa-bench accuracy writes results.csv")
+        raise LosaError(f"--compare {path}: there is no such file; losa-bench accuracy writes {RESULTS_NAME}")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
@@ -53,7 +55,7 @@ def read_side_networks(path: Path, sets: Collection[str], split: str) -> list[di
 
 def _row(path: Path, name: str, method: str, members: list[dict[str, str]]) -> dict[str, Any]:
     try:
-        accuracies = [float(member["accuracy"]) for member in members]
+        cell = Cell.of_seeds([float(member["accuracy"]) for member in members])
         seconds = statistics.fmean(float(member["seconds"]) for member in members)
         parameters = int(members[0]["parameters"])
     except ValueError:  # empty, for a member that failed
@@ -61,11 +63,11 @@ def _row(path: Path, name: str, method: str, members: list[dict[str, str]]) -> d
             f"--compare {path}: {method} on {name} has a member without results: expected accuracy, seconds "
             "and parameters of each; repeat losa-bench accuracy"
         ) from None
+    assert cell is not None, "every member has an accuracy"
     return {
         "set": name,
         "method": method,
         "parameters": parameters,
-        "accuracy": statistics.fmean(accuracies),
-        "standard_error": standard_error(accuracies),
+        "percent": asdict(cell),
         "seconds": seconds,
     }

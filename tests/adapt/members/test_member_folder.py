@@ -1,12 +1,24 @@
 from pathlib import Path
 
+import pytest
+
 from losa.adapt import AdaptConfig
 from losa.adapt.members.member_folder import member_folder
 
 
-def test_what_an_earlier_version_trained_is_found(tmp_path: Path) -> None:
-    config = AdaptConfig(cache="digits", dropout=0.1)
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_an_earlier_version_trained_is_found(tmp_path: Path, place: int) -> None:
+    config = AdaptConfig(cache="digits", dropout=0.0)
+    earlier = config.earlier_names[place]
     assert member_folder(tmp_path, config) == tmp_path / config.member_name
-    (tmp_path / config.earlier_name).mkdir()
-    assert member_folder(tmp_path, config) == tmp_path / config.earlier_name
-    assert member_folder(tmp_path, AdaptConfig(cache="digits")).name != config.earlier_name
+    (tmp_path / earlier).mkdir()
+    assert member_folder(tmp_path, config) == tmp_path / earlier != tmp_path / config.member_name
+    assert member_folder(tmp_path, AdaptConfig(cache="digits")).name != earlier
+
+
+def test_earlier_names_tell_options_that_differ_from_the_defaults_of_then() -> None:
+    usual = AdaptConfig(cache="digits", dropout=0.0)
+    assert usual.earlier_names[1] == f"losa-r8-lr0.003-seed0-digits-{usual.member_id}"
+    told = AdaptConfig(cache="digits", dropout=0.5)
+    assert told.earlier_names[1] == f"losa-r8-lr0.003-seed0-digits-dropout0.5-{told.member_id}"
+    assert told.member_id == AdaptConfig(cache="digits").member_id

@@ -35,6 +35,11 @@ def test_the_pool_is_chosen_by_the_tokens(
     assert resolved(config) == replace(config, pool=pool)
 
 
+@pytest.mark.parametrize(("side", "rate"), [("losa", 0.5), ("mlp", 0.0), ("linear", 0.0)])
+def test_dropout_is_named_by_its_rate(side: str, rate: float, make_config: Any, a_cache: Any) -> None:
+    assert resolved(make_config(side=side, dropout="auto"), a_cache).dropout == rate
+
+
 @pytest.mark.parametrize(
     ("sites", "spelling"),
     [

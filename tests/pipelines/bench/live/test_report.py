@@ -18,8 +18,7 @@ def row(name, method, **changes):
         "lr": 3e-3,
         "candidates": [{"lr": lr} for lr in (1e-3, 3e-3, 1e-2)],
         "trainings": [{"threads": 2}],
-        "accuracy": 0.75,
-        "standard_error": 0.03,
+        "percent": {"mean": 75.0, "error": 3.0},
         "seconds": 600.0,
     } | changes
 
@@ -29,8 +28,7 @@ def side(name, **changes):
         "set": name,
         "method": "relay, selected",
         "parameters": 1000,
-        "accuracy": 0.875,
-        "standard_error": None,
+        "percent": {"mean": 87.5, "error": None},
         "seconds": 4.0,
     } | changes
 
@@ -66,7 +64,7 @@ def test_without_side_networks_and_a_choice_less_is_told(shown):
 def test_means_are_of_methods_with_results_on_every_set():
     rows = [
         row("leaves", "lora"),
-        row("stones", "lora", accuracy=0.25, standard_error=0.04, seconds=200.0),
+        row("stones", "lora", percent={"mean": 25.0, "error": 4.0}, seconds=200.0),
         row("leaves", "bitfit"),
         side("leaves"),
         side("stones"),
@@ -75,12 +73,11 @@ def test_means_are_of_methods_with_results_on_every_set():
     assert lora == {
         "set": "mean",
         "method": "lora",
-        "accuracy": 0.5,
-        "standard_error": pytest.approx(0.025),
+        "percent": {"mean": 50.0, "error": 2.5},
         "seconds": 400.0,
     }
     assert relay["method"] == "relay, selected"
-    assert relay["standard_error"] is None
+    assert relay["percent"]["error"] is None
 
 
 def test_the_means_end_the_table(shown):

@@ -28,12 +28,11 @@ def test_a_row_is_the_mean_over_the_seeds(file):
         "set": "leaves",
         "method": "relay, fixed",
         "parameters": 1000,
-        "accuracy": 0.625,
-        "standard_error": 0.125,
+        "percent": {"mean": 62.5, "error": 12.5},
         "seconds": 3.0,
     }
     assert linear["method"] == "linear, fixed"
-    assert linear["standard_error"] is None
+    assert linear["percent"] == {"mean": 25.0, "error": None}
 
 
 def test_a_set_without_results_is_told(file):

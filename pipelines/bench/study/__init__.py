@@ -1,0 +1,1 @@
+"""`losa-bench accuracy` and `losa-bench ablations`, over several data sets, and `losa-bench draw-scenes`."""

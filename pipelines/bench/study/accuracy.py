@@ -1,0 +1,120 @@
+"""Side networks on several data sets, with fixed options and with those that a validation split chooses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from losa.adapt import AdaptConfig, Job
+from losa.adapt.members.summary import Outcome
+from losa.cache_format import LosaError
+from losa.pipelines.bench.study.accuracy_tables import accuracy_tables
+from losa.pipelines.bench.study.caches import SetCaches
+from losa.pipelines.bench.study.grid import grid_points
+from losa.pipelines.bench.study.protocols import CANDIDATE, FIXED, PROTOCOL, SELECTED
+from losa.pipelines.bench.study.results import results_folder, write_results
+from losa.pipelines.bench.study.rows import StudyRow, train
+from losa.pipelines.bench.study.settings import LINEAR, StudySettings
+from losa.pipelines.selection import Candidate, as_candidate, as_final, candidate_of, choose
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyStudy:
+    """Every side network, and the linear probe in any case, on every data set."""
+
+    settings: StudySettings
+    choice_seeds: int = 1
+    """Seeds over whose mean the choice is made."""
+
+    def __post_init__(self) -> None:
+        """Refuse a choice by no seed."""
+        if self.choice_seeds < 1:
+            raise LosaError(f"--choice-seeds {self.choice_seeds}: expected at least 1")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the results."""
+        return results_folder(self.settings, "accuracy")
+
+    def run(self) -> list[StudyRow]:
+        """Extract, train and write the results, those of each data set as soon as they are complete.
+
+        Returns:
+            The members: those with fixed options, the candidates, and those with the chosen options.
+
+        Raises:
+            LosaError: a data set cannot be extracted, or has splits that share images.
+        """
+        rows: list[StudyRow] = []
+        for name in self.settings.folders:
+            rows += self._rows(name, SetCaches(self.settings, name).of())
+            write_results(self.folder, rows, PROTOCOL, accuracy_tables(rows, self.settings))
+        return rows
+
+    def _rows(self, name: str, cache: Path) -> list[StudyRow]:
+        settings = self.settings
+        sides = list(dict.fromkeys([LINEAR, *settings.sides]))
+        fixed = [
+            _Requested(side, FIXED, config)
+            for side in sides
+            for config in settings.seeded(settings.trained(settings.config(cache, side)))
+        ]
+        if settings.validate:
+            return _trained(name, fixed, settings.runs)
+        candidates = self._candidates(cache, sides)
+        # In one call: members that read the same images in the same order share a pass.
+        first = _trained(name, [*fixed, *candidates], settings.runs)
+        tried: dict[str, list[Candidate]] = {side: [] for side in sides}
+        for request, row in zip(candidates, first[len(fixed) :], strict=True):
+            tried[request.side].append(Candidate(request.config, row.outcome))
+        return [*first, *self._selected(name, tried)]
+
+    def _candidates(self, cache: Path, sides: Sequence[str]) -> list["_Requested"]:
+        requested = [
+            _Requested(side, CANDIDATE, replace(config, seed=seed, data_seed=seed))
+            for side in sides
+            for config in (
+                self.settings.config(cache, side, protocol="select", **point) for point in grid_points()
+            )
+            for seed in range(self.choice_seeds)
+        ]
+        candidate_of(Job(requested[0].config, self.settings.runs))  # refuses splits that share images
+        return requested
+
+    def _selected(self, name: str, tried: dict[str, list[Candidate]]) -> list[StudyRow]:
+        """Choose for each side network, and train the choices together."""
+        finals: list[_Requested] = []
+        failed: list[StudyRow] = []
+        for side, candidates in tried.items():
+            try:
+                chosen = choose(candidates)
+            except LosaError as error:
+                configs = self.settings.seeded(as_final(candidates[0].config))
+                failed += [_row(name, _Requested(side, SELECTED, config), error) for config in configs]
+                continue
+            config = as_final(chosen.candidates[0].config, chosen.best_epochs)
+            finals += [_Requested(side, SELECTED, member) for member in self.settings.seeded(config)]
+        return [*_trained(name, finals, self.settings.runs), *failed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Requested:
+    """A member to train, of a side network under a protocol."""
+
+    side: str
+    protocol: str
+    config: AdaptConfig
+
+
+def _trained(name: str, requested: Sequence[_Requested], runs: Path) -> list[StudyRow]:
+    outcomes = train([as_candidate(one.config) for one in requested], runs)
+    return [_row(name, one, outcome) for one, outcome in zip(requested, outcomes, strict=True)]
+
+
+def _row(name: str, requested: _Requested, outcome: Outcome) -> StudyRow:
+    return StudyRow(
+        set=name,
+        side=requested.side,
+        variant=requested.protocol,
+        config=as_candidate(requested.config),
+        outcome=outcome,
+    )

@@ -1,0 +1,75 @@
+"""The tables of `losa-bench accuracy`."""
+
+from collections.abc import Sequence
+
+from losa.pipelines.bench.study.cells import MISSING, cells_of, parameters_of, text_of
+from losa.pipelines.bench.study.protocols import CANDIDATE, PROTOCOL, SELECTED
+from losa.pipelines.bench.study.rows import StudyRow
+from losa.pipelines.bench.study.settings import LINEAR, StudySettings
+from losa.pipelines.bench.study.tables import StudyTable
+from losa.pipelines.shown_options import shown, varying_options
+
+BELOW = "↓"
+
+
+def accuracy_tables(rows: Sequence[StudyRow], settings: StudySettings) -> list[StudyTable]:
+    """A table of the accuracies and, if there was a choice, one of what was chosen."""
+    sets = list(dict.fromkeys(row.set for row in rows))
+    reported: dict[tuple[str, str], list[StudyRow]] = {}
+    for row in rows:
+        if row.variant != CANDIDATE:
+            reported.setdefault((row.side, row.variant), []).append(row)
+    # One side network after the other, in their order; of each, its protocols.
+    sides = list(dict.fromkeys(side for side, _ in reported))
+    kinds = sorted(reported, key=lambda kind: sides.index(kind[0]))
+    tables = [
+        StudyTable(
+            above=[settings.described],
+            titles=["side network", PROTOCOL, "parameters", *sets, "mean"],
+            labels=2,
+            lines=[[*kind, parameters_of(reported[kind]), *_marked(reported, kind, sets)] for kind in kinds],
+            below=[_legend(settings)],
+        )
+    ]
+    if any(protocol == SELECTED for _, protocol in kinds):
+        tables.append(_choices(rows, sets, sides))
+    return tables
+
+
+def _marked(
+    reported: dict[tuple[str, str], list[StudyRow]], kind: tuple[str, str], sets: Sequence[str]
+) -> list[str]:
+    """The cells of a line, marked where the linear probe under the same protocol is better."""
+    probe = cells_of(reported[LINEAR, kind[1]], sets)
+    return [
+        f"{cell} {BELOW}" if cell and other and cell.is_below(other) else text_of(cell)
+        for cell, other in zip(cells_of(reported[kind], sets), probe, strict=True)
+    ]
+
+
+def _legend(settings: StudySettings) -> str:
+    if settings.seeds == 1:
+        return "Nothing is compared with the linear probe: one seed has no standard error."
+    return (
+        f"{BELOW} below the linear probe under the same protocol, by more than the standard error of the "
+        "difference."
+    )
+
+
+def _choices(rows: Sequence[StudyRow], sets: Sequence[str], sides: Sequence[str]) -> StudyTable:
+    """The options that were chosen, of those that differ between candidates."""
+
+    def chosen(side: str, name: str) -> str:
+        here = [row for row in rows if (row.side, row.set) == (side, name)]
+        varied = varying_options([row.options for row in here if row.variant == CANDIDATE])
+        found = next(row for row in here if row.variant == SELECTED)
+        if found.summary is None:
+            return MISSING
+        return " ".join(f"{option}={shown(found.options[option])}" for option in varied)
+
+    return StudyTable(
+        above=["What was chosen:"],
+        titles=["side network", *sets],
+        labels=1 + len(sets),
+        lines=[[side, *(chosen(side, name) for name in sets)] for side in sides],
+    )

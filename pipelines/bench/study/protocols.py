@@ -1,0 +1,10 @@
+"""Names of the ways in which the options of a member came about."""
+
+PROTOCOL = "protocol"
+"""What the names tell apart."""
+FIXED = "fixed"
+"""The defaults, whatever the data set."""
+CANDIDATE = "candidate"
+"""A point of the grid, trained without the split to choose on, and scored there."""
+SELECTED = "selected"
+"""The best of the candidates of this data set."""

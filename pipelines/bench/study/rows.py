@@ -1,0 +1,133 @@
+"""The members of a study with their results, and the file of all of them."""
+
+import csv
+import functools
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
+from losa.adapt.members.member_folder import member_folder
+from losa.adapt.members.resolution import features_of, resolved
+from losa.adapt.members.summary import Outcome
+from losa.cache_format.storage.atomic_writes import make_folder, publish
+from losa.pipelines.shown_options import SEEDS, shown, varying_options
+
+RESULTS_NAME = "results.csv"
+
+_COSTS = ("parameters", "head_parameters", "train_loss", "epochs", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRow:
+    """A member of a study, and what became of it."""
+
+    set: str
+    """Name of the data set."""
+    side: str
+    variant: str
+    """What tells the member from others of its side network on this set, but for the seeds."""
+    config: AdaptConfig
+    outcome: Outcome
+
+    @property
+    def summary(self) -> MemberSummary | None:
+        """Its results; None if it failed."""
+        return None if isinstance(self.outcome, Exception) else self.outcome
+
+    @property
+    def split(self) -> str:
+        """The split that it was scored on."""
+        return self.config.eval_splits[0]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy on that split, a fraction; None if the member failed."""
+        return None if self.summary is None else self.summary.accuracy[self.split]
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in one line; empty if it did not."""
+        if not isinstance(self.outcome, Exception):
+            return ""
+        return " ".join(str(self.outcome).split()) or type(self.outcome).__name__
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options, without those that have no effect on it and those of its place in the study."""
+        left_out = {*self.config.idle_options, *SEEDS, "cache", "side", "train_split", "eval_split"}
+        return {name: value for name, value in asdict(self.config).items() if name not in left_out}
+
+
+def train(configs: Sequence[AdaptConfig], folder: Path) -> list[Outcome]:
+    """Train each different member once, in as few passes as possible; finished ones are found in the folder.
+
+    Args:
+        configs: the members, of which several may be the same one.
+        folder: folder of the members' folders.
+
+    Returns:
+        The outcome of each, in order.
+
+    Raises:
+        LosaError: as in `adapt_all`.
+    """
+    find = functools.cache(features_of)
+    named = [resolved(config, find) for config in configs]
+    jobs = {config.member_id: Job(config, member_folder(folder, config)) for config in named}
+    outcomes = dict(zip(jobs, adapt_all(list(jobs.values())), strict=True))
+    return [outcomes[config.member_id] for config in named]
+
+
+def as_records(rows: Sequence[StudyRow], variant: str) -> list[dict[str, Any]]:
+    """A record for each member, with all digits of its numbers; None where a failed one has none.
+
+    ``set``, ``side``, the variant under its own name, ``seed``, ``data_seed``, ``split``, ``accuracy``; the
+    options that differ between the rows; ``parameters``, ``head_parameters``, ``train_loss``, ``epochs``,
+    ``seconds`` (the member's share of its pass), ``member``, ``status``, ``reason`` and ``folder``.
+
+    Args:
+        rows: the members.
+        variant: name of what tells them apart.
+    """
+    named = varying_options([row.options for row in rows])
+    return [_record(row, variant, named) for row in rows]
+
+
+def _record(row: StudyRow, variant: str, options: Sequence[str]) -> dict[str, Any]:
+    summary = row.summary
+    return {
+        "set": row.set,
+        "side": row.side,
+        variant: row.variant,
+        "seed": row.config.seed,
+        "data_seed": row.config.data_seed,
+        "split": row.split,
+        "accuracy": row.accuracy,
+        **{name: row.options.get(name) for name in options if name != variant},
+        **{name: None if summary is None else getattr(summary, name) for name in _COSTS},
+        "member": row.config.member_id if summary is None else summary.member,
+        "status": "failed" if summary is None else summary.status,
+        "reason": row.reason,
+        "folder": None if summary is None else summary.folder,
+    }
+
+
+def write_rows(folder: Path, rows: Sequence[StudyRow], variant: str) -> None:
+    """Write ``results.csv``, a line for each member. An older file is replaced whole.
+
+    Args:
+        folder: where it is written; created if missing.
+        rows: the members, at least one.
+        variant: as in `as_records`.
+    """
+    records = as_records(rows, variant)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(records[0])
+    for record in records:
+        writer.writerow([shown(value, short=False) for value in record.values()])
+    make_folder(folder)
+    publish(folder / RESULTS_NAME, text.getvalue().encode())

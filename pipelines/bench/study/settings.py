@@ -1,0 +1,157 @@
+"""What a study trains on, which side networks, and how often."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from losa.adapt import AdaptConfig
+from losa.adapt.side_networks import SIDE_NETWORKS
+from losa.cache_format import LosaError
+from losa.cache_format.common.suggestions import nearest
+from losa.extract import BackboneConfig
+from losa.pipelines.arguments import checked_arguments
+from losa.pipelines.bench.data_folders import find_data_folders
+from losa.pipelines.command_line import to_config
+from losa.pipelines.options import options_of
+from losa.pipelines.selection import as_candidate
+
+LINEAR = "linear"
+"""The side network that all others are compared with."""
+RUNS = "runs"
+"""Folder of all members of all studies, below the folder of the study."""
+
+_OF_THE_STUDY = {
+    "cache": "DATA",
+    "side": "--side",
+    "sites": "--sites",
+    "seed": "--seeds",
+    "data_seed": "--seeds",
+    "device": "--device",
+    "out": "--out",
+    "views": "losa-bench ablations --only views",
+}
+"""Options of a member that a study sets itself, and what to give instead of an override."""
+_NOT_HERE = (
+    "protocol",
+    "train_split",
+    "eval_split",
+    "select_train_split",
+    "select_split",
+    "halve_at",
+    "tracker",
+    "engine",
+)
+"""Options of a member that a study sets itself, or that only losa-adapt has a use for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """Data sets, backbone, side networks, seeds, and options that all members have beside their defaults."""
+
+    data: Sequence[str]
+    """Folders of data sets; see `find_data_folders`."""
+    backbone: str
+    out: str
+    """Folder of the caches, of the members and of the results."""
+    sides: Sequence[str] = ("losa", "last", "relay")
+    checkpoint: str | None = None
+    pretrained: bool = True
+    seeds: int = 5
+    """Members of a configuration: ``seed`` and ``data_seed`` of each are 0, 1, and so on."""
+    sites: str = "all"
+    """Sites of the caches that side networks read, as ``sites=...`` of losa-adapt."""
+    sets: Sequence[str] = ()
+    """Names of the data sets to take; all of them if there are none."""
+    overrides: Sequence[str] = ()
+    """``name=value`` for all members, as losa-adapt takes them."""
+    validate: bool = False
+    """Whether members are trained without the split to choose on and scored there, instead of on the test
+    split: what defaults may be chosen by."""
+    device: str = "auto"
+    workers: int | None = None
+    """Processes that decode images; None for the choice of losa-extract."""
+
+    def __post_init__(self) -> None:
+        """Refuse wrong options before anything is extracted or trained."""
+        if self.seeds < 1:
+            raise LosaError(f"--seeds {self.seeds}: expected at least 1")
+        for side in self.sides:
+            if side not in SIDE_NETWORKS:
+                known = ", ".join(SIDE_NETWORKS)
+                raise LosaError(f"--side {side}: expected one of {known}{nearest(side, SIDE_NETWORKS)}")
+        self._base  # noqa: B018 -- to check the overrides
+
+    @cached_property
+    def folders(self) -> Mapping[str, Path]:
+        """The data sets: name -> folder.
+
+        Raises:
+            LosaError: there are none, or a name is unknown.
+        """
+        return find_data_folders(self.data, self.sets)
+
+    @property
+    def backbone_config(self) -> BackboneConfig:
+        """The backbone, for extraction."""
+        return BackboneConfig(name=self.backbone, checkpoint=self.checkpoint, pretrained=self.pretrained)
+
+    @property
+    def described(self) -> str:
+        """What all members have in common, and how to read their cells, in sentences."""
+        member = self.trained(self.config(Path(self.out), LINEAR))
+        overrides = f" All members: {' '.join(self.overrides)}." if self.overrides else ""
+        seeds = "one seed" if self.seeds == 1 else f"mean ± standard error of {self.seeds} seeds"
+        return (
+            f"{self.backbone}, frozen, sites={self.sites}.{overrides} Trained on {member.train_splits[0]}; "
+            f"accuracy on {member.eval_splits[0]} in percent, {seeds}. Parameters: without the head."
+        )
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the members."""
+        return Path(self.out) / RUNS
+
+    def config(self, cache: Path, side: str, **changes: Any) -> AdaptConfig:
+        """A configuration: the defaults with the overrides and some changes, of seed 0.
+
+        Raises:
+            LosaError: options do not go together.
+        """
+        return _config({**self._base, "cache": str(cache), "side": side, **changes})
+
+    def trained(self, config: AdaptConfig) -> AdaptConfig:
+        """The member that a configuration stands for: the same one, or with ``validate`` a candidate."""
+        return as_candidate(replace(config, protocol="select")) if self.validate else config
+
+    def seeded(self, config: AdaptConfig) -> list[AdaptConfig]:
+        """The members of a configuration, one for each seed."""
+        return [replace(config, seed=seed, data_seed=seed) for seed in range(self.seeds)]
+
+    @cached_property
+    def _base(self) -> dict[str, Any]:
+        """Options of all members, as they are given, without those that differ between members."""
+        typed = [*self.overrides, f"sites={self.sites}", f"device={self.device}"]
+        for override in self.overrides:
+            self._refuse_own(override.partition("=")[0].lstrip("+~"))
+        parser = OverridesParser.create()
+        checked = parser.parse_overrides(checked_arguments(typed, options_of(AdaptConfig)))
+        options = {override.key_or_group: override.value() for override in checked}
+        _config({"cache": self.out, **options})
+        return options
+
+    def _refuse_own(self, name: str) -> None:
+        if name in _OF_THE_STUDY:
+            raise LosaError(
+                f"--override {name}=...: this option belongs to the study; give it as {_OF_THE_STUDY[name]}"
+            )
+        if name.partition(".")[0] in _NOT_HERE:
+            raise LosaError(f"--override {name}=...: a study sets this option itself; losa-adapt takes it")
+
+
+def _config(options: Mapping[str, Any]) -> AdaptConfig:
+    return to_config(AdaptConfig, OmegaConf.create(dict(options)))

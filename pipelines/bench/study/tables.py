@@ -1,0 +1,35 @@
+"""A table of a study, for the terminal and for Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyTable:
+    """Lines of text below titles, with sentences above and below."""
+
+    above: Sequence[str] = ()
+    titles: Sequence[str]
+    labels: int
+    """Number of the first columns that are names; the others are numbers."""
+    lines: Sequence[Sequence[str]]
+    below: Sequence[str] = ()
+
+    def rich(self) -> Group:
+        """The table for a terminal."""
+        table = Table()
+        for place, title in enumerate(self.titles):
+            is_name = place < self.labels
+            table.add_column(title, justify="left" if is_name else "right", no_wrap=not is_name)
+        for line in self.lines:
+            table.add_row(*line)
+        return Group(*self.above, table, *self.below)
+
+    def markdown(self) -> str:
+        """The table for a page of documentation."""
+        marks = ["---" if place < self.labels else "---:" for place in range(len(self.titles))]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in (self.titles, marks, *self.lines))
+        return "\n\n".join([*self.above, table, *self.below]) + "\n"

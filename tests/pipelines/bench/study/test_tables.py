@@ -1,0 +1,22 @@
+"""A table as Markdown and in a terminal."""
+
+import io
+
+from losa.pipelines.bench.study.tables import StudyTable
+from losa.pipelines.plain_console import PlainConsole
+
+TABLE = StudyTable(
+    above=["Above."], titles=["name", "score"], labels=1, lines=[["one", "1.0 ± 0.1"]], below=["Below."]
+)
+
+
+def test_markdown() -> None:
+    assert TABLE.markdown() == "Above.\n\n| name | score |\n| --- | ---: |\n| one | 1.0 ± 0.1 |\n\nBelow.\n"
+
+
+def test_the_terminal_shows_the_same() -> None:
+    console = PlainConsole(width=60, record=True, file=io.StringIO())
+    console.print(TABLE.rich())
+    shown = console.export_text()
+    places = [shown.index(text) for text in ("Above.", "name", "score", "one", "1.0 ± 0.1", "Below.")]
+    assert places == sorted(places)
