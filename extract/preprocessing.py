@@ -107,12 +107,16 @@ class BoundedTransform:
         return round(image.width * scale), round(image.height * scale)
 
 
-def make_transform(preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Transform:
+def make_transform(
+    preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS, *, normalised: bool = True
+) -> Transform:
     """The evaluation transform of timm with the settings of a record, for images in RGB.
 
     Args:
         preprocessing: the record.
         max_pixels: most pixels of an image once it is resized.
+        normalised: whether it ends with float32 values, from which the mean is subtracted and which are
+            divided by the standard deviation; otherwise it ends with the pixels, in uint8.
     """
     arguments: dict[str, Any] = {
         "input_size": preprocessing.input_size,
@@ -122,5 +126,7 @@ def make_transform(preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -
         "crop_pct": preprocessing.crop_pct,
         "crop_mode": preprocessing.crop_mode,
     }
-    transform = cast(Transform, create_transform(**arguments, is_training=False))
+    transform = cast(
+        Transform, create_transform(**arguments, is_training=False, use_prefetcher=not normalised)
+    )
     return BoundedTransform(transform, preprocessing, max_pixels)

@@ -16,7 +16,7 @@ from losa.pipelines.tool import make_tool, run_tool
 
 tool = make_tool(
     "Measure the speed of extracting, reading, training and evaluating, the loss of codecs, and the accuracy "
-    "of side networks and of LoRA."
+    "of side networks and of what trains through the live backbone."
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
@@ -180,60 +180,121 @@ def fused(
 
 
 @tool.command()
-def lora(
-    root: Annotated[str, typer.Option(help="folder with lists of images, as for dataset=lists")],
+def live(
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="DATA...", help="folders with lists of images, or folders of such folders"),
+    ],
     backbone: Annotated[str, typer.Option(help="any timm vision transformer with a cls token")],
+    out: Annotated[str, typer.Option(help="folder of finished trainings, which are not done again")],
     checkpoint: Annotated[
         str | None, typer.Option(help="file of its weights [default: timm downloads them]")
     ] = None,
     pretrained: Annotated[bool, typer.Option(help="pretrained or random weights")] = True,
-    train_split: Annotated[str, typer.Option(help="list to train on")] = "train800val200",
-    test_split: Annotated[str, typer.Option(help="list to score, once, after training")] = "test",
-    rank: Annotated[int, typer.Option(help="rank of the updates")] = 8,
+    only: Annotated[
+        list[str] | None, typer.Option("--set", help="data set to take; may be repeated [default: all]")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="lora, bitfit, adapter or linear; may be repeated [default: lora, bitfit, adapter]"
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(help="rank of lora's updates and of the adapters' bottlenecks [default: 8]")
+    ] = None,
+    parameters: Annotated[
+        int | None, typer.Option(help="choose the rank that trains nearest to this number, head included")
+    ] = None,
     targets: Annotated[
         list[str] | None,
-        typer.Option(help="linear layer that gets an update; may be repeated [default: qkv]"),
+        typer.Option(help="linear layer that lora changes; may be repeated [default: qkv]"),
     ] = None,
     lr: Annotated[
-        float,
-        typer.Option(help="learning rate of AdamW; warm-up over a tenth of the steps, then cosine decay"),
-    ] = 3e-3,
-    epochs: Annotated[int, typer.Option(help="passes over the training images")] = 20,
-    batch: Annotated[int, typer.Option(help="images in a step")] = 50,
-    seed: Annotated[
-        list[int] | None, typer.Option(help="seed of a training; may be repeated [default: 0]")
+        list[float] | None,
+        typer.Option(
+            help="learning rate of AdamW; of several, the best on --select-split [default: 1e-3, 3e-3, 1e-2]"
+        ),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="bfloat16 (by autocast) or float32")] = "bfloat16",
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="seed; may be repeated, and the choice is made with the first [default: 0]"),
+    ] = None,
+    train_split: Annotated[str, typer.Option(help="list to train on")] = "train800val200",
+    test_split: Annotated[str, typer.Option(help="list to score, once, after training")] = "test",
+    select_train_split: Annotated[
+        str, typer.Option(help="list to train on before the choice of --lr")
+    ] = "train800",
+    select_split: Annotated[str, typer.Option(help="list to choose --lr on")] = "val200",
+    epochs: Annotated[
+        int | None, typer.Option(help="passes over the training images [default: as losa-adapt]")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="images in a step [default: as losa-adapt]")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="weight decay of AdamW, biases excluded [default: as losa-adapt]")
+    ] = None,
+    warmup: Annotated[
+        float | None, typer.Option(help="part of the steps before the cosine [default: as losa-adapt]")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, or bfloat16 by autocast [default: as losa-adapt]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "auto",
     seconds: Annotated[float, typer.Option(help="time limit of a training, else it is refused")] = 86400.0,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="results.csv of losa-bench accuracy, to show its side networks beside the methods"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train LoRA through the live backbone and score it, to compare side networks with it.
+    """Train LoRA, BitFit and bottleneck adapters through the live backbone, to compare with side networks.
 
     Preprocessing is that of losa-extract; optimiser, schedule, batches and head are those of losa-adapt.
-    Needs peft (pip install 'losa[bench]').
+    linear trains the head alone, as a check: it is side=linear without a cache. After a kill the same command
+    goes on. lora needs peft (pip install 'losa[bench]').
     """
-    from losa.pipelines.bench.lora.accuracy import LoraAccuracy, render_accuracy
+    from losa.pipelines.bench.live.comparison import LiveComparison
+    from losa.pipelines.bench.live.report import render_live
+    from losa.pipelines.bench.live.side_networks import read_side_networks
+    from losa.pipelines.bench.live.training import TrainingOptions
+    from losa.pipelines.bench.machine import describe_machine
 
-    settings = LoraAccuracy(
-        root=root,
+    training: dict[str, Any] = {
+        "epochs": epochs,
+        "batch": batch,
+        "weight_decay": weight_decay,
+        "warmup": warmup,
+        "dtype": dtype,
+    }
+    comparison = LiveComparison(
+        data=data,
+        out=out,
         backbone=backbone,
         checkpoint=checkpoint,
         pretrained=pretrained,
+        sets=only or LiveComparison.sets,
+        methods=method or LiveComparison.methods,
+        rank=rank,
+        parameters=parameters,
+        targets=targets or LiveComparison.targets,
+        lrs=lr or LiveComparison.lrs,
+        seeds=seed or LiveComparison.seeds,
         train_split=train_split,
         test_split=test_split,
-        rank=rank,
-        targets=targets or LoraAccuracy.targets,
-        lr=lr,
-        epochs=epochs,
-        batch=batch,
-        seeds=seed or LoraAccuracy.seeds,
-        dtype=dtype,
+        select_train_split=select_train_split,
+        select_split=select_split,
+        training=TrainingOptions(**{name: value for name, value in training.items() if value is not None}),
         device=device,
         seconds=seconds,
     )
-    rows = settings.run()
-    _print_rows(rows, settings, render_accuracy, as_json=as_json)
+    sides = [] if compare is None else read_side_networks(compare, comparison.folders, test_split)
+    rows = comparison.run()
+    if as_json:
+        content = {"rows": rows, "side_networks": sides, "settings": asdict(comparison)}
+        print(json.dumps(content | {"machine": describe_machine()}, indent=2))
+    else:
+        width = max(110, shutil.get_terminal_size().columns)  # the width of the table
+        PlainConsole(soft_wrap=True, width=width).print(render_live(rows, sides, comparison))
 
 
 @tool.command()

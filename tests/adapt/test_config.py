@@ -90,7 +90,9 @@ def test_dropout_that_is_not_given_is_that_of_the_kind(side: str) -> None:
     assert plain.dropout_rate == kind.default_dropout
     given = AdaptConfig(cache="here", side=side, dropout=kind.default_dropout)
     assert (given.member_id, given.member_name) == (plain.member_id, plain.member_name)
-    assert AdaptConfig(cache="here", side=side, dropout=0.25).dropout_rate == (0.25 if kind.has_dropout else 0)
+    assert AdaptConfig(cache="here", side=side, dropout=0.25).dropout_rate == (
+        0.25 if kind.has_dropout else 0
+    )
 
 
 def test_an_end_after_all_epochs_is_none() -> None:

@@ -68,6 +68,15 @@ def _assert_equal_tensors(model):
         assert torch.equal(tensor, theirs(image))
 
 
+def test_pixels_are_what_is_normalised():
+    record = preprocessing_of(timm.create_model("test_vit", pretrained=False))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 170, 3), np.uint8))
+    pixels = make_transform(record, normalised=False)(image)
+    assert pixels.dtype == torch.uint8
+    mean, std = (torch.tensor(values)[:, None, None] for values in (record.mean, record.std))
+    assert torch.equal((pixels / 255 - mean) / std, make_transform(record)(image))
+
+
 class TestOptions:
     @pytest.fixture
     def own(self):

@@ -17,7 +17,7 @@ from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.pipelines.bench.fused.flops import useful_flops
 from losa.pipelines.bench.fused.setting import Method, PlainSide, Setting, needed_bytes
-from losa.pipelines.bench.lora.model import peft_is_installed
+from losa.pipelines.bench.live.lora import peft_is_installed
 from losa.pipelines.bench.matrix_rate import Dtype
 
 ALONE: tuple[Method, ...] = ("plain", "lora")

@@ -20,7 +20,7 @@ from losa.adapt.training.losses import make_objective
 from losa.extract.precision import precision
 from losa.pipelines.bench.fused.plain import PlainSideNetwork
 from losa.pipelines.bench.fused.setting import NUM_CLASSES, PATCH, Method, Setting
-from losa.pipelines.bench.lora.model import TARGETS, add_lora
+from losa.pipelines.bench.live.lora import TARGETS, add_lora
 
 LR = 1e-3
 

@@ -1,14 +1,12 @@
-"""A live backbone with LoRA (arXiv 2106.09685, by HF peft), with which side networks are compared."""
+"""LoRA (Hu et al., arXiv 2106.09685) in a live backbone, by HF peft."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
-from losa.adapt.side_networks.head import HEAD_STD
-from losa.adapt.side_networks.parameters import seeded_normal
 from losa.cache_format import LosaError
+from losa.pipelines.bench.live.head import add_head
 
 TARGETS = ("qkv",)
 """Linear layers that get an update. In timm, queries, keys and values are one layer."""
@@ -26,10 +24,10 @@ def peft_is_installed() -> bool:
 def add_lora(
     backbone: nn.Module, *, rank: int, targets: Sequence[str], num_classes: int, seed: int
 ) -> nn.Module:
-    """Return a timm vision transformer with LoRA in some layers and a new head on its cls token.
+    """Return a timm vision transformer with LoRA in some layers and a new head.
 
-    The updates are not scaled (alpha equals the rank). All other parameters of the backbone are frozen. The
-    head follows the backbone's final norm and is initialised like the heads of side networks.
+    The updates are not scaled (alpha equals the rank) and start at zero. All other parameters of the backbone
+    are frozen.
 
     Args:
         backbone: a vision transformer, changed in place.
@@ -39,19 +37,13 @@ def add_lora(
         seed: seed of the initialisation.
 
     Raises:
-        LosaError: peft is missing, the backbone has no cls token, or it has no layer of these names.
+        LosaError: peft is missing, the backbone has no layer of these names, or `add_head` refuses it.
     """
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise LosaError(f"LoRA needs peft: pip install 'losa[bench]' ({error})") from None
-    model: Any = backbone
-    if getattr(model, "cls_token", None) is None:
-        raise LosaError(f"{type(model).__name__} has no cls token, which the head of this comparison reads")
-    model.reset_classifier(num_classes, global_pool="token")
-    with torch.no_grad():
-        model.head.weight.copy_(seeded_normal(seed, "head.weight", model.head.weight.shape[::-1], HEAD_STD).T)
-        model.head.bias.zero_()
+    model = add_head(backbone, num_classes=num_classes, seed=seed)
     config = LoraConfig(
         r=rank, lora_alpha=rank, target_modules=list(targets), modules_to_save=["head"], lora_dropout=0.0
     )

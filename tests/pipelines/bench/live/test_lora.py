@@ -5,7 +5,7 @@ import timm
 import torch
 
 from losa.cache_format import LosaError
-from losa.pipelines.bench.lora.model import add_lora
+from losa.pipelines.bench.live.lora import add_lora
 
 
 def test_only_updates_and_head_are_trained_and_updates_start_at_zero():

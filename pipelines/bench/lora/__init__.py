@@ -1,1 +1,0 @@
-"""losa-bench lora: the accuracy of LoRA through the live backbone."""
