@@ -35,6 +35,8 @@ WHEREABOUTS = (
     "tracker",
 )
 """Options that determine where and how a member is trained, and who is told, but not the result."""
+AUTO_DECAY = 2.0
+"""What ``weight_decay=auto`` takes for weight decay times peak learning rate times number of steps."""
 _LONGEST_NAME = 120
 """Characters of a folder's name that tell the cache and unusual options; file systems allow 255 in all."""
 
@@ -69,7 +71,7 @@ class AdaptConfig:
     batch_size: Annotated[int, Field(ge=1)] = 50
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 3e-3
-    weight_decay: NotNegative = 1e-4
+    weight_decay: Literal["auto"] | NotNegative = "auto"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     dropout: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = "auto"
@@ -177,6 +179,17 @@ class AdaptConfig:
             return 0.0
         return SIDE_NETWORKS[self.side].default_dropout if self.dropout == "auto" else self.dropout
 
+    def weight_decay_over(self, steps: int) -> float:
+        """The weight decay of a training of so many steps.
+
+        A decoupled weight decay multiplies weights by ``1 - lr * weight_decay`` at each step, so the same number
+        forgets more in a longer training. ``auto`` is ``AUTO_DECAY / (lr * steps)``, which forgets the same in
+        trainings of all lengths (Wang and Aitchison, arXiv 2405.13698). No step takes more than half of a weight.
+        """
+        if self.weight_decay != "auto":
+            return self.weight_decay
+        return min(AUTO_DECAY / steps, 0.5) / self.lr
+
     @property
     def idle_options(self) -> frozenset[str]:
         """Names of the options that have no effect on this member, like the rank of a linear probe."""
@@ -236,7 +249,9 @@ class AdaptConfig:
     @property
     def earlier_names(self) -> tuple[str, ...]:
         """The names that earlier versions gave to the member's folder, by fewer options or other defaults."""
-        return f"{self._usual_name}-{self.member_id}", self._name_among({"dropout": 0.0})
+        return f"{self._usual_name}-{self.member_id}", self._name_among(
+            {"dropout": 0.0, "weight_decay": 1e-4}
+        )
 
     def _name_among(self, earlier_defaults: dict[str, Any]) -> str:
         """The member's name where these options, if they have these values, have their defaults."""

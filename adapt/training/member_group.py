@@ -46,6 +46,10 @@ class MemberGroup:
         """Learning rate of each member at a step."""
         return [config.lr * warmup_cosine(step, steps, config.warmup) for config in self.configs]
 
+    def weight_decay(self, steps: int) -> list[float]:
+        """Weight decay of each member in a training of so many steps."""
+        return [config.weight_decay_over(steps) for config in self.configs]
+
     def keep(self, numbers: Sequence[int]) -> None:
         """Continue with some of the members.
 

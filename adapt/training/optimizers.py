@@ -34,7 +34,6 @@ class MemberOptimizer(ABC):
         """
         self.parameters = dict(parameters)
         self.steps = 0
-        self._decay = self._rates([config.weight_decay for config in configs])
         self._momentum = self._rates([config.momentum for config in configs])
         self.state = {
             slot: {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
@@ -47,17 +46,18 @@ class MemberOptimizer(ABC):
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, lr: Sequence[float]) -> None:
+    def step(self, lr: Sequence[float], weight_decay: Sequence[float]) -> None:
         """Update every parameter that has a gradient.
 
         Args:
             lr: learning rate of each member at this step.
+            weight_decay: weight decay of each member.
         """
-        rates = self._rates(lr)
+        rates, decays = self._rates(lr), self._rates(weight_decay)
         self.steps += 1
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
-                decay = 0.0 if skips_weight_decay(name) else _broadcast(self._decay, parameter)
+                decay = 0.0 if skips_weight_decay(name) else _broadcast(decays, parameter)
                 self._update(name, parameter, parameter.grad, _broadcast(rates, parameter), decay)
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
@@ -68,8 +68,8 @@ class MemberOptimizer(ABC):
             parameters: their parameters by name.
         """
         self.parameters = dict(parameters)
-        chosen = torch.tensor(list(members), device=self._decay.device)
-        self._decay, self._momentum = self._decay[chosen], self._momentum[chosen]
+        chosen = torch.tensor(list(members), device=self._momentum.device)
+        self._momentum = self._momentum[chosen]
         for slot in self.state.values():
             for name, value in slot.items():
                 slot[name] = value[chosen]

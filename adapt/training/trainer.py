@@ -215,7 +215,7 @@ class Trainer:
             losses, correct = self._gradients(batch, labels, mix, step)
             with self.changing():
                 for group in self.groups:
-                    group.optimizer.step(group.lr(step, self.steps))
+                    group.optimizer.step(group.lr(step, self.steps), group.weight_decay(self.steps))
                 running.add(losses, correct)
             after_step(len(rows))
         known = (self._data.images.labels != MISSING_LABEL).sum()

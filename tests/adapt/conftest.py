@@ -76,8 +76,8 @@ def _sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_config() -> Callable[..., AdaptConfig]:
-    """``make_config(**options)``: a configuration on the CPU, without dropout."""
-    usual = {"cache": "unused", "device": "cpu", "dropout": 0.0}
+    """``make_config(**options)``: a configuration on the CPU, without dropout and almost without decay."""
+    usual = {"cache": "unused", "device": "cpu", "dropout": 0.0, "weight_decay": 1e-4}
     return lambda **options: AdaptConfig(**(usual | options))
 
 

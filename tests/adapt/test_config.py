@@ -95,6 +95,19 @@ def test_dropout_that_is_not_given_is_that_of_the_kind(side: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("lr", "steps"), [(1e-3, 400), (3e-3, 20_000)])
+def test_automatic_decay_forgets_the_same_in_trainings_of_all_lengths(lr: float, steps: int) -> None:
+    decay = AdaptConfig(cache="here", lr=lr).weight_decay_over(steps)
+    assert lr * decay * steps == pytest.approx(2)
+    assert AdaptConfig(cache="here", lr=lr, weight_decay=0.1).weight_decay_over(steps) == 0.1
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+def test_automatic_decay_never_takes_more_than_half_of_a_weight(steps: int) -> None:
+    config = AdaptConfig(cache="here", lr=0.1)
+    assert 0.1 * config.weight_decay_over(steps) == pytest.approx(min(2 / steps, 0.5))
+
+
 def test_an_end_after_all_epochs_is_none() -> None:
     ids = [AdaptConfig(cache="here", epochs=20, stop_after=value).member_id for value in (None, 20, 19)]
     assert ids[0] == ids[1] != ids[2]
@@ -187,7 +200,7 @@ def test_one_eval_split_is_a_list_of_one() -> None:
 
 def test_member_id_stays_the_same_in_later_versions() -> None:
     # Folders of finished members carry it: a change trains everything again.
-    assert AdaptConfig(cache="here", dropout=0.0).member_id == "3eb70c5218"
+    assert AdaptConfig(cache="here", dropout=0.0, weight_decay=1e-4).member_id == "3eb70c5218"
 
 
 def test_member_name_has_a_rank_only_where_there_is_one() -> None:

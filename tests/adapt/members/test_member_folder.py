@@ -8,7 +8,7 @@ from losa.adapt.members.member_folder import member_folder
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_what_an_earlier_version_trained_is_found(tmp_path: Path, place: int) -> None:
-    config = AdaptConfig(cache="digits", dropout=0.0)
+    config = AdaptConfig(cache="digits", dropout=0.0, weight_decay=1e-4)
     earlier = config.earlier_names[place]
     assert member_folder(tmp_path, config) == tmp_path / config.member_name
     (tmp_path / earlier).mkdir()
@@ -17,8 +17,8 @@ def test_what_an_earlier_version_trained_is_found(tmp_path: Path, place: int) ->
 
 
 def test_earlier_names_tell_options_that_differ_from_the_defaults_of_then() -> None:
-    usual = AdaptConfig(cache="digits", dropout=0.0)
+    usual = AdaptConfig(cache="digits", dropout=0.0, weight_decay=1e-4)
     assert usual.earlier_names[1] == f"losa-r8-lr0.003-seed0-digits-{usual.member_id}"
-    told = AdaptConfig(cache="digits", dropout=0.5)
+    told = AdaptConfig(cache="digits", dropout=0.5, weight_decay=1e-4)
     assert told.earlier_names[1] == f"losa-r8-lr0.003-seed0-digits-dropout0.5-{told.member_id}"
-    assert told.member_id == AdaptConfig(cache="digits").member_id
+    assert told.member_name == f"losa-r8-lr0.003-seed0-digits-weight_decay0.0001-{told.member_id}"

@@ -23,7 +23,7 @@ def make(make_config: Any, make_features: Any, activations_of: Any) -> Callable[
         for step in range(steps):
             group.optimizer.zero_grad()
             group.network(read).square().sum().backward()
-            group.optimizer.step(group.lr(step, 10))
+            group.optimizer.step(group.lr(step, 10), group.weight_decay(10))
         return group
 
     return made

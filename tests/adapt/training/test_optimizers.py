@@ -61,7 +61,9 @@ def run(optimizer: MemberOptimizer, configs: list[AdaptConfig], steps: range, pl
     for step in steps:
         for name, parameter in optimizer.parameters.items():
             parameter.grad = gradient(name, step)[places]
-        optimizer.step([rates(configs, step)[place] for place in places])
+        optimizer.step(
+            [rates(configs, step)[place] for place in places], [configs[place].weight_decay for place in places]
+        )
 
 
 @pytest.mark.parametrize("place", range(len(MEMBERS)))
@@ -120,7 +122,7 @@ def test_parameters_without_a_gradient_stay(configs: list[AdaptConfig]) -> None:
     before = {name: value.detach().clone() for name, value in parameters.items()}
     optimizer = make_optimizer(parameters, configs)
     parameters["layer.weight"].grad = gradient("layer.weight", 0)
-    optimizer.step([0.1] * 3)
+    optimizer.step([0.1] * 3, [0.0] * 3)
     assert {name for name, value in parameters.items() if not torch.equal(value, before[name])} == {
         "layer.weight"
     }
@@ -137,7 +139,7 @@ def test_decay_shrinks_weights_and_leaves_biases_and_norms(
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    make_optimizer(dict(network.named_parameters()), [network.config]).step([0.1])
+    make_optimizer(dict(network.named_parameters()), [network.config]).step([0.1], [0.5])
     factors = {
         name: float((parameter / before[name]).detach().mean())
         for name, parameter in network.named_parameters()
