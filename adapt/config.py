@@ -35,8 +35,6 @@ WHEREABOUTS = (
     "tracker",
 )
 """Options that determine where and how a member is trained, and who is told, but not the result."""
-AUTO_DECAY = 2.0
-"""What ``weight_decay=auto`` takes for weight decay times peak learning rate times number of steps."""
 _LONGEST_NAME = 120
 """Characters of a folder's name that tell the cache and unusual options; file systems allow 255 in all."""
 
@@ -183,12 +181,12 @@ class AdaptConfig:
         """The weight decay of a training of so many steps.
 
         A decoupled weight decay multiplies weights by ``1 - lr * weight_decay`` at each step, so the same number
-        forgets more in a longer training. ``auto`` is ``AUTO_DECAY / (lr * steps)``, which forgets the same in
+        forgets more in a longer training. ``auto`` is ``1 / (lr * steps)``, which forgets the same in
         trainings of all lengths (Wang and Aitchison, arXiv 2405.13698). No step takes more than half of a weight.
         """
         if self.weight_decay != "auto":
             return self.weight_decay
-        return min(AUTO_DECAY / steps, 0.5) / self.lr
+        return 1 / (self.lr * max(steps, 2))
 
     @property
     def idle_options(self) -> frozenset[str]:

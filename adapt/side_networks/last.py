@@ -26,7 +26,7 @@ class LAST(SideNetwork):
     """One attention for each site: ``4 * width * rank + 2 * width`` parameters per site, and the head."""
 
     options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool")
-    default_dropout: ClassVar[float] = 0.5
+    default_dropout: ClassVar[float] = 0.7
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

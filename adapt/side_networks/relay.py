@@ -29,6 +29,7 @@ class Relay(SideNetwork):
     """``rank`` relays for each site: ``3 * width * rank + rank`` parameters per site, and the head."""
 
     options: ClassVar[tuple[str, ...]] = ("rank", "norm", "pool")
+    default_dropout: ClassVar[float] = 0.5
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

@@ -98,14 +98,14 @@ def test_dropout_that_is_not_given_is_that_of_the_kind(side: str) -> None:
 @pytest.mark.parametrize(("lr", "steps"), [(1e-3, 400), (3e-3, 20_000)])
 def test_automatic_decay_forgets_the_same_in_trainings_of_all_lengths(lr: float, steps: int) -> None:
     decay = AdaptConfig(cache="here", lr=lr).weight_decay_over(steps)
-    assert lr * decay * steps == pytest.approx(2)
+    assert lr * decay * steps == pytest.approx(1)
     assert AdaptConfig(cache="here", lr=lr, weight_decay=0.1).weight_decay_over(steps) == 0.1
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
 def test_automatic_decay_never_takes_more_than_half_of_a_weight(steps: int) -> None:
     config = AdaptConfig(cache="here", lr=0.1)
-    assert 0.1 * config.weight_decay_over(steps) == pytest.approx(min(2 / steps, 0.5))
+    assert 0.1 * config.weight_decay_over(steps) == pytest.approx(min(1 / steps, 0.5))
 
 
 def test_an_end_after_all_epochs_is_none() -> None:
