@@ -180,9 +180,10 @@ class AdaptConfig:
     def weight_decay_over(self, steps: int) -> float:
         """The weight decay of a training of so many steps.
 
-        A decoupled weight decay multiplies weights by ``1 - lr * weight_decay`` at each step, so the same number
-        forgets more in a longer training. ``auto`` is ``1 / (lr * steps)``, which forgets the same in
-        trainings of all lengths (Wang and Aitchison, arXiv 2405.13698). No step takes more than half of a weight.
+        A decoupled weight decay multiplies weights by ``1 - lr * weight_decay`` at each step, so the same
+        number forgets more in a longer training. ``auto`` is ``1 / (lr * steps)``, which forgets the same in
+        trainings of all lengths (Wang and Aitchison, arXiv 2405.13698). No step takes more than half of a
+        weight.
         """
         if self.weight_decay != "auto":
             return self.weight_decay

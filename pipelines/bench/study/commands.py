@@ -32,7 +32,7 @@ Seeds = Annotated[int, typer.Option(help="members of each configuration; seed an
 Sites = Annotated[str, typer.Option(help="sites that side networks read: all, a number, or a list of names")]
 Grid = Annotated[
     str | None,
-    typer.Option(help="size to which the caches' grids of tokens are mean-pooled, such as 7x7 [default: as is]"),
+    typer.Option(help="size to which the caches' grids of tokens are mean-pooled: 7x7 [default: as is]"),
 ]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="name of a data set; may be repeated [default: all]")

@@ -67,8 +67,8 @@ class StudySettings:
     sites: str = "all"
     """Sites of the caches that side networks read, as ``sites=...`` of losa-adapt."""
     grid: str | None = None
-    """Size to which the grids of tokens are mean-pooled in the caches; None to keep them. Coarse grids are for
-    quick comparisons: members train several times faster."""
+    """Size to which the grids of tokens are mean-pooled in the caches; None to keep them. Coarse grids are
+    for quick comparisons: members train several times faster."""
     sets: Sequence[str] = ()
     """Names of the data sets to take; all of them if there are none."""
     overrides: Sequence[str] = ()
@@ -117,8 +117,9 @@ class StudySettings:
         grid = "" if self.grid is None else f", grid={self.grid}"
         seeds = "one seed" if self.seeds == 1 else f"mean ± standard error of {self.seeds} seeds"
         return (
-            f"{self.backbone}, frozen, sites={self.sites}{grid}.{overrides} Trained on {member.train_splits[0]}; "
-            f"accuracy on {member.eval_splits[0]} in percent, {seeds}. Parameters: without the head."
+            f"{self.backbone}, frozen, sites={self.sites}{grid}.{overrides} "
+            f"Trained on {member.train_splits[0]}; accuracy on {member.eval_splits[0]} in percent, {seeds}. "
+            "Parameters: without the head."
         )
 
     @property

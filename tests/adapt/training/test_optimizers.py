@@ -62,7 +62,8 @@ def run(optimizer: MemberOptimizer, configs: list[AdaptConfig], steps: range, pl
         for name, parameter in optimizer.parameters.items():
             parameter.grad = gradient(name, step)[places]
         optimizer.step(
-            [rates(configs, step)[place] for place in places], [configs[place].weight_decay for place in places]
+            [rates(configs, step)[place] for place in places],
+            [configs[place].weight_decay for place in places],
         )
 
 

@@ -50,9 +50,7 @@ def test_the_description_names_what_is_not_a_default(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("grid", ["0", "2x", "2,1", "x"])
-def test_a_grid_that_cannot_be_read_is_refused_before_anything_is_extracted(
-    settings: Any, grid: str
-) -> None:
+def test_a_grid_that_cannot_be_read_is_refused_before_anything_is_extracted(settings: Any, grid: str) -> None:
     with pytest.raises(LosaError, match=f"--grid={grid}: expected a number"):
         settings(grid=grid)
 
