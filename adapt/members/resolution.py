@@ -28,9 +28,9 @@ def features_of(cache: str) -> FeatureIdentity:
 def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = features_of) -> AdaptConfig:
     """The configuration in the spelling by which its member is named.
 
-    ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``dropout=auto`` becomes
-    the rate of the kind of side network. Sites become ``all``, else the smallest number that selects them,
-    else their names. A side network that reads the last of the sites only is named by that one.
+    ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``dropout=auto``
+    becomes the rate of the kind of side network. Sites become ``all``, else the smallest number that selects
+    them, else their names. A side network that reads the last of the sites only is named by that one.
 
     A configuration that does not fit its cache is returned as it is: it fails when it is prepared.
 
