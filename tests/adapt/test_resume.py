@@ -193,10 +193,10 @@ def test_a_signal_waits_for_the_end_of_an_update(sweep: Any, monkeypatch: pytest
     whole = sweep(*members, folder="whole")
     step = MemberOptimizer.step
 
-    def signalled(optimizer: MemberOptimizer, lr: Any) -> None:
+    def signalled(optimizer: MemberOptimizer, *rates: Any) -> None:
         if optimizer.steps == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        step(optimizer, lr)
+        step(optimizer, *rates)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit), ending():
         patch.setattr(MemberOptimizer, "step", signalled)
@@ -214,7 +214,7 @@ def test_a_state_that_is_changed_in_part_is_not_saved(
     whole = sweep(*members, folder="whole")
     interrupted(2, *members, error=KeyboardInterrupt)
 
-    def breaking(optimizer: Any, lr: Any) -> None:
+    def breaking(optimizer: Any, *rates: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

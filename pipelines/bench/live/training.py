@@ -1,7 +1,7 @@
 """One training through the live backbone: optimiser, schedule and batches are those of losa-adapt."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -30,7 +30,8 @@ class TrainingOptions:
 
     epochs: int = _DEFAULTS.epochs
     batch: int = _DEFAULTS.batch_size
-    weight_decay: float = _DEFAULTS.weight_decay
+    weight_decay: float | None = None
+    """Of AdamW, without biases; None for what ``weight_decay=auto`` of losa-adapt is."""
     warmup: float = _DEFAULTS.warmup
     """Fraction of the steps in which the learning rate rises, before half a cosine."""
     dtype: str = _DEFAULTS.dtype
@@ -41,7 +42,7 @@ class TrainingOptions:
         for option, number in (("--epochs", self.epochs), ("--batch", self.batch)):
             if number < 1:
                 raise LosaError(f"{option} {number}: expected at least 1")
-        if not self.weight_decay >= 0:
+        if self.weight_decay is not None and not self.weight_decay >= 0:
             raise LosaError(f"--weight-decay {self.weight_decay}: expected 0 or more")
         if not 0 <= self.warmup < 1:
             raise LosaError(f"--warmup {self.warmup}: expected at least 0 and less than 1")
@@ -87,9 +88,12 @@ def train(
         LosaError: the training would take too long, or an image cannot be decoded.
     """
     data.decode()  # which the seconds do not include
-    optimizer = AdamW(_groups(model, options.weight_decay), lr=lr)
     images = len(data.labels(split))
     steps = options.epochs * batch_count(images, options.batch)
+    decay = options.weight_decay
+    if decay is None:
+        decay = replace(_DEFAULTS, lr=lr).weight_decay_over(steps)
+    optimizer = AdamW(_groups(model, decay), lr=lr)
     # The last call of the scheduler is for a step that is not taken.
     scheduler = LambdaLR(optimizer, lambda step: warmup_cosine(min(step, steps - 1), steps, options.warmup))
     correct, loss_sum = 0, 0.0
