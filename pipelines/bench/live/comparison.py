@@ -132,17 +132,14 @@ class LiveComparison:
     def _row(self, trainings: Trainings, method: Method) -> dict[str, Any]:
         rank = self._rank(trainings, method)
         configure = partial(Configuration, method=method, rank=rank)
+        before = partial(configure, train_split=self.select_train_split, scored_split=self.select_split)
+        after = partial(configure, train_split=self.train_split, scored_split=self.test_split)
         candidates = []
         if len(self.lrs) > 1:
-            choice = {"train_split": self.select_train_split, "scored_split": self.select_split}
             for lr in self.lrs:
-                candidate = configure(lr=lr, seed=self.seeds[0], **choice)
-                candidates.append({"lr": lr, **trainings.result(candidate)})
+                candidates.append({"lr": lr, **trainings.result(before(lr=lr, seed=self.seeds[0]))})
         lr = _best(candidates, trainings.name, method) if candidates else self.lrs[0]
-        finals = []
-        for seed in self.seeds:
-            final = configure(lr=lr, seed=seed, train_split=self.train_split, scored_split=self.test_split)
-            finals.append({"seed": seed, **trainings.result(final)})
+        finals = [{"seed": seed, **trainings.result(after(lr=lr, seed=seed))} for seed in self.seeds]
         cell = Cell.of_seeds([final["accuracy"] for final in finals])
         if cell is None:
             raise LosaError(

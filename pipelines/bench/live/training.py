@@ -31,7 +31,7 @@ class TrainingOptions:
     epochs: int = _DEFAULTS.epochs
     batch: int = _DEFAULTS.batch_size
     weight_decay: float | None = None
-    """Of AdamW, without biases; None for what ``weight_decay=auto`` of losa-adapt is."""
+    """Of AdamW, without biases; None for the default of losa-adapt."""
     warmup: float = _DEFAULTS.warmup
     """Fraction of the steps in which the learning rate rises, before half a cosine."""
     dtype: str = _DEFAULTS.dtype
@@ -48,6 +48,16 @@ class TrainingOptions:
             raise LosaError(f"--warmup {self.warmup}: expected at least 0 and less than 1")
         if self.dtype not in get_args(Dtype):
             raise LosaError(f"--dtype {self.dtype}: expected one of {', '.join(get_args(Dtype))}")
+
+    def steps(self, images: int) -> int:
+        """Number of steps of a training on so many images."""
+        return self.epochs * batch_count(images, self.batch)
+
+    def decay(self, lr: float, images: int) -> float:
+        """The weight decay of a training; that of losa-adapt depends on the learning rate and the steps."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return replace(_DEFAULTS, lr=lr).weight_decay_over(self.steps(images))
 
 
 class Diverged(LosaError):  # noqa: N818 -- reads as a sentence: "raise Diverged"
@@ -89,11 +99,8 @@ def train(
     """
     data.decode()  # which the seconds do not include
     images = len(data.labels(split))
-    steps = options.epochs * batch_count(images, options.batch)
-    decay = options.weight_decay
-    if decay is None:
-        decay = replace(_DEFAULTS, lr=lr).weight_decay_over(steps)
-    optimizer = AdamW(_groups(model, decay), lr=lr)
+    steps = options.steps(images)
+    optimizer = AdamW(_groups(model, options.decay(lr, images)), lr=lr)
     # The last call of the scheduler is for a step that is not taken.
     scheduler = LambdaLR(optimizer, lambda step: warmup_cosine(min(step, steps - 1), steps, options.warmup))
     correct, loss_sum = 0, 0.0

@@ -99,10 +99,12 @@ class Trainings:
     def _determining(self, configuration: Configuration) -> dict[str, Any]:
         """Everything that determines the result. Device and threads change its last bits alone."""
         configured = asdict(configuration)
+        images = len(self.data.labels(configuration.train_split))
+        decay = self.options.decay(configuration.lr, images)
         return {
             **{name: configured[name] for name in ("method", "rank", "lr", "seed")},
             "targets": sorted(self.targets) if configuration.method == "lora" else None,
-            "training": asdict(self.options),
+            "training": asdict(self.options) | {"weight_decay": decay},
             "classes": self.data.column.num_classes,
             "images": self.data.fingerprint(configuration.train_split),
             "scored_images": self.data.fingerprint(configuration.scored_split),

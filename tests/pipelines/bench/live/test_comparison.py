@@ -189,9 +189,17 @@ def test_splits_that_share_images_are_refused(comparison):
 
 def test_the_defaults_of_training_are_those_of_losa_adapt():
     adapt, live = AdaptConfig(cache="any"), TrainingOptions()
-    for name in ("epochs", "weight_decay", "warmup", "dtype"):
+    for name in ("epochs", "warmup", "dtype"):
         assert getattr(live, name) == getattr(adapt, name)
     assert live.batch == adapt.batch_size
+    assert live.decay(2e-3, 1000) == replace(adapt, lr=2e-3).weight_decay_over(400)
+
+
+def test_a_default_is_the_same_training_as_its_value(comparison, trained):
+    comparison.run()
+    decay = comparison.training.decay(1e-2, 24)
+    replace(comparison, training=replace(comparison.training, weight_decay=decay)).run()
+    assert len(trained) == 1
 
 
 @pytest.mark.parametrize(
