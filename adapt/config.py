@@ -183,11 +183,13 @@ class AdaptConfig:
         A decoupled weight decay multiplies weights by ``1 - lr * weight_decay`` at each step, so the same
         number forgets more in a longer training. ``auto`` is ``1 / (lr * steps)``, which forgets the same in
         trainings of all lengths (Wang and Aitchison, arXiv 2405.13698). No step takes more than half of a
-        weight.
+        weight. Momentum repeats each decay of SGD ``1 / (1 - momentum)`` times in all, so there it is less by
+        that factor.
         """
         if self.weight_decay != "auto":
             return self.weight_decay
-        return 1 / (self.lr * max(steps, 2))
+        once = 1 / (self.lr * max(steps, 2))
+        return once * (1 - self.momentum) if self.optimizer == "sgd" else once
 
     @property
     def idle_options(self) -> frozenset[str]:

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -100,6 +101,16 @@ def test_automatic_decay_forgets_the_same_in_trainings_of_all_lengths(lr: float,
     decay = AdaptConfig(cache="here", lr=lr).weight_decay_over(steps)
     assert lr * decay * steps == pytest.approx(1)
     assert AdaptConfig(cache="here", lr=lr, weight_decay=0.1).weight_decay_over(steps) == 0.1
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_automatic_decay_of_sgd_forgets_what_that_of_adamw_does(momentum: float) -> None:
+    steps, weight, velocity = 400, 1.0, 0.0
+    config = AdaptConfig(cache="here", optimizer="sgd", lr=0.1, momentum=momentum)
+    for _ in range(steps):  # the steps of a weight without a gradient, at the peak rate
+        velocity = momentum * velocity + config.weight_decay_over(steps) * weight
+        weight -= config.lr * velocity
+    assert weight == pytest.approx(math.exp(-1), rel=0.03)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
