@@ -53,7 +53,7 @@ class MemberOptimizer(ABC):
             lr: learning rate of each member at this step.
             weight_decay: weight decay of each member.
         """
-        rates, decays = self._rates(lr), self._rates(weight_decay)
+        rates, decays = self._rates([lr, weight_decay])  # in one copy to the device
         self.steps += 1
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
@@ -84,7 +84,7 @@ class MemberOptimizer(ABC):
     def _update(self, name: str, parameter: Tensor, grad: Tensor, lr: Tensor, decay: Tensor | float) -> None:
         """Update one parameter."""
 
-    def _rates(self, values: Sequence[float]) -> Rates:
+    def _rates(self, values: Sequence[float] | list[Sequence[float]]) -> Float[Tensor, "*options members"]:
         like = next(iter(self.parameters.values()))
         # In float64, as torch's own optimisers, whose rates are Python numbers.
         return torch.tensor(values, dtype=torch.float64, device=like.device)
