@@ -3,13 +3,15 @@
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from losa.pipelines.ending import ending
 from losa.pipelines.plain_text import PlainFormatter, visible
 
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
+"""The option ``--json`` of subcommands that report."""
 TRACEBACK = "LOSA_TRACEBACK"
 """Name of the environment variable that makes errors keep their traceback."""
 

@@ -12,14 +12,12 @@ import typer
 
 from losa.pipelines.bench.study.commands import ablations, accuracy, draw_scenes
 from losa.pipelines.plain_console import PlainConsole
-from losa.pipelines.tool import make_tool, run_tool
+from losa.pipelines.tool import AsJson, make_tool, run_tool
 
 tool = make_tool(
     "Measure the speed of extracting, reading, training and evaluating, the loss of codecs, and the accuracy "
     "of side networks and of what trains through the live backbone."
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 
 
 @tool.command()

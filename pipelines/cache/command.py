@@ -22,7 +22,7 @@ from losa.pipelines.cache.merge import merge_caches
 from losa.pipelines.cache.verdict import repair_lines, verification_json, verification_lines
 from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.plain_text import visible
-from losa.pipelines.tool import make_tool, run_tool
+from losa.pipelines.tool import AsJson, make_tool, run_tool
 
 tool = make_tool(
     "Inspect, verify and repair caches of activations, merge them, and convert them to another form. "
@@ -33,7 +33,6 @@ CachePlace = Annotated[str, typer.Argument(metavar="CACHE", help="folder or URL 
 Target = Annotated[
     str, typer.Option("--to", metavar="CACHE", help="folder or URL of the cache to be written")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 
 
 @tool.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from losa.pipelines.plain_console import PlainConsole
+from losa.pipelines.tool import AsJson
 
 if TYPE_CHECKING:  # slow to import, and help has no need of them
     from losa.pipelines.bench.study.rows import StudyRow
@@ -51,7 +52,6 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")]
 Workers = Annotated[
     int | None, typer.Option(help="decoding processes [default: one for each core, at most 8]")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 
 
 def accuracy(
