@@ -6,8 +6,10 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from losa.cache_format.clips import all_clips
 from losa.cache_format.identity import Preprocessing
 from losa.extract.backbone import FrozenBackbone
+from losa.extract.config import images_per_batch
 from losa.extract.forward_pass import ForwardOptions, ForwardPass, in_batches
 from losa.extract.sources.base import StoredImages
 
@@ -38,27 +40,34 @@ class LiveActivations:
         options: ForwardOptions,
         device: str,
         batch_size: int,
+        clips: int = 1,
+        crops: int = 1,
     ) -> None:
         """Move the backbone to the device; nothing is decoded yet.
 
         Args:
             backbone: the network.
             images: where images are read from.
-            keys: keys of the images; none of them is taken for that of an augmented view.
+            keys: keys of the images or videos; none of them is taken for that of a view or a clip.
             sites: names of the sites whose activations are wanted.
             preprocessing: how an image becomes the network's input.
             options: dtype, number of workers, most pixels, and whether invalid images are refused.
             device: the compute device, as torch names it.
-            batch_size: images per forward pass.
+            batch_size: images, or frames of clips, per forward pass.
+            clips: number of clips of each video.
+            crops: number of crops of each clip.
         """
         self.sites = tuple(sites)
         self.invalid: list[str] = []
-        self._keys = keys
-        self._batch_size = batch_size
-        self._forward = ForwardPass(options, images, backbone, preprocessing, sites, device, views=False)
+        places = all_clips(clips, crops)
+        self._keys = [place.key(key) for key in keys for place in places]
+        self._batch_size = images_per_batch(batch_size, preprocessing.sampling)
+        self._forward = ForwardPass(
+            options, images, backbone, preprocessing, sites, device, views=False, clips=len(places) > 1
+        )
 
     def __len__(self) -> int:
-        """Number of images, invalid ones included."""
+        """Number of images or clips, invalid ones included."""
         return len(self._keys)
 
     def __iter__(self) -> Iterator[LiveBatch]:
