@@ -136,7 +136,7 @@ def _times(container: "InputContainer", stream: "VideoStream") -> list[int]:
         seconds = container.duration / 1_000_000
         missing = seconds + (container.start_time or 0) / 1_000_000 - end
         frame = seconds / len(times)
-        # A frame is missing if the data end a frame early; but some last packets do not tell how long they last.
+        # A frame is missing if the data end a frame early; but not every last packet tells how long it lasts.
         if missing > max(_MISSING * seconds, (0.75 if lasts else 1.75) * frame):
             raise InvalidImage(f"it is truncated: its data end {missing:.1f} s before its {seconds:.1f} s")
     return sorted(times)

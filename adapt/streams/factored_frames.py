@@ -1,0 +1,193 @@
+"""The fast stream over space and time: x is never formed.
+
+Within the frames it is a `Factored` stream that takes each frame for an image. Updates along time are kept
+beside it, as they are not thin in space:
+
+    x_tp += sum_r u_rt v_rp        u: rank x frames        v: rank x positions x width
+
+All products distribute over them, as over the updates within frames. A product along time is a sum over
+frames of the base, and of every update. Its result has a vector for each position, as large as x divided by
+frames/rank, which is what a mixer along time works on.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from losa.adapt.architecture import Norm, Pool
+from losa.adapt.streams.contract import StreamSites, pooling_weights
+from losa.adapt.streams.factored import Factored
+from losa.adapt.streams.frames_as_images import FramesAsImages
+from losa.adapt.streams.frozen_features import FrozenFeatures, NormalisedBase
+from losa.adapt.streams.products import combine
+from losa.cache_format.identity import TokenLayout
+
+
+class _Update(NamedTuple):
+    """The factors of an update, without axes of images and frames where all share them."""
+
+    u: Float[Tensor, "members ... rank positions_or_frames"]
+    v: Float[Tensor, "members ... width"]
+
+
+class FactoredFrames:
+    """A `FrameStream` that never forms x. It has the norms that are linear in x: ``frozen`` and ``none``."""
+
+    def __init__(
+        self,
+        features: FrozenFeatures,
+        sites: StreamSites,
+        *,
+        members: int,
+        norm: Norm,
+        tokens: TokenLayout,
+    ) -> None:
+        """Start a stream.
+
+        Args:
+            features: the frozen features.
+            sites: the sites that each layer and the output start from.
+            members: length of the members axis.
+            norm: ``frozen`` or ``none``; see `Materialised`.
+            tokens: layout of the tokens, for frames and for pooling.
+        """
+        by_frame = FramesAsImages(features, tokens.frames)
+        self._within = Factored(by_frame, sites, members=members, norm=norm, tokens=replace(tokens, frames=1))
+        self._bases = by_frame.bases(sites, norm)
+        self._base: NormalisedBase | None = None
+        self._tokens = tokens
+        self._dtype = features.dtype
+        self._images = (features.images, tokens.frames)
+        self._of_frames: list[_Update] = []
+        self._over_time: list[_Update] = []
+
+    def enter(self, layer: int) -> None:
+        """See `Stream`."""
+        self._within.enter(layer)
+        self._base = self._bases[layer]
+
+    def project(
+        self, weight: Float[Tensor, "members rank width"]
+    ) -> Float[Tensor, "members images rank tokens"]:
+        """See `Stream`."""
+        result = self._by_frame(self._within.project(weight)).transpose(2, 3)
+        scale = self._scale()
+        for u, v in self._over_time:
+            inner = v @ weight.to(self._dtype)[:, None, None].mT
+            term = torch.einsum("mRf,mnRpr->mnrfp", u, inner)
+            result = result + (term if scale is None else term * scale[:, None])
+        return result.flatten(3)
+
+    def project_space(
+        self, weight: Float[Tensor, "members ... positions"]
+    ) -> Float[Tensor, "members images frames rank width"]:
+        """See `FrameStream`."""
+        result = self._by_frame(self._within.project_tokens(_flat(weight)))
+        scale = self._scale()
+        for u, v in self._over_time:
+            rows = _with_frames(weight.to(self._dtype))
+            rows = rows if scale is None else rows * scale[:, :, None]
+            rows = torch.einsum("mRf,mnfrp->mnfrRp", u, rows.expand(-1, *self._images, -1, -1))
+            term = combine(rows.flatten(2, 3).flatten(3), v.flatten(2, 3))
+            result = result + term.view_as(result)
+        return result
+
+    def project_time(
+        self, weight: Float[Tensor, "members rank frames"]
+    ) -> Float[Tensor, "members images rank positions width"]:
+        """See `FrameStream`."""
+        assert self._base is not None, "a layer was entered"
+        weight = weight.to(self._dtype)
+        base = self._base.normalised.unflatten(0, self._images)
+        summed = torch.matmul(weight.flatten(0, 1), base.flatten(2))
+        result = summed.unflatten(1, weight.shape[:2]).transpose(0, 1).unflatten(3, base.shape[2:])
+        scale = self._scale()
+        rows = weight[:, None, :, :, None].expand(-1, base.shape[0], -1, -1, base.shape[2])
+        if scale is not None:
+            rows = rows * scale[:, None]
+        for u, v in self._of_frames:
+            result = result + _over_frames(rows, u, v, self._images)
+        for u, v in self._over_time:
+            result = result + torch.einsum("mnrfp,mRf,mnRpd->mnrpd", rows, u, v)
+        return result
+
+    def update(self, u: Float[Tensor, "members ... tokens"], v: Float[Tensor, "members ... width"]) -> None:
+        """See `Stream`."""
+        images, frames = self._images
+        by_frame = u.unflatten(-1, (frames, -1)).transpose(-3, -2)
+        if u.ndim == 3:
+            by_frame = by_frame[:, None].expand(-1, images, -1, -1, -1)
+        if v.ndim == 4:
+            v = v[:, :, None].expand(-1, -1, frames, -1, -1)
+        self._update(by_frame, v)
+
+    def update_space(
+        self,
+        u: Float[Tensor, "members ... positions"],
+        v: Float[Tensor, "members images frames rank width"],
+    ) -> None:
+        """See `FrameStream`."""
+        self._update(u, v)
+
+    def update_time(
+        self,
+        u: Float[Tensor, "members rank frames"],
+        v: Float[Tensor, "members images rank positions width"],
+    ) -> None:
+        """See `FrameStream`."""
+        self._over_time.append(_Update(u.to(self._dtype), v.to(self._dtype)))
+
+    def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
+        """See `Stream`."""
+        pooled = self._by_frame(self._within.pool(kind)).mean(dim=2)
+        if not self._over_time:
+            return pooled
+        weights = pooling_weights(kind, self._tokens).view(self._tokens.frames, -1).to(self._over_time[0].v)
+        for u, v in self._over_time:
+            pooled = pooled + torch.einsum("fp,mRf,mnRpd->mnd", weights, u, v)
+        return pooled
+
+    def _update(self, u: Tensor, v: Tensor) -> None:
+        u, v = u.to(self._dtype), v.to(self._dtype)
+        self._within.update(_flat(u), _flat(v))
+        self._of_frames.append(_Update(u, v))
+
+    def _by_frame(self, result: Tensor) -> Tensor:
+        """A result of the stream within frames, with axes of images and frames."""
+        return result.unflatten(1, self._images)
+
+    def _scale(self) -> Float[Tensor, "images frames positions"] | None:
+        """Factor by which the norm multiplies updates of each token; None for 1."""
+        if self._base is None or self._base.scale is None:
+            return None
+        return self._base.scale.unflatten(0, self._images)
+
+
+def _over_frames(
+    rows: Float[Tensor, "members images rank frames positions"],
+    u: Float[Tensor, "members ... positions"],
+    v: Float[Tensor, "members ... width"],
+    images: tuple[int, int],
+) -> Float[Tensor, "members images rank positions width"]:
+    """``sum_f rows_rfp sum_R u_fRp v_fR``: an update within frames, summed along time."""
+    u = _with_frames(u)
+    if v.ndim == 3:
+        # One product of all frames, because they share v.
+        coefficients = torch.einsum("mnrfp,mnfRp->mnrpR", rows, u.expand(-1, *images, -1, -1))
+    else:
+        coefficients = torch.einsum("mnrfp,mnfRp->mnrpfR", rows, u.expand(-1, *images, -1, -1)).flatten(4)
+        v = v.flatten(2, 3)
+    return combine(coefficients.flatten(2, 3), v).unflatten(2, rows.shape[2::2])
+
+
+def _flat(factor: Tensor) -> Tensor:
+    """A factor whose axes of images and frames, if it has them, are one."""
+    return factor.flatten(1, 2) if factor.ndim == 5 else factor
+
+
+def _with_frames(factor: Tensor) -> Tensor:
+    """A factor with axes of images and frames; those that it did not have before have length one."""
+    return factor[:, None, None] if factor.ndim == 3 else factor
