@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from losa.cache_format.clips import all_clips
+from losa.cache_format.clips import all_clips, parse_clip
 from losa.cache_format.identity import Preprocessing
 from losa.extract.backbone import FrozenBackbone
 from losa.extract.config import images_per_batch
@@ -26,7 +26,7 @@ class LiveActivations:
 
     Attributes:
         sites: names along the sites axis of the activations.
-        invalid: for each invalid image so far its key and the reason; with on_error=fail there is none.
+        invalid: for each invalid image or video so far its key and the reason; none with on_error=fail.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class LiveActivations:
         """
         self.sites = tuple(sites)
         self.invalid: list[str] = []
+        self._images = len(keys)
         places = all_clips(clips, crops)
         self._keys = [place.key(key) for key in keys for place in places]
         self._batch_size = images_per_batch(batch_size, preprocessing.sampling)
@@ -67,8 +68,8 @@ class LiveActivations:
         )
 
     def __len__(self) -> int:
-        """Number of images or clips, invalid ones included."""
-        return len(self._keys)
+        """Number of images or videos, invalid ones included."""
+        return self._images
 
     def __iter__(self) -> Iterator[LiveBatch]:
         """The batches, in order, without empty ones. Closing the iterator ends the decoding processes.
@@ -82,11 +83,15 @@ class LiveActivations:
             for keys, batch in zip(batches, decoded, strict=True):
                 self._forward.count_invalid(batch.outcomes)
                 self._forward.report_warnings(batch.warnings)
-                self.invalid += [outcome for outcome in batch.outcomes if isinstance(outcome, str)]
-                valid = [
-                    key
-                    for key, outcome in zip(keys, batch.outcomes, strict=True)
-                    if not isinstance(outcome, str)
-                ]
+                valid = []
+                for key, outcome in zip(keys, batch.outcomes, strict=True):
+                    if isinstance(outcome, bytes):
+                        valid.append(key)
+                    elif (reason := self._of_source(key, outcome)) not in self.invalid[-1:]:
+                        self.invalid.append(reason)
                 if valid:
                     yield LiveBatch(valid, self._forward.activations(batch))
+
+    def _of_source(self, key: str, outcome: str) -> str:
+        """What became of an invalid clip, told of its video: all clips of a video fail alike."""
+        return parse_clip(key)[0] + outcome.removeprefix(key) if len(self._keys) > self._images else outcome

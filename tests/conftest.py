@@ -179,7 +179,9 @@ def make_run() -> Callable[..., Path]:
         grid: tuple[int, int] | None = None,
         **preprocessing: Any,
     ) -> Path:
-        frozen = load_backbone(backbone or BackboneConfig(name="test_vit", pretrained=False), grid)
+        sampling = preprocessing.get("sampling")
+        frames = 1 if sampling is None else sampling.frames
+        frozen = load_backbone(backbone or BackboneConfig(name="test_vit", pretrained=False), grid, frames)
         group = frozen.group(sites)
         features = FeatureSpec(
             sites=group.sites,
@@ -197,6 +199,7 @@ def make_run() -> Callable[..., Path]:
             pool="mean",
             bias=False,
             start="last",
+            mixing=None if frames == 1 else "factorised",
         )
         classes = sum(column.num_classes for column in columns)
         network = make_side_network(architecture, features, classes, [0])

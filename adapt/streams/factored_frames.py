@@ -81,6 +81,12 @@ class FactoredFrames:
             result = result + (term if scale is None else term * scale[:, None])
         return result.flatten(3)
 
+    def project_tokens(
+        self, weight: Float[Tensor, "members ... tokens"]
+    ) -> Float[Tensor, "members images rank width"]:
+        """See `Stream`."""
+        return self.project_space(self._split(weight)).sum(dim=2)
+
     def project_space(
         self, weight: Float[Tensor, "members ... positions"]
     ) -> Float[Tensor, "members images frames rank width"]:
@@ -116,13 +122,9 @@ class FactoredFrames:
 
     def update(self, u: Float[Tensor, "members ... tokens"], v: Float[Tensor, "members ... width"]) -> None:
         """See `Stream`."""
-        images, frames = self._images
-        by_frame = u.unflatten(-1, (frames, -1)).transpose(-3, -2)
-        if u.ndim == 3:
-            by_frame = by_frame[:, None].expand(-1, images, -1, -1, -1)
         if v.ndim == 4:
-            v = v[:, :, None].expand(-1, -1, frames, -1, -1)
-        self._update(by_frame, v)
+            v = v[:, :, None].expand(-1, -1, self._tokens.frames, -1, -1)
+        self._update(self._split(u), v)
 
     def update_space(
         self,
@@ -154,6 +156,13 @@ class FactoredFrames:
         u, v = u.to(self._dtype), v.to(self._dtype)
         self._within.update(_flat(u), _flat(v))
         self._of_frames.append(_Update(u, v))
+
+    def _split(
+        self, factor: Float[Tensor, "members ... tokens"]
+    ) -> Float[Tensor, "members images frames rank positions"]:
+        """A factor over all tokens, frame by frame."""
+        by_frame = factor.unflatten(-1, (self._tokens.frames, -1)).transpose(-3, -2)
+        return by_frame if factor.ndim == 4 else by_frame[:, None].expand(-1, self._images[0], -1, -1, -1)
 
     def _by_frame(self, result: Tensor) -> Tensor:
         """A result of the stream within frames, with axes of images and frames."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from losa.pipelines.bench.study.commands import ablations, accuracy, draw_scenes
+from losa.pipelines.bench.study.commands import ablations, accuracy, draw_directions, draw_scenes
 from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.tool import AsJson, make_tool, run_tool
 
@@ -400,7 +400,7 @@ def extract(
     _print_rows(rows, benchmark, render_extraction, as_json=as_json)
 
 
-for command in (accuracy, ablations, draw_scenes):
+for command in (accuracy, ablations, draw_scenes, draw_directions):
     tool.command()(command)
 
 

@@ -42,6 +42,7 @@ UPDATES = {
 }
 PROJECTIONS = {
     "project": "width",
+    "project_tokens": "tokens",
     "project_space": "positions",
     "project_time": "frames",
 }
@@ -90,6 +91,10 @@ class Reference:
     def project(self, weight: np.ndarray) -> np.ndarray:
         found = np.einsum("mrd,mnfpd->mnrfp", weight, self.normalised())
         return found.reshape(*found.shape[:3], -1)
+
+    def project_tokens(self, weight: np.ndarray) -> np.ndarray:
+        x = self.normalised().reshape(MEMBERS, IMAGES, TOKENS.count, WIDTH)
+        return np.einsum("mnrt,mntd->mnrd", np.broadcast_to(weight[:, None], SHAPES["image_tokens"]), x)
 
     def project_space(self, weight: np.ndarray) -> np.ndarray:
         return np.einsum("mnfrp,mnfpd->mnfrd", self.spread(weight), self.normalised())
