@@ -84,7 +84,7 @@ def test_clips_are_averaged_of_videos_and_of_caches(
             assert found == pytest.approx(jump if jump > run else -run, abs=1e-4)
     # One clip says something else.
     one = evaluate([str(sweep)], configured(dataset=dataset, out=str(tmp_path / "one"), limit=None))
-    assert rows(one.folder) != pytest.approx(rows(several.folder), abs=1e-3)
+    assert rows(one.folder) != pytest.approx(rows(several.folder), abs=1e-6)
 
 
 def test_a_video_with_a_bad_end_is_counted_once(
