@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from losa.cache_format.common.comparison import differences
 from losa.cache_format.errors import Difference
-from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup, TokenLayout
+from losa.cache_format.identity import BackboneIdentity, FinalNorm, FrameSampling, SiteGroup, TokenLayout
 
 
 def test_tokens_are_counted_frame_by_frame():
@@ -26,6 +26,9 @@ CHANGES = {
     "preprocessing.std": lambda f: dataclasses.replace(f.preprocessing, std=(0.1, 0.2, 0.4)),
     "preprocessing.crop_pct": lambda f: dataclasses.replace(f.preprocessing, crop_pct=1.0),
     "preprocessing.crop_mode": lambda f: dataclasses.replace(f.preprocessing, crop_mode="squash"),
+    "preprocessing.sampling": lambda f: dataclasses.replace(
+        f.preprocessing, sampling=FrameSampling(frames=4)
+    ),
     "site_groups[0].sites": lambda f: (dataclasses.replace(f.group, sites=f.group.sites[::-1]),),
     "site_groups[0].width": lambda f: (dataclasses.replace(f.group, width=8),),
     "site_groups[0].tokens.registers": lambda f: (
