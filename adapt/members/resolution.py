@@ -29,7 +29,7 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
     """The configuration in the spelling by which its member is named.
 
     ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``mixing=auto``
-    becomes ``factorised`` for clips of several frames; for images any becomes ``joint``. ``dropout=auto``
+    becomes ``factorised`` for clips of several frames; for images it is ``auto``. ``dropout=auto``
     becomes the rate of the kind of side network. Sites become ``all``, else the smallest number that selects
     them, else their names. A side network that reads the last of the sites only is named by that one.
 
@@ -50,7 +50,7 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
         config,
         dropout=config.dropout_rate,
         pool=architecture.pool,
-        mixing=architecture.mixing or "joint",
+        mixing=architecture.mixing or "auto",
         sites=_spelling(chosen, features.group.sites, last_only=last_only),
         start="last" if len(chosen) == 1 else config.start,
     )

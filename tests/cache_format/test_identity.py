@@ -26,9 +26,6 @@ CHANGES = {
     "preprocessing.std": lambda f: dataclasses.replace(f.preprocessing, std=(0.1, 0.2, 0.4)),
     "preprocessing.crop_pct": lambda f: dataclasses.replace(f.preprocessing, crop_pct=1.0),
     "preprocessing.crop_mode": lambda f: dataclasses.replace(f.preprocessing, crop_mode="squash"),
-    "preprocessing.sampling": lambda f: dataclasses.replace(
-        f.preprocessing, sampling=FrameSampling(frames=4)
-    ),
     "site_groups[0].sites": lambda f: (dataclasses.replace(f.group, sites=f.group.sites[::-1]),),
     "site_groups[0].width": lambda f: (dataclasses.replace(f.group, width=8),),
     "site_groups[0].tokens.registers": lambda f: (
@@ -58,6 +55,16 @@ def test_every_field_counts_and_is_named(recipe, field):
     assert [difference.field for difference in found] == [field]
     assert found[0].expected != found[0].found
     assert differences(other, features) == [Difference(field, found[0].found, found[0].expected)]
+
+
+def test_how_frames_are_chosen_counts(recipe):
+    def sampled(**sampling):
+        preprocessing = dataclasses.replace(recipe.features.preprocessing, sampling=FrameSampling(**sampling))
+        return dataclasses.replace(recipe.features, preprocessing=preprocessing)
+
+    clips = [sampled(frames=4), sampled(frames=8), sampled(frames=4, stride=1), sampled(frames=4, stride=2)]
+    assert len({features.sha256 for features in (recipe.features, *clips)}) == 5
+    assert differences(clips[2], clips[3]) == [Difference("preprocessing.sampling.stride", 1, 2)]
 
 
 def test_fields_that_were_added_later_do_not_change_the_hash(recipe):

@@ -1,4 +1,4 @@
-"""Draws a data set that needs time: videos of photographs that move to the left or to the right.
+"""Draws a data set that needs time: videos of photographs that move over a plain ground to the left or right.
 
 Each photograph gives two videos with the same frames, in opposite orders. A network that averages over frames
 sees no difference between them.
@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from losa.cache_format import LosaError
 from losa.cache_format.common.progress import progress_bar
@@ -29,7 +29,7 @@ SIDE = 96
 """Width and height of a frame in pixels."""
 _RATE = 8
 _PART = 0.6
-"""Width of the window that moves over a photograph, as a fraction of the photograph's."""
+"""Width and height of the photograph in a frame, as a fraction of the frame's."""
 _VIDEOS = "videos"
 
 
@@ -73,14 +73,19 @@ def draw_directions(photographs: Path, folder: Path, counts: Mapping[str, int]) 
 
 
 def moving(photograph: Image.Image) -> Iterator[Image.Image]:
-    """Frames of `SIDE` x `SIDE` pixels: a window moves to the right, so the picture moves to the left."""
-    width, height = photograph.size
-    window = _PART * min(width, height)
-    top = (height - window) / 2
+    """Frames of `SIDE` x `SIDE` pixels, in which the photograph moves from the right edge to the left one.
+
+    The ground has its mean colour, and its height in the frame follows from its pixels.
+    """
+    side = round(_PART * SIDE)
+    square = ImageOps.fit(photograph, (side, side), Image.Resampling.BICUBIC)
+    pixels = np.asarray(square)
+    red, green, blue = map(int, pixels.mean(axis=(0, 1)))
+    top = int(pixels.sum()) % (SIDE - side + 1)
     for frame in range(FRAMES):
-        left = (width - window) * frame / (FRAMES - 1)
-        box = (left, top, left + window, top + window)
-        yield photograph.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box)
+        ground = Image.new("RGB", (SIDE, SIDE), (red, green, blue))
+        ground.paste(square, (round((SIDE - side) * (1 - frame / (FRAMES - 1))), top))
+        yield ground
 
 
 def write_video(path: Path, frames: Sequence[Image.Image]) -> None:

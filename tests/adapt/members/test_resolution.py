@@ -37,7 +37,7 @@ def test_the_pool_is_chosen_by_the_tokens(
 
 @pytest.mark.parametrize(
     ("frames", "mixing", "expected"),
-    [(1, "auto", "joint"), (1, "factorised", "joint"), (4, "auto", "factorised"), (4, "joint", "joint")],
+    [(1, "auto", "auto"), (1, "factorised", "auto"), (4, "auto", "factorised"), (4, "joint", "joint")],
 )
 def test_mixing_is_named_by_what_it_does(
     frames: int, mixing: str, expected: str, toy_cache: Any, make_config: Any, tmp_path: Path
@@ -50,7 +50,7 @@ def test_mixing_is_named_by_what_it_does(
     assert found.mixing == expected
     # Members from before there was the option keep their ids.
     plain = replace(found, mixing="auto")
-    assert (found.member_id == plain.member_id) == (expected == "joint")
+    assert (found.member_id == plain.member_id) == (expected != "factorised")
     assert ("mixing_factorised" in found.member_name) == (expected == "factorised")
 
 
