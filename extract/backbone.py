@@ -124,7 +124,8 @@ class FrozenBackbone:
             of_frames = pool_grid(torch.stack(found, dim=1), tokens)
             if not clips:
                 return of_frames
-            return of_frames.unflatten(0, images.shape[:2]).transpose(1, 2).flatten(2, 3)
+            of_clips: Tensor = of_frames.unflatten(0, images.shape[:2]).transpose(1, 2).flatten(2, 3)
+            return of_clips
 
     def _terms(self, sites: Sequence[str]) -> list[str]:
         """The sites at which the model is read for some sites, sums among them."""

@@ -91,4 +91,5 @@ class Relay(SideNetwork):
     def _by_frame(
         self, values: Float[Tensor, "members images rank tokens"]
     ) -> Float[Tensor, "members images frames rank positions"]:
-        return values.unflatten(3, (self.features.tokens.frames, -1)).transpose(2, 3)
+        by_frame: Tensor = values.unflatten(3, (self.features.tokens.frames, -1)).transpose(2, 3)
+        return by_frame

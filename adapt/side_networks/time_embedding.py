@@ -35,4 +35,5 @@ class TimeEmbedding(nn.Module):
         """Add the embedding of each token's frame."""
         embedding = self.embedding[:, layer, None, :, :, None].to(projected.dtype)
         by_frame = projected.unflatten(3, (self.embedding.shape[-1], -1))
-        return (by_frame + embedding).flatten(3)
+        embedded: Tensor = (by_frame + embedding).flatten(3)
+        return embedded

@@ -109,7 +109,7 @@ class FactoredFrames:
         weight = weight.to(self._dtype)
         base = self._base.normalised.unflatten(0, self._images)
         summed = torch.matmul(weight.flatten(0, 1), base.flatten(2))
-        result = summed.unflatten(1, weight.shape[:2]).transpose(0, 1).unflatten(3, base.shape[2:])
+        result: Tensor = summed.unflatten(1, weight.shape[:2]).transpose(0, 1).unflatten(3, base.shape[2:])
         scale = self._scale()
         rows = weight[:, None, :, :, None].expand(-1, base.shape[0], -1, -1, base.shape[2])
         if scale is not None:
@@ -161,18 +161,20 @@ class FactoredFrames:
         self, factor: Float[Tensor, "members ... tokens"]
     ) -> Float[Tensor, "members images frames rank positions"]:
         """A factor over all tokens, frame by frame."""
-        by_frame = factor.unflatten(-1, (self._tokens.frames, -1)).transpose(-3, -2)
+        by_frame: Tensor = factor.unflatten(-1, (self._tokens.frames, -1)).transpose(-3, -2)
         return by_frame if factor.ndim == 4 else by_frame[:, None].expand(-1, self._images[0], -1, -1, -1)
 
     def _by_frame(self, result: Tensor) -> Tensor:
         """A result of the stream within frames, with axes of images and frames."""
-        return result.unflatten(1, self._images)
+        by_frame: Tensor = result.unflatten(1, self._images)
+        return by_frame
 
     def _scale(self) -> Float[Tensor, "images frames positions"] | None:
         """Factor by which the norm multiplies updates of each token; None for 1."""
         if self._base is None or self._base.scale is None:
             return None
-        return self._base.scale.unflatten(0, self._images)
+        scale: Tensor = self._base.scale.unflatten(0, self._images)
+        return scale
 
 
 def _over_frames(
@@ -189,7 +191,8 @@ def _over_frames(
     else:
         coefficients = torch.einsum("mnrfp,mnfRp->mnrpfR", rows, u.expand(-1, *images, -1, -1)).flatten(4)
         v = v.flatten(2, 3)
-    return combine(coefficients.flatten(2, 3), v).unflatten(2, rows.shape[2::2])
+    summed: Tensor = combine(coefficients.flatten(2, 3), v).unflatten(2, rows.shape[2::2])
+    return summed
 
 
 def _flat(factor: Tensor) -> Tensor:

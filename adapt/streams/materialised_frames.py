@@ -42,7 +42,8 @@ class MaterialisedFrames(Materialised):
         self._updates = self._updates + update.flatten(2, 3)
 
     def _by_frame(self, x: Tensor) -> Float[Tensor, "members images frames positions width"]:
-        return x.unflatten(2, (self._tokens.frames, -1))
+        by_frame: Tensor = x.unflatten(2, (self._tokens.frames, -1))
+        return by_frame
 
 
 def _with_frames(factor: Float[Tensor, "members ... positions"]) -> Tensor:

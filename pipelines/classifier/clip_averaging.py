@@ -31,7 +31,8 @@ def averaged(
             torch.cat([part.float().softmax(dim=-1) for part in split_columns(each, of_network)], dim=-1)
             for each, of_network in zip(scores, columns, strict=True)
         ]
-        waiting += [(parse_clip(key)[0], rows) for key, *rows in zip(keys, *probabilities, strict=True)]
+        rows = zip(*probabilities, strict=True)
+        waiting += [(parse_clip(key)[0], of_clip) for key, of_clip in zip(keys, rows, strict=True)]
         # The last video of a batch may have further clips in the next one.
         last = waiting[-1][0]
         whole = [row for row in waiting if row[0] != last]

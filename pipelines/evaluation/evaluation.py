@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from losa.adapt import score, stack_side_networks
+from losa.adapt.trained.scoring import ScoredBatch
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array, hash_keys
@@ -117,7 +118,7 @@ class Evaluator:
             closing(score(self._networks, stream)) as batches,
         ):
             positions = enumerate(keys, done)
-            of_images = batches
+            of_images: Iterator[ScoredBatch] = batches
             if self._images.clips > 1:
                 of_images = averaged(batches, self._networks.columns, self._images.clips)
             for batch in of_images:

@@ -93,7 +93,7 @@ class CachedImages:
         if config.limit is not None:
             chosen = set(limited(contents, config.limit).keys)
             rows = np.array([row for row, key in enumerate(contents.keys) if key in chosen])
-        valid = split.valid.reshape(-1, self.clips).all(axis=1)[rows]
+        valid = np.logical_and.reduce(split.valid.reshape(-1, self.clips), axis=1)[rows]
         self.invalid = [f"{contents.keys[row]}: invalid in the cache" for row in rows[~valid]]
         self.notes = [f"{len(self.invalid):,} images are invalid in the cache"] if self.invalid else []
         kept = rows[valid]

@@ -67,7 +67,7 @@ class VideoBenchmark:
 def _row(setting: Setting) -> dict[str, Any]:
     command = [sys.executable, "-m", training.__name__, json.dumps(asdict(setting))]
     finished = subprocess.run(command, capture_output=True, check=False, text=True)
-    found = {"seconds": [], "peak_bytes": None, "parameters": None}
+    found: dict[str, Any] = {"seconds": [], "peak_bytes": None, "parameters": None}
     # A process that the system killed had too little memory.
     if finished.returncode > 0:
         lines = finished.stderr.strip().splitlines() or ["without a message"]
