@@ -285,7 +285,7 @@ class Extractor:
         parts = {part.name: part for part in self.parts}
         known = tuple(parts) or self.source.splits
         of_clips, views = (name, 1) if name in known else parse_views_split(name)
-        split, clips, crops = (name, 1, 1) if of_clips in known else parse_clips_split(of_clips)
+        split, clips, crops = (of_clips, 1, 1) if of_clips in known else parse_clips_split(of_clips)
         if split not in known:
             raise LosaError(
                 f"the data set has no split {split!r}; it has: {', '.join(known)}. "
