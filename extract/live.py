@@ -81,14 +81,13 @@ class LiveActivations:
         batches = in_batches(self._keys, self._batch_size)
         with self._forward.decode(batches) as decoded:
             for keys, batch in zip(batches, decoded, strict=True):
-                self._forward.count_invalid(batch.outcomes)
+                outcomes = list(zip(keys, batch.outcomes, strict=True))
+                reasons = [self._of_source(key, each) for key, each in outcomes if isinstance(each, str)]
+                new = [reason for reason in dict.fromkeys(reasons) if reason not in self.invalid[-1:]]
+                self._forward.count_invalid(new)
                 self._forward.report_warnings(batch.warnings)
-                valid = []
-                for key, outcome in zip(keys, batch.outcomes, strict=True):
-                    if isinstance(outcome, bytes):
-                        valid.append(key)
-                    elif (reason := self._of_source(key, outcome)) not in self.invalid[-1:]:
-                        self.invalid.append(reason)
+                self.invalid += new
+                valid = [key for key, each in outcomes if isinstance(each, bytes)]
                 if valid:
                     yield LiveBatch(valid, self._forward.activations(batch))
 

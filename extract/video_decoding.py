@@ -3,7 +3,7 @@
 import io
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from PIL import Image
 
@@ -86,7 +86,7 @@ def decode_video(
         raise MemoryError from None
     except av.error.FFmpegError as error:
         raise InvalidImage(
-            f"no video that FFmpeg decodes, or one that is damaged: {error.strerror}"
+            f"no video that FFmpeg decodes, or one that is damaged or truncated: {error.strerror}"
         ) from None
     return DecodedVideo(tuple(image for image, _ in shown), any(turned for _, turned in shown))
 
@@ -94,7 +94,7 @@ def decode_video(
 def _opened(data: bytes) -> "InputContainer":
     import av
 
-    return av.open(io.BytesIO(data), options={"format_whitelist": VIDEO_CONTAINERS})
+    return av.open(io.BytesIO(data), "r", options={"format_whitelist": VIDEO_CONTAINERS})
 
 
 def _stream(container: "InputContainer", max_pixels: int) -> "VideoStream":
@@ -166,7 +166,7 @@ def _shown_at(times: Sequence[int], frames: "Iterable[VideoFrame]") -> "Iterator
 def _upright(frame: "VideoFrame", decoding: ImageDecoding | None) -> tuple[Image.Image, bool]:
     """The frame in RGB as its display matrix and ``exif`` request it, and whether it is turned."""
     image: Image.Image = frame.to_image()
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return image, False
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
