@@ -45,7 +45,7 @@ class AdaptConfig:
 
     cache: str
     side: SideKind = "losa"
-    rank: Rank = 8
+    rank: Literal["auto"] | Rank = "auto"
     heads: Heads = 4
     order: MixerOrder = "channel_token"
     norm: Norm = "frozen"
@@ -166,6 +166,7 @@ class AdaptConfig:
     def architecture_for(self, tokens: TokenLayout) -> Architecture:
         """The options that determine the shape of the side network, for features of these tokens."""
         options = {name: getattr(self, name) for name in Architecture.options()}
+        options["rank"] = self.resolved_rank
         if self.pool == "auto":
             options["pool"] = "cls" if tokens.cls else "mean"
         return Architecture(**options)
@@ -202,9 +203,14 @@ class AdaptConfig:
         return frozenset(idle)
 
     @property
+    def resolved_rank(self) -> int:
+        """The rank; that of the kind of side network if it is ``auto``."""
+        return SIDE_NETWORKS[self.side].default_rank if self.rank == "auto" else self.rank
+
+    @property
     def effective_rank(self) -> int | None:
-        """The rank; None for a side network that has none."""
-        return None if "rank" in self.idle_options else self.rank
+        """The rank, as `resolved_rank`; None for a side network that has none."""
+        return None if "rank" in self.idle_options else self.resolved_rank
 
     @functools.cached_property  # asked for again and again in a sweep
     def member_id(self) -> str:
@@ -228,6 +234,8 @@ class AdaptConfig:
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         # An idle dropout was hashed before, too: members without dropout keep their id.
         content["dropout"] = self.dropout_rate
+        if "rank" in content:
+            content["rank"] = self.resolved_rank
         content["cache"] = os.path.normpath(self.cache)
         # Their order has no effect. Descending, so that members scored on val and test keep their id.
         content["eval_split"] = sorted(set(self.eval_splits), reverse=True)

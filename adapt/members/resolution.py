@@ -28,9 +28,10 @@ def features_of(cache: str) -> FeatureIdentity:
 def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = features_of) -> AdaptConfig:
     """The configuration in the spelling by which its member is named.
 
-    ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``dropout=auto``
-    becomes the rate of the kind of side network. Sites become ``all``, else the smallest number that selects
-    them, else their names. A side network that reads the last of the sites only is named by that one.
+    ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``rank=auto`` and
+    ``dropout=auto`` become those of the kind of side network. Sites become ``all``, else the smallest number
+    that selects them, else their names. A side network that reads the last of the sites only is named by
+    that one.
 
     A configuration that does not fit its cache is returned as it is: it fails when it is prepared.
 
@@ -46,6 +47,7 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
     last_only = SIDE_NETWORKS[config.side].reads_last_site_only
     changed = replace(
         config,
+        rank=config.resolved_rank,
         dropout=config.dropout_rate,
         pool=config.architecture_for(features.group.tokens).pool,
         sites=_spelling(chosen, features.group.sites, last_only=last_only),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from losa.adapt import AdaptConfig
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format.engines import EngineConfig
+from losa.cache_format.identity import TokenLayout
 
 OTHER: dict[str, Any] = {
     "cache": "elsewhere",
@@ -82,6 +83,16 @@ def test_member_id_changes_with_options_that_matter(side: str, option: str) -> N
     plain = AdaptConfig(cache="here", side=side)
     other = AdaptConfig(**{"cache": "here", "side": side, option: OTHER[option]})
     assert (plain.member_id == other.member_id) == (option in FOREIGN[side] | {"momentum"})
+
+
+@pytest.mark.parametrize("side", KINDS)
+def test_rank_that_is_not_given_is_that_of_the_kind(side: str) -> None:
+    default = SIDE_NETWORKS[side].default_rank
+    plain = AdaptConfig(cache="here", side=side)
+    given = AdaptConfig(cache="here", side=side, rank=default)
+    assert (given.member_id, given.member_name) == (plain.member_id, plain.member_name)
+    assert plain.architecture_for(TokenLayout(cls=1, registers=0, grid=(7, 7))).rank == default
+    assert plain.effective_rank in (None, default)
 
 
 @pytest.mark.parametrize("side", KINDS)

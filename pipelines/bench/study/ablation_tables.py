@@ -81,7 +81,8 @@ def _default(variants: dict[str, list[StudyRow]], option: str) -> str:
     """The value of an option where it is not changed."""
     if option == "codec":
         return ExtractConfig.codec
-    return shown(getattr(variants[DEFAULT][0].config, option))
+    config = variants[DEFAULT][0].config
+    return shown(config.resolved_rank if option == "rank" else getattr(config, option))
 
 
 def _seen(variants: dict[str, list[StudyRow]], option: str, sets: Sequence[str]) -> list[str]:
