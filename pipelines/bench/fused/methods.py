@@ -77,11 +77,19 @@ class _InMemory:
 
     def decode(
         self,
-        images: slice | Int64[np.ndarray, "_"],
+        images: slice | Int64[Tensor, "_"],
         memory: ReusedMemory | None = None,  # noqa: ARG002 -- an argument of every `Batch`
     ) -> Tensor:
         """Select activations, which needs no memory."""
         return self.activations[images]
+
+    def copy(self) -> "_InMemory":
+        """See `Batch`."""
+        return _InMemory(self.activations.clone())
+
+    def copy_from(self, other: "_InMemory") -> None:
+        """See `Batch`."""
+        self.activations.copy_(other.activations)
 
 
 def make_plain(setting: Setting) -> PlainSideNetwork:

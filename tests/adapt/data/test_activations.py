@@ -26,8 +26,14 @@ class Numbers:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def decode(self, images: slice | np.ndarray, memory: ReusedMemory | None = None) -> torch.Tensor:
-        return torch.from_numpy(self.indices[images]).float()[:, None, None, None]
+    def decode(self, images: slice | torch.Tensor, memory: ReusedMemory | None = None) -> torch.Tensor:
+        return torch.from_numpy(self.indices)[images].float()[:, None, None, None]
+
+    def copy(self) -> "Numbers":
+        return Numbers(self.indices.copy())
+
+    def copy_from(self, other: "Numbers") -> None:
+        self.indices[:] = other.indices
 
 
 class Recording:
