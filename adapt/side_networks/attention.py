@@ -1,5 +1,7 @@
 """Self-attention of side networks, computed only for the tokens whose result is read."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +19,7 @@ def attend(
     key: Float[Tensor, "batch heads tokens _"],
     value: Float[Tensor, "batch heads tokens _"],
     read: slice,
+    dtype: torch.dtype,
 ) -> Float[Tensor, "batch heads tokens _"]:
     """Softmax attention; zeros at the tokens that nothing reads.
 
@@ -27,8 +30,13 @@ def attend(
         key: the keys.
         value: the values.
         read: tokens whose result is read. All tokens are attended to.
+        dtype: dtype of the products on a GPU. On a CPU it is that of the arguments, which is faster there.
     """
-    attended = fused_attention(query[:, :, read], key, value, CHANNELS if query.is_cuda else 1)
+    chosen = query[:, :, read], key, value
+    if query.is_cuda:
+        attended = fused_attention(*(each.to(dtype) for each in chosen), CHANNELS).to(query.dtype)
+    else:
+        attended = fused_attention(*chosen, 1)
     if attended.shape == query.shape:
         return attended
     everywhere = torch.zeros_like(query)
@@ -57,7 +65,7 @@ def fused_attention(
         query, key, value = (functional.pad(each, (0, missing)) for each in (query, key, value))
     step = max(1, MOST_ROWS // query.shape[1])
     parts = [
-        functional.scaled_dot_product_attention(*part, scale=channels**-0.5)
+        functional.scaled_dot_product_attention(*part, scale=1 / math.sqrt(channels))
         for part in zip(query.split(step), key.split(step), value.split(step), strict=True)
     ]
     attended = parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -45,6 +45,10 @@ class StreamSites:
 class Stream(Protocol):
     """The residual stream of all members. ``enter`` must precede the projections of a layer."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype in which products are computed."""
+
     def enter(self, layer: int) -> None:
         """Move to the input of a layer, which includes all updates made so far."""
 

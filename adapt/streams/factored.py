@@ -64,6 +64,11 @@ class Factored:
         )
         self._previous = torch.empty(0, device=self._output.device)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Stream`."""
+        return self._tape.dtype
+
     def enter(self, layer: int) -> None:
         """See `Stream`."""
         self._base = self._bases[layer]

@@ -41,6 +41,11 @@ class Materialised:
         self._base = self._output = features.activations[:, sites.output]
         self._updates = self._base.new_zeros(members, *self._base.shape, dtype=self._dtype)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Stream`."""
+        return self._dtype
+
     def enter(self, layer: int) -> None:
         """See `Stream`."""
         self._base = self._bases[layer]

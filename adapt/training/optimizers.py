@@ -69,10 +69,10 @@ class MemberOptimizer(ABC):
         Args:
             numbers: those of the step; see `numbers`.
         """
+        numbers = numbers.to(next(iter(self.parameters.values())).dtype)
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
-                shape = (len(numbers), -1, *[1] * (parameter.ndim - 1))
-                of_step = numbers.to(parameter.dtype).view(shape).unbind()
+                of_step = numbers.view(len(numbers), -1, *[1] * (parameter.ndim - 1)).unbind()
                 self._update(name, parameter, parameter.grad, *of_step, decays=not skips_weight_decay(name))
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:

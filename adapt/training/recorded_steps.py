@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ import torch
 from losa.adapt.data.activations import Batch
 from losa.adapt.free_memory import is_cuda
 from losa.adapt.training.epoch_inputs import StepInputs
-from losa.adapt.training.step_computation import Result
+from losa.adapt.training.step_computation import MicroBatchMemory, Result, StepComputation
 from losa.cache_format.errors import LosaError
 
 _log = logging.getLogger(__name__)
@@ -63,16 +63,16 @@ class RecordedSteps:
     of no use any more when these are replaced.
     """
 
-    def __init__(self, step: Callable[[Batch, StepInputs], Result], option: Compile, device: str) -> None:
+    def __init__(self, computation: StepComputation, option: Compile, device: str) -> None:
         """Record nothing yet.
 
         Args:
-            step: computes a whole step without waiting for the device.
+            computation: computes the steps.
             option: ``auto`` falls back to plain steps, with a warning, if a step cannot be recorded; false
                 records nothing.
             device: the compute device; steps are recorded on a CUDA device alone.
         """
-        self._step = step
+        self._computation = computation
         self._option = option
         self._device = device
         self._recording = option is not False and is_cuda(device)
@@ -91,12 +91,19 @@ class RecordedSteps:
             return
         outer = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(outer)
-        with torch.cuda.stream(self._stream):
-            yield
-        outer.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            outer.wait_stream(self._stream)
 
-    def of(self, batch: Batch, inputs: StepInputs) -> Recording | None:
+    def of(self, batch: Batch, inputs: StepInputs, at_once: int) -> Recording | None:
         """The recording that repeats a step of this size; None if the step is to be computed as usual.
+
+        Args:
+            batch: the activations of the step.
+            inputs: what it needs beside them.
+            at_once: number of images of a micro-batch; `forget` must be called before it changes.
 
         Raises:
             LosaError: the step cannot be recorded, and ``compile=true``.
@@ -109,7 +116,7 @@ class RecordedSteps:
                 self._plain[size] += 1
                 return None
             try:
-                self._recordings[size] = self._record(batch, inputs)
+                self._recordings[size] = self._record(batch, inputs, at_once)
             except RuntimeError as error:
                 self._fall_back(error)
                 return None
@@ -120,14 +127,15 @@ class RecordedSteps:
         self._recordings.clear()
         self._plain.clear()
 
-    def _record(self, batch: Batch, inputs: StepInputs) -> Recording:
+    def _record(self, batch: Batch, inputs: StepInputs, at_once: int) -> Recording:
         own_batch, own_inputs = batch.copy(), inputs.copy()
         graph = torch.cuda.CUDAGraph()
         # Meanwhile another thread copies later batches to the device, which only this mode allows.
         with torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
         ):
-            result = self._step(own_batch, own_inputs)
+            result = self._computation.gradients(own_batch, own_inputs, at_once, MicroBatchMemory())
+            self._computation.update(own_inputs)
         if not self._recordings:
             _log.info("compile=%s: steps are repeated from a recording (CUDA graph)", _shown(self._option))
         return Recording(graph, own_batch, own_inputs, result)

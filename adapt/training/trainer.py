@@ -1,8 +1,8 @@
 """The training loop: from activations to trained side networks. It needs no backbone."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -204,6 +204,36 @@ class Trainer:
         Returns:
             Losses and accuracy of each member, by its number.
         """
+        with closing(self.steps_in(number)) as steps:
+            for images in steps:
+                after_step(images)
+        running = self.running
+        assert running is not None, "the epoch was begun"
+        known = (self._data.images.labels != MISSING_LABEL).sum()
+        mixed = self._config.mixup
+        accuracy = [float("nan")] * self._member_count if mixed else (running.correct / known).tolist()
+        last = (number + 1) * self._steps_per_epoch - 1
+        rates = [rate for group in self.groups for rate in group.lr(last, self.steps)]
+        step_losses = running.losses.cpu().numpy()
+        return {
+            member: MemberEpoch(
+                epoch=number,
+                lr=rates[place],
+                step_losses=step_losses[place],
+                train_accuracy=accuracy[place],
+            )
+            for place, member in enumerate(self.numbers)
+        }
+
+    def steps_in(self, number: int) -> Generator[int, None, None]:
+        """Compute the steps of an epoch, or the rest of them if it is under way, one for each number yielded.
+
+        Args:
+            number: number of the epoch, from 0.
+
+        Yields:
+            The number of images of each step. A GPU may still compute it.
+        """
         config = self._config
         if self.running is None or self.running.number != number:
             self.running = RunningEpoch.start(number, self._member_count, self._steps_per_epoch, self._device)
@@ -217,21 +247,7 @@ class Trainer:
             for rows, batch, each in zip(batches, data.read(batches), inputs, strict=True):
                 self._step(batch, each, running)
                 pace.keep()
-                after_step(len(rows))
-        known = (self._data.images.labels != MISSING_LABEL).sum()
-        accuracy = [float("nan")] * self._member_count if config.mixup else (running.correct / known).tolist()
-        last = (number + 1) * self._steps_per_epoch - 1
-        rates = [rate for group in self.groups for rate in group.lr(last, self.steps)]
-        step_losses = running.losses.cpu().numpy()
-        return {
-            member: MemberEpoch(
-                epoch=number,
-                lr=rates[place],
-                step_losses=step_losses[place],
-                train_accuracy=accuracy[place],
-            )
-            for place, member in enumerate(self.numbers)
-        }
+                yield len(rows)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -310,7 +326,7 @@ class Trainer:
             dtype=_DTYPES[self._config.dtype],
             sites=self._data.sites,
         )
-        return computation, RecordedSteps(self._whole_step, self._config.compile, self._device)
+        return computation, RecordedSteps(computation, self._config.compile, self._device)
 
     def _inputs(self, batches: Sequence[Int64[np.ndarray, "_"]], first_step: int) -> EpochInputs:
         return EpochInputs(
@@ -324,7 +340,7 @@ class Trainer:
         )
 
     def _step(self, batch: Batch, inputs: StepInputs, running: RunningEpoch) -> None:
-        recording = self._recorded.of(batch, inputs)
+        recording = self._recorded.of(batch, inputs, self.micro_batch_size)
         if recording is not None:
             with self.changing():
                 running.add(*recording.replay(batch, inputs))
@@ -333,11 +349,6 @@ class Trainer:
         with self.changing():
             self._computation.update(inputs)
             running.add(*result)
-
-    def _whole_step(self, batch: Batch, inputs: StepInputs) -> Result:
-        result = self._computation.gradients(batch, inputs, self.micro_batch_size, self._memory)
-        self._computation.update(inputs)
-        return result
 
     def _gradients(self, batch: Batch, inputs: StepInputs) -> Result:
         """Compute the gradients of one batch, in smaller micro-batches if memory runs out."""

@@ -41,6 +41,6 @@ def to_device(values: "Tensor", device: "torch.device | str") -> "Tensor":
 
     Work that is put on the stream of the copy afterwards sees the values.
     """
-    if getattr(device, "type", str(device).partition(":")[0]) == "cuda":
+    if str(device).startswith("cuda") and values.numel():
         values = values.pin_memory()
     return values.to(device, non_blocking=True)

@@ -108,13 +108,21 @@ def codecs(
 
 @tool.command()
 def fused(
-    side: Annotated[str, typer.Option(help="side network: losa or last")] = "losa",
+    side: Annotated[
+        list[str] | None, typer.Option(help="losa, last or relay; may be repeated [default: losa]")
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="activations: demo, deit-tiny or vit-b; may be repeated [default: vit-b]"),
+    ] = None,
     rank: Annotated[int, typer.Option(help="rank of side networks and of LoRA")] = 8,
     heads: Annotated[int, typer.Option(help="heads of LAST's attention")] = 4,
     norm: Annotated[str, typer.Option(help="normalisation: frozen, none or (not factored) layer")] = "frozen",
-    sites: Annotated[int, typer.Option(help="sites of the activations")] = 12,
-    tokens: Annotated[int, typer.Option(help="tokens of the activations: cls and a square grid")] = 197,
-    width: Annotated[int, typer.Option(help="width of the activations")] = 768,
+    sites: Annotated[int | None, typer.Option(help="sites of the activations [default: of the shape]")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="tokens: cls and a square grid [default: of the shape]")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="width of the activations [default: of the shape]")] = None,
     depth: Annotated[int, typer.Option(help="blocks of the backbone for LoRA")] = 12,
     batch: Annotated[int, typer.Option(help="images in a step")] = 50,
     members: Annotated[
@@ -133,10 +141,13 @@ def fused(
     seconds: Annotated[float, typer.Option(help="time limit of the steps of a measurement")] = 180.0,
     rounds: Annotated[int, typer.Option(help="repetitions of all measurements, in turn")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "cpu",
+    compile_: Annotated[
+        str, typer.Option("--compile", help="recorded steps of factored: auto, true or false")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(help="threads of torch [default: its own choice]")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time the training of side networks on noise in the shape of a ViT-B's activations.
+    """Time the training of side networks on noise in the shape of a backbone's activations.
 
     factored trains all members at once; plain is one member in plain PyTorch; vmap stacks plain members with
     torch.func; lora trains through a live backbone and needs peft (pip install 'losa[bench]').
@@ -151,7 +162,8 @@ def fused(
         methods=method or FusedBenchmark.methods,
         dtypes=dtype or FusedBenchmark.dtypes,
         members=members or FusedBenchmark.members,
-        side=side,
+        sides=side or FusedBenchmark.sides,
+        shapes=shape or FusedBenchmark.shapes,
         rank=rank,
         heads=heads,
         norm=norm,
@@ -165,6 +177,7 @@ def fused(
         seconds=seconds,
         rounds=rounds,
         device=device,
+        compile=compile_,
         threads=threads,
     )
     rows, rates = benchmark.run()
@@ -173,7 +186,7 @@ def fused(
         content = {"rows": rows, "settings": asdict(benchmark), "machine": machine}
         print(json.dumps(content, indent=2))
     else:
-        shown = PlainConsole(soft_wrap=True, width=max(120, shutil.get_terminal_size().columns))
+        shown = PlainConsole(soft_wrap=True, width=max(160, shutil.get_terminal_size().columns))
         shown.print(render_fused(rows, rates, benchmark))
 
 
