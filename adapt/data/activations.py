@@ -54,9 +54,7 @@ class ActivationSource(Protocol):
 class CodedBatch:
     """Codes on the compute device; only requested images are decoded."""
 
-    def __init__(
-        self, codes: DeviceCodes, codec: DeviceCodec, ready: torch.cuda.Event | None = None
-    ) -> None:
+    def __init__(self, codes: DeviceCodes, codec: DeviceCodec, ready: torch.cuda.Event | None = None) -> None:
         """Wrap codes.
 
         Args:

@@ -23,9 +23,9 @@ def choose_residency(
 
     Args:
         requested: the option.
-        split: the training split.
+        split: the split.
         images: number of images that are read from it.
-        epochs: number of epochs.
+        epochs: number of times that they are read.
         device: the compute device.
 
     Raises:
@@ -48,7 +48,7 @@ def refuse_impossible_residency(
 
     Args:
         requested: the option.
-        split: the training split.
+        split: the split.
         images: number of images that are read from it.
         device: the compute device.
 

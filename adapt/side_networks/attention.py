@@ -10,8 +10,8 @@ from torch.nn import functional
 MOST_ROWS = 65_535
 """The most pairs of batch and head of one launch: a limit of the grid of torch's CUDA kernels."""
 CHANNELS = 8
-"""Fused kernels on a GPU take heads of a multiple of so many channels; any other number gets the one that forms
-all similarities."""
+"""Fused kernels on a GPU take heads of a multiple of so many channels; any other number gets the one that
+forms all similarities."""
 
 
 def attend(

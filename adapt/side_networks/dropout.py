@@ -85,7 +85,7 @@ class DropoutKeys:
         Args:
             place: name of the place.
             step: number of the step, from 0.
-            known: what `of_step` returned for it, or a copy. The keys of another place are copied on their own.
+            known: what `of_step` returned for it, or a copy. The keys of another place are copied alone.
         """
         number = self._places.setdefault(place, len(self._places))
         if known is not None and number < len(known):

@@ -49,7 +49,7 @@ class MemberGroup:
         Args:
             step: number of the step, from 0.
             first_image: place of the micro-batch's first image in its batch.
-            known: keys of the step that are on the device already, see `DropoutKeys.at`; None without dropout.
+            known: keys of the step that are on the device, see `DropoutKeys.at`; None without dropout.
         """
         if self.dropout_keys is None or known is None:
             return None

@@ -129,7 +129,9 @@ class AdamW(MemberOptimizer):
         self, steps: np.ndarray, lr: np.ndarray, weight_decay: np.ndarray
     ) -> Float64[np.ndarray, "steps numbers members"]:
         mean, square = (np.array([[1 - beta**step] for step in steps.tolist()]) for beta in ADAM_BETAS)
-        return np.stack([1 - lr * weight_decay, lr / mean, np.broadcast_to(np.sqrt(square), lr.shape)], axis=1)
+        return np.stack(
+            [1 - lr * weight_decay, lr / mean, np.broadcast_to(np.sqrt(square), lr.shape)], axis=1
+        )
 
     def _update(self, name: str, parameter: Tensor, grad: Tensor, *numbers: Tensor, decays: bool) -> None:
         shrinkage, rate, root = numbers
@@ -148,7 +150,10 @@ class SGD(MemberOptimizer):
     slots = ("velocity",)
 
     def _numbers(
-        self, steps: np.ndarray, lr: np.ndarray, weight_decay: np.ndarray  # noqa: ARG002 -- AdamW needs them
+        self,
+        steps: np.ndarray,
+        lr: np.ndarray,
+        weight_decay: np.ndarray,
     ) -> Float64[np.ndarray, "steps numbers members"]:
         return np.stack([lr, np.broadcast_to(weight_decay, lr.shape)], axis=1)
 

@@ -131,9 +131,7 @@ class RecordedSteps:
         own_batch, own_inputs = batch.copy(), inputs.copy()
         graph = torch.cuda.CUDAGraph()
         # Meanwhile another thread copies later batches to the device, which only this mode allows.
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-        ):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             result = self._computation.gradients(own_batch, own_inputs, at_once, MicroBatchMemory())
             self._computation.update(own_inputs)
         if not self._recordings:

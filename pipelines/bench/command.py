@@ -107,6 +107,58 @@ def codecs(
 
 
 @tool.command()
+def sweep(
+    members: Annotated[
+        int, typer.Option(min=1, help="configurations, of different learning rates and seeds")
+    ] = 24,
+    images: Annotated[int, typer.Option(min=2, help="training images")] = 1000,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the images")] = 100,
+    side: Annotated[
+        list[str] | None, typer.Option(help="side network; several share the members [default: losa]")
+    ] = None,
+    shape: Annotated[str, typer.Option(help="activations: demo, deit-tiny or vit-b")] = "vit-b",
+    rank: Annotated[int, typer.Option(help="rank of side networks")] = 8,
+    batch: Annotated[int, typer.Option(help="images in a step")] = 50,
+    codec: Annotated[str, typer.Option(help="codec of the cache")] = "int8",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "auto",
+    compile_: Annotated[str, typer.Option("--compile", help="recorded steps: auto, true or false")] = "auto",
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="where the cache is kept and found again [default: a temporary folder]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time a whole sweep as losa-adapt trains it, from a cache of noise: loading, training, scoring, files.
+
+    The cache is written first, which is not timed. Accuracies mean nothing.
+    """
+    from losa.pipelines.bench.machine import describe_machine
+    from losa.pipelines.bench.sweep import SweepBenchmark, sweep_table
+
+    benchmark = SweepBenchmark(
+        members=members,
+        images=images,
+        epochs=epochs,
+        sides=side or SweepBenchmark.sides,
+        shape=shape,
+        rank=rank,
+        batch=batch,
+        codec=codec,
+        dtype=dtype,
+        device=device,
+        compile=compile_,
+    )
+    row = benchmark.run(folder)
+    if as_json:
+        print(
+            json.dumps({"row": row, "settings": asdict(benchmark), "machine": describe_machine()}, indent=2)
+        )
+    else:
+        PlainConsole(soft_wrap=True).print(sweep_table(row, benchmark))
+
+
+@tool.command()
 def fused(
     side: Annotated[
         list[str] | None, typer.Option(help="losa, last or relay; may be repeated [default: losa]")
@@ -118,11 +170,15 @@ def fused(
     rank: Annotated[int, typer.Option(help="rank of side networks and of LoRA")] = 8,
     heads: Annotated[int, typer.Option(help="heads of LAST's attention")] = 4,
     norm: Annotated[str, typer.Option(help="normalisation: frozen, none or (not factored) layer")] = "frozen",
-    sites: Annotated[int | None, typer.Option(help="sites of the activations [default: of the shape]")] = None,
+    sites: Annotated[
+        int | None, typer.Option(help="sites of the activations [default: of the shape]")
+    ] = None,
     tokens: Annotated[
         int | None, typer.Option(help="tokens: cls and a square grid [default: of the shape]")
     ] = None,
-    width: Annotated[int | None, typer.Option(help="width of the activations [default: of the shape]")] = None,
+    width: Annotated[
+        int | None, typer.Option(help="width of the activations [default: of the shape]")
+    ] = None,
     depth: Annotated[int, typer.Option(help="blocks of the backbone for LoRA")] = 12,
     batch: Annotated[int, typer.Option(help="images in a step")] = 50,
     members: Annotated[

@@ -11,14 +11,13 @@ from typing import Any, get_args
 
 from losa.adapt.architecture import Norm
 from losa.adapt.free_memory import free_in_ram, free_on_gpu
-from losa.adapt.training.recorded_steps import Compile
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.pipelines.bench.fused.flops import useful_bytes, useful_flops
-from losa.pipelines.bench.fused.setting import SHAPES, Method, PlainSide, Setting, needed_bytes
+from losa.pipelines.bench.fused.setting import COMPILE, SHAPES, Method, PlainSide, Setting, needed_bytes
 from losa.pipelines.bench.live.lora import peft_is_installed
 from losa.pipelines.bench.matrix_rate import Dtype
 
@@ -29,8 +28,6 @@ EPOCH_IMAGES = 1000
 MEMORY_FIGURES = ("peak_bytes", "tensor_bytes")
 LAUNCH_FIGURES = ("dispatches", "kernels")
 SIZES = (*MEMORY_FIGURES, *LAUNCH_FIGURES)
-COMPILE: dict[str, Compile] = {"auto": "auto", "true": True, "false": False}
-"""Values of ``--compile``, which are those of the option of losa-adapt."""
 NO_PEFT = "peft is not installed: pip install 'losa[bench]'"
 START_SECONDS = 120
 """Time that a process may take beside its steps, to import modules, to warm up and to make the batch."""
@@ -90,7 +87,9 @@ class FusedBenchmark:
                 raise LosaError(f"--{name} {number}: expected 1 or more")
         if self.seconds <= 0:
             raise LosaError(f"--seconds {self.seconds:g}: expected more than 0")
-        if self.tokens is not None and (self.tokens < 2 or math.isqrt(self.tokens - 1) ** 2 != self.tokens - 1):
+        if self.tokens is not None and (
+            self.tokens < 2 or math.isqrt(self.tokens - 1) ** 2 != self.tokens - 1
+        ):
             raise LosaError(f"--tokens {self.tokens}: expected a square (the grid) and one more (cls)")
         if self.norm == "layer" and "factored" in self.methods:
             raise LosaError("--norm layer does not factor: leave out --method factored, or use --norm frozen")
@@ -264,7 +263,9 @@ def _row(setting: Setting, seconds: Sequence[float], rate: float) -> dict[str, A
 
 def _speedup(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | None:
     for other in rows:
-        if other["method"] == "plain" and all(other[name] == row[name] for name in ("shape", "side", "dtype")):
+        if other["method"] == "plain" and all(
+            other[name] == row[name] for name in ("shape", "side", "dtype")
+        ):
             plain, mine = other["seconds_per_member_step"], row["seconds_per_member_step"]
             return None if plain is None or mine is None else plain / mine
     return None

@@ -29,6 +29,9 @@ SHAPES = {
 }
 """Those of timm's test_vit, which `losa-demo` uses, and of DeiT-Tiny and ViT-B at 224 pixels."""
 
+COMPILE: dict[str, Compile] = {"auto": "auto", "true": True, "false": False}
+"""Values of ``--compile``, which are those of the option of losa-adapt."""
+
 NUM_CLASSES = 10
 PATCH = 16
 """Pixels along an edge of the square of an image that becomes a token."""
@@ -95,7 +98,11 @@ def needed_bytes(setting: Setting) -> int:
         return weights + setting.batch * setting.depth * 16 * one * setting.itemsize
     thin = setting.rank * (setting.tokens + setting.width)
     mixes = 2 if setting.side == "losa" else 1
-    rows = {"losa": 2 * thin, "last": 4 * setting.rank * setting.width, "relay": 3 * setting.rank * setting.width}
+    rows = {
+        "losa": 2 * thin,
+        "last": 4 * setting.rank * setting.width,
+        "relay": 3 * setting.rank * setting.width,
+    }
     trained = setting.sites * rows[setting.side]
     states = setting.members * trained * 4 * 4
     if setting.method == "factored":

@@ -181,7 +181,9 @@ class TestAuto:
             split.cache.metadata = replace(split.cache.metadata, manifest=compressed)
         assert choose(split, "auto", device=device) == expected
         why = "the cache is remote" if kind == "remote" else "the cache is compressed (zstd)"
-        assert caplog.messages == [f"residency={expected}: codes of 24 images of split 'train' (6.9 kB) {told.format(why)}"]
+        assert caplog.messages == [
+            f"residency={expected}: codes of 24 images of split 'train' (6.9 kB) {told.format(why)}"
+        ]
 
     def test_what_is_read_once_is_streamed(self, split: Split, free: Any) -> None:
         free()
@@ -252,6 +254,27 @@ class TestAdapt:
             assert json.loads((tmp_path / place / SUMMARY_NAME).read_text())["residency"] == place
             for field in ("member", "accuracy", "train_loss", "images", "cache"):
                 assert summary.to_json()[field] == summaries[0].to_json()[field], field
+
+    @pytest.mark.parametrize(("residency", "kept"), [("auto", "ram"), ("stream", "stream")])
+    def test_the_split_that_is_scored_in_every_epoch_is_kept_too(
+        self,
+        residency: str,
+        kept: str,
+        toy_cache: Any,
+        make_config: Any,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        cache = replace(toy_cache, compressor="zstd").write(tmp_path / "cache")
+        splits = {"train_split": "train", "val_split": "val", "eval_split": "test"}
+        config = make_config(cache=str(cache), epochs=2, residency=residency, device="cpu", **splits)
+        with caplog.at_level(logging.INFO):
+            adapt(config, tmp_path / "member")
+        told = [message.partition(" (")[0] for message in caplog.messages if message.startswith("residency=")]
+        assert told == [
+            f"residency={kept}: codes of {images} images of split '{split}'"
+            for split, images in (("train", 24), ("val", 9))
+        ]
 
     def test_a_member_finished_with_another_one_is_finished(self, run: Any, tmp_path: Path) -> None:
         first = run("stream")

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from losa.adapt.side_networks.dropout import Dropout, DropoutKeys
 
-
 SHAPE = (6, 5, 7)
 """Shape of one member's values: images, rank, tokens."""
 

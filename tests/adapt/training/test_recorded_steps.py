@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from losa.adapt import CachedActivations, FeatureSpec, LabelledActivations, LabelledImages, Trainer, make_group
+from losa.adapt import (
+    CachedActivations,
+    FeatureSpec,
+    LabelledActivations,
+    LabelledImages,
+    Trainer,
+    make_group,
+)
 from losa.adapt.data.resident_activations import load_codes
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.adapt.training import recorded_steps
@@ -88,7 +95,9 @@ class TestWithoutAGpu:
 
     def test_what_cannot_be_is_refused(self) -> None:
         refuse_impossible_compile(True, "cuda:1")
-        with pytest.raises(LosaError, match="compile=true: expected a CUDA device, found device=cpu: use dev"):
+        with pytest.raises(
+            LosaError, match="compile=true: expected a CUDA device, found device=cpu: use dev"
+        ):
             refuse_impossible_compile(True, "cpu")
 
     @pytest.fixture
@@ -130,7 +139,9 @@ class TestWithoutAGpu:
         recorded = RecordedSteps(computation, True, "cuda")
         for _ in range(PLAIN_STEPS):
             assert recorded.of(*rest) is None
-        with pytest.raises(LosaError, match=r"compile=true: .* on cuda: CUDA out of memory.*Use compile=auto"):
+        with pytest.raises(
+            LosaError, match=r"compile=true: .* on cuda: CUDA out of memory.*Use compile=auto"
+        ):
             recorded.of(*rest)
 
     def test_false_records_nothing(self, fails: None, step: tuple[Any, ...]) -> None:
