@@ -32,11 +32,9 @@ def attend(
         read: tokens whose result is read. All tokens are attended to.
         dtype: dtype of the products on a GPU. On a CPU it is that of the arguments, which is faster there.
     """
-    chosen = query[:, :, read], key, value
-    if query.is_cuda:
-        attended = fused_attention(*(each.to(dtype) for each in chosen), CHANNELS).to(query.dtype)
-    else:
-        attended = fused_attention(*chosen, 1)
+    computed, multiple = (dtype, CHANNELS) if query.is_cuda else (query.dtype, 1)
+    asking = query[:, :, read].to(computed)
+    attended = fused_attention(asking, key.to(computed), value.to(computed), multiple).to(query.dtype)
     if attended.shape == query.shape:
         return attended
     everywhere = torch.zeros_like(query)

@@ -151,7 +151,7 @@ class SGD(MemberOptimizer):
 
     def _numbers(
         self,
-        steps: np.ndarray,
+        steps: np.ndarray,  # noqa: ARG002 -- AdamW needs it
         lr: np.ndarray,
         weight_decay: np.ndarray,
     ) -> Float64[np.ndarray, "steps numbers members"]:

@@ -62,7 +62,7 @@ class ScoreKeeper:
 
         Args:
             scores: class scores ``(members, images, classes)`` for each column.
-            labels: labels of the images, `MISSING_LABEL` where there is none. Nothing is read from the device.
+            labels: labels of the images, `MISSING_LABEL` where there is none.
         """
         for number, (found, column, count) in enumerate(zip(scores, labels.T, self._classes, strict=True)):
             self._finite &= found.isfinite().all(dim=-1).all(dim=-1)

@@ -31,8 +31,8 @@ def useful_bytes(setting: Setting) -> float:
 def _base_flops(setting: Setting) -> float:
     """Factored method, one image: products with the frozen features, forward and for weights' gradients.
 
-    LoSA has two of them in a layer (``W base^T``, ``T base``), LAST has one with three times the rank, and Relay
-    one of each, the first with twice the rank.
+    LoSA has two of them in a layer (``W base^T``, ``T base``), LAST has one with three times the rank, and
+    Relay one of each, the first with twice the rank.
     """
     rows = (2 if setting.side == "losa" else 3) * setting.rank
     return 2 * setting.sites * 2 * rows * setting.tokens * setting.width
@@ -67,8 +67,8 @@ def _cross_flops(setting: Setting) -> float:
 def _materialised_flops(setting: Setting) -> float:
     """Plain method, one image: projections down and up; backward has two products for each of forward's.
 
-    A layer of LoSA has two of each, a layer of LAST one, where the projection down has three times the rank. A
-    layer of Relay has two down, of twice the rank and of the rank, and one up.
+    A layer of LoSA has two of each, a layer of LAST one, where the projection down has three times the rank.
+    A layer of Relay has two down, of twice the rank and of the rank, and one up.
     """
     rows = 4 * setting.rank
     return 3 * setting.sites * 2 * rows * setting.tokens * setting.width

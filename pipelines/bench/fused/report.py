@@ -39,7 +39,8 @@ def render_fused(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         named = [row["shape"], row["side"], _dtype(row), row["method"], str(row["members"])]
         table.add_row(*named, *_figures(row))
     notes = [
-        f"{row['method']} in {_dtype(row)}, {row['side']} {row['shape']}, members {row['members']}: {row['note']}"
+        f"{row['method']} in {_dtype(row)}, {row['side']} {row['shape']}, members {row['members']}: "
+        f"{row['note']}"
         for row in rows
         if row["note"] is not None
     ]
@@ -76,7 +77,7 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         else ""
     )
     return (
-        f"Rank {benchmark.rank}, norm {benchmark.norm}, batch {benchmark.batch}; shape: sites x tokens x width. "
+        f"Rank {benchmark.rank}, norm {benchmark.norm}, batch {benchmark.batch}; sites x tokens x width. "
         f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"
         "ms/member-step: forward, backward and AdamW of one member for one batch, median of at most "
         f"{benchmark.steps * benchmark.rounds}. s/epoch: the same for {EPOCH_IMAGES} images.\n"
@@ -84,7 +85,7 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         "once.\nThe rest is parameters, optimiser state, frozen weights, and what allocators and libraries "
         "keep.\n"
         "plain and lora train one member at a time.\n"
-        "Dispatches: calls of torch's operators in a step of all members. Kernels: those of them that compute "
+        "Dispatches: calls of torch's operators in a step of all members. Kernels: those that compute "
         "(on a GPU, kernels and copies).\n"
         "GFLOP/s: of the products of each method's own algorithm. GB/s: of the frozen features that factored "
         "reads, which all members share.\n"

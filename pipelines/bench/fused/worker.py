@@ -25,7 +25,7 @@ from losa.pipelines.bench.matrix_rate import measure_matrix_rate
 from losa.pipelines.bench.resident_memory import peak_resident_bytes, reset_peak, resident_bytes
 
 UNTIMED_ON_GPU = 6
-"""Steps before the timed ones on a GPU, where the first ones are recorded and libraries choose their kernels."""
+"""Steps before the timed ones on a GPU: libraries choose their kernels, and one step is recorded."""
 COUNTED_AS = 8
 """Steps whose time must be left for measuring one step's memory and counting its launches."""
 FAILED_ALLOCATIONS = ("not enough memory", "can't allocate memory", "out of memory")
@@ -40,7 +40,7 @@ def measure(setting: Setting) -> dict[str, Any]:
           the steps' tensors, and what allocators and libraries kept. None if the system does not report it;
         - ``tensor_bytes``: the most that the tensors of a later step hold together. None if there was no time
           for that step, and on a GPU, where ``peak_bytes`` is that of tensors;
-        - ``dispatches`` and ``kernels`` of a later step, see `count_launches`; None if there was no time for it.
+        - ``dispatches`` and ``kernels`` of a later step, see `count_launches`; None without time for it.
     """
     _warm_up(setting)
     inputs, labels = make_batch(setting)

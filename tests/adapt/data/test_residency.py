@@ -24,6 +24,7 @@ CUDA = pytest.param(
     "cuda",
     marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
 )
+CODES = "codes of 24 images of split 'train' (6.9 kB)"
 INDICES = np.array([7, 0, 0, 3, 8])
 LOADED = np.array([8, 0, 7, 3, 5])
 
@@ -137,9 +138,9 @@ class TestAuto:
         free(gpu=gpu)
         assert choose(split, "auto", device="cuda:1") == expected
         assert caplog.messages == [
-            "residency=gpu: codes of 24 images of split 'train' (6.9 kB) stay on the GPU; 14.0 kB are free there"
+            f"residency=gpu: {CODES} stay on the GPU; 14.0 kB are free there"
             if expected == "gpu"
-            else "residency=stream: codes of 24 images of split 'train' (6.9 kB) are read from the cache in every epoch; the "
+            else f"residency=stream: {CODES} are read from the cache in every epoch; the "
             "cache is local and not compressed, so they are read at the speed of memory"
         ]
 
@@ -181,9 +182,7 @@ class TestAuto:
             split.cache.metadata = replace(split.cache.metadata, manifest=compressed)
         assert choose(split, "auto", device=device) == expected
         why = "the cache is remote" if kind == "remote" else "the cache is compressed (zstd)"
-        assert caplog.messages == [
-            f"residency={expected}: codes of 24 images of split 'train' (6.9 kB) {told.format(why)}"
-        ]
+        assert caplog.messages == [f"residency={expected}: {CODES} {told.format(why)}"]
 
     def test_what_is_read_once_is_streamed(self, split: Split, free: Any) -> None:
         free()
@@ -202,7 +201,7 @@ class TestForced:
         free(ram=7 * KB, gpu=7 * KB)
         assert choose(split, requested, device=device) == requested
         (told,) = caplog.messages
-        assert told.startswith(f"residency={requested}: codes of 24 images of split 'train' (6.9 kB) ")
+        assert told.startswith(f"residency={requested}: {CODES} ")
         assert told.endswith("; as requested")
 
     def test_gpu_without_gpu(self, split: Split) -> None:
@@ -219,7 +218,7 @@ class TestForced:
         with pytest.raises(LosaError) as error:
             choose(split, requested, device="cuda:1")
         assert str(error.value) == (
-            f"residency={requested}: {split.cache.path}: codes of 24 images of split 'train' (6.9 kB) do not fit: only 6.0 kB "
+            f"residency={requested}: {split.cache.path}: {CODES} do not fit: only 6.0 kB "
             f"are free {where}; use residency=auto or stream, or fewer sites (sites=4)"
         )
 

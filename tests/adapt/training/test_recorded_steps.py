@@ -1,4 +1,4 @@
-"""Recorded steps compute what plain ones do; a step that cannot be recorded is told. And all of it on a GPU."""
+"""Recorded steps compute what plain ones do; one that cannot be recorded is told. And a GPU against a CPU."""
 
 import logging
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def gpu(test: Any) -> Any:
 
 @pytest.fixture
 def make_trainer(toy_cache: Any, make_config: Any, tmp_path: Path) -> Any:
-    """``make_trainer(sides, device, place, recipe, **options)``: two members of each kind, on a cache of int8.
+    """``make_trainer(sides, device, place, recipe, **options)``: two members of each kind, on codes of int8.
 
     The 24 images make four steps, of which the last has three images.
     """
