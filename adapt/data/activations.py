@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,10 +36,10 @@ class Batch(Protocol):
             memory: memory for the result, which need not be used.
         """
 
-    def copy(self) -> "Batch":
+    def copy(self) -> Self:
         """The same batch in memory of its own."""
 
-    def copy_from(self, other: "Batch") -> None:
+    def copy_from(self, other: Self) -> None:
         """Overwrite the memory of this batch by that of another one of the same size and kind."""
 
 

@@ -76,17 +76,18 @@ class SweepBenchmark:
             began = time.perf_counter()
             outcomes = adapt_all(jobs)
             seconds = time.perf_counter() - began
+            trained = []
             for outcome in outcomes:
                 if isinstance(outcome, Exception):
                     raise outcome
-            first = outcomes[0]
-            train_seconds = sum(outcome.train_seconds for outcome in outcomes)
+                trained.append(outcome)
+            train_seconds = sum(member.train_seconds for member in trained)
             return {
                 "seconds": seconds,
                 "train_seconds": train_seconds,
                 "step_seconds": train_seconds / (self.epochs * math.ceil(self.images / self.batch)),
-                "residency": first.residency,
-                "device": first.device,
+                "residency": trained[0].residency,
+                "device": trained[0].device,
                 "peak_bytes": torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident_bytes(),
             }
 

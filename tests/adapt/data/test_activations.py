@@ -171,7 +171,7 @@ def test_cached_activations_are_those_of_the_numpy_codec(
             assert torch.equal(batch.decode(part), found[part])
             assert torch.equal(batch.decode(part, memory), found[part])
 
-        copied = batch.copy()
+        copied, found = batch.copy(), found.clone()  # float32 codes are decoded in place
         batch.copy_from(CachedActivations(split, "cpu").read(indices[::-1].copy()))
         assert torch.equal(batch.decode(slice(None)), found.flip(0))
         assert torch.equal(copied.decode(slice(None)), found)
