@@ -205,6 +205,7 @@ class TestOnAGpu:
         np.testing.assert_allclose(found[True], found[False], rtol=1e-5, atol=1e-5)
 
     @gpu
+    @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
     @pytest.mark.parametrize("compiled", [False, True])
     @pytest.mark.parametrize("place", ["stream", "gpu"])
     def test_a_step_does_not_wait(self, place: str, compiled: bool, make_trainer: Any) -> None:
@@ -213,8 +214,8 @@ class TestOnAGpu:
         steps = trainer.steps_in(0)
         for _ in range(PLAIN_STEPS + 2):
             next(steps)
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             assert len(list(steps)) == 12 - (PLAIN_STEPS + 2)
         finally:
             torch.cuda.set_sync_debug_mode("default")
