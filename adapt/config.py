@@ -30,6 +30,7 @@ WHEREABOUTS = (
     "device",
     "residency",
     "threads",
+    "compile",
     "checkpoint_seconds",
     "engine",
     "tracker",
@@ -81,6 +82,7 @@ class AdaptConfig:
     device: str = "auto"
     residency: Literal["auto", "gpu", "ram", "stream"] = "auto"
     threads: Threads = "auto"
+    compile: Literal["auto"] | bool = "auto"
     checkpoint_seconds: NotNegative = 60.0
     engine: EngineConfig = field(default_factory=EngineConfig)
     tracker: TrackerName | None = None

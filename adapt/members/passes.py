@@ -50,6 +50,7 @@ def reading_key(prepared: PreparedJob) -> Hashable:
         tuple(config.halve_at),
         config.residency,
         config.threads,
+        config.compile,
         prepared.device,
     )
 

@@ -113,7 +113,7 @@ class TrainingPass:
 
     def _train(self, trainer: Trainer) -> None:
         config = self._config
-        validation = None if config.val_split is None else self._data.open_scored(config.val_split)
+        validation = None if config.val_split is None else self._data.load_validation(config.val_split)
         title = "1 member" if len(self._prepared) == 1 else f"{len(self._prepared)} members"
         images = len(self._prepared[0].training)
         with self._open_bar(

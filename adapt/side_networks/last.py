@@ -57,5 +57,5 @@ class LAST(SideNetwork):
         # If these are not contiguous, torch falls back to a kernel that forms all similarities.
         query, key, value = (each.contiguous() for each in heads.mT.unbind(dim=1))
         is_last = layer == len(self.features.sites) - 1
-        attended = attend(query, key, value, self.read_tokens(last=is_last))
+        attended = attend(query, key, value, self.read_tokens(last=is_last), stream.dtype)
         return attended.mT.reshape(members, images, -1, tokens)

@@ -107,14 +107,78 @@ def codecs(
 
 
 @tool.command()
+def sweep(
+    members: Annotated[
+        int, typer.Option(min=1, help="configurations, of different learning rates and seeds")
+    ] = 24,
+    images: Annotated[int, typer.Option(min=2, help="training images")] = 1000,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the images")] = 100,
+    side: Annotated[
+        list[str] | None, typer.Option(help="side network; several share the members [default: losa]")
+    ] = None,
+    shape: Annotated[str, typer.Option(help="activations: demo, deit-tiny or vit-b")] = "vit-b",
+    rank: Annotated[int, typer.Option(help="rank of side networks")] = 8,
+    batch: Annotated[int, typer.Option(help="images in a step")] = 50,
+    codec: Annotated[str, typer.Option(help="codec of the cache")] = "int8",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "auto",
+    compile_: Annotated[str, typer.Option("--compile", help="recorded steps: auto, true or false")] = "auto",
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="where the cache is kept and found again [default: a temporary folder]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time a whole sweep as losa-adapt trains it, from a cache of noise: loading, training, scoring, files.
+
+    The cache is written first, which is not timed. Accuracies mean nothing.
+    """
+    from losa.pipelines.bench.machine import describe_machine
+    from losa.pipelines.bench.sweep import SweepBenchmark, sweep_table
+
+    benchmark = SweepBenchmark(
+        members=members,
+        images=images,
+        epochs=epochs,
+        sides=side or SweepBenchmark.sides,
+        shape=shape,
+        rank=rank,
+        batch=batch,
+        codec=codec,
+        dtype=dtype,
+        device=device,
+        compile=compile_,
+    )
+    row = benchmark.run(folder)
+    if as_json:
+        print(
+            json.dumps({"row": row, "settings": asdict(benchmark), "machine": describe_machine()}, indent=2)
+        )
+    else:
+        PlainConsole(soft_wrap=True).print(sweep_table(row, benchmark))
+
+
+@tool.command()
 def fused(
-    side: Annotated[str, typer.Option(help="side network: losa or last")] = "losa",
+    side: Annotated[
+        list[str] | None, typer.Option(help="losa, last or relay; may be repeated [default: losa]")
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="activations: demo, deit-tiny or vit-b; may be repeated [default: vit-b]"),
+    ] = None,
     rank: Annotated[int, typer.Option(help="rank of side networks and of LoRA")] = 8,
     heads: Annotated[int, typer.Option(help="heads of LAST's attention")] = 4,
     norm: Annotated[str, typer.Option(help="normalisation: frozen, none or (not factored) layer")] = "frozen",
-    sites: Annotated[int, typer.Option(help="sites of the activations")] = 12,
-    tokens: Annotated[int, typer.Option(help="tokens of the activations: cls and a square grid")] = 197,
-    width: Annotated[int, typer.Option(help="width of the activations")] = 768,
+    sites: Annotated[
+        int | None, typer.Option(help="sites of the activations [default: of the shape]")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="tokens: cls and a square grid [default: of the shape]")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="width of the activations [default: of the shape]")
+    ] = None,
     depth: Annotated[int, typer.Option(help="blocks of the backbone for LoRA")] = 12,
     batch: Annotated[int, typer.Option(help="images in a step")] = 50,
     members: Annotated[
@@ -133,10 +197,13 @@ def fused(
     seconds: Annotated[float, typer.Option(help="time limit of the steps of a measurement")] = 180.0,
     rounds: Annotated[int, typer.Option(help="repetitions of all measurements, in turn")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "cpu",
+    compile_: Annotated[
+        str, typer.Option("--compile", help="recorded steps of factored: auto, true or false")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(help="threads of torch [default: its own choice]")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time the training of side networks on noise in the shape of a ViT-B's activations.
+    """Time the training of side networks on noise in the shape of a backbone's activations.
 
     factored trains all members at once; plain is one member in plain PyTorch; vmap stacks plain members with
     torch.func; lora trains through a live backbone and needs peft (pip install 'losa[bench]').
@@ -151,7 +218,8 @@ def fused(
         methods=method or FusedBenchmark.methods,
         dtypes=dtype or FusedBenchmark.dtypes,
         members=members or FusedBenchmark.members,
-        side=side,
+        sides=side or FusedBenchmark.sides,
+        shapes=shape or FusedBenchmark.shapes,
         rank=rank,
         heads=heads,
         norm=norm,
@@ -165,6 +233,7 @@ def fused(
         seconds=seconds,
         rounds=rounds,
         device=device,
+        compile=compile_,
         threads=threads,
     )
     rows, rates = benchmark.run()
@@ -173,7 +242,7 @@ def fused(
         content = {"rows": rows, "settings": asdict(benchmark), "machine": machine}
         print(json.dumps(content, indent=2))
     else:
-        shown = PlainConsole(soft_wrap=True, width=max(120, shutil.get_terminal_size().columns))
+        shown = PlainConsole(soft_wrap=True, width=max(160, shutil.get_terminal_size().columns))
         shown.print(render_fused(rows, rates, benchmark))
 
 

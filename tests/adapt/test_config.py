@@ -49,6 +49,7 @@ WHEREABOUTS = {
     "device": "cpu",
     "residency": "ram",
     "threads": 2,
+    "compile": False,
     "checkpoint_seconds": 1.0,
     "engine": EngineConfig(kind="ray"),
     "tracker": "tensorboard",
