@@ -58,7 +58,8 @@ class MemberOptimizer(ABC):
             lr: learning rate of each member at each step, ``(steps, members)``.
             weight_decay: weight decay of each member.
         """
-        rates, decays = np.asarray(lr, np.float64), np.asarray(weight_decay, np.float64)
+        decays = np.asarray(weight_decay, np.float64)
+        rates = np.asarray(lr, np.float64).reshape(-1, len(decays))  # there may be no steps
         steps = first_step + np.arange(1, len(rates) + 1)
         return to_device(torch.from_numpy(self._numbers(steps, rates, decays)), self._device)
 
