@@ -22,5 +22,7 @@ class JobResult:
             LosaError: no split is scored.
         """
         if not self.summary.accuracy:
-            raise LosaError("eval_split=[]: there is no score to optimise; name a split, as in eval_split=val200")
+            raise LosaError(
+                "eval_split=[]: there is no score to optimise; name a split, as in eval_split=val200"
+            )
         return float(next(iter(self.summary.accuracy.values())))
