@@ -61,7 +61,7 @@ def gathered(arguments: Sequence[str]) -> list[str]:
     rest = list(arguments)
     training = []
     for override in found.overrides:
-        name = override.lstrip("+").partition("=")[0].removeprefix(f"{GROUP}.")
+        name = override.lstrip("+~").partition("=")[0].removeprefix(f"{GROUP}.")
         if _is_of_losa_adapt(name):
             rest.remove(override)
             training.append(override.removeprefix(f"{GROUP}."))
