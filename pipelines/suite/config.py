@@ -1,15 +1,16 @@
 """The options of a suite. conf/vtab1k.yaml and conf/fgvc.yaml explain them and have their defaults."""
 
-from typing import Annotated, Literal
+from dataclasses import fields
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError
 from pydantic.dataclasses import dataclass
 
 from losa.cache_format.codecs import CodecName
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.common.threads import Threads
 from losa.cache_format.identity import ComputeDtype
-from losa.extract import BackboneConfig
+from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
 from losa.extract.config import Interpolation, PerChannel, Positive
 from losa.pipelines.evaluation.config import PredictionFormat
 
@@ -49,3 +50,25 @@ class SuiteConfig:
     workers: Annotated[int, Field(ge=0)] | None
     out: str
     plan: bool
+
+    def __post_init__(self) -> None:
+        """Refuse options of an extraction that contradict each other."""
+        try:
+            self.extraction(DatasetConfig(kind="digits", name="digits"), "cache")
+        except ValidationError as error:
+            (problem, *_) = error.errors()
+            raise ValueError(f"extract.{problem['ctx']['error']}") from None
+
+    def extraction(self, dataset: DatasetConfig, cache: str, **options: Any) -> ExtractConfig:
+        """The options of the extraction of a data set, with more of its own."""
+        shared = {field.name: getattr(self.extract, field.name) for field in fields(ExtractOptions)}
+        return ExtractConfig(
+            dataset=dataset,
+            backbone=self.backbone,
+            cache=cache,
+            device=self.device,
+            threads=self.threads,
+            workers=self.workers,
+            **shared,
+            **options,
+        )

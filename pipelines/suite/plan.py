@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from losa.cache_format import Cache, LosaError
 from losa.cache_format.common.units import duration, readable
 from losa.cache_format.shards.commit_records import CommitRecords
+from losa.extract import load_backbone
+from losa.extract.grid_pooling import parse_grid
 from losa.extract.plan import Plan
 from losa.pipelines.suite.candidates import Candidates
 from losa.pipelines.suite.config import SuiteConfig
@@ -53,7 +55,7 @@ class SuitePlan:
 
     tasks: Sequence[TaskPlan]
     extraction: Plan | None
-    """The extraction of all tasks together; None if every image is extracted."""
+    """The extraction of all tasks together; None if every image is extracted, or none can be."""
 
     def refuse_if_too_large(self) -> None:
         """Refuse caches that do not fit.
@@ -88,7 +90,7 @@ class SuitePlan:
 
     def _line(self, each: TaskPlan) -> list[str]:
         task = each.task
-        cache = "extracted"
+        cache = "" if each.to_extract else "extracted"
         if each.to_extract and self.extraction is not None:
             cache = readable(each.to_extract * self.extraction.image_bytes)
         return [
@@ -110,7 +112,8 @@ class SuitePlan:
         ]
         plan = self.extraction
         if plan is None:
-            return [*told, "caches: finished"]
+            left = any(each.to_extract for each in self.tasks)
+            return told if left else [*told, "caches: finished"]
         free = "" if plan.free_bytes is None else f", {readable(plan.free_bytes)} free"
         told.append(f"caches: {plan.images:,} images to extract, {readable(plan.bytes)}{free}")
         if plan.seconds is not None and plan.speeds is not None:
@@ -123,11 +126,13 @@ class SuitePlan:
 
 
 def plan_suite(config: SuiteConfig, candidates: Candidates, tasks: Sequence[OpenedTask]) -> SuitePlan:
-    """Plan a run. The backbone is loaded, and tried out, if images are to be extracted; nothing is written.
+    """Plan a run. The backbone is tried out if there is much to do, or only a plan is wanted.
 
     Raises:
         LosaError: the backbone cannot be loaded, or options do not fit it.
     """
+    grid = config.extract.grid
+    load_backbone(config.backbone, None if grid is None else parse_grid(grid)).group(config.extract.sites)
     planned = []
     for task in tasks:
         number, finals = candidates.counts(task.roles)
@@ -137,19 +142,18 @@ def plan_suite(config: SuiteConfig, candidates: Candidates, tasks: Sequence[Open
 
 
 def _extraction(config: SuiteConfig, candidates: Candidates, planned: Sequence[TaskPlan]) -> Plan | None:
-    """The extraction of the first task with work left, for the images of all."""
+    """The extraction of the first task with images left that can be extracted, for the images of all."""
     images = sum(each.to_extract for each in planned)
     passing = images + sum(each.test_images for each in planned)
-    first = next((each for each in planned if each.to_extract), None)
-    if first is None:
-        return None
     thorough = config.plan or passing >= _WORTH_IMAGES
-    extractor = TaskRun(config, candidates, first.task).extractor(plan=thorough)
-    try:
-        found = extractor.plan()
-    except LosaError:  # of the cache of this task, which says so when its turn comes
-        return None
-    return replace(found, images=images, bytes=images * found.image_bytes)
+    for each in planned:
+        if each.to_extract:
+            try:
+                found = TaskRun(config, candidates, each.task).extractor(plan=thorough).plan()
+            except LosaError:  # of the cache of this task, which says so when its turn comes
+                continue
+            return replace(found, images=images, bytes=images * found.image_bytes)
+    return None
 
 
 def _stored_images(run: TaskRun) -> int:

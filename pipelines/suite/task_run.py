@@ -1,7 +1,6 @@
 """One task of a suite: extracted, chosen on its held-out split, trained on both, and scored once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +8,6 @@ from losa.adapt import AdaptConfig, MemberSummary
 from losa.adapt.members.member_folder import member_folder
 from losa.adapt.members.resolution import resolved
 from losa.cache_format import LosaError
-from losa.extract import ExtractConfig
 from losa.extract.extraction import Extractor
 from losa.extract.extraction_tasks import computing_threads
 from losa.pipelines.classifier.matching_backbone import BackboneSource
@@ -27,7 +25,7 @@ from losa.pipelines.selection import (
     configurations,
 )
 from losa.pipelines.suite.candidates import Candidates
-from losa.pipelines.suite.config import ExtractOptions, SuiteConfig
+from losa.pipelines.suite.config import SuiteConfig
 from losa.pipelines.suite.opened_tasks import OpenedTask
 from losa.pipelines.suite.scores import Score, TaskResult
 from losa.pipelines.suite.split_roles import TEST
@@ -86,24 +84,16 @@ class TaskRun:
 
     def extractor(self, *, plan: bool = False) -> Extractor:
         """The extraction of all images but those of the test split."""
-        config, roles = self._config, self._task.roles
-        options = {field.name: getattr(config.extract, field.name) for field in fields(ExtractOptions)}
-        return Extractor(
-            ExtractConfig(
-                dataset=self._task.found.dataset,
-                backbone=config.backbone,
-                cache=str(self.cache),
-                splits=roles.extracted,
-                split=roles.parts,
-                split_of=roles.cut_from,
-                device=config.device,
-                threads=config.threads,
-                workers=config.workers,
-                plan=plan,
-                **options,
-            ),
-            self._task.source,
+        roles = self._task.roles
+        options = self._config.extraction(
+            self._task.found.dataset,
+            str(self.cache),
+            splits=roles.extracted,
+            split=roles.parts,
+            split_of=roles.cut_from,
+            plan=plan,
         )
+        return Extractor(options, self._task.source)
 
     def _choose(self, result: TaskResult) -> dict[str, _Choice]:
         """The choice of each line, of candidates that are trained together."""
