@@ -1,6 +1,7 @@
 """The options of a suite. conf/vtab1k.yaml and conf/fgvc.yaml explain them and have their defaults."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
@@ -10,6 +11,7 @@ from losa.cache_format.codecs import CodecName
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.common.threads import Threads
 from losa.cache_format.identity import ComputeDtype
+from losa.cache_format.storage.paths import local_path
 from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig
 from losa.extract.config import Interpolation, PerChannel, Positive
 from losa.pipelines.evaluation.config import PredictionFormat
@@ -58,6 +60,11 @@ class SuiteConfig:
         except ValidationError as error:
             (problem, *_) = error.errors()
             raise ValueError(f"extract.{problem['ctx']['error']}") from None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of caches, members and results."""
+        return local_path(self.out)
 
     def extraction(self, dataset: DatasetConfig, cache: str, **options: Any) -> ExtractConfig:
         """The options of the extraction of a data set, with more of its own."""

@@ -60,7 +60,7 @@ def find_tasks(suite: Suite, root: str, names: Sequence[str] | None = None) -> F
     )
     if names is not None:
         for name in names:
-            if name not in there and not (place / name).is_dir():
+            if name not in there and not (Path(name).name == name and (place / name).is_dir()):
                 known = [*there, *others]
                 raise LosaError(
                     f"tasks: {place} has no folder {name!r}; it has: {', '.join(known) or 'none'}"

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from losa.cache_format.storage.atomic_writes import publish_files
@@ -38,12 +37,12 @@ class SuiteResults:
     published: PublishedResults
 
     def tables(self) -> list[TextTable]:
-        """The tables, with what is missing below the last one."""
+        """The tables; the last one says which tasks have scores, and which are missing."""
         config = self.config
         seeds = "one seed" if config.seeds == 1 else f"mean ± standard error of {config.seeds} seeds"
         about = TextTable(
             above=[
-                f"{config.backbone.name}, frozen. {seeds}; the test split was scored once, after the choice."
+                f"{config.backbone.name}, frozen; {seeds}; the test split was scored once, after the choice."
             ],
             titles=["tasks", "which"],
             labels=2,
@@ -69,7 +68,7 @@ class SuiteResults:
             TABLE_NAME: "\n".join(table.markdown() for table in self.tables()),
             JSON_NAME: json.dumps(self._json(), indent=2) + "\n",
         }
-        publish_files(Path(self.config.out), {name: text.encode() for name, text in texts.items()})
+        publish_files(self.config.folder, {name: text.encode() for name, text in texts.items()})
 
     def _csv(self) -> str:
         """A line for each final member."""

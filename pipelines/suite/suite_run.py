@@ -82,16 +82,14 @@ class SuiteRun:
             if result is not None:
                 self._results[task.name] = result
             waiting = opened[number:]
-            results = self._results_without(waiting)
-            results.write()
+            self._results_without(waiting).write()
             if waiting:
                 left = (time.monotonic() - start) / number * len(waiting)
-                _log.info("%d tasks are left: about %s at this pace", len(waiting), duration(left))
-        results = self._results_without([])
-        results.write()
-        for table in results.tables():
-            self._console.print(table.rich())
-        _log.info("%s/%s has these tables", self._config.out, TABLE_NAME)
+                _log.info("tasks left: %d, about %s at this pace", len(waiting), duration(left))
+        if opened:
+            for table in self._results_without([]).tables():
+                self._console.print(table.rich())
+            _log.info("%s has these tables", self._config.folder / TABLE_NAME)
 
     def _guarded(self, name: str, step: Callable[[], T]) -> T | None:
         """What a step of a task returns; None if it failed, which is noted."""

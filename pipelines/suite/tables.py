@@ -10,8 +10,6 @@ from losa.pipelines.suite.scores import TaskResult
 from losa.pipelines.suite.tasks import Suite
 from losa.pipelines.text_table import TextTable
 
-OTHERS = "other tasks"
-
 
 class SuiteTables:
     """The tables of what is known so far.
@@ -51,14 +49,14 @@ class SuiteTables:
         """A line for each task, below each group its mean."""
         published = [(number, one) for number, one in self._published if one.tasks]
         lines = []
-        for group, names in {**self._groups, OTHERS: self._others}.items():
+        for group, names in (*self._groups.items(), (None, self._others)):
             if self._results.keys().isdisjoint(names):
                 continue
             for name in names:
                 cells = [self._cell(line, name) for line in self._lines]
                 known = [_number(one.tasks.get(name)) for _, one in published]
                 lines.append([name, *map(text_of, cells), *known])
-            if group != OTHERS:
+            if group is not None:
                 means = [self._mean(line, names) for line in self._lines]
                 known = [_mean_text(one.mean_of(names)) for _, one in published]
                 lines.append([f"mean of {group}", *map(text_of, means), *known])

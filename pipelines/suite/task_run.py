@@ -60,11 +60,10 @@ class TaskRun:
         self._config = config
         self._candidates = candidates
         self._task = task
-        out = Path(config.out)
-        self.cache = out / CACHES / task.name
-        self._runs = out / RUNS / task.name
+        self.cache = config.folder / CACHES / task.name
+        self._runs = config.folder / RUNS / task.name
         self._selected = self._runs / SELECTED_FOLDER
-        self._evaluations = out / EVALUATIONS / task.name
+        self._evaluations = config.folder / EVALUATIONS / task.name
 
     def run(self) -> TaskResult:
         """Extract, choose, train and score.

@@ -45,7 +45,8 @@ def test_named_folders_may_be_others(root: Path) -> None:
     ("names", "message"),
     [
         (["svnh"], "has no folder 'svnh'; it has: dtd, svhn, signs; did you mean 'svhn'?"),
-        (["cifar"], "'cifar'"),
+        (["svhn", "cifar"], "has no folder 'cifar'"),
+        (["../signs"], "has no folder '../signs'"),
     ],
 )
 def test_a_name_without_a_folder_is_refused(root: Path, names: list[str], message: str) -> None:
