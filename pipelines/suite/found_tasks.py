@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from losa.cache_format import LosaError
 from losa.cache_format.common.suggestions import nearest
@@ -87,12 +88,18 @@ def _folder(root: Path, task: Task) -> str | None:
 def _found(suite: Suite, root: Path, name: str, folder: str) -> FoundTask:
     task = suite.tasks.get(name)
     place = root / folder
-    options = {"name": name if task is None else task.dataset, "root": str(root), "subfolder": folder}
-    classes = None if task is None else task.num_classes
+    kind: Literal["lists", "folder", "fgvc"] = "fgvc"
     if has_lists(place) or suite.needs_lists:
-        dataset = DatasetConfig(kind="lists", num_classes=classes, **options)
+        kind = "lists"
     elif task is None or any((place / split).is_dir() for split in SPLIT_FOLDERS):
-        dataset = DatasetConfig(kind="folder", **options)
-    else:
-        dataset = DatasetConfig(kind="fgvc", layout=task.layout, **options)
+        kind = "folder"
+    dataset = DatasetConfig(
+        kind=kind,
+        name=name if task is None else task.dataset,
+        root=str(root),
+        subfolder=folder,
+        layout=task.layout if task is not None and kind == "fgvc" else None,
+        num_classes=task.num_classes if task is not None and kind == "lists" else None,
+    )
+    classes = None if task is None else task.num_classes
     return FoundTask(name=name, group=suite.group_of(name), dataset=dataset, num_classes=classes)

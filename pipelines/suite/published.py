@@ -47,5 +47,5 @@ class PublishedResults:
     @classmethod
     def of(cls, suite: str) -> "PublishedResults":
         """Those of a suite, by its name."""
-        path = files("losa.pipelines.suite").joinpath(f"published/{suite}.json")
+        path = files("losa.pipelines.suite").joinpath(f"published_results/{suite}.json")
         return TypeAdapter(cls).validate_json(path.read_bytes())

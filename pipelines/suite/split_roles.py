@@ -65,9 +65,9 @@ def roles_of(source: ImageSource, *, needs_lists: bool) -> SplitRoles:
             f"expected splits {_WHOLE}, {TEST} and, if there is one, {_HELD_OUT[0]}; or the lists "
             f"{', '.join(STANDARD_SPLITS)}; found {', '.join(splits)}"
         )
-    held_out = next((name for name in _HELD_OUT if name in splits), None)
-    if held_out is not None:
-        return SplitRoles(fit=_WHOLE, held_out=held_out, both=(_WHOLE, held_out))
+    for name in _HELD_OUT:
+        if name in splits:
+            return SplitRoles(fit=_WHOLE, held_out=name, both=(_WHOLE, name))
     fit, held_out = _CUT
     return SplitRoles(fit=fit, held_out=held_out, both=(fit, held_out), parts=_CUT)
 

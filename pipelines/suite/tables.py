@@ -102,8 +102,8 @@ class SuiteTables:
         for number, one in self._published:
             numbers.setdefault(one.source, []).append(f"[{number}]")
         for source, named in numbers.items():
-            place = "it is not recorded where" if source is None else f"{source}: there"
-            yield f"{place} the numbers of {', '.join(named)} were read."
+            place = "it is not recorded where they were read" if source is None else source
+            yield f"Numbers of {', '.join(named)}: {place}"
 
     def _choices(self) -> TextTable:
         """The options of each choice, as far as there was one."""
