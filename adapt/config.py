@@ -58,7 +58,7 @@ class AdaptConfig:
     class_weights: Literal["none", "balanced"] = "none"
     train_split: OneOrMore = "train800val200"
     views: Annotated[int, Field(ge=1)] = 1
-    eval_split: OneOrMore = "test"
+    eval_split: str | list[str] = "test"
     val_split: str | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     halve_at: list[Annotated[int, Field(ge=1)]] = field(default_factory=list)
@@ -131,7 +131,7 @@ class AdaptConfig:
 
     @property
     def eval_splits(self) -> tuple[str, ...]:
-        """The splits to score, as a tuple."""
+        """The splits to score, as a tuple; empty if none is."""
         return _as_tuple(self.eval_split)
 
     @property
@@ -294,7 +294,7 @@ def _named(name: str, value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{name}{value:g}"
     values = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
-    return f"{name}_{'+'.join(_in_file_name(str(item)) for item in values)}"
+    return f"{name}_{'+'.join(_in_file_name(str(item)) for item in values) or 'none'}"
 
 
 def _in_file_name(text: str) -> str:

@@ -129,7 +129,7 @@ class AdamW(MemberOptimizer):
     def _numbers(
         self, steps: np.ndarray, lr: np.ndarray, weight_decay: np.ndarray
     ) -> Float64[np.ndarray, "steps numbers members"]:
-        mean, square = (np.array([[1 - beta**step] for step in steps.tolist()]) for beta in ADAM_BETAS)
+        mean, square = (np.array([1 - beta**step for step in steps.tolist()])[:, None] for beta in ADAM_BETAS)
         return np.stack(
             [1 - lr * weight_decay, lr / mean, np.broadcast_to(np.sqrt(square), lr.shape)], axis=1
         )

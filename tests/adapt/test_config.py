@@ -214,6 +214,13 @@ def test_member_id_differs_between_kinds() -> None:
     assert len({AdaptConfig(cache="here", side=side).member_id for side in KINDS}) == len(KINDS)
 
 
+def test_no_split_is_another_member_with_a_name_that_says_so() -> None:
+    config = AdaptConfig(cache="here", eval_split=[])
+    assert config.eval_splits == ()
+    assert config.member_id != AdaptConfig(cache="here").member_id
+    assert "eval_split_none" in config.member_name
+
+
 def test_one_eval_split_is_a_list_of_one() -> None:
     name, several = (AdaptConfig(cache="here", eval_split=value) for value in ("test", ["test"]))
     assert name.eval_splits == several.eval_splits == ("test",)
@@ -263,7 +270,6 @@ def test_member_name_has_a_rank_only_where_there_is_one() -> None:
         {"stop_after": 4, "epochs": 3},
         {"patience": 0, "val_split": "val200"},
         {"label": []},
-        {"eval_split": []},
         {"protocol": "test"},
         {"checkpoint_seconds": -1.0},
         {"ranks": 8},

@@ -1,16 +1,13 @@
 """The members of a study with their results, and the file of all of them."""
 
 import csv
-import functools
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
-from losa.adapt.members.member_folder import member_folder
-from losa.adapt.members.resolution import features_of, resolved
+from losa.adapt import AdaptConfig, MemberSummary
 from losa.adapt.members.summary import Outcome
 from losa.cache_format.storage.atomic_writes import make_folder, publish
 from losa.pipelines.shown_options import SEEDS, shown, varying_options
@@ -59,26 +56,6 @@ class StudyRow:
         """Its options, without those that have no effect on it and those of its place in the study."""
         left_out = {*self.config.idle_options, *SEEDS, "cache", "side", "train_split", "eval_split"}
         return {name: value for name, value in asdict(self.config).items() if name not in left_out}
-
-
-def train(configs: Sequence[AdaptConfig], folder: Path) -> list[Outcome]:
-    """Train each different member once, in as few passes as possible; finished ones are found in the folder.
-
-    Args:
-        configs: the members, of which several may be the same one.
-        folder: folder of the members' folders.
-
-    Returns:
-        The outcome of each, in order.
-
-    Raises:
-        LosaError: as in `adapt_all`.
-    """
-    find = functools.cache(features_of)
-    named = [resolved(config, find) for config in configs]
-    jobs = {config.member_id: Job(config, member_folder(folder, config)) for config in named}
-    outcomes = dict(zip(jobs, adapt_all(list(jobs.values())), strict=True))
-    return [outcomes[config.member_id] for config in named]
 
 
 def as_records(rows: Sequence[StudyRow], variant: str) -> list[dict[str, Any]]:

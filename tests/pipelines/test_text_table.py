@@ -2,10 +2,10 @@
 
 import io
 
-from losa.pipelines.bench.study.tables import StudyTable
 from losa.pipelines.plain_console import PlainConsole
+from losa.pipelines.text_table import TextTable
 
-TABLE = StudyTable(
+TABLE = TextTable(
     above=["Above."], titles=["name", "score"], labels=1, lines=[["one", "1.0 ± 0.1"]], below=["Below."]
 )
 

@@ -1,4 +1,4 @@
-"""A table of a study, for the terminal and for Markdown."""
+"""A table of texts, for the terminal and for Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StudyTable:
+class TextTable:
     """Lines of text below titles, with sentences above and below."""
 
     above: Sequence[str] = ()
