@@ -32,6 +32,8 @@ class Chart:
     title: str
     caption: str
     spec: Spec
+    width: int | None = None
+    """The most pixels that it makes use of; None: as many as there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,14 @@ def _confusions(task: Task) -> Iterator[ShownConfusion]:
                     else "Nothing is confused with anything."
                 )
             ),
-            matrix=_chart(title, "Rows are true classes. Images are counted over all seeds.", spec),
+            matrix=None
+            if spec is None
+            else Chart(
+                title=title,
+                caption="Rows are true classes. Images are counted over all seeds.",
+                spec=spec,
+                width=max(320, 44 * len(confusion.classes) + 160),
+            ),
             pairs=ReportTable(
                 titles=["true class", "taken for", "images", "% of the true class"],
                 rows=[

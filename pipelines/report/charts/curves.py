@@ -14,9 +14,9 @@ from losa.pipelines.report.charts.vega import Spec, by_kind, choice, named_data,
 from losa.pipelines.report.configurations import Configuration, Task
 
 METRICS = {
-    "val_accuracy": "accuracy on val_split",
+    "val_accuracy": "accuracy on val_split, %",
     "train_loss": "training loss",
-    "train_accuracy": "accuracy while training",
+    "train_accuracy": "accuracy while training, %",
 }
 """Field of a line of the metrics -> what the menu calls it."""
 MOST_POINTS = 60_000
@@ -99,11 +99,12 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _values(metrics: Sequence[Mapping[str, Any]], field: str) -> list[float | None] | None:
-    """A value for each epoch, with four digits; None if there is none."""
+    """A value for each epoch, with four digits, accuracies in percent; None if there is none."""
+    unit = 1 if field == "train_loss" else 100
     values = [line.get(field) for line in metrics]
     if all(value is None for value in values):
         return None
-    return [None if value is None else float(f"{value:.4g}") for value in values]
+    return [None if value is None else float(f"{unit * value:.4g}") for value in values]
 
 
 def _thinned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

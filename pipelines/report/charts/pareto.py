@@ -17,6 +17,8 @@ AXES = {
     "sites": "sites that are read",
 }
 """Field of a row -> what the menu calls it."""
+_SHORT = "format(datum.value, datum.value < 1000 ? '~g' : '~s')"
+"""Labels such as 0.5, 20 and 30k."""
 _GIGABYTE = 1e9
 
 
@@ -50,16 +52,20 @@ def draw_pareto(rows: Rows, axes: Mapping[str, str], kinds: Sequence[str]) -> Sp
         .transform_calculate(cost="datum[axis]")
         .transform_filter("datum.view == view && isValid(datum.cost) && datum.cost > 0")
         .encode(
-            x=alt.X("cost:Q", title=None, scale=alt.Scale(type="log", nice=False, padding=24)),
+            x=alt.X(
+                "cost:Q",
+                title=None,
+                scale=alt.Scale(type="log", nice=False, padding=24),
+                axis=alt.Axis(labelExpr=_SHORT, labelSeparation=8, tickCount=8),
+            ),
             y=alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(zero=False, padding=12)),
         )
     )
+    cheapest_first = [alt.SortField("cost"), alt.SortField("accuracy", order="descending")]
     front = (
-        base.transform_window(
-            before="max(accuracy)",
-            frame=[None, -1],
-            sort=[alt.SortField("cost"), alt.SortField("accuracy", order="descending")],
-        )
+        base.transform_window(best="max(accuracy)", frame=[None, 0], sort=cheapest_first)
+        .transform_filter("datum.accuracy == datum.best")
+        .transform_window(before="lag(accuracy)", sort=cheapest_first)
         .transform_filter("!isValid(datum.before) || datum.accuracy > datum.before")
     )
     told = [alt.Tooltip("name:N", title="configuration"), alt.Tooltip("shown:N", title="accuracy, %")]

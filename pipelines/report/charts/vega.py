@@ -13,6 +13,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9
 """Those of Okabe and Ito that can be read on white and on black, which the colour-blind tell apart; and grey."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 """As many as go with the colours in all combinations: no two of 42 kinds look the same."""
+_LOOKS = {
+    "background": None,  # the page's own, dark or light
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridOpacity": 0.4},
+    "legend": {"labelFontSize": 13, "titleFontSize": 12, "titleFontWeight": "normal"},
+}
 DATA = "data"
 """Name of the data of a chart."""
 
@@ -25,7 +32,7 @@ def by_kind(kinds: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
     """
     colours = [COLOURS[number % len(COLOURS)] for number in range(len(kinds))]
     shapes = [SHAPES[number % len(SHAPES)] for number in range(len(kinds))]
-    legend = alt.Legend(orient="top", title=None, columns=3, symbolOpacity=1, symbolStrokeWidth=2)
+    legend = alt.Legend(orient="top", title=None, columns=4, symbolOpacity=1, symbolStrokeWidth=2)
     return (
         alt.Color("kind:N", scale=alt.Scale(domain=list(kinds), range=colours), legend=legend),
         alt.Shape("kind:N", scale=alt.Scale(domain=list(kinds), range=shapes), legend=legend),
@@ -53,9 +60,8 @@ def specification(chart: alt.Chart | alt.LayerChart, rows: Rows, height: int) ->
         rows: the data. They are not validated, which takes minutes for many.
         height: of the chart, in pixels.
     """
-    wide = chart.properties(width="container", height=height).configure(background="transparent")
-    spec: Spec = wide.configure_view(stroke=None).to_dict()
-    return {**spec, "datasets": {DATA: list(rows)}}
+    spec: Spec = chart.properties(width="container", height=height).to_dict()
+    return {**spec, "config": {**spec.get("config", {}), **_LOOKS}, "datasets": {DATA: list(rows)}}
 
 
 def named_data() -> alt.NamedData:

@@ -99,4 +99,4 @@ def _untrained(row: Mapping[str, str], trained: Sequence[tuple[Mapping[str, str]
 
 
 def _seeds(options: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(shown(options.get(name)) for name in SEEDS)
+    return tuple(text for name in SEEDS if (text := shown(options.get(name))))

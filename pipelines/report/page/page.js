@@ -7,6 +7,7 @@ async function draw(figure) {
   const theme = dark.matches ? "dark" : undefined;
   drawn.get(figure)?.finalize();
   drawn.set(figure, await vegaEmbed(figure.querySelector(".chart"), spec, {
+    renderer: "canvas", // a thousand curves are slow as elements of SVG
     theme,
     tooltip: { theme },
     actions: { export: true, source: false, compiled: false, editor: false },
