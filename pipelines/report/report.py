@@ -104,8 +104,8 @@ def make_report(
             "Accuracy against cost",
             "A point is a configuration, the bar its standard error over the seeds. Filled: on the Pareto "
             "front (dashed), where nothing cheaper is as accurate. Configurations without a number on the "
-            "chosen axis, and those with a seed that failed or was dropped, are left out. Members of one pass "
-            "have its memory in common.",
+            "chosen axis, and those with a seed that failed or was dropped, are left out. The memory is that "
+            "of the whole pass.",
             pareto_chart(tasks, kinds),
         ),
         curves=_chart(
