@@ -53,7 +53,7 @@ def choice(name: str, label: str, options: Mapping[str, str]) -> alt.Parameter:
     return alt.param(name=name, value=values[0], bind=menu if len(values) > 1 else alt.Undefined)
 
 
-def specification(chart: alt.Chart | alt.LayerChart, rows: Rows, height: int) -> Spec:
+def specification(chart: alt.Chart | alt.LayerChart | alt.FacetChart, rows: Rows, height: int) -> Spec:
     """A chart as wide as its place, with its data.
 
     Args:

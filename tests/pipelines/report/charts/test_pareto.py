@@ -61,5 +61,8 @@ def test_a_row_for_each_task_and_split_and_the_mean(make_member: Any) -> None:
     ]
 
 
-def test_nothing_to_draw(make_member: Any) -> None:
-    assert pareto_chart(tasks_of([make_member(None, status="failed")]), ["losa"]) is None
+@pytest.mark.parametrize(
+    "fields", [{"accuracy": None, "status": "failed"}, {"parameters": None, "seconds": None}]
+)
+def test_nothing_to_draw(fields: dict[str, Any], make_member: Any) -> None:
+    assert pareto_chart(tasks_of([make_member(**fields)]), ["losa"]) is None
