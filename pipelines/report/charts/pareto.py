@@ -72,7 +72,7 @@ def draw_pareto(rows: Rows, axes: Mapping[str, str], kinds: Sequence[str]) -> Sp
         .transform_filter("!isValid(datum.before) || datum.accuracy > datum.before")
     )
     told = [alt.Tooltip("name:N", title="configuration"), alt.Tooltip("shown:N", title="accuracy, %")]
-    told += [alt.Tooltip(f"{field}:Q", title=name, format=",.7~r") for field, name in known.items()]
+    told += [alt.Tooltip(f"{_text_of(field)}:N", title=name) for field, name in known.items()]
     chart = alt.layer(
         front.mark_line(interpolate="step-after", color="#949494", strokeDash=[5, 4]),
         base.mark_rule(opacity=0.6).encode(y="low:Q", y2="high:Q", color=colour),
@@ -81,7 +81,8 @@ def draw_pareto(rows: Rows, axes: Mapping[str, str], kinds: Sequence[str]) -> Sp
         ),
         front.mark_point(size=130, filled=True, opacity=1).encode(color=colour, shape=shape, tooltip=told),
     ).add_params(choice("view", "of", views), choice("axis", "against", known))
-    return specification(chart, rows, height=380)
+    texts = [{_text_of(field): _text(row[field]) for field in known} for row in rows]
+    return specification(chart, [{**row, **text} for row, text in zip(rows, texts, strict=True)], height=380)
 
 
 def pareto_rows(tasks: Sequence[Task]) -> list[dict[str, Any]]:
@@ -97,6 +98,15 @@ def pareto_rows(tasks: Sequence[Task]) -> list[dict[str, Any]]:
         mean = f"mean of the {len(tasks)} tasks (costs: {tasks[0].name})"
         rows += [_row(mean, configuration, cell) for configuration, cell in over_all(tasks)]
     return rows
+
+
+def _text_of(field: str) -> str:
+    """The field that holds a number as text."""
+    return f"{field}_text"
+
+
+def _text(number: float | None) -> str:
+    return "not recorded" if number is None else f"{number:,.10g}"
 
 
 def _row(view: str, configuration: Configuration, cell: Cell) -> dict[str, Any]:

@@ -19,6 +19,7 @@ _LOOKS = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridOpacity": 0.4},
+    "axisY": {"minExtent": 36},  # room for the labels of every choice, or they push the title out
     "legend": {"labelFontSize": 13, "titleFontSize": 12, "titleFontWeight": "normal"},
 }
 DATA = "data"
