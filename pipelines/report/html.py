@@ -29,6 +29,6 @@ def _file(name: str) -> str:
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed in the versions that the charts are made for."""
     version = altair.SCHEMA_VERSION.rpartition(".")[0]
-    bundle: str = vl_convert.javascript_bundle(vl_version=version)
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
     # Inside of a script element, these would end it or change how its end is found.
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")

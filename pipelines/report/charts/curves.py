@@ -24,7 +24,7 @@ MOST_POINTS = 60_000
 
 
 def curves_chart(tasks: Sequence[Task], kinds: Sequence[str]) -> Spec | None:
-    """The chart; None if no member has metrics.
+    """The chart; None if no member has numbers of an epoch.
 
     Args:
         tasks: the tasks.
@@ -33,7 +33,8 @@ def curves_chart(tasks: Sequence[Task], kinds: Sequence[str]) -> Spec | None:
     Raises:
         LosaError: metrics are damaged.
     """
-    rows = _thinned([row for task in tasks for one in task.configurations for row in _rows(task, one)])
+    found = [row for task in tasks for one in task.configurations for row in _rows(task, one)]
+    rows = _thinned([row for row in found if any(row[field] for field in METRICS)])
     if not rows:
         return None
     known = {field: name for field, name in METRICS.items() if any(row[field] for row in rows)}

@@ -18,8 +18,8 @@ def noise_chart(caches: Sequence[UsedCache]) -> Spec | None:
     ]
     if not rows:
         return None
-    colour, shape = by_kind(list(dict.fromkeys(str(row["kind"]) for row in rows)))
-    sites = list(dict.fromkeys(row["site"] for row in rows))
+    colour, shape = by_kind(list(dict.fromkeys(cache.name for cache in caches)))
+    sites = list(dict.fromkeys(site for cache in caches for site in cache.noise))
     chart = alt.Chart(named_data()).encode(
         x=alt.X("site:N", sort=sites, title=None, axis=alt.Axis(labelAngle=-45)),
         y=alt.Y("snr:Q", title="signal-to-noise ratio, dB", scale=alt.Scale(zero=False, padding=12)),

@@ -23,18 +23,18 @@ _GIGABYTE = 1e9
 
 
 def pareto_chart(tasks: Sequence[Task], kinds: Sequence[str]) -> Spec | None:
-    """The chart; None if nothing was scored.
+    """The chart; None if nothing was scored, or no cost was recorded.
 
     Args:
         tasks: the tasks.
         kinds: as in `by_kind`.
     """
-    rows = pareto_rows(tasks)
+    rows = [row for row in pareto_rows(tasks) if any(row[axis] for axis in AXES)]
     return draw_pareto(rows, AXES, kinds) if rows else None
 
 
 def draw_pareto(rows: Rows, axes: Mapping[str, str], kinds: Sequence[str]) -> Spec:
-    """Accuracy against what a menu names.
+    """Accuracy against the cost that a menu names.
 
     A point is on the front if no cheaper one is as accurate, and none of the same cost is more accurate.
 
@@ -61,7 +61,10 @@ def draw_pareto(rows: Rows, axes: Mapping[str, str], kinds: Sequence[str]) -> Sp
             y=alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(zero=False, padding=12)),
         )
     )
-    cheapest_first = [alt.SortField("cost"), alt.SortField("accuracy", order="descending")]
+    cheapest_first: list[alt.SortField | dict[str, str]] = [
+        alt.SortField("cost"),
+        alt.SortField("accuracy", order="descending"),
+    ]
     front = (
         base.transform_window(best="max(accuracy)", frame=[None, 0], sort=cheapest_first)
         .transform_filter("datum.accuracy == datum.best")
@@ -69,7 +72,7 @@ def draw_pareto(rows: Rows, axes: Mapping[str, str], kinds: Sequence[str]) -> Sp
         .transform_filter("!isValid(datum.before) || datum.accuracy > datum.before")
     )
     told = [alt.Tooltip("name:N", title="configuration"), alt.Tooltip("shown:N", title="accuracy, %")]
-    told += [alt.Tooltip(f"{field}:Q", title=name, format=",.4~g") for field, name in known.items()]
+    told += [alt.Tooltip(f"{_text_of(field)}:N", title=name) for field, name in known.items()]
     chart = alt.layer(
         front.mark_line(interpolate="step-after", color="#949494", strokeDash=[5, 4]),
         base.mark_rule(opacity=0.6).encode(y="low:Q", y2="high:Q", color=colour),
@@ -78,7 +81,8 @@ def draw_pareto(rows: Rows, axes: Mapping[str, str], kinds: Sequence[str]) -> Sp
         ),
         front.mark_point(size=130, filled=True, opacity=1).encode(color=colour, shape=shape, tooltip=told),
     ).add_params(choice("view", "of", views), choice("axis", "against", known))
-    return specification(chart, rows, height=380)
+    texts = [{_text_of(field): _text(row[field]) for field in known} for row in rows]
+    return specification(chart, [{**row, **text} for row, text in zip(rows, texts, strict=True)], height=380)
 
 
 def pareto_rows(tasks: Sequence[Task]) -> list[dict[str, Any]]:
@@ -96,10 +100,19 @@ def pareto_rows(tasks: Sequence[Task]) -> list[dict[str, Any]]:
     return rows
 
 
+def _text_of(field: str) -> str:
+    """The field that holds a number as text."""
+    return f"{field}_text"
+
+
+def _text(number: float | None) -> str:
+    return "not recorded" if number is None else f"{number:,.10g}"
+
+
 def _row(view: str, configuration: Configuration, cell: Cell) -> dict[str, Any]:
     error = cell.error or 0.0
     costs = {name: configuration.cost(name) for name in COSTS}
-    peak = costs.pop("peak_bytes")
+    peak, seconds = costs.pop("peak_bytes"), costs["seconds"]
     return {
         "view": view,
         "name": configuration.name,
@@ -109,5 +122,6 @@ def _row(view: str, configuration: Configuration, cell: Cell) -> dict[str, Any]:
         "high": round(cell.mean + error, 4),
         "shown": str(cell),
         **costs,
-        "gigabytes": None if peak is None else peak / _GIGABYTE,
+        "seconds": None if seconds is None else round(seconds, 3),
+        "gigabytes": None if peak is None else round(peak / _GIGABYTE, 3),
     }

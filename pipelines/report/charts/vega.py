@@ -19,6 +19,7 @@ _LOOKS = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridOpacity": 0.4},
+    "axisY": {"minExtent": 36},  # room for the labels of every choice, or they push the title out
     "legend": {"labelFontSize": 13, "titleFontSize": 12, "titleFontWeight": "normal"},
 }
 DATA = "data"
@@ -53,7 +54,7 @@ def choice(name: str, label: str, options: Mapping[str, str]) -> alt.Parameter:
     return alt.param(name=name, value=values[0], bind=menu if len(values) > 1 else alt.Undefined)
 
 
-def specification(chart: alt.Chart | alt.LayerChart, rows: Rows, height: int) -> Spec:
+def specification(chart: alt.Chart | alt.LayerChart | alt.FacetChart, rows: Rows, height: int) -> Spec:
     """A chart as wide as its place, with its data.
 
     Args:

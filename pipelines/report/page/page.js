@@ -3,9 +3,11 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = new Map();
 
 async function draw(figure) {
-  const spec = JSON.parse(figure.querySelector("script").textContent);
+  const spec = { params: [], ...JSON.parse(figure.querySelector("script").textContent) };
   const theme = dark.matches ? "dark" : undefined;
-  drawn.get(figure)?.finalize();
+  const before = drawn.get(figure);
+  for (const param of spec.params.filter(({ bind }) => before && bind)) param.value = before.view.signal(param.name);
+  before?.finalize();
   drawn.set(figure, await vegaEmbed(figure.querySelector(".chart"), spec, {
     renderer: "canvas", // a thousand curves are slow as elements of SVG
     theme,

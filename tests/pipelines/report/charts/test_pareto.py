@@ -50,6 +50,14 @@ def test_the_menu_has_the_axes_that_were_recorded(make_member: Any) -> None:
     assert menus == {"view": None, "axis": ["parameters", "seconds", "gigabytes", "sites"]}
 
 
+def test_a_point_tells_its_costs_and_those_that_it_lacks() -> None:
+    rows = [row("a", 50, parameters=1_234_567, seconds=0.5), row("b", 60, parameters=20)]
+    first, second = draw_pareto(rows, AXES, ["losa"])["datasets"]["data"]
+    assert (first["parameters_text"], first["seconds_text"]) == ("1,234,567", "0.5")
+    assert second["seconds_text"] == "not recorded"
+    assert "rank_text" not in first
+
+
 def test_a_row_for_each_task_and_split_and_the_mean(make_member: Any) -> None:
     members = [make_member(0.5, task="pets"), make_member(0.7, task="birds", split="val")]
     failed = make_member(None, kind="lst", status="failed", reason="no memory")
@@ -61,5 +69,8 @@ def test_a_row_for_each_task_and_split_and_the_mean(make_member: Any) -> None:
     ]
 
 
-def test_nothing_to_draw(make_member: Any) -> None:
-    assert pareto_chart(tasks_of([make_member(None, status="failed")]), ["losa"]) is None
+@pytest.mark.parametrize(
+    "fields", [{"accuracy": None, "status": "failed"}, {"parameters": None, "seconds": None}]
+)
+def test_nothing_to_draw(fields: dict[str, Any], make_member: Any) -> None:
+    assert pareto_chart(tasks_of([make_member(**fields)]), ["losa"]) is None
