@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from losa.cache_format import LosaError
 from losa.pipelines.plain_text import visible
+from losa.pipelines.report.efficiency.command import efficiency
 from losa.pipelines.tool import make_tool, run_tool
 
 _PAGE = "page"
@@ -44,6 +45,9 @@ def page(
 ) -> None:
     """Write a page that needs no server and no network: what won, what failed, plots and a table."""
     raise LosaError(f"{visible(runs[0])}: not yet {out}")
+
+
+tool.command()(efficiency)
 
 
 def main() -> None:

@@ -37,7 +37,9 @@ def _member_of(name: str, split: str, training: dict[str, Any], result: dict[str
     return Member(
         task=name,
         kind=f"{training['method']} (live)",
-        options={option: shown(training[option]) for option in ("rank", "lr") if training[option] is not None},
+        options={
+            option: shown(training[option]) for option in ("rank", "lr") if training[option] is not None
+        },
         seeds=(shown(training["seed"]),),
         accuracy={} if accuracy is None else {split: accuracy},
         status="failed" if accuracy is None else "finished",

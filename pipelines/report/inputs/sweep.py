@@ -76,9 +76,7 @@ def _untrained(row: Mapping[str, str], trained: Sequence[tuple[Mapping[str, str]
     """A member without files: its options are those of its configuration, as far as others tell them."""
     alike = [member for other, member in trained if other["configuration"] == row["configuration"]]
     same_task = [
-        member
-        for other, member in trained
-        if all(other.get(name) == row.get(name) for name in _OF_THE_TASK)
+        member for other, member in trained if all(other.get(name) == row.get(name) for name in _OF_THE_TASK)
     ]
     told = {
         name: text
