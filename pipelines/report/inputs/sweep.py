@@ -19,6 +19,7 @@ _NO_OPTIONS = {
     *_COLUMNS,
     *SEEDS,
     *WHEREABOUTS,
+    "protocol",
     "eval_split",
     "member",
     "seeds",
@@ -57,7 +58,7 @@ def _trained(summary: MemberSummary, folder: Path) -> Member:
     label = row.options.get("label", "label")
     dataset = str(summary.cache.get("dataset", summary.cache.get("path", "")))
     # Members that differ only in what they were scored on are the same training.
-    left_out = {*SEEDS, *WHEREABOUTS, "side", "label", "eval_split"}
+    left_out = {*SEEDS, *WHEREABOUTS, "side", "label", "protocol", "eval_split"}
     return Member(
         task=dataset if label == "label" else f"{dataset}, {shown(label)}",
         kind=summary.side,
@@ -96,4 +97,4 @@ def _untrained(row: Mapping[str, str], trained: Sequence[tuple[Mapping[str, str]
 
 
 def _seeds(options: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(shown(options.get(name)) for name in SEEDS)
+    return tuple(text for name in SEEDS if (text := shown(options.get(name))))
