@@ -70,7 +70,9 @@ def read_confusions(task: Task) -> list[ClassConfusion]:
                     found[int(true), int(predicted)] += int(images)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise _damaged(path) from None
-    return [ClassConfusion(column=column, counts=found, names=names[column]) for column, found in counts.items()]
+    return [
+        ClassConfusion(column=column, counts=found, names=names[column]) for column, found in counts.items()
+    ]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -85,9 +85,7 @@ class _Judged:
     predicted_probability: Float64[np.ndarray, "images"]
 
 
-def _judged(
-    stream: CachedStream, split: Split, networks: StackedSideNetworks, name: str
-) -> list[_Judged]:
+def _judged(stream: CachedStream, split: Split, networks: StackedSideNetworks, name: str) -> list[_Judged]:
     """Judge all valid images, for each label column."""
     columns = networks.columns[0]
     valid = np.flatnonzero(split.valid)

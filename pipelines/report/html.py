@@ -12,7 +12,9 @@ from losa.pipelines.report.report import Report
 
 def render(report: Report) -> str:
     """The page. Texts of the report are escaped wherever they stand; nothing is loaded from elsewhere."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(_file("page.html"))
     script = f"{_vega()}\n{_file('page.js')}"
     return template.render(report=report, style=Markup(_file("page.css")), script=Markup(script))

@@ -32,7 +32,9 @@ def configuration_table(tasks: Sequence[Task]) -> ReportTable:
     for task in tasks:
         for place, one in enumerate(task.configurations, start=1):
             cells = [one.cell(split) for split in shared.splits]
-            scored = [TableCell("", None) if cell is None else TableCell(str(cell), cell.mean) for cell in cells]
+            scored = [
+                TableCell("", None) if cell is None else TableCell(str(cell), cell.mean) for cell in cells
+            ]
             seeds = len({member.seeds for member in one.members})
             costs = [one.cost(name) for name in ("parameters", "seconds", "peak_bytes")]
             row = [_number(place), *shared.told(task, one), *scored, _number(seeds), *_costs(*costs)]
@@ -74,7 +76,11 @@ class _Shared:
     def told(self, task: Task, configuration: Configuration) -> list[TableCell]:
         values = (configuration.options.get(name, "") for name in self._options)
         first = [TableCell(task.name)] if self._several else []
-        return [*first, TableCell(configuration.kind), *(TableCell(text, _as_number(text)) for text in values)]
+        return [
+            *first,
+            TableCell(configuration.kind),
+            *(TableCell(text, _as_number(text)) for text in values),
+        ]
 
 
 _COSTS = ("parameters", "seconds", "memory of the pass")

@@ -74,9 +74,7 @@ def _used(summary: MemberSummary, folder: Path) -> UsedCache:
         info = describe(cache)
     except (LosaError, OSError) as error:
         return UsedCache(name=name, facts={**facts, "now": f"cannot be read: {error}"}, noise={}, opened=None)
-    return UsedCache(
-        name=name, facts={**facts, **_facts_of(info)}, noise=_noise(info["sites"]), opened=cache
-    )
+    return UsedCache(name=name, facts={**facts, **_facts_of(info)}, noise=_noise(info["sites"]), opened=cache)
 
 
 def _facts_of(info: Mapping[str, Any]) -> dict[str, str]:

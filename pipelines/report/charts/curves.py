@@ -57,9 +57,9 @@ def curves_chart(tasks: Sequence[Task], kinds: Sequence[str]) -> Spec | None:
         )
     )
     chart = alt.layer(
-        base.mark_line(strokeWidth=1.5, clip=True).encode(
-            opacity=alt.condition(hovered, alt.value(1.0), alt.value(0.35))
-        ).add_params(hovered),
+        base.mark_line(strokeWidth=1.5, clip=True)
+        .encode(opacity=alt.condition(hovered, alt.value(1.0), alt.value(0.35)))
+        .add_params(hovered),
         base.transform_filter("datum.best").mark_line(strokeWidth=3.5, opacity=1),
     ).add_params(
         choice("task", "of", {row["task"]: row["task"] for row in rows}), choice("metric", "show", known)

@@ -20,18 +20,15 @@ def noise_chart(caches: Sequence[UsedCache]) -> Spec | None:
         return None
     colour, shape = by_kind(list(dict.fromkeys(str(row["kind"]) for row in rows)))
     sites = list(dict.fromkeys(row["site"] for row in rows))
-    chart = (
-        alt.Chart(named_data())
-        .encode(
-            x=alt.X("site:N", sort=sites, title=None, axis=alt.Axis(labelAngle=-45)),
-            y=alt.Y("snr:Q", title="signal-to-noise ratio, dB", scale=alt.Scale(zero=False, padding=12)),
-            color=colour,
-            tooltip=[
-                alt.Tooltip("kind:N", title="cache"),
-                "site:N",
-                alt.Tooltip("snr:Q", title="dB", format=".1f"),
-            ],
-        )
+    chart = alt.Chart(named_data()).encode(
+        x=alt.X("site:N", sort=sites, title=None, axis=alt.Axis(labelAngle=-45)),
+        y=alt.Y("snr:Q", title="signal-to-noise ratio, dB", scale=alt.Scale(zero=False, padding=12)),
+        color=colour,
+        tooltip=[
+            alt.Tooltip("kind:N", title="cache"),
+            "site:N",
+            alt.Tooltip("snr:Q", title="dB", format=".1f"),
+        ],
     )
     layers = alt.layer(
         chart.mark_line(opacity=0.5), chart.mark_point(size=60, filled=True, opacity=1).encode(shape=shape)

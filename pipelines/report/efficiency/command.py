@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from losa.pipelines.plain_console import PlainConsole
+from losa.pipelines.report.libraries import refuse_missing_libraries
 from losa.pipelines.tool import AsJson
 
 
@@ -71,6 +72,19 @@ def efficiency(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "auto",
     threads: Annotated[int | None, typer.Option(help="threads of torch [default: its own choice]")] = None,
+    train: Annotated[
+        bool,
+        typer.Option("--train", help="train all of them through all epochs, too, for their accuracy"),
+    ] = False,
+    test_split: Annotated[str, typer.Option(help="list to score, once, after --train")] = "test",
+    lr: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=RATE",
+            help="learning rate of a side network or method in --train; may be repeated [default: full=1e-4, "
+            "others as losa-adapt]",
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="measure anew what is finished")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -78,11 +92,15 @@ def efficiency(
 
     Time and memory of training, bytes of the cache, operations and speed of inference, on the same images,
     each in a process of its own. Steps are measured, not whole trainings; an epoch is so many of them. What
-    does not fit into memory is told. lora needs peft (pip install 'losa[bench]').
+    does not fit into memory is told. OUT has report.html, table.md, results.csv and results.json. lora needs
+    peft, and the page needs its libraries (pip install 'losa[bench,report]').
     """
+    refuse_missing_libraries()
+    from losa.pipelines.report.efficiency.accuracies import parse_rates, train_for_accuracy
     from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
     from losa.pipelines.report.efficiency.files import content_of, write_files
     from losa.pipelines.report.efficiency.measurements import refuse_failures
+    from losa.pipelines.report.efficiency.page import write_page
     from losa.pipelines.report.efficiency.rows import efficiency_rows
     from losa.pipelines.report.efficiency.tables import efficiency_tables
 
@@ -113,14 +131,18 @@ def efficiency(
         again=again,
         **{name: value for name, value in given.items() if value is not None},
     )
+    rates = parse_rates(lr or (), comparison)
     measurements = comparison.run()
-    rows = efficiency_rows(measurements, comparison)
+    accuracies = train_for_accuracy(measurements, comparison, rates, test_split) if train else {}
+    rows = efficiency_rows(measurements, comparison, accuracies)
     tables = efficiency_tables(rows, comparison)
     write_files(rows, tables, comparison)
+    page = write_page(rows, tables, comparison)
     if as_json:
         print(json.dumps(content_of(rows, comparison), indent=2))
     else:
         console = PlainConsole(soft_wrap=True, width=max(130, shutil.get_terminal_size().columns))
         for table in tables:
             console.print(table.rich())
+        console.print(str(page))
     refuse_failures(measurements)

@@ -23,6 +23,7 @@ from losa.extract import DatasetConfig, open_source
 from losa.pipelines.bench.data_folders import find_data_folders
 from losa.pipelines.bench.live.lora import TARGETS
 from losa.pipelines.bench.live.records import TrainingRecords
+from losa.pipelines.bench.live.training import TrainingOptions
 from losa.pipelines.bench.machine import describe_machine
 from losa.pipelines.bench.matrix_rate import Dtype
 from losa.pipelines.report.efficiency.measurements import Measurement, Measurements
@@ -125,6 +126,11 @@ class EfficiencyComparison:
         """Number of batches of an epoch."""
         return batch_count(self.images, self.batch)
 
+    @property
+    def training(self) -> TrainingOptions:
+        """Options of trainings through the live backbone."""
+        return TrainingOptions(epochs=self.epochs, batch=self.batch, dtype=self.dtype)
+
     def run(self) -> list[Measurement]:
         """Measure what is not finished yet.
 
@@ -136,9 +142,9 @@ class EfficiencyComparison:
             LosaError: the data set cannot be read, there is no such device, or a record is damaged.
         """
         warn_if_emulated(self.dtype, self.resolved_device)
-        settings = self._settings()
+        settings = self.settings
         if self.again:
-            shutil.rmtree(settings[0].cache, ignore_errors=True)
+            shutil.rmtree(self.cache, ignore_errors=True)
         measurements = Measurements(
             records=TrainingRecords(Path(self.out) / "measurements"), around=self._around, again=self.again
         )
@@ -155,7 +161,9 @@ class EfficiencyComparison:
                 bar.update()
         return found
 
-    def _settings(self) -> list[Setting]:
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """What is measured, the extraction first."""
         wanted: list[tuple[Kind, str, bool]] = [("extraction", "extraction", False)]
         wanted.append(("backbone", "backbone", False))
         wanted += [("cache", side, False) for side in dict.fromkeys(self.sides)]
@@ -170,7 +178,7 @@ class EfficiencyComparison:
                 checkpointing=checkpointing,
                 data=str(self.folder),
                 train_split=self.train_split,
-                cache=str(self._cache),
+                cache=str(self.cache),
                 backbone=self.backbone,
                 checkpoint=self.checkpoint,
                 pretrained=self.pretrained,
@@ -200,7 +208,7 @@ class EfficiencyComparison:
         return {"keys_sha256": self._contents.keys_sha256, "machine": machine}
 
     @property
-    def _cache(self) -> Path:
+    def cache(self) -> Path:
         """The folder of the cache, of another name for another cache."""
         determining = [self.backbone, self.checkpoint, self.pretrained, self.sites, self.codec, self.dtype]
         digest = hashlib.sha256(canonical({"cache": determining, "split": self.train_split})).hexdigest()

@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
@@ -22,13 +23,16 @@ REFERENCE = "lora"
 
 
 def efficiency_rows(
-    measurements: Sequence[Measurement], comparison: EfficiencyComparison
+    measurements: Sequence[Measurement],
+    comparison: EfficiencyComparison,
+    accuracies: Mapping[str, float] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """A row for each measurement.
 
     Args:
         measurements: what `EfficiencyComparison.run` returned.
         comparison: the options.
+        accuracies: side network or method -> accuracy, a fraction, as far as they are known.
 
     Returns:
         Rows with
@@ -42,12 +46,16 @@ def efficiency_rows(
         - ``peak_bytes`` of memory, ``micro_batch`` (images that are computed at once), ``threads``;
         - ``cache_bytes`` that an epoch reads; of the extraction, those that it wrote;
         - ``gflops`` of an image and ``images_per_s``, both from the image to the class scores;
-        - compared with the `reference` method: ``faster``, ``faster_with_extraction`` and ``less_memory``, as
-          ratios, and of a side network ``break_even``, the epochs of training after which extraction and
-          training together have taken less time; infinite if they never do;
+        - compared with the `reference` method: ``faster`` and ``faster_with_extraction``, ratios of speeds,
+          ``of_memory``, the part of its memory, and of a side network ``break_even``, the epochs of training
+          after which extraction and training together have taken less time; infinite if they never do;
+        - ``accuracy``: a fraction, or None;
         - ``note``: None, or why there are no figures; all of them are None then.
     """
-    rows = [_costs(measurement, comparison) for measurement in measurements]
+    rows = [
+        _costs(measurement, comparison) | {"accuracy": accuracies.get(measurement.setting.method)}
+        for measurement in measurements
+    ]
     found = reference(rows)
     extraction = next(row["seconds"] for row in rows if row["trained"] == "extraction")
     return [row | _compared(row, found, extraction) for row in _with_extraction(rows, extraction)]
@@ -95,11 +103,11 @@ def _compared(
 ) -> dict[str, float | None]:
     """Ratios to another row."""
     if other is None or row["seconds_per_epoch"] is None:
-        return dict.fromkeys(("faster", "faster_with_extraction", "less_memory", "break_even"))
+        return dict.fromkeys(("faster", "faster_with_extraction", "of_memory", "break_even"))
     return {
         "faster": other["seconds"] / row["seconds"],
         "faster_with_extraction": _ratio(other["seconds"], row["seconds_with_extraction"]),
-        "less_memory": _ratio(other["peak_bytes"], row["peak_bytes"]),
+        "of_memory": _ratio(row["peak_bytes"], other["peak_bytes"]),
         "break_even": _break_even(row, other, extraction) if row["trained"] == "cache" else None,
     }
 

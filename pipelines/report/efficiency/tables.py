@@ -20,6 +20,7 @@ def efficiency_tables(rows: Sequence[dict[str, Any]], comparison: EfficiencyComp
         rows: those of `efficiency_rows`.
         comparison: the options.
     """
+    scored = any(row["accuracy"] is not None for row in rows)
     notes = [f"{named(row)}: {row['note']}" for row in rows if row["note"] is not None]
     costs = StudyTable(
         above=[_described(comparison)],
@@ -34,9 +35,10 @@ def efficiency_tables(rows: Sequence[dict[str, Any]], comparison: EfficiencyComp
             "cache",
             "GFLOPs",
             "images/s",
+            *(["accuracy, %"] if scored else []),
         ],
         labels=2,
-        lines=[_costs(row) for row in rows],
+        lines=[_costs(row) + ([_percent(row["accuracy"])] if scored else []) for row in rows],
         below=[_legend(rows, comparison), *notes],
     )
     other = reference(rows)
@@ -75,12 +77,12 @@ def _ratios(rows: Sequence[dict[str, Any]], other: dict[str, Any]) -> StudyTable
 
 def _compared(row: dict[str, Any]) -> list[str]:
     pays = row["break_even"]
-    memory = row["less_memory"]
+    memory = row["of_memory"]
     return [
         named(row),
         _shown(row["faster"], ",.3g"),
         _shown(row["faster_with_extraction"], ",.3g"),
-        _NONE if memory is None else f"{1 / memory:.0%}",
+        _NONE if memory is None else f"{memory:.0%}",
         _NEVER if pays == math.inf else _shown(pays, ",d"),
     ]
 
@@ -118,3 +120,7 @@ def _seconds(value: float | None) -> str:
 
 def _shown(value: float | None, spec: str) -> str:
     return _NONE if value is None else format(value, spec)
+
+
+def _percent(fraction: float | None) -> str:
+    return _NONE if fraction is None else f"{100 * fraction:.1f}"

@@ -55,7 +55,9 @@ def make_sweep(make_summary: Callable[..., MemberSummary]) -> MakeSweep:
                 config,
                 accuracy=dict.fromkeys(config.eval_splits, accuracy),
                 cache={"path": config.cache, "dataset": Path(config.cache).name, "features_sha256": "0" * 64},
-                options={name: value for name, value in asdict(config).items() if name not in config.idle_options},
+                options={
+                    name: value for name, value in asdict(config).items() if name not in config.idle_options
+                },
                 folder=str(member.relative_to(folder.parent)),
                 **changes,
             )

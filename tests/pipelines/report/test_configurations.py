@@ -23,7 +23,9 @@ def test_a_training_that_was_scored_twice_counts_once(make_member: Any) -> None:
 
 def test_options_of_the_task_or_of_the_kind_make_no_other_configuration(make_member: Any) -> None:
     members = [
-        make_member(kind=kind, task=task, seed=rank, options={"cache": task, "dropout": kind, "rank": str(rank)})
+        make_member(
+            kind=kind, task=task, seed=rank, options={"cache": task, "dropout": kind, "rank": str(rank)}
+        )
         for kind in ("losa", "last")
         for task in ("pets", "birds")
         for rank in (4, 8)
@@ -56,7 +58,9 @@ def test_costs_are_means_of_what_was_recorded(make_member: Any) -> None:
 def test_the_mean_over_tasks_takes_configurations_that_all_tasks_rank(make_member: Any) -> None:
     scores = {"pets": {"losa": 0.5, "last": 0.4, "lst": 0.9}, "birds": {"losa": 0.6, "last": 0.8}}
     members = [
-        make_member(score, kind=kind, task=task) for task, kinds in scores.items() for kind, score in kinds.items()
+        make_member(score, kind=kind, task=task)
+        for task, kinds in scores.items()
+        for kind, score in kinds.items()
     ]
     found = [(one.name, cell.mean) for one, cell in over_all(tasks_of(members))]
     assert found == [("last", pytest.approx(60)), ("losa", pytest.approx(55))]

@@ -17,7 +17,9 @@ def task(tmp_path: Path, make_sweep: Any) -> Task:
     configs = [AdaptConfig(cache="pets", seed=seed) for seed in (0, 1)]
     folder = make_sweep(tmp_path / "runs", configs, [0.5, 0.5])
     second = folder / configs[1].member_name / "confusion.json"
-    second.write_text(json.dumps({"classes": {"label": ["cat", "dog"]}, "splits": {"test": {"label": [[1, 1, 4]]}}}))
+    second.write_text(
+        json.dumps({"classes": {"label": ["cat", "dog"]}, "splits": {"test": {"label": [[1, 1, 4]]}}})
+    )
     (found,) = tasks_of(read_members([str(folder)]))
     return found
 
@@ -36,7 +38,9 @@ def test_a_member_without_a_confusion_has_none(task: Task) -> None:
     assert read_confusions(task) == []
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"splits": {"test": {"label": [[0]]}}, "classes": {"label": null}}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"splits": {"test": {"label": [[0]]}}, "classes": {"label": null}}']
+)
 def test_a_damaged_file_is_refused(content: str, task: Task) -> None:
     assert task.best is not None
     assert task.best.members[0].folder is not None

@@ -12,7 +12,9 @@ from losa.pipelines.report.thumbnails import ImageFolder, Thumbnails
 def test_an_image_is_found_by_its_key_and_its_hash(tmp_path: Path, paint_photo: Callable[..., Path]) -> None:
     for number, folder in enumerate("ab"):
         paint_photo(tmp_path / folder / "dogs/1.png", seed=number)
-    thumbnails = Thumbnails([ImageFolder(tmp_path / "nowhere"), *(ImageFolder(tmp_path / name) for name in "ab")])
+    thumbnails = Thumbnails(
+        [ImageFolder(tmp_path / "nowhere"), *(ImageFolder(tmp_path / name) for name in "ab")]
+    )
     second = hash_source((tmp_path / "b/dogs/1.png").read_bytes())
     found = thumbnails.find("dogs/1.png", second)
     assert found is not None

@@ -27,15 +27,15 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def leaves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten images of two classes, and one without a label, in one list."""
+    """Images of two classes: ten to train on, four to score."""
     folder = tmp_path_factory.mktemp("data") / "leaves"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    lines = []
-    for number in range(10):
-        Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).save(folder / f"{number}.png")
-        lines.append(f"{number}.png {number % 2}\n")
-    (folder / "train800val200.txt").write_text("".join(lines))
+    for split, images in (("train800val200", range(10)), ("test", range(10, 14))):
+        for number in images:
+            Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).save(folder / f"{number}.png")
+        lines = [f"{number}.png {number % 2}\n" for number in images]
+        (folder / f"{split}.txt").write_text("".join(lines))
     return folder
 
 

@@ -44,7 +44,7 @@ def test_side_networks_are_compared_with_lora(rows, measured):
     losa = found["losa"]
     assert losa["faster"] == pytest.approx(4)
     assert losa["faster_with_extraction"] == pytest.approx(15 / 8.75)
-    assert losa["less_memory"] == pytest.approx(4)
+    assert losa["of_memory"] == pytest.approx(0.25)
     assert losa["break_even"] == math.ceil(5 / (5 - 1.25))
     assert found["full"]["faster"] == pytest.approx(2 / 3)
     assert found["full"]["break_even"] is None

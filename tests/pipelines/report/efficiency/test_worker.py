@@ -44,6 +44,7 @@ def cache(leaves, tmp_path_factory):
             dataset=DatasetConfig(kind="lists", name="leaves", root=str(leaves)),
             backbone=BackboneConfig(name="test_vit", pretrained=False),
             cache=str(folder),
+            splits=["train800val200"],
             workers=0,
             device="cpu",
         )

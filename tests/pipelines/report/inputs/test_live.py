@@ -25,7 +25,11 @@ def test_a_training_has_the_data_set_and_the_split_of_its_label(tmp_path: Path) 
 def test_a_training_that_diverged(tmp_path: Path) -> None:
     kept(tmp_path, None)
     (member,) = read_live(tmp_path) or []
-    assert (member.status, member.reason, member.accuracy) == ("failed", "the loss became NaN or infinite", {})
+    assert (member.status, member.reason, member.accuracy) == (
+        "failed",
+        "the loss became NaN or infinite",
+        {},
+    )
 
 
 def test_damaged_records_are_refused(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ def study(tmp_path: Path, make_sweep: Any, make_summary: Any) -> Path:
     """A candidate, a selected member with its folder, and one that failed."""
     chosen = AdaptConfig(cache="pets", lr=0.25)
     runs = make_sweep(tmp_path / "runs", [chosen], [0.75])
-    summary: MemberSummary = make_summary(chosen, accuracy={"test": 0.75}, folder=f"runs/{chosen.member_name}")
+    summary: MemberSummary = make_summary(
+        chosen, accuracy={"test": 0.75}, folder=f"runs/{chosen.member_name}"
+    )
     assert (runs / chosen.member_name).is_dir()
     other = AdaptConfig(cache="pets", eval_split="val200", lr=0.5)
     rows = [
