@@ -1,5 +1,6 @@
 """The page as one file, with all its styles, programs and pictures inside."""
 
+import functools
 from importlib.resources import files
 
 import altair
@@ -24,6 +25,7 @@ def _file(name: str) -> str:
     return files("losa.pipelines.report").joinpath("page", name).read_text(encoding="utf-8")
 
 
+@functools.cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed in the versions that the charts are made for."""
     version = altair.SCHEMA_VERSION.rpartition(".")[0]

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,10 @@ from losa.pipelines.report.inputs.sweep import read_sweep
 from losa.pipelines.result_rows import ResultRow
 
 CONFIGS = [AdaptConfig(cache="caches/pets", rank=rank, seed=seed) for rank in (2, 4) for seed in (0, 1)]
+
+
+def with_effect(config: AdaptConfig) -> dict[str, Any]:
+    return {name: value for name, value in asdict(config).items() if name not in config.idle_options}
 
 
 def test_members_with_their_costs(tmp_path: Path, make_sweep: Any) -> None:
@@ -33,7 +38,7 @@ def test_members_without_a_table(tmp_path: Path, make_sweep: Any) -> None:
 
 
 def test_a_failed_seed_has_the_options_of_its_configuration(tmp_path: Path, make_sweep: Any) -> None:
-    options = {**CONFIGS[0].__dict__, "seed": 7}
+    options = with_effect(replace(CONFIGS[0], seed=7))
     failed = ResultRow(options=options, status="failed", reason="too <b>bold</b>")
     members = read_sweep(make_sweep(tmp_path / "runs", CONFIGS, [0.5] * 4, [failed])) or []
     (lost,) = (member for member in members if member.status == "failed")
@@ -44,7 +49,7 @@ def test_a_failed_seed_has_the_options_of_its_configuration(tmp_path: Path, make
 
 def test_a_failed_configuration_is_of_the_task_of_its_cache(tmp_path: Path, make_sweep: Any) -> None:
     configs = [*CONFIGS[:1], AdaptConfig(cache="caches/birds", rank=2)]
-    options = {**configs[1].__dict__, "rank": 9}
+    options = with_effect(replace(configs[1], rank=9))
     failed = ResultRow(options=options, status="failed", reason="no memory")
     members = read_sweep(make_sweep(tmp_path / "runs", configs, [0.5, 0.5], [failed])) or []
     (lost,) = (member for member in members if member.status == "failed")
