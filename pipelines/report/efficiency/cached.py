@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from losa.adapt import AdaptConfig, FrozenFeatures, Job, LabelledActivations, Trainer
@@ -81,7 +82,8 @@ def measure_cached(setting: Setting) -> Iterator[dict[str, Any]]:
     def forward(images: Tensor) -> Tensor:
         sites = prepared.features.sites
         activations = backbone.activations(images, sites).float()
-        scores: Tensor = network(FrozenFeatures(activations, sites=sites))
+        with torch.autocast(images.device.type, enabled=False):  # the dtype is that of the backbone alone
+            scores: Tensor = network(FrozenFeatures(activations, sites=sites))
         return scores
 
     yield training | measure_inference(forward, [backbone.model, network], backbone.preprocessing, setting)
