@@ -14,6 +14,7 @@ from losa.pipelines.bench.live.data import LiveData
 from losa.pipelines.bench.live.methods import RANKED, Method
 from losa.pipelines.bench.live.records import TrainingRecords
 from losa.pipelines.bench.live.trainings import Configuration, Trainings
+from losa.pipelines.bench.matrix_rate import Dtype
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
 from losa.pipelines.report.efficiency.extracting import extract_splits
 from losa.pipelines.report.efficiency.measurements import Measurement
@@ -21,6 +22,7 @@ from losa.pipelines.report.efficiency.measurements import Measurement
 LRS: Mapping[str, float] = {"full": 1e-4}
 """Learning rates of methods for which that of losa-adapt is far too high."""
 _DEFAULT_LR = AdaptConfig(cache="any").lr
+_NOT_TRAINED = "%s has no accuracy: %s"
 _log = logging.getLogger(__name__)
 
 
@@ -32,18 +34,24 @@ def train_for_accuracy(
     Gradient checkpointing makes no other network, so methods are trained without it.
 
     Args:
-        measurements: what `EfficiencyComparison.run` returned. Those without figures are left out.
+        measurements: what `EfficiencyComparison.run` returned. What does not fit into memory, and what
+            failed, is left out.
         comparison: the options.
         lrs: side network or method -> its learning rate, if not that of losa-adapt or in `LRS`.
         test: the list to score on.
 
     Returns:
-        Side network or method -> accuracy on ``test``, a fraction; without what diverged.
+        Side network or method -> accuracy on ``test``, a fraction; without those whose training failed, which
+        are logged.
 
     Raises:
-        LosaError: a training failed otherwise, or lists share images.
+        LosaError: the images cannot be read, or lists share some.
     """
-    measured = {one.setting.method: one.setting for one in measurements if one.note is None}
+    measured = {
+        one.setting.method: one.setting
+        for one in measurements
+        if one.note is None and not one.setting.checkpointing
+    }
     rates = {name: lrs.get(name, LRS.get(name, _DEFAULT_LR)) for name in measured}
     sides = [name for name, setting in measured.items() if setting.kind == "cache"]
     methods = [name for name, setting in measured.items() if setting.kind == "live"]
@@ -93,7 +101,7 @@ def _side_networks(
             epochs=comparison.epochs,
             batch_size=comparison.batch,
             lr=lr,
-            dtype=comparison.training.dtype,
+            dtype=cast(Dtype, comparison.dtype),
             device=comparison.resolved_device,
         )
         for side, lr in rates.items()
@@ -102,7 +110,7 @@ def _side_networks(
     outcomes = adapt_all([Job(config, member_folder(folder, config)) for config in configs])
     for config, outcome in zip(configs, outcomes, strict=True):
         if isinstance(outcome, Exception):
-            _log.warning("%s has no accuracy: %s", config.side, outcome)
+            _log.warning(_NOT_TRAINED, config.side, outcome)
         else:
             found[config.side] = outcome.accuracy[test]
     return found
@@ -124,16 +132,19 @@ def _live(comparison: EfficiencyComparison, rates: Mapping[str, float], test: st
     )
     found = {}
     for method, lr in rates.items():
-        result = trainings.result(
-            Configuration(
-                method=cast(Method, method),
-                rank=comparison.rank if method in RANKED else None,
-                lr=lr,
-                seed=0,
-                train_split=comparison.train_split,
-                scored_split=test,
-            )
+        configuration = Configuration(
+            method=cast(Method, method),
+            rank=comparison.rank if method in RANKED else None,
+            lr=lr,
+            seed=0,
+            train_split=comparison.train_split,
+            scored_split=test,
         )
-        if result["accuracy"] is not None:
-            found[method] = result["accuracy"]
+        try:
+            accuracy = trainings.result(configuration)["accuracy"]
+        except LosaError as error:
+            _log.warning(_NOT_TRAINED, method, error)
+            continue
+        if accuracy is not None:  # which else was logged
+            found[method] = accuracy
     return found

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -98,13 +99,13 @@ def efficiency(
     refuse_missing_libraries()
     from losa.pipelines.report.efficiency.accuracies import parse_rates, train_for_accuracy
     from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
-    from losa.pipelines.report.efficiency.files import content_of, write_files
+    from losa.pipelines.report.efficiency.files import content_of
     from losa.pipelines.report.efficiency.measurements import refuse_failures
-    from losa.pipelines.report.efficiency.page import write_page
-    from losa.pipelines.report.efficiency.rows import efficiency_rows
+    from losa.pipelines.report.efficiency.results import write_results
     from losa.pipelines.report.efficiency.tables import efficiency_tables
+    from losa.pipelines.report.writing import REPORT_NAME
 
-    given = {
+    given: dict[str, Any] = {
         "sides": side,
         "methods": method,
         "rank": rank,
@@ -133,16 +134,16 @@ def efficiency(
     )
     rates = parse_rates(lr or (), comparison)
     measurements = comparison.run()
-    accuracies = train_for_accuracy(measurements, comparison, rates, test_split) if train else {}
-    rows = efficiency_rows(measurements, comparison, accuracies)
-    tables = efficiency_tables(rows, comparison)
-    write_files(rows, tables, comparison)
-    page = write_page(rows, tables, comparison)
+    rows = write_results(measurements, comparison)
+    if train:  # the costs are written before, because this takes its time
+        rows = write_results(
+            measurements, comparison, train_for_accuracy(measurements, comparison, rates, test_split)
+        )
     if as_json:
         print(json.dumps(content_of(rows, comparison), indent=2))
     else:
         console = PlainConsole(soft_wrap=True, width=max(130, shutil.get_terminal_size().columns))
-        for table in tables:
+        for table in efficiency_tables(rows, comparison):
             console.print(table.rich())
-        console.print(str(page))
+        console.print(str(Path(out) / REPORT_NAME))
     refuse_failures(measurements)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from losa.adapt import AdaptConfig
-from losa.adapt.data.order import batch_count
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
 from losa.cache_format.codecs import CodecName
@@ -122,11 +121,6 @@ class EfficiencyComparison:
         return int((labels != MISSING_LABEL).sum())
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches of an epoch."""
-        return batch_count(self.images, self.batch)
-
-    @property
     def training(self) -> TrainingOptions:
         """Options of trainings through the live backbone."""
         return TrainingOptions(epochs=self.epochs, batch=self.batch, dtype=self.dtype)
@@ -202,7 +196,7 @@ class EfficiencyComparison:
         source = open_source(DatasetConfig(kind="lists", name=self.folder.name, root=str(self.folder)))
         return source.contents(self.train_split)
 
-    @property
+    @cached_property
     def _around(self) -> dict[str, Any]:
         machine = {name: value for name, value in self.machine.items() if name not in _CHANGING}
         return {"keys_sha256": self._contents.keys_sha256, "machine": machine}

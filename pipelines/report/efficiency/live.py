@@ -136,10 +136,11 @@ def _needed_bytes(setting: Setting, backbone: FrozenBackbone, data: LiveData) ->
     model = _model(setting, backbone, data)
     step = _step(setting, model, None)
     one, two = (_batch(setting, data, np.zeros(images, np.int64)) for images in (1, 2))
+    inputs: int = one[0].nbytes * setting.batch
     step(*one)
     first = peak_bytes(lambda: step(*one), setting.device)
     further = max(0, peak_bytes(lambda: step(*two), setting.device) - first)
     weights = sum(weight.nbytes for weight in model.parameters())
     states = _STATES * sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
     at_once = min(setting.micro_batch or setting.batch, setting.batch)
-    return weights + states + first + further * (at_once - 1) + one[0].nbytes * setting.batch
+    return weights + states + first + further * (at_once - 1) + inputs

@@ -20,6 +20,7 @@ _SAME_NAMES = (
     "threads",
 )
 REFERENCE = "lora"
+"""The method that others are compared with, if it was measured."""
 
 
 def efficiency_rows(

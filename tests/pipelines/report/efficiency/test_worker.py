@@ -133,14 +133,13 @@ def test_a_method_is_trained_through_the_live_backbone_and_used(setting, method)
         assert found["micro_batch"] == 4
         assert found["head_parameters"] == 65 * 2
     assert plain[1]["parameters"] == checkpointing[1]["parameters"] > 65 * 2
-    assert plain[1]["gflops"] == checkpointing[1]["gflops"]
+    with_head = answer(setting("backbone", "backbone"))["gflops"] + 2 * 64 * 2 / 1e9
+    for _, found in (plain, checkpointing):
+        if method == "adapter":  # the only one that is not in the weights at last
+            assert found["gflops"] > with_head
+        else:
+            assert found["gflops"] == pytest.approx(with_head, rel=1e-9)
     assert checkpointing[0]["needed_bytes"] < plain[0]["needed_bytes"]
-
-
-def test_only_what_changes_the_network_takes_more_operations(setting):
-    pytest.importorskip("peft")
-    flops = {method: answer(setting("live", method))["gflops"] for method in ("lora", "full", "adapter")}
-    assert flops["lora"] == flops["full"] < flops["adapter"]
 
 
 def test_micro_batches_are_what_is_computed_at_once(setting):
