@@ -6,10 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from losa.cache_format.common.device import resolve_device
 from losa.pipelines.plain_text import visible
 from losa.pipelines.report.efficiency.command import efficiency
-from losa.pipelines.report.libraries import refuse_missing_libraries
 from losa.pipelines.tool import make_tool, run_tool
 
 _PAGE = "page"
@@ -67,6 +65,9 @@ def page(
     It says what won, by how much, and what failed; it draws accuracy against every cost, learning curves,
     confusions, the hardest images and the noise of the caches; and it has a table of everything.
     """
+    from losa.cache_format.common.device import resolve_device
+    from losa.pipelines.report.libraries import refuse_missing_libraries
+
     refuse_missing_libraries()
     from losa.pipelines.report.writing import write_page
 

@@ -75,7 +75,7 @@ class Task:
         found = (split for one in self.configurations for member in one.members for split in member.accuracy)
         return list(dict.fromkeys(([] if self.split is None else [self.split]) + list(found)))
 
-    @property
+    @cached_property
     def ranked(self) -> list[tuple[Configuration, Cell]]:
         """Complete configurations that were scored on the split that decides, with their cells."""
         return [

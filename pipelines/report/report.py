@@ -104,10 +104,10 @@ def make_report(
         failures=failures(members),
         pareto=_chart(
             "Accuracy against cost",
-            "A point is a configuration, the bar its standard error over the seeds. Filled: on the Pareto front "
-            "(dashed), where nothing cheaper is as accurate. Configurations without a number on the chosen axis, "
-            "and those with a seed that failed or was dropped, are left out. Members of one pass have its "
-            "memory in common.",
+            "A point is a configuration, the bar its standard error over the seeds. Filled: on the Pareto "
+            "front (dashed), where nothing cheaper is as accurate. Configurations without a number on the "
+            "chosen axis, and those with a seed that failed or was dropped, are left out. The memory is that "
+            "of the whole pass.",
             pareto_chart(tasks, kinds),
         ),
         curves=_chart(
@@ -149,7 +149,7 @@ def _confusions(task: Task) -> Iterator[ShownConfusion]:
         yield ShownConfusion(
             title=title,
             sentence=(
-                f"{len(confusion.classes):,} classes. "
+                f"{len(confusion.classes):,} classes occur. "
                 + (
                     "The most frequent confusions, over all seeds:"
                     if pairs

@@ -30,6 +30,8 @@ finally:
         # typer itself imports pydantic, if it is there, to show the options of a subcommand.
         (["losa-bench", "fused", "-h"], "--members", {"numpy"}),
         (["losa-cache", "--help"], "convert", set()),
+        (["losa-report", "--help"], "page", {"numpy", "altair"}),
+        (["losa-report", "page", "-h"], "--images", {"numpy", "altair"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -12,7 +12,7 @@ MOST_CLASSES = 40
 
 
 def confusion_chart(confusion: ClassConfusion) -> Spec | None:
-    """The share of each true class that is taken for each class; None if there are more than `MOST_CLASSES`."""
+    """The share of each true class that is taken for each class; None for more than `MOST_CLASSES`."""
     classes = confusion.classes
     if len(classes) > MOST_CLASSES:
         return None

@@ -58,7 +58,7 @@ def curves_chart(tasks: Sequence[Task], kinds: Sequence[str]) -> Spec | None:
     )
     chart = alt.layer(
         base.mark_line(strokeWidth=1.5, clip=True)
-        .encode(opacity=alt.condition(hovered, alt.value(1.0), alt.value(0.35)))
+        .encode(opacity=alt.condition(hovered, alt.value(1.0), alt.value(0.5)))
         .add_params(hovered),
         base.transform_filter("datum.best").mark_line(strokeWidth=3.5, opacity=1),
     ).add_params(

@@ -36,11 +36,11 @@ def pareto_chart(tasks: Sequence[Task], kinds: Sequence[str]) -> Spec | None:
 def draw_pareto(rows: Rows, axes: Mapping[str, str], kinds: Sequence[str]) -> Spec:
     """Accuracy against what a menu names.
 
-    A point is on the front if none to the left of it, or on the same place of the axis, is as accurate.
+    A point is on the front if no cheaper one is as accurate, and none of the same cost is more accurate.
 
     Args:
-        rows: ``view`` (a menu chooses one), ``name``, ``kind``, ``accuracy``, ``low`` and ``high`` in percent,
-            ``seeds``, and the fields of the axes: numbers above 0, or None.
+        rows: ``view`` (a menu chooses one), ``name``, ``kind``, ``accuracy``, ``low`` and ``high`` in
+            percent, ``shown`` (the accuracy as text), and the fields of the axes: numbers above 0, or None.
         axes: field -> how it is called, those that some row has.
         kinds: as in `by_kind`.
     """

@@ -1,4 +1,4 @@
-"""What all charts have in common: colours, shapes, choices, and data that stay apart from the specification."""
+"""What all charts have in common: colours, shapes, menus, and data apart from the specification."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,8 @@ Spec = dict[str, Any]
 """A specification of Vega-Lite, as JSON values."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#949494")
-"""Those of Okabe and Ito that can be read on white and on black, which the colour-blind tell apart; and grey."""
+"""Those of Okabe and Ito, which the colour-blind tell apart, as far as they show on white and on black; and
+grey."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 """As many as go with the colours in all combinations: no two of 42 kinds look the same."""
 _LOOKS = {

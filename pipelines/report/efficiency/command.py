@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from losa.pipelines.plain_console import PlainConsole
-from losa.pipelines.report.libraries import refuse_missing_libraries
 from losa.pipelines.tool import AsJson
 
 
@@ -96,6 +95,8 @@ def efficiency(
     does not fit into memory is told. OUT has report.html, table.md, results.csv and results.json. lora needs
     peft, and the page needs its libraries (pip install 'losa[bench,report]').
     """
+    from losa.pipelines.report.libraries import refuse_missing_libraries
+
     refuse_missing_libraries()
     from losa.pipelines.report.efficiency.accuracies import parse_rates, train_for_accuracy
     from losa.pipelines.report.efficiency.comparison import EfficiencyComparison

@@ -29,7 +29,7 @@ def efficiency_tables(rows: Sequence[dict[str, Any]], comparison: EfficiencyComp
             "trained from",
             "parameters",
             "s/epoch",
-            f"{comparison.epochs} epochs, s",
+            "1 epoch, s" if comparison.epochs == 1 else f"{comparison.epochs} epochs, s",
             "with extraction",
             "peak memory",
             "cache",
@@ -52,13 +52,13 @@ def _costs(row: dict[str, Any]) -> list[str]:
     return [
         *name,
         _shown(row["parameters"], ",d"),
-        _seconds(row["seconds_per_epoch"]),
-        _seconds(row["seconds"]),
-        _seconds(row["seconds_with_extraction"]),
+        _three_digits(row["seconds_per_epoch"]),
+        _three_digits(row["seconds"]),
+        _three_digits(row["seconds_with_extraction"]),
         _NONE if row["peak_bytes"] is None else readable(row["peak_bytes"]),
         _NONE if row["cache_bytes"] is None else readable(row["cache_bytes"]),
-        _shown(row["gflops"], ",.3g"),
-        _shown(row["images_per_s"], ",.3g"),
+        _three_digits(row["gflops"]),
+        _three_digits(row["images_per_s"]),
     ]
 
 
@@ -80,8 +80,8 @@ def _compared(row: dict[str, Any]) -> list[str]:
     memory = row["of_memory"]
     return [
         named(row),
-        _shown(row["faster"], ",.3g"),
-        _shown(row["faster_with_extraction"], ",.3g"),
+        _three_digits(row["faster"]),
+        _three_digits(row["faster_with_extraction"]),
         _NONE if memory is None else f"{memory:.0%}",
         _NEVER if pays == math.inf else _shown(pays, ",d"),
     ]
@@ -114,7 +114,7 @@ def _legend(rows: Sequence[dict[str, Any]], comparison: EfficiencyComparison) ->
     )
 
 
-def _seconds(value: float | None) -> str:
+def _three_digits(value: float | None) -> str:
     return _NONE if value is None else f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
 
 

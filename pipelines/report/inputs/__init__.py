@@ -7,16 +7,18 @@ from losa.pipelines.matching_paths import matching_paths
 from losa.pipelines.report.inputs.contract import Member, Reader
 from losa.pipelines.report.inputs.live import read_live
 from losa.pipelines.report.inputs.study import read_study
+from losa.pipelines.report.inputs.suite import read_suite
 from losa.pipelines.report.inputs.sweep import read_sweep
 
 __all__ = ["Member", "read_members"]
 
 _READERS: Mapping[str, Reader] = {
-    "the folder of a sweep or of a member (losa-adapt)": read_sweep,
-    "that of a study (losa-bench accuracy, ablations)": read_study,
+    "the folder of a study (losa-bench accuracy, ablations)": read_study,
+    "that of a benchmark (losa-vtab1k, losa-fgvc)": read_suite,
     "that of trainings through the live backbone (losa-bench live)": read_live,
+    "that of a sweep or of members (losa-adapt)": read_sweep,
 }
-"""What each of them reads -> the reader."""
+"""What each of them reads -> the reader. The last one takes any folder in which there are members."""
 
 
 def read_members(places: Sequence[str]) -> list[Member]:

@@ -39,8 +39,8 @@ def read_summary(folder: Path) -> MemberSummary | None:
         return None
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise LosaError(
-            f"{path} is not the summary of a member, or is damaged; losa-adapt with overwrite=true trains the "
-            "member again"
+            f"{path} is not the summary of a member, or is damaged; losa-adapt with overwrite=true trains "
+            "the member again"
         ) from None
 
 

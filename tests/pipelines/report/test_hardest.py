@@ -18,7 +18,9 @@ from losa.pipelines.report.thumbnails import Thumbnails
 @pytest.fixture(scope="module")
 def swept(command: Callable[..., Any], extracted: Path) -> Path:
     """The folder with ``cache``, and ``hardest`` with two seeds of a probe."""
-    options = "-m cache=cache out=hardest side=linear seed=0,1 epochs=1 train_split=train800 eval_split=val200"
+    options = (
+        "-m cache=cache out=hardest side=linear seed=0,1 epochs=1 train_split=train800 eval_split=val200"
+    )
     finished = command(extracted, "losa-adapt", *options.split())
     assert finished.returncode == 0, finished.stderr
     return extracted
@@ -45,7 +47,9 @@ def test_the_lowest_mean_probabilities_of_the_true_class(task: Task, swept: Path
     order = np.argsort(of_true)[:5]
     assert [image.key for image in found.images] == [split.keys[row] for row in order]
     assert [image.true_probability for image in found.images] == pytest.approx(of_true[order], rel=1e-4)
-    assert [image.predicted for image in found.images] == [str(number) for number in mean[order].argmax(axis=1)]
+    assert [image.predicted for image in found.images] == [
+        str(number) for number in mean[order].argmax(axis=1)
+    ]
     assert (found.judged, found.wrong) == (len(labels), int((mean.argmax(axis=1) != labels).sum()))
     assert all(image.thumbnail for image in found.images)
 

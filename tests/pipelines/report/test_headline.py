@@ -24,8 +24,8 @@ def test_who_won_and_by_how_much(second: list[float], judged: str, make_member: 
 def test_one_seed_has_no_error(make_member: Any) -> None:
     (sentence,) = winners(tasks_of([make_member(0.5), make_member(0.25, kind="linear")]))
     assert sentence == (
-        "pets, test: losa reaches 50.0 % (1 seed), 25.0 points ahead of linear (25.0 %); with one seed, nobody "
-        "knows what chance does."
+        "pets, test: losa reaches 50.0 % (1 seed), 25.0 points ahead of linear (25.0 %); with one seed, "
+        "nobody knows what chance does."
     )
 
 

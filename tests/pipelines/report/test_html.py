@@ -52,11 +52,15 @@ def make_page(tmp_path: Path, make_sweep: Any, make_member: Any) -> Any:
         configs = [AdaptConfig(cache=f"{tmp_path}/{name}", label=text, seed=seed) for seed in (0, 1)]
         folder = make_sweep(tmp_path / f"runs {name}", configs, [0.5, 0.25])
         for path in folder.glob("*/confusion.json"):
-            content = {"classes": {text: [text, f"{text}2"]}, "splits": {"test": {text: [[0, 0, 3], [1, 0, 1]]}}}
+            content = {
+                "classes": {text: [text, f"{text}2"]},
+                "splits": {"test": {text: [[0, 0, 3], [1, 0, 1]]}},
+            }
             path.write_text(json.dumps(content))
         members = read_members([str(folder)])
         others = [
-            make_member(0.5, kind=text, task=text, split=text, options={text: text}, seed=rank) for rank in (0, 1)
+            make_member(0.5, kind=text, task=text, split=text, options={text: text}, seed=rank)
+            for rank in (0, 1)
         ]
         others.append(make_member(0.1, kind=text, task=text, split=text, options={text: f"{text}2"}))
         others.append(make_member(None, kind=text, task=text, status="failed", reason=text))
@@ -83,7 +87,9 @@ def test_nothing_is_loaded(make_page: Any) -> None:
     page = make_page("plain")
     assert not [value for name, value in page.attributes if name in ("src", "href")]
     assert ("http-equiv", "Content-Security-Policy") in page.attributes
-    assert any(value and value.startswith("default-src 'none'; img-src data:;") for _, value in page.attributes)
+    assert any(
+        value and value.startswith("default-src 'none'; img-src data:;") for _, value in page.attributes
+    )
 
 
 def test_the_program_of_the_page_ends_where_its_script_ends(make_page: Any) -> None:

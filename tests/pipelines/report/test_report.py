@@ -31,7 +31,9 @@ def test_the_parts_of_a_page(sweep: list[Any]) -> None:
     assert cache.facts["now"] == "cannot be read: there is no folder pets"
 
 
-def test_images_that_cannot_be_judged_again_are_told(sweep: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_images_that_cannot_be_judged_again_are_told(
+    sweep: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     report = make_report("pets", sweep, hardest=4, device="cpu", thumbnails=Thumbnails([]))
     (shown,) = report.hardest
     assert shown.sentence == "They cannot be told, because there is no folder pets"
@@ -53,7 +55,9 @@ def test_pictures_that_are_missing_are_told(
     found = HardImages(column="label", images=[image], wrong=1, judged=1200)
     monkeypatch.setattr(reports, "hardest_images", lambda *_: [found])
     (shown,) = make_report("pets", sweep, hardest=1, device="cpu", thumbnails=Thumbnails([])).hardest
-    assert shown.sentence.startswith("1 of 1,200 images are taken for another class by the mean over the seeds.")
+    assert shown.sentence.startswith(
+        "1 of 1,200 images are taken for another class by the mean over the seeds."
+    )
     assert ("--images" in shown.sentence) == missing
 
 
@@ -61,7 +65,9 @@ def test_members_without_files(make_member: Any) -> None:
     """As of trainings through the live backbone."""
     report = make_report("pets", [make_member(0.5)], hardest=4, device="cpu", thumbnails=Thumbnails([]))
     assert (report.curves, report.confusions, report.caches, report.noise) == (None, [], [], None)
-    assert report.hardest[0].sentence == "They cannot be told, because the folders of its members were not found"
+    assert (
+        report.hardest[0].sentence == "They cannot be told, because the folders of its members were not found"
+    )
 
 
 def test_nothing_was_trained(make_member: Any) -> None:

@@ -12,7 +12,9 @@ def test_shares_of_the_true_class() -> None:
 
 
 def test_classes_of_one_name_are_told_apart() -> None:
-    spec = confusion_chart(ClassConfusion(column="label", counts={(0, 1): 1, (2, 2): 1}, names=["cat"] * 2 + ["dog"]))
+    spec = confusion_chart(
+        ClassConfusion(column="label", counts={(0, 1): 1, (2, 2): 1}, names=["cat"] * 2 + ["dog"])
+    )
     assert spec is not None
     assert spec["encoding"]["y"]["scale"]["domain"] == ["cat (0)", "cat (1)", "dog"]
 

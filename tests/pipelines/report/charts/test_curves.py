@@ -47,7 +47,9 @@ def test_accuracies_are_percent_and_may_have_gaps(task: Task) -> None:
     assert rows(task)[0]["train_accuracy"] == [12.35, None]
 
 
-def test_many_epochs_are_thinned_out_and_the_last_one_stays(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_epochs_are_thinned_out_and_the_last_one_stays(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(curves, "MOST_POINTS", 7)
     assert [one["epoch"] for one in rows(task)] == [[1, 3, 5, 7]] * 2
 

@@ -23,7 +23,7 @@ def test_folders_and_patterns_of_them(sweeps: Path) -> None:
 
 def test_a_folder_without_results_is_refused(sweeps: Path) -> None:
     (sweeps / "empty").mkdir()
-    with pytest.raises(LosaError, match=r"empty: expected the folder of a sweep .* it holds no results"):
+    with pytest.raises(LosaError, match=r"empty: expected the folder of a study .* it holds no results"):
         read_members([str(sweeps / "one"), str(sweeps / "empty")])
 
 
