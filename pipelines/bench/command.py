@@ -264,7 +264,7 @@ def live(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="lora, bitfit, adapter or linear; may be repeated [default: lora, bitfit, adapter]"
+            help="lora, bitfit, adapter, full or linear; may be repeated [default: lora, bitfit, adapter]"
         ),
     ] = None,
     rank: Annotated[
@@ -317,8 +317,9 @@ def live(
     """Train LoRA, BitFit and bottleneck adapters through the live backbone, to compare with side networks.
 
     Preprocessing is that of losa-extract; optimiser, schedule, batches and head are those of losa-adapt.
-    linear trains the head alone, as a check: it is side=linear without a cache. After a kill the same command
-    goes on. lora needs peft (pip install 'losa[bench]').
+    linear trains the head alone, as a check: it is side=linear without a cache. full trains all parameters,
+    and wants a smaller --lr, such as 1e-5 to 1e-4. After a kill the same command goes on. lora needs peft
+    (pip install 'losa[bench]').
     """
     from losa.pipelines.bench.live.comparison import LiveComparison
     from losa.pipelines.bench.live.report import render_live

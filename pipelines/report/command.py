@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from losa.pipelines.plain_text import visible
+from losa.pipelines.report.efficiency.command import efficiency
 from losa.pipelines.tool import make_tool, run_tool
 
 _PAGE = "page"
@@ -74,6 +75,9 @@ def page(
         runs, out, image_folders=images or [], hardest=hardest, title=title, device=resolve_device(device)
     )
     print(visible(str(path)))
+
+
+tool.command()(efficiency)
 
 
 def main() -> None:

@@ -72,7 +72,9 @@ class Report:
     caches: Sequence[UsedCache]
     noise: Chart | None
     configurations: ReportTable
-    members: ReportTable
+    members: ReportTable | None
+    """A second table, which is folded up."""
+    members_title: str = "All members"
 
 
 def make_report(

@@ -1,0 +1,52 @@
+"""The files of `losa-report efficiency`."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from losa.cache_format.storage.atomic_writes import make_folder, publish
+from losa.pipelines.bench.study.tables import StudyTable
+from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
+from losa.pipelines.shown_options import shown
+
+CSV_NAME = "results.csv"
+JSON_NAME = "results.json"
+TABLE_NAME = "table.md"
+
+
+def content_of(rows: Sequence[dict[str, Any]], comparison: EfficiencyComparison) -> dict[str, Any]:
+    """Rows, options and machine as a value of JSON, where infinity is None: it has none."""
+    finite = [{name: None if value == math.inf else value for name, value in row.items()} for row in rows]
+    return {
+        "rows": finite,
+        "images": comparison.images,
+        "settings": asdict(comparison),
+        "machine": comparison.machine,
+    }
+
+
+def write_files(
+    rows: Sequence[dict[str, Any]], tables: Sequence[StudyTable], comparison: EfficiencyComparison
+) -> None:
+    """Write ``results.csv``, ``results.json`` and ``table.md`` into the folder ``out``, each whole.
+
+    Args:
+        rows: those of `efficiency_rows`.
+        tables: what is said of them.
+        comparison: the options.
+    """
+    folder = Path(comparison.out)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow([shown(value, short=False) for value in row.values()])
+    make_folder(folder)
+    publish(folder / CSV_NAME, text.getvalue().encode())
+    publish(folder / JSON_NAME, (json.dumps(content_of(rows, comparison), indent=2) + "\n").encode())
+    publish(folder / TABLE_NAME, "\n".join(table.markdown() for table in tables).encode())
