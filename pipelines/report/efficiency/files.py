@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from losa.cache_format.storage.atomic_writes import make_folder, publish
-from losa.pipelines.bench.study.tables import StudyTable
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
 from losa.pipelines.shown_options import shown
+from losa.pipelines.text_table import TextTable
 
 CSV_NAME = "results.csv"
 JSON_NAME = "results.json"
@@ -31,7 +31,7 @@ def content_of(rows: Sequence[dict[str, Any]], comparison: EfficiencyComparison)
 
 
 def write_files(
-    rows: Sequence[dict[str, Any]], tables: Sequence[StudyTable], comparison: EfficiencyComparison
+    rows: Sequence[dict[str, Any]], tables: Sequence[TextTable], comparison: EfficiencyComparison
 ) -> None:
     """Write ``results.csv``, ``results.json`` and ``table.md`` into the folder ``out``, each whole.
 

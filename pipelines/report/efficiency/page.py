@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from losa.cache_format.storage.atomic_writes import publish
-from losa.pipelines.bench.study.tables import StudyTable
 from losa.pipelines.report.charts.pareto import draw_pareto
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
 from losa.pipelines.report.efficiency.rows import named
@@ -13,6 +12,7 @@ from losa.pipelines.report.html import render
 from losa.pipelines.report.report import Chart, Report
 from losa.pipelines.report.tables import ReportTable, TableCell
 from losa.pipelines.report.writing import REPORT_NAME
+from losa.pipelines.text_table import TextTable
 
 _GIGABYTE = 1e9
 _COSTS = (
@@ -40,7 +40,7 @@ _AXES = {
 
 
 def write_page(
-    rows: Sequence[dict[str, Any]], tables: Sequence[StudyTable], comparison: EfficiencyComparison
+    rows: Sequence[dict[str, Any]], tables: Sequence[TextTable], comparison: EfficiencyComparison
 ) -> Path:
     """Write ``report.html`` into the folder ``out``. An older file is replaced whole.
 
@@ -127,7 +127,7 @@ def winners(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def _sortable(table: StudyTable, rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> ReportTable:
+def _sortable(table: TextTable, rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> ReportTable:
     """A table whose columns of numbers are sorted by the fields of the rows that they show."""
     lines = []
     for line, row in zip(table.lines, rows, strict=True):

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from losa.cache_format.common.units import readable
-from losa.pipelines.bench.study.tables import StudyTable
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
 from losa.pipelines.report.efficiency.rows import named, reference
+from losa.pipelines.text_table import TextTable
 
 _NONE = ""
 _NEVER = "never"
 
 
-def efficiency_tables(rows: Sequence[dict[str, Any]], comparison: EfficiencyComparison) -> list[StudyTable]:
+def efficiency_tables(rows: Sequence[dict[str, Any]], comparison: EfficiencyComparison) -> list[TextTable]:
     """A table of the costs and, if a method was trained through the live backbone, one of ratios to it.
 
     Args:
@@ -22,7 +22,7 @@ def efficiency_tables(rows: Sequence[dict[str, Any]], comparison: EfficiencyComp
     """
     scored = any(row["accuracy"] is not None for row in rows)
     notes = [f"{named(row)}: {row['note']}" for row in rows if row["note"] is not None]
-    costs = StudyTable(
+    costs = TextTable(
         above=[_described(comparison)],
         titles=[
             "method",
@@ -62,8 +62,8 @@ def _costs(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _ratios(rows: Sequence[dict[str, Any]], other: dict[str, Any]) -> StudyTable:
-    return StudyTable(
+def _ratios(rows: Sequence[dict[str, Any]], other: dict[str, Any]) -> TextTable:
+    return TextTable(
         above=[f"Compared with {named(other)}:"],
         titles=["method", "times faster", "with extraction", "of its memory", "cache pays after epochs"],
         labels=1,
