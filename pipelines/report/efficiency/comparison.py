@@ -51,7 +51,7 @@ class EfficiencyComparison:
     """Trained through the live backbone."""
     checkpointing: bool = True
     """Whether these are measured with gradient checkpointing, too."""
-    rank: int = _DEFAULTS.rank
+    rank: int = _DEFAULTS.resolved_rank
     """Of the side networks, of LoRA's updates and of the adapters' bottlenecks."""
     targets: Sequence[str] = TARGETS
     sites: int | str = "all"
