@@ -17,9 +17,9 @@ from losa.pipelines.report.thumbnails import Thumbnails
 
 @pytest.fixture(scope="module")
 def swept(command: Callable[..., Any], extracted: Path) -> Path:
-    """The folder with ``cache``, and ``hardest`` with two seeds of a probe."""
+    """The folder with ``cache``, and ``runs/hardest`` with two seeds of a probe."""
     options = (
-        "-m cache=cache out=hardest side=linear seed=0,1 epochs=1 train_split=train800 eval_split=val200"
+        "-m cache=cache out=runs/hardest side=linear seed=0,1 epochs=1 train_split=train800 eval_split=val200"
     )
     finished = command(extracted, "losa-adapt", *options.split())
     assert finished.returncode == 0, finished.stderr
@@ -28,7 +28,7 @@ def swept(command: Callable[..., Any], extracted: Path) -> Path:
 
 @pytest.fixture
 def task(swept: Path) -> Task:
-    (found,) = tasks_of(read_members([str(swept / "hardest")]))
+    (found,) = tasks_of(read_members([str(swept / "runs/hardest")]))
     return found
 
 
