@@ -31,5 +31,6 @@ class TextTable:
     def markdown(self) -> str:
         """The table for a page of documentation."""
         marks = ["---" if place < self.labels else "---:" for place in range(len(self.titles))]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in (self.titles, marks, *self.lines))
+        rows = [[text.replace("|", r"\|") for text in line] for line in (self.titles, marks, *self.lines)]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return "\n\n".join([*self.above, table, *self.below]) + "\n"

@@ -1,5 +1,6 @@
 """A run of a suite: the plan, then task after task, and the results after each of them."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -78,9 +79,7 @@ class SuiteRun:
         for number, task in enumerate(opened, start=1):
             _log.info("%s: task %d of %d", task.name, number, len(opened))
             run = TaskRun(self._config, self._candidates, task)
-            result = self._guarded(task.name, run.run)
-            if result is not None:
-                self._results[task.name] = result
+            self._guarded(task.name, functools.partial(run.run, self._results[task.name]))
             waiting = opened[number:]
             self._results_without(waiting).write()
             if waiting:

@@ -65,21 +65,23 @@ class TaskRun:
         self._selected = self._runs / SELECTED_FOLDER
         self._evaluations = config.folder / EVALUATIONS / task.name
 
-    def run(self) -> TaskResult:
+    def run(self, result: TaskResult) -> None:
         """Extract, choose, train and score.
 
+        Args:
+            result: gets the scores. A line of the table that has no choice, or a choice that cannot be
+                trained, is told in it.
+
         Raises:
-            LosaError: the task cannot be extracted or scored. A line of the table that has no choice, or a
-                choice that cannot be trained, is told in the result.
+            LosaError: the task cannot be extracted or scored.
         """
-        result = TaskResult(task=self._task.name, group=self._task.found.group)
         with computing_threads(self._config.threads):
             self.extractor().run()
         choices = self._choose(result)
         trained = self._train(choices, result)
         if trained:
-            result.scores = self._score(choices, trained)
-        return result
+            with computing_threads(self._config.threads):
+                result.scores = self._score(choices, trained)
 
     def extractor(self, *, plan: bool = False) -> Extractor:
         """The extraction of all images but those of the test split."""
@@ -139,7 +141,7 @@ class TaskRun:
         return [
             Score(
                 line=line,
-                options=_effective(self._config.sweep, finals[0].config),
+                options=_effective(self._config.sweep, choices[line].configuration.candidates[0].config),
                 candidates=choices[line].candidates,
                 selected_on=self._task.roles.held_out,
                 selection_accuracy=choices[line].configuration.accuracy,

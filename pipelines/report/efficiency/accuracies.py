@@ -9,7 +9,8 @@ from losa.adapt import AdaptConfig, Job, adapt_all
 from losa.adapt.members.member_folder import member_folder
 from losa.cache_format import LosaError
 from losa.cache_format.common.suggestions import nearest
-from losa.extract import load_backbone
+from losa.extract import FrozenBackbone, load_backbone
+from losa.extract.extraction_tasks import computing_threads
 from losa.pipelines.bench.live.data import LiveData
 from losa.pipelines.bench.live.methods import RANKED, Method
 from losa.pipelines.bench.live.records import TrainingRecords
@@ -52,14 +53,20 @@ def train_for_accuracy(
         for one in measurements
         if one.note is None and not one.setting.checkpointing
     }
+    if not measured:
+        return {}
+    backbone = load_backbone(comparison.settings[0].backbone_config)
+    data = LiveData(comparison.folder, [comparison.train_split, test], backbone.preprocessing)
+    data.refuse_shared_images(test, [comparison.train_split])
     rates = {name: lrs.get(name, LRS.get(name, _DEFAULT_LR)) for name in measured}
     sides = [name for name, setting in measured.items() if setting.kind == "cache"]
     methods = [name for name, setting in measured.items() if setting.kind == "live"]
     found: dict[str, float] = {}
-    if sides:
-        found |= _side_networks(comparison, {side: rates[side] for side in sides}, test)
-    if methods:
-        found |= _live(comparison, {method: rates[method] for method in methods}, test)
+    with computing_threads(comparison.threads or "auto"):
+        if sides:
+            found |= _side_networks(comparison, {side: rates[side] for side in sides}, test)
+        if methods:
+            found |= _live(comparison, {method: rates[method] for method in methods}, test, data, backbone)
     return found
 
 
@@ -103,6 +110,7 @@ def _side_networks(
             lr=lr,
             dtype=cast(Dtype, comparison.dtype),
             device=comparison.resolved_device,
+            threads=comparison.threads or "auto",
         )
         for side, lr in rates.items()
     ]
@@ -116,10 +124,13 @@ def _side_networks(
     return found
 
 
-def _live(comparison: EfficiencyComparison, rates: Mapping[str, float], test: str) -> dict[str, float]:
-    backbone = load_backbone(comparison.settings[0].backbone_config)
-    data = LiveData(comparison.folder, [comparison.train_split, test], backbone.preprocessing)
-    data.refuse_shared_images(test, [comparison.train_split])
+def _live(
+    comparison: EfficiencyComparison,
+    rates: Mapping[str, float],
+    test: str,
+    data: LiveData,
+    backbone: FrozenBackbone,
+) -> dict[str, float]:
     trainings = Trainings(
         name=comparison.folder.name,
         data=data,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from losa.adapt.free_memory import free_on
-from losa.cache_format import LosaError
+from losa.cache_format import Cache, CacheError, LosaError
 from losa.cache_format.common.units import duration, readable
 from losa.pipelines.bench.live.records import TrainingRecords
 from losa.pipelines.report.efficiency.setting import Setting
@@ -17,6 +17,8 @@ from losa.pipelines.report.efficiency.setting import Setting
 COMMAND = (sys.executable, "-m", "losa.pipelines.report.efficiency.worker")
 _UNESSENTIAL = ("seconds", "cache")
 """Fields of a setting that do not determine what is measured."""
+_OF_TRAINING = ("rank", "targets", "batch", "micro_batch", "steps")
+"""Fields that do not determine the extraction, either: it is the longest of all, and removes the cache."""
 _LIMITS = 2
 """Time limits of a measurement that a process keeps to: of its training, and of its inference."""
 START_SECONDS = 600
@@ -53,15 +55,28 @@ class Measurements:
             LosaError: a record is damaged.
         """
         label = f"{setting.kind}-{setting.method}{'-checkpointing' if setting.checkpointing else ''}"
-        content = {name: value for name, value in asdict(setting).items() if name not in _UNESSENTIAL}
+        is_extraction = setting.kind == "extraction"
+        left_out = {*_UNESSENTIAL, *(_OF_TRAINING if is_extraction else ())}
+        content = {name: value for name, value in asdict(setting).items() if name not in left_out}
         determining = {"setting": content, **self.around}
-        found = None if self.again else self.records.find(label, determining)
+        # The others need its cache, which may have been removed since then.
+        again = self.again or (is_extraction and not _is_extracted(setting))
+        found = None if again else self.records.find(label, determining)
         if found is None:
             measured = _ask(setting)
             if measured.note is None:
                 self.records.keep(label, determining, measured.figures)
             return measured
         return Measurement(setting=setting, figures=found)
+
+
+def _is_extracted(setting: Setting) -> bool:
+    """Whether the cache has all images to train on."""
+    try:
+        Cache(setting.cache).split(setting.train_split)
+    except CacheError:
+        return False
+    return True
 
 
 def refuse_failures(measurements: Sequence[Measurement]) -> None:

@@ -15,14 +15,16 @@ def found_folder(written: str, near: Path) -> Path | None:
 
     Args:
         written: the path in the file.
-        near: the folder of the file. The path may be relative to this folder or to one around it, and what
-            was moved with the file is found by its name.
+        near: the folder of the file. What is below it, by the end of the path, was moved or copied with the
+            file, and comes before what is still where the path leads: from a folder around it, or from here.
     """
     if not written:
         return None
-    around = (near, *near.absolute().parents)
-    places = [Path(written), *(folder / written for folder in around), near / Path(written).name]
-    return next((place for place in places if place.is_dir()), None)
+    path = Path(written)
+    parts = path.relative_to(path.anchor).parts
+    below = (near.joinpath(*parts[start:]) for start in range(len(parts)))
+    around = (folder / path for folder in near.absolute().parents)
+    return next((place for place in (*below, *around, path) if place.is_dir()), None)
 
 
 def read_summary(folder: Path) -> MemberSummary | None:

@@ -1,6 +1,8 @@
 import json
+import math
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from losa.adapt import AdaptConfig
 from losa.pipelines.report.html import render
 from losa.pipelines.report.inputs import Member, read_members
 from losa.pipelines.report.report import Report, make_report
+from losa.pipelines.report.tables import ReportTable, TableCell
 from losa.pipelines.report.thumbnails import Thumbnails
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
@@ -81,6 +84,13 @@ def test_texts_from_data_are_nothing_but_texts(make_page: Any) -> None:
     assert evil.text.count("onerror=alert(1)") > 8
     specs = [json.loads(script) for script in evil.scripts[:-1]]
     assert any(row["kind"] == EVIL for spec in specs for row in spec["datasets"]["data"] if "kind" in row)
+
+
+def test_numbers_are_sorted_as_javascript_reads_them(make_member: Any) -> None:
+    report = report_of([make_member()])
+    cells = [TableCell("never", math.inf), TableCell("small", 1e-7), TableCell("none")]
+    page = Tags(render(replace(report, members=ReportTable(titles=["a", "b", "c"], rows=[cells]))))
+    assert [value for name, value in page.attributes if name == "data-order"][-2:] == ["Infinity", "1e-07"]
 
 
 def test_nothing_is_loaded(make_page: Any) -> None:

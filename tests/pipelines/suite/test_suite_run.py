@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from losa.cache_format import Cache, LosaError
 from losa.pipelines.suite import task_run
@@ -72,15 +73,16 @@ def test_the_test_split_is_scored_once_after_the_choice_and_cached_nowhere(
     tmp_path: Path, draw_task: Any, options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw_task(tmp_path / "root/svhn")
-    judged = []
+    judged, threads = [], []
 
     def watching(places: Any, config: Any, parent: Path) -> Any:
         judged.append(list(places))
+        threads.append(torch.get_num_threads())
         return evaluate(places, config, parent)
 
     evaluate = task_run.evaluate
     monkeypatch.setattr(task_run, "evaluate", watching)
-    SuiteRun(VTAB1K, options("side=linear,losa", "rank=4", "lr=1e-3,1e-2")).run()
+    SuiteRun(VTAB1K, options("side=linear,losa", "rank=4", "lr=1e-3,1e-2", "threads=3")).run()
     out = tmp_path / "out"
     cache = Cache(out / "caches/svhn")
     assert {split.name for split in cache.manifest.splits} == {"train800val200", "train800", "val200"}
@@ -95,6 +97,7 @@ def test_the_test_split_is_scored_once_after_the_choice_and_cached_nowhere(
     assert {configs[one]["train_split"] for one in finals} == {"train800val200"}
     assert [configs[one]["eval_split"] for one in finals] == [[]] * 4
     ((*places,),) = judged
+    assert threads == [3]
     assert set(map(Path, places)) == finals
     assert {Path(row["folder"]) for row in rows(out)} == finals
 
@@ -132,6 +135,26 @@ def test_a_line_without_a_choice_fails_alone(tmp_path: Path, draw_task: Any, opt
     with pytest.raises(LosaError, match="1 of 1 tasks failed, or a part of them:\n  svhn: last: "):
         SuiteRun(VTAB1K, options("side=linear,last", "rank=3")).run()
     assert {row["line"] for row in rows(tmp_path / "out")} == {"linear"}
+
+
+def test_a_line_that_failed_is_told_although_the_task_cannot_be_scored(
+    tmp_path: Path, draw_task: Any, options: Any
+) -> None:
+    draw_task(tmp_path / "root/svhn")
+    (tmp_path / "root/svhn/images/test/1.png").write_bytes(b"no image")
+    with pytest.raises(LosaError, match=r"(?s)svhn: last: .*\n  svhn: cannot read an image: images/test/1"):
+        SuiteRun(VTAB1K, options("side=linear,last", "rank=3")).run()
+
+
+def test_the_choice_is_told_with_the_options_that_it_was_made_by(
+    tmp_path: Path, draw_task: Any, options: Any
+) -> None:
+    """The final members have neither a validation split nor patience."""
+    draw_task(tmp_path / "root/svhn")
+    SuiteRun(VTAB1K, options("val_split=val200", "patience=2,3")).run()
+    out = tmp_path / "out"
+    assert {(row["val_split"], row["patience"]) for row in rows(out)} == {("val200", "2")}
+    assert "| svhn | linear | patience=2 |" in (out / "table.md").read_text()
 
 
 def test_a_backbone_that_cannot_be_used_ends_the_run(tmp_path: Path, draw_task: Any, options: Any) -> None:

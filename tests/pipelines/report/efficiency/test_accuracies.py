@@ -1,6 +1,9 @@
 """Whole trainings are those of losa-adapt and of losa-bench live, of what fits into memory."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from losa.cache_format import LosaError
 from losa.pipelines.report.efficiency import accuracies as module
@@ -8,12 +11,19 @@ from losa.pipelines.report.efficiency.accuracies import train_for_accuracy
 
 
 @pytest.fixture
-def trained(monkeypatch, make_summary):
+def threads():
+    """The threads that each training computes with."""
+    return {}
+
+
+@pytest.fixture
+def trained(monkeypatch, make_summary, threads):
     """What is trained: names and learning rates; ``fail`` holds those that fail."""
     done, fail = {}, set()
 
     def adapt_all(jobs):
         done.update({job.config.side: job.config.lr for job in jobs})
+        threads.update({job.config.side: job.config.threads for job in jobs})
         return [
             LosaError("diverged")
             if job.config.side in fail
@@ -27,6 +37,7 @@ def trained(monkeypatch, make_summary):
 
         def result(self, configuration):
             done[configuration.method] = configuration.lr
+            threads[configuration.method] = torch.get_num_threads()
             if configuration.method in fail:
                 raise LosaError("too slow")
             return {"accuracy": None if configuration.method == "bitfit" else 0.5}
@@ -68,6 +79,22 @@ def test_what_fails_has_no_accuracy_and_the_others_go_on(comparison, measured, t
     assert "full has no accuracy: too slow" in caplog.messages
 
 
-def test_images_that_were_trained_on_are_not_scored(comparison, measured, trained):
+@pytest.mark.parametrize("name", [("live", "full"), ("cache", "losa")])
+def test_images_that_were_trained_on_are_not_scored(name, comparison, measured, trained):
+    done, _ = trained
     with pytest.raises(LosaError, match="10 of 10 images of train800val200 are also in train800val200"):
-        train_for_accuracy([measured("live", "full")], comparison, {}, "train800val200")
+        train_for_accuracy([measured(*name)], comparison, {}, "train800val200")
+    assert done == {}
+
+
+def test_nothing_is_trained_if_nothing_was_measured(comparison, measured, trained):
+    wrong = replace(comparison, backbone="no_such_model")
+    failed = measured("cache", "losa", note="timm has no such model")
+    assert train_for_accuracy([failed], wrong, {}, "test") == {}
+
+
+def test_trainings_compute_with_as_many_threads_as_the_measurements(comparison, measured, trained, threads):
+    names = [("cache", "losa"), ("live", "lora")]
+    train_for_accuracy([measured(*name) for name in names], replace(comparison, threads=3), {}, "test")
+    assert threads == {"losa": 3, "lora": 3}
+    assert torch.get_num_threads() == 1

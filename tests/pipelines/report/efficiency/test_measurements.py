@@ -1,6 +1,8 @@
 """Processes that answer, fail, are killed or hang, and measurements that are found again."""
 
+import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +52,20 @@ def test_another_machine_and_the_wish_for_it_measure_anew(measurements, process,
     again = Measurements(records=measurements.records, around=measurements.around, again=True)
     for different in (elsewhere, again, measurements):
         assert different.measure(made).figures == {"gflops": 3.0}
+
+
+def test_the_extraction_is_found_as_long_as_its_cache_is_there(
+    measurements, process, setting, extracted, tmp_path
+):
+    shutil.copytree(extracted / "cache", tmp_path / "cache")
+    process("print('{\"seconds\": 5.0}')")
+    assert measurements.measure(setting("extraction", "extraction")).figures == {"seconds": 5.0}
+    process("print('{\"seconds\": 6.0}')")
+    other = setting("extraction", "extraction", rank=3, batch=2, steps=9, targets=["fc1"], micro_batch=1)
+    assert measurements.measure(other).figures == {"seconds": 5.0}
+    assert measurements.measure(replace(other, codec="int4")).figures == {"seconds": 6.0}
+    (tmp_path / "cache/manifest.json").unlink()
+    assert measurements.measure(other).figures == {"seconds": 6.0}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,29 @@ def test_a_path_is_found_from_the_folder_around_and_by_its_name(sweep: Path, tmp
     assert found_folder(f"runs/{member.name}", moved) == moved / member.name
     assert found_folder("runs/other", moved) is None
     assert found_folder("", moved) is None
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_copy_has_its_own_members(
+    absolute: bool, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the original still is where the copied file says."""
+    monkeypatch.chdir(tmp_path)
+    (member,) = (path for path in sweep.iterdir() if path.is_dir())
+    copied = tmp_path / "copies/old"
+    shutil.copytree(sweep, copied)
+    written = str(member) if absolute else f"runs/{member.name}"
+    assert found_folder(written, copied) == copied / member.name
+    assert found_folder(written, tmp_path / "elsewhere") == (member if absolute else tmp_path / written)
+
+
+def test_what_is_deep_in_a_folder_that_was_moved(sweep: Path, tmp_path: Path) -> None:
+    """As the final members of a benchmark of several tasks."""
+    (member,) = (path for path in sweep.iterdir() if path.is_dir())
+    moved = tmp_path / "moved"
+    shutil.copytree(member, moved / "runs/pets" / member.name)
+    written = f"vtab1k/runs/pets/{member.name}"
+    assert found_folder(written, moved) == moved / "runs/pets" / member.name
 
 
 def test_a_folder_without_a_summary(tmp_path: Path) -> None:
