@@ -43,11 +43,11 @@ class Configuration:
         return ", ".join(told) or "finished"
 
     def scores(self, split: str) -> list[float]:
-        """Accuracy on a split of each seed that was scored on it, once."""
-        by_seed = {
-            member.seeds: member.accuracy[split] for member in self.members if split in member.accuracy
-        }
-        return list(by_seed.values())
+        """Accuracy on a split of each seed that was scored on it; equal ones of one seed count once."""
+        found = [
+            (member.seeds, member.accuracy[split]) for member in self.members if split in member.accuracy
+        ]
+        return [score for _, score in dict.fromkeys(found)]
 
     def cell(self, split: str) -> Cell | None:
         """Mean accuracy on a split and its standard error, in percent; None if no member was scored on it."""

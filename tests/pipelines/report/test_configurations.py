@@ -21,6 +21,13 @@ def test_a_training_that_was_scored_twice_counts_once(make_member: Any) -> None:
     assert (task.splits, one.scores("val"), one.scores("test")) == (["val", "test"], [0.5], [0.25])
 
 
+def test_trainings_that_differ_for_the_same_seed_count_both(make_member: Any) -> None:
+    """As of two folders, trained by different versions."""
+    (task,) = tasks_of([make_member(0.5), make_member(0.25)])
+    (one,) = task.configurations
+    assert one.scores("test") == [0.5, 0.25]
+
+
 def test_options_of_the_task_or_of_the_kind_make_no_other_configuration(make_member: Any) -> None:
     members = [
         make_member(
