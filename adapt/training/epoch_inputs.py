@@ -1,4 +1,4 @@
-"""What the steps of an epoch need beside activations, copied to the compute device once for all of them.
+"""What the steps of an epoch need beside activations, copied to the compute device for many steps at once.
 
 A step then waits for nothing: it copies nothing from this machine, and reads nothing from the device.
 """
@@ -15,6 +15,10 @@ from losa.adapt.config import AdaptConfig
 from losa.adapt.data.mixup import Mix, draw_mix
 from losa.adapt.training.member_group import MemberGroup
 from losa.cache_format.common.device import to_device
+
+STEPS_AT_ONCE = 64
+"""Steps whose inputs are computed and copied at once. Those of a long epoch of many members take gigabytes,
+and the first step would wait for all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ class EpochInputs:
         all_steps: int,
         device: str,
     ) -> None:
-        """Copy the inputs of all steps.
+        """Compute nothing yet.
 
         Args:
             groups: the members.
@@ -84,28 +88,38 @@ class EpochInputs:
             device: the compute device.
         """
         self._groups = groups
-        self._sizes = [len(rows) for rows in batches]
+        self._labels = labels
+        self._batches = batches
+        self._config = config
         self._steps = range(first_step, first_step + len(batches))
-        order = np.concatenate([np.zeros(0, np.int64), *batches])
-        self._labels = to_device(torch.from_numpy(labels[order]), device).split(self._sizes)
-        self._numbers = [group.numbers_of(self._steps, all_steps) for group in groups]
-        for group in groups:
-            if group.dropout_keys is not None:
-                group.dropout_keys.begin(self._steps)
-        drawn = [
-            draw_mix(size, config.mixup, config.data_seed, step)
-            for size, step in zip(self._sizes, self._steps, strict=True)
-        ]
-        self._mixes = _copied([mix for mix in drawn if mix is not None], device) or [None] * len(drawn)
+        self._all_steps = all_steps
+        self._device = device
 
     def __iter__(self) -> Iterator[StepInputs]:
         """The inputs of each step."""
-        for place, step in enumerate(self._steps):
+        for first in range(0, len(self._batches), STEPS_AT_ONCE):
+            several = slice(first, first + STEPS_AT_ONCE)
+            yield from self._copied_at_once(self._batches[several], self._steps[several])
+
+    def _copied_at_once(
+        self, batches: Sequence[Int64[np.ndarray, "_"]], steps: range
+    ) -> Iterator[StepInputs]:
+        sizes = [len(rows) for rows in batches]
+        chosen = torch.from_numpy(self._labels[np.concatenate(batches)])
+        labels = to_device(chosen, self._device).split(sizes)
+        numbers = [group.numbers_of(steps, self._all_steps) for group in self._groups]
+        for group in self._groups:
+            if group.dropout_keys is not None:
+                group.dropout_keys.begin(steps)
+        mixup, seed = self._config.mixup, self._config.data_seed
+        drawn = [draw_mix(size, mixup, seed, step) for size, step in zip(sizes, steps, strict=True)]
+        mixes = _copied([mix for mix in drawn if mix is not None], self._device) or [None] * len(drawn)
+        for place, step in enumerate(steps):
             yield StepInputs(
                 step=step,
-                labels=self._labels[place],
-                mix=self._mixes[place],
-                numbers=tuple(numbers[place] for numbers in self._numbers),
+                labels=labels[place],
+                mix=mixes[place],
+                numbers=tuple(each[place] for each in numbers),
                 dropout_keys=tuple(
                     None if group.dropout_keys is None else group.dropout_keys.of_step(step)
                     for group in self._groups

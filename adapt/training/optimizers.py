@@ -59,7 +59,7 @@ class MemberOptimizer(ABC):
             weight_decay: weight decay of each member.
         """
         decays = np.asarray(weight_decay, np.float64)
-        rates = np.asarray(lr, np.float64).reshape(-1, len(decays))  # there may be no steps
+        rates = np.asarray(lr, np.float64)
         steps = first_step + np.arange(1, len(rates) + 1)
         return to_device(torch.from_numpy(self._numbers(steps, rates, decays)), self._device)
 

@@ -117,8 +117,8 @@ def sweep(
         list[str] | None, typer.Option(help="side network; several share the members [default: losa]")
     ] = None,
     shape: Annotated[str, typer.Option(help="activations: demo, deit-tiny or vit-b")] = "vit-b",
-    rank: Annotated[int, typer.Option(help="rank of side networks")] = 8,
-    batch: Annotated[int, typer.Option(help="images in a step")] = 50,
+    rank: Annotated[int, typer.Option(min=1, max=4096, help="rank of side networks")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="images in a step")] = 50,
     codec: Annotated[str, typer.Option(help="codec of the cache")] = "int8",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "auto",

@@ -6,20 +6,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import torch
 from rich.table import Table
 
 from losa.adapt import AdaptConfig, Job, adapt_all
+from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
-from losa.cache_format.common.device import resolve_device
+from losa.cache_format.codecs import CodecName
 from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.cache_format.storage.paths import cache_folder
 from losa.pipelines.bench.fused.setting import COMPILE, SHAPES
+from losa.pipelines.bench.matrix_rate import Dtype
 from losa.pipelines.bench.reading.noise_cache import SPLIT, NoiseCache, Shape, refuse_if_disk_is_short
-from losa.pipelines.bench.resident_memory import peak_resident_bytes
 
 CLASSES = 10
 RATES = (1e-3, 3e-3, 1e-2)
@@ -43,12 +43,19 @@ class SweepBenchmark:
     compile: str = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse names that are unknown; the rest is refused by `AdaptConfig`."""
-        for option, value, known in (("shape", self.shape, SHAPES), ("compile", self.compile, COMPILE)):
-            if value not in known:
-                raise LosaError(
-                    f"--{option} {value}: expected one of {', '.join(known)}{nearest(value, list(known))}"
-                )
+        """Refuse names that are unknown."""
+        for option, values, known in (
+            ("side", self.sides, SIDE_NETWORKS),
+            ("shape", [self.shape], SHAPES),
+            ("codec", [self.codec], get_args(CodecName)),
+            ("dtype", [self.dtype], get_args(Dtype)),
+            ("compile", [self.compile], COMPILE),
+        ):
+            for value in values:
+                if value not in known:
+                    raise LosaError(
+                        f"--{option} {value}: expected one of {', '.join(known)}{nearest(value, list(known))}"
+                    )
 
     def run(self, folder: Path | None = None) -> dict[str, Any]:
         """Write the cache and train the members.
@@ -59,7 +66,7 @@ class SweepBenchmark:
         Returns:
             - ``seconds`` from the start of the sweep to its end, ``train_seconds`` of training alone;
             - ``step_seconds``: those of training, divided by the number of steps;
-            - ``residency`` that was chosen, and ``peak_bytes``: on a GPU of tensors, else of the process.
+            - ``residency`` that was chosen, and ``peak_bytes``: see `losa.adapt.peak_memory.highest_bytes`.
 
         Raises:
             LosaError: options are wrong, or the disk is full.
@@ -69,10 +76,6 @@ class SweepBenchmark:
             refuse_if_disk_is_short(cache_folder(noise.path.parent), noise.space)
             noise.write()
             jobs = [Job(config, Path(temporary) / config.member_name) for config in self._configs(noise)]
-            device = resolve_device(self.device)
-            on_gpu = device.startswith("cuda")
-            if on_gpu:
-                torch.cuda.reset_peak_memory_stats(device)
             began = time.perf_counter()
             outcomes = adapt_all(jobs)
             seconds = time.perf_counter() - began
@@ -88,7 +91,8 @@ class SweepBenchmark:
                 "step_seconds": train_seconds / (self.epochs * math.ceil(self.images / self.batch)),
                 "residency": trained[0].residency,
                 "device": trained[0].device,
-                "peak_bytes": torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident_bytes(),
+                # Members that do not fit into memory together are trained one after another.
+                "peak_bytes": max(member.shared_pass.peak_bytes or 0 for member in trained),
             }
 
     def _noise(self, folder: Path) -> NoiseCache:
@@ -129,7 +133,6 @@ def sweep_table(row: dict[str, Any], benchmark: SweepBenchmark) -> Table:
     )
     for name in ("seconds", "of training", "ms/step", "residency", "peak memory"):
         table.add_column(name, justify="right", no_wrap=True)
-    peak = "" if row["peak_bytes"] is None else readable(row["peak_bytes"])
     figures = [row["seconds"], row["train_seconds"], row["step_seconds"] * 1e3]
-    table.add_row(*(f"{figure:.2f}" for figure in figures), row["residency"], peak)
+    table.add_row(*(f"{figure:.2f}" for figure in figures), row["residency"], readable(row["peak_bytes"]))
     return table

@@ -117,8 +117,9 @@ def test_a_step_waits_for_nothing(
 @pytest.mark.parametrize("norm", ["frozen", "layer", "none"])
 def test_so_with_every_norm(norm: str, steps: Any) -> None:
     computation, inputs, batch = steps("relay", dropout=0.0, norm=norm)
+    first = next(iter(inputs))
     with Waits() as found:
-        computation.gradients(batch, next(iter(inputs)), 8, MicroBatchMemory())
+        computation.gradients(batch, first, 8, MicroBatchMemory())
     assert found.found == []
 
 

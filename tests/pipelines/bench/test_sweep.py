@@ -1,9 +1,11 @@
 """losa-bench sweep in a tiny shape: what it says; not its speed."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from losa.adapt.members.summary import SharedPass
 from losa.cache_format import LosaError
 from losa.pipelines.bench import sweep
 from losa.pipelines.bench.fused.setting import Shape
@@ -39,7 +41,39 @@ def test_members_differ():
     assert sum(config.side == "last" for config in configs) == 12
 
 
-@pytest.mark.parametrize(("option", "value"), [("shape", "vitb"), ("compile", "yes")])
+WRONG = [("shape", "vitb"), ("compile", "yes"), ("codec", "int9"), ("dtype", "float16")]
+
+
+@pytest.mark.parametrize(("option", "value"), WRONG)
 def test_wrong_options_are_refused(option, value):
     with pytest.raises(LosaError, match=f"--{option} {value}: expected one of "):
         SweepBenchmark(**{option: value})
+
+
+def test_an_unknown_side_network_is_refused():
+    with pytest.raises(LosaError, match=r"--side lossa: expected one of .*; did you mean 'losa'"):
+        SweepBenchmark(sides=("last", "lossa"))
+
+
+@pytest.mark.parametrize("option", ["--rank", "--batch"])
+def test_numbers_out_of_range_are_refused(option, tmp_path, command):
+    done = command(tmp_path, "losa-bench", "sweep", option, "0")
+    assert done.returncode == 2
+    assert f"Invalid value for '{option}'" in done.stderr
+
+
+def test_the_peak_is_that_of_the_largest_pass(monkeypatch):
+    def adapted(jobs):
+        return [
+            SimpleNamespace(
+                train_seconds=1.0,
+                residency="stream",
+                device="cpu",
+                shared_pass=SharedPass(members=1, seconds=1.0, peak_bytes=peak),
+            )
+            for _, peak in zip(jobs, (5, 7, 6), strict=True)
+        ]
+
+    monkeypatch.setattr(sweep, "adapt_all", adapted)
+    row = SweepBenchmark(members=3, images=4, epochs=1, shape="demo").run()
+    assert row["peak_bytes"] == 7
