@@ -1,6 +1,6 @@
 """A table of texts, for the terminal and for Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group
@@ -34,3 +34,8 @@ class TextTable:
         rows = [[text.replace("|", r"\|") for text in line] for line in (self.titles, marks, *self.lines)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return "\n\n".join([*self.above, table, *self.below]) + "\n"
+
+
+def markdown_of(tables: Iterable[TextTable]) -> str:
+    """Several tables for one page of documentation."""
+    return "\n".join(table.markdown() for table in tables)

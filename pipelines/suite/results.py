@@ -1,21 +1,19 @@
 """The files of a suite: results.csv, results.json and table.md, whole after each task."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from losa.cache_format.storage.atomic_writes import publish_files
-from losa.pipelines.shown_options import shown
+from losa.pipelines.csv_text import csv_text
 from losa.pipelines.suite.candidates import Candidates
 from losa.pipelines.suite.config import SuiteConfig
 from losa.pipelines.suite.published import PublishedResults
 from losa.pipelines.suite.scores import TaskResult
 from losa.pipelines.suite.tables import SuiteTables
 from losa.pipelines.suite.tasks import Suite
-from losa.pipelines.text_table import TextTable
+from losa.pipelines.text_table import TextTable, markdown_of
 
 CSV_NAME = "results.csv"
 JSON_NAME = "results.json"
@@ -65,20 +63,14 @@ class SuiteResults:
         """Write all files. Each is replaced whole."""
         texts = {
             CSV_NAME: self._csv(),
-            TABLE_NAME: "\n".join(table.markdown() for table in self.tables()),
+            TABLE_NAME: markdown_of(self.tables()),
             JSON_NAME: json.dumps(self._json(), indent=2) + "\n",
         }
         publish_files(self.config.folder, {name: text.encode() for name, text in texts.items()})
 
     def _csv(self) -> str:
         """A line for each final member."""
-        rows = self._rows()
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(_COLUMNS[:3] + tuple(self.config.sweep) + _COLUMNS[3:])
-        for row in rows:
-            writer.writerow([shown(value, short=False) for value in row])
-        return text.getvalue()
+        return csv_text(_COLUMNS[:3] + tuple(self.config.sweep) + _COLUMNS[3:], self._rows())
 
     def _rows(self) -> list[list[Any]]:
         return [

@@ -7,7 +7,7 @@ from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import publish
 from losa.pipelines.bench.study.rows import RESULTS_NAME, StudyRow, write_rows
 from losa.pipelines.bench.study.settings import StudySettings
-from losa.pipelines.text_table import TextTable
+from losa.pipelines.text_table import TextTable, markdown_of
 
 TABLE_NAME = "table.md"
 
@@ -27,7 +27,7 @@ def write_results(folder: Path, rows: Sequence[StudyRow], variant: str, tables: 
         tables: what is said of them.
     """
     write_rows(folder, rows, variant)
-    publish(folder / TABLE_NAME, "\n".join(table.markdown() for table in tables).encode())
+    publish(folder / TABLE_NAME, markdown_of(tables).encode())
 
 
 def refuse_failures(folder: Path, rows: Sequence[StudyRow]) -> None:

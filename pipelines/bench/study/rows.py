@@ -1,7 +1,5 @@
 """The members of a study with their results, and the file of all of them."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +8,8 @@ from typing import Any
 from losa.adapt import AdaptConfig, MemberSummary
 from losa.adapt.members.summary import Outcome
 from losa.cache_format.storage.atomic_writes import make_folder, publish
-from losa.pipelines.shown_options import SEEDS, shown, varying_options
+from losa.pipelines.csv_text import csv_text
+from losa.pipelines.shown_options import SEEDS, varying_options
 
 RESULTS_NAME = "results.csv"
 
@@ -101,10 +100,6 @@ def write_rows(folder: Path, rows: Sequence[StudyRow], variant: str) -> None:
         variant: as in `as_records`.
     """
     records = as_records(rows, variant)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(records[0])
-    for record in records:
-        writer.writerow([shown(value, short=False) for value in record.values()])
     make_folder(folder)
-    publish(folder / RESULTS_NAME, text.getvalue().encode())
+    text = csv_text(records[0], [list(record.values()) for record in records])
+    publish(folder / RESULTS_NAME, text.encode())

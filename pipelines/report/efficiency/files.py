@@ -1,7 +1,5 @@
 """The files of `losa-report efficiency`."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -10,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from losa.cache_format.storage.atomic_writes import make_folder, publish
+from losa.pipelines.csv_text import csv_text
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
-from losa.pipelines.shown_options import shown
-from losa.pipelines.text_table import TextTable
+from losa.pipelines.text_table import TextTable, markdown_of
 
 CSV_NAME = "results.csv"
 JSON_NAME = "results.json"
@@ -41,12 +39,8 @@ def write_files(
         comparison: the options.
     """
     folder = Path(comparison.out)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(rows[0])
-    for row in rows:
-        writer.writerow([shown(value, short=False) for value in row.values()])
+    text = csv_text(rows[0], [list(row.values()) for row in rows])
     make_folder(folder)
-    publish(folder / CSV_NAME, text.getvalue().encode())
+    publish(folder / CSV_NAME, text.encode())
     publish(folder / JSON_NAME, (json.dumps(content_of(rows, comparison), indent=2) + "\n").encode())
-    publish(folder / TABLE_NAME, "\n".join(table.markdown() for table in tables).encode())
+    publish(folder / TABLE_NAME, markdown_of(tables).encode())
