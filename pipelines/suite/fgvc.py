@@ -1,49 +1,26 @@
 """FGVC: the five data sets of fine-grained classes on which VPT (arXiv 2203.12119) compared methods."""
 
+from losa.extract.config import FgvcLayout
 from losa.pipelines.suite.job import run_suite
 from losa.pipelines.suite.tasks import Suite, Task
+
+_TASKS: dict[FgvcLayout, tuple[int, tuple[str, ...]]] = {
+    "cub": (200, ("cub", "CUB_200_2011")),
+    "nabirds": (555, ("nabirds",)),
+    "flowers": (102, ("flowers", "OxfordFlower", "oxford_flowers102")),
+    "dogs": (120, ("dogs", "Stanford-dogs", "stanford_dogs")),
+    "cars": (196, ("cars", "Stanford-cars", "stanford_cars")),
+}
+"""Number of classes, and names of folders."""
 
 FGVC = Suite(
     name="fgvc",
     title="FGVC",
     groups={
-        "fine-grained": (
-            Task(
-                name="cub",
-                dataset="fgvc/cub",
-                num_classes=200,
-                folders=("cub", "CUB_200_2011"),
-                layout="cub",
-            ),
-            Task(
-                name="nabirds",
-                dataset="fgvc/nabirds",
-                num_classes=555,
-                folders=("nabirds",),
-                layout="nabirds",
-            ),
-            Task(
-                name="flowers",
-                dataset="fgvc/flowers",
-                num_classes=102,
-                folders=("flowers", "OxfordFlower", "oxford_flowers102"),
-                layout="flowers",
-            ),
-            Task(
-                name="dogs",
-                dataset="fgvc/dogs",
-                num_classes=120,
-                folders=("dogs", "Stanford-dogs", "stanford_dogs"),
-                layout="dogs",
-            ),
-            Task(
-                name="cars",
-                dataset="fgvc/cars",
-                num_classes=196,
-                folders=("cars", "Stanford-cars", "stanford_cars"),
-                layout="cars",
-            ),
-        ),
+        "fine-grained": tuple(
+            Task(name=name, dataset=f"fgvc/{name}", num_classes=classes, folders=folders, layout=name)
+            for name, (classes, folders) in _TASKS.items()
+        )
     },
     needs_lists=False,
 )

@@ -19,7 +19,8 @@ AXES = {
 """Field of a row -> what the menu calls it."""
 _SHORT = "format(datum.value, datum.value < 1000 ? '~g' : '~s')"
 """Labels such as 0.5, 20 and 30k."""
-_GIGABYTE = 1e9
+GIGABYTE = 1e9
+"""Bytes of the unit on the axes of memory."""
 
 
 def pareto_chart(tasks: Sequence[Task], kinds: Sequence[str]) -> Spec | None:
@@ -123,5 +124,5 @@ def _row(view: str, configuration: Configuration, cell: Cell) -> dict[str, Any]:
         "shown": str(cell),
         **costs,
         "seconds": None if seconds is None else round(seconds, 3),
-        "gigabytes": None if peak is None else round(peak / _GIGABYTE, 3),
+        "gigabytes": None if peak is None else round(peak / GIGABYTE, 3),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from losa.cache_format.storage.atomic_writes import publish
-from losa.pipelines.report.charts.pareto import draw_pareto
+from losa.pipelines.report.charts.pareto import GIGABYTE, draw_pareto
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
 from losa.pipelines.report.efficiency.rows import named
 from losa.pipelines.report.html import render
@@ -14,7 +14,6 @@ from losa.pipelines.report.tables import ReportTable, TableCell
 from losa.pipelines.report.writing import REPORT_NAME
 from losa.pipelines.text_table import TextTable
 
-_GIGABYTE = 1e9
 _COSTS = (
     "parameters",
     "seconds_per_epoch",
@@ -104,9 +103,9 @@ def _point(row: dict[str, Any]) -> dict[str, Any]:
         "shown": f"{percent:.1f}",
         "seconds": row["seconds"],
         "seconds_with_extraction": row["seconds_with_extraction"],
-        "gigabytes": None if row["peak_bytes"] is None else row["peak_bytes"] / _GIGABYTE,
+        "gigabytes": None if row["peak_bytes"] is None else row["peak_bytes"] / GIGABYTE,
         "parameters": row["parameters"],
-        "cache": None if cache is None else cache / _GIGABYTE,
+        "cache": None if cache is None else cache / GIGABYTE,
         "gflops": row["gflops"],
         "milliseconds": 1000 / row["images_per_s"],
     }
