@@ -99,7 +99,7 @@ def adapt_all(
         for member in waiting:
             with failing_alone(member.job, outcomes):
                 if engine.in_process:
-                    member.refuse_impossible_residency()
+                    member.refuse_impossible()
                 changed.update(dict.fromkeys(_lock(member, locks)))
         for folder in changed:
             sync_folder(folder)

@@ -30,6 +30,7 @@ WHEREABOUTS = (
     "device",
     "residency",
     "threads",
+    "compile",
     "checkpoint_seconds",
     "engine",
     "tracker",
@@ -45,7 +46,7 @@ class AdaptConfig:
 
     cache: str
     side: SideKind = "losa"
-    rank: Rank = 8
+    rank: Literal["auto"] | Rank = "auto"
     heads: Heads = 4
     order: MixerOrder = "channel_token"
     norm: Norm = "frozen"
@@ -58,7 +59,7 @@ class AdaptConfig:
     class_weights: Literal["none", "balanced"] = "none"
     train_split: OneOrMore = "train800val200"
     views: Annotated[int, Field(ge=1)] = 1
-    eval_split: OneOrMore = "test"
+    eval_split: str | list[str] = "test"
     val_split: str | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     halve_at: list[Annotated[int, Field(ge=1)]] = field(default_factory=list)
@@ -82,6 +83,7 @@ class AdaptConfig:
     device: str = "auto"
     residency: Literal["auto", "gpu", "ram", "stream"] = "auto"
     threads: Threads = "auto"
+    compile: Literal["auto"] | bool = "auto"
     checkpoint_seconds: NotNegative = 60.0
     engine: EngineConfig = field(default_factory=EngineConfig)
     tracker: TrackerName | None = None
@@ -130,7 +132,7 @@ class AdaptConfig:
 
     @property
     def eval_splits(self) -> tuple[str, ...]:
-        """The splits to score, as a tuple."""
+        """The splits to score, as a tuple; empty if none is."""
         return _as_tuple(self.eval_split)
 
     @property
@@ -167,6 +169,7 @@ class AdaptConfig:
     def architecture_for(self, tokens: TokenLayout) -> Architecture:
         """The options that determine the shape of the side network, for features of these tokens."""
         options = {name: getattr(self, name) for name in Architecture.options()}
+        options["rank"] = self.resolved_rank
         if self.pool == "auto":
             options["pool"] = "cls" if tokens.cls else "mean"
         if tokens.frames == 1:
@@ -207,9 +210,14 @@ class AdaptConfig:
         return frozenset(idle)
 
     @property
+    def resolved_rank(self) -> int:
+        """The rank; that of the kind of side network if it is ``auto``."""
+        return SIDE_NETWORKS[self.side].default_rank if self.rank == "auto" else self.rank
+
+    @property
     def effective_rank(self) -> int | None:
-        """The rank; None for a side network that has none."""
-        return None if "rank" in self.idle_options else self.rank
+        """The rank, as `resolved_rank`; None for a side network that has none."""
+        return None if "rank" in self.idle_options else self.resolved_rank
 
     @functools.cached_property  # asked for again and again in a sweep
     def member_id(self) -> str:
@@ -235,6 +243,8 @@ class AdaptConfig:
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         # An idle dropout was hashed before, too: members without dropout keep their id.
         content["dropout"] = self.dropout_rate
+        if "rank" in content:
+            content["rank"] = self.resolved_rank
         content["cache"] = os.path.normpath(self.cache)
         # Their order has no effect. Descending, so that members scored on val and test keep their id.
         content["eval_split"] = sorted(set(self.eval_splits), reverse=True)
@@ -291,7 +301,7 @@ def _named(name: str, value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{name}{value:g}"
     values = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
-    return f"{name}_{'+'.join(_in_file_name(str(item)) for item in values)}"
+    return f"{name}_{'+'.join(_in_file_name(str(item)) for item in values) or 'none'}"
 
 
 def _in_file_name(text: str) -> str:

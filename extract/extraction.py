@@ -152,8 +152,7 @@ class Extractor:
         All refusals come before the cache is created or changed.
         """
         start = time.perf_counter()
-        refuse_other_views(self.cache, self.splits)
-        constants = {**self.backbone.final_norm_constants, **self.calibrator.stored()}
+        constants = self._stored_constants()
         plan = self._plan(self._request(constants), constants)
         _log.info("%s", plan)
         plan.refuse_if_too_large()
@@ -178,6 +177,20 @@ class Extractor:
             finished=not self.config.plan,
             plan=plan,
         )
+
+    def plan(self) -> Plan:
+        """What `run` has to do, and how long it takes; nothing is written.
+
+        Raises:
+            LosaError: the cache is another one, or is damaged.
+        """
+        constants = self._stored_constants()
+        return self._plan(self._request(constants), constants)
+
+    def _stored_constants(self) -> dict[str, np.ndarray]:
+        """The constants that are known before the calibration; an impossible request is refused first."""
+        refuse_other_views(self.cache, self.splits)
+        return {**self.backbone.final_norm_constants, **self.calibrator.stored()}
 
     def _rules_of_the_cache(self, chosen: Preprocessing) -> Preprocessing:
         """The chosen preprocessing; for a cache from before there were rules for pixels, without them."""

@@ -37,7 +37,7 @@ def task(composed: DictConfig, candidates: Candidates) -> JobResult:
     # The table has a line for each job of a multirun.
     if hydra.mode is not RunMode.MULTIRUN or logs_to_own_file(hydra):
         scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())
-        _log.info("%s: %s, %s parameters", folder, scores, f"{summary.parameters:,}")
+        _log.info("%s: %s, %s parameters", folder, scores or "not scored", f"{summary.parameters:,}")
     return JobResult(summary)
 
 

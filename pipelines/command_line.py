@@ -200,27 +200,32 @@ def _unresolved(error: OmegaConfBaseException, config: DictConfig) -> str:
 
 def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
     known = list(options_of(schema))
-    lines = []
+    lines: dict[str, list[str]] = {}
     for problem in error.errors():
         place = [str(part) for part in problem["loc"]]
         paths = [".".join(place[:length]) for length in range(len(place), 0, -1)]
         # For a union, pydantic appends the name of the alternative that it tried to the option's name.
         name = next((path for path in paths if path in known), paths[0] if paths else "")
+        given = f"{name}={problem['input']}: "
         if not name:  # options that contradict each other; the message names them
-            lines.append(str(problem["ctx"]["error"]))
+            lines[str(problem["ctx"]["error"])] = []
         elif problem["type"] == "unexpected_keyword_argument":
-            lines.append(unknown_option(".".join(place), known))
+            lines[unknown_option(".".join(place), known)] = []
         elif problem["type"] == "missing":
-            lines.append(f"{name}=... is missing and has no default")
+            lines[f"{name}=... is missing and has no default"] = []
         elif isinstance(problem["input"], dict):
-            lines.append(unknown_option(f"{name}.{next(iter(problem['input']), '')}", known))
-        elif problem["type"] == "list_type":
-            listed = shlex.quote(f"{name}=[{problem['input']}]")
-            lines.append(f"{name}={problem['input']}: expected a list, {listed}")
-        elif problem["type"] == "literal_error":
-            choices = re.findall(r"'([^']+)'", problem["ctx"]["expected"])
-            found = str(problem["input"])
-            lines.append(f"{name}={found}: expected one of {', '.join(choices)}{nearest(found, choices)}")
+            lines[unknown_option(f"{name}.{next(iter(problem['input']), '')}", known)] = []
         else:
-            lines.append(f"{name}={problem['input']}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
-    return list(dict.fromkeys(lines))
+            lines.setdefault(given, []).append(_expected(problem, name))
+    return [given + "; or ".join(dict.fromkeys(expected)) for given, expected in lines.items()]
+
+
+def _expected(problem: Any, name: str) -> str:
+    """What an option of this name would take; of a union, what one of its alternatives would."""
+    if problem["type"] == "list_type":
+        return "expected a list, " + shlex.quote(f"{name}=[{problem['input']}]")
+    if problem["type"] == "literal_error":
+        choices = re.findall(r"'([^']+)'", problem["ctx"]["expected"])
+        count = "one of " if len(choices) > 1 else ""
+        return f"expected {count}{', '.join(choices)}{nearest(str(problem['input']), choices)}"
+    return f"{problem['msg'][0].lower()}{problem['msg'][1:]}"

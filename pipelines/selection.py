@@ -273,7 +273,8 @@ def _scores(record: Mapping[str, Any]) -> str:
     for split, score in record["accuracy"].items():
         deviation = score["standard_deviation"]
         tested.append(f"{split} {score['mean']:.4f}" + ("" if deviation is None else f" +- {deviation:.4f}"))
-    return f"{chosen_on['split']} {chosen_on['mean']:.4f}, {of}); {', '.join(tested)} ({seeds})"
+    scored = ", ".join(tested) or "not scored"
+    return f"{chosen_on['split']} {chosen_on['mean']:.4f}, {of}); {scored} ({seeds})"
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ def test_the_wheel_holds_the_five_packages_and_the_plugin_and_nothing_else(distr
     }
     for folder in FOLDERS:
         assert f"losa/{folder}/py.typed" in names
-    assert {"losa/conf/dataset/vtab/dtd.yaml", "losa/pipelines/serve/page/index.html"} <= set(names)
+    data = {"conf/fgvc.yaml", "conf/dataset/vtab/dtd.yaml", "pipelines/serve/page/index.html"}
+    data.add("pipelines/suite/published_results/vtab1k.json")
+    assert {f"losa/{name}" for name in data} <= set(names)
     assert "losa/__init__.py" not in names
 
 

@@ -3,8 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from losa.adapt.data.reused_memory import ReusedMemory
+from losa.adapt.data.side_stream import SideStream, take_over
 from losa.cache_format import Split
 from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
 
@@ -27,14 +27,20 @@ class Batch(Protocol):
         """Number of images."""
 
     def decode(
-        self, images: slice | Int64[np.ndarray, "_"], memory: ReusedMemory | None = None
+        self, images: slice | Int64[Tensor, "_"], memory: ReusedMemory | None = None
     ) -> Float[Tensor, "images sites tokens width"]:
         """Decode the activations of some of the images, on the compute device.
 
         Args:
-            images: positions in the batch.
+            images: positions in the batch, on the compute device if they are a tensor.
             memory: memory for the result, which need not be used.
         """
+
+    def copy(self) -> Self:
+        """The same batch in memory of its own."""
+
+    def copy_from(self, other: Self) -> None:
+        """Overwrite the memory of this batch by that of another one of the same size and kind."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
@@ -45,32 +51,57 @@ class ActivationSource(Protocol):
         """Read some images, in the given order."""
 
 
-@dataclass(frozen=True, slots=True)
 class CodedBatch:
     """Codes on the compute device; only requested images are decoded."""
 
-    codes: DeviceCodes
-    codec: DeviceCodec
+    def __init__(self, codes: DeviceCodes, codec: DeviceCodec, ready: torch.cuda.Event | None = None) -> None:
+        """Wrap codes.
+
+        Args:
+            codes: the codes.
+            codec: the codec, on the same device.
+            ready: the event after which a side stream has made the codes; see `SideStream`.
+        """
+        self._codes = codes
+        self._codec = codec
+        self._ready = ready
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.codes.values)
+        return len(self._codes.values)
+
+    @property
+    def codes(self) -> DeviceCodes:
+        """The codes, for the current stream."""
+        ready, self._ready = self._ready, None
+        take_over(self._codes.tensors, ready)
+        return self._codes
 
     def decode(
-        self, images: slice | Int64[np.ndarray, "_"], memory: ReusedMemory | None = None
+        self, images: slice | Int64[Tensor, "_"], memory: ReusedMemory | None = None
     ) -> Float32[Tensor, "images sites tokens width"]:
         """Decode the activations of some of the images; float32 codes may be returned as they are.
 
         Args:
-            images: positions in the batch.
+            images: positions in the batch, on the compute device if they are a tensor.
             memory: memory for the result, which float32 codes do not need.
         """
         values, scales = self.codes.values, self.codes.scales
-        chosen = images if isinstance(images, slice) else torch.from_numpy(images).to(values.device)
-        codes = DeviceCodes(values[chosen], None if scales is None else scales[chosen])
+        codes = DeviceCodes(values[images], None if scales is None else scales[images])
         if memory is None or values.dtype == torch.float32:
-            return self.codec.decode(codes)
-        return self.codec.decode(codes, memory.empty(self.codec.decoded_shape(codes), values.device))
+            return self._codec.decode(codes)
+        return self._codec.decode(codes, memory.empty(self._codec.decoded_shape(codes), values.device))
+
+    def copy(self) -> "CodedBatch":
+        """See `Batch`."""
+        codes = self.codes
+        scales = None if codes.scales is None else codes.scales.clone()
+        return CodedBatch(DeviceCodes(codes.values.clone(), scales), self._codec)
+
+    def copy_from(self, other: "CodedBatch") -> None:
+        """See `Batch`."""
+        for own, theirs in zip(self.codes.tensors, other.codes.tensors, strict=True):
+            own.copy_(theirs)
 
 
 class CachedActivations:
@@ -86,10 +117,13 @@ class CachedActivations:
         calibration = split.cache.calibration(split.sites)
         self.split = split
         self.codec = DeviceCodec(split.cache.manifest.features.codec, calibration, device)
+        self._side_stream = SideStream(self.codec.device)
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> CodedBatch:
         """Read some images, in the given order."""
-        return CodedBatch(self.codec.to_device(self.split.read(indices)), self.codec)
+        with self._side_stream():
+            codes = self.codec.to_device(self.split.read(indices))
+            return CodedBatch(codes, self.codec, self._side_stream.mark())
 
 
 def read_ahead(source: ActivationSource, batches: Iterable[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""Residency: where the codes of the training split are kept, on the GPU, in memory, or only in the cache."""
+"""Residency: where the codes of a split are kept, on the GPU, in memory, or only in the cache."""
 
 import logging
 from typing import Literal
@@ -23,9 +23,9 @@ def choose_residency(
 
     Args:
         requested: the option.
-        split: the training split.
+        split: the split.
         images: number of images that are read from it.
-        epochs: number of epochs.
+        epochs: number of times that they are read.
         device: the compute device.
 
     Raises:
@@ -34,21 +34,21 @@ def choose_residency(
     if requested == "auto":
         residency, why = _choose(split.cache, images * split.image_bytes, epochs, device)
     else:
-        refuse_impossible(requested, split, images=images, device=device)
+        refuse_impossible_residency(requested, split, images=images, device=device)
         residency, why = requested, "as requested"
     codes = _codes(images, split)
     _log.info("residency=%s: %s %s; %s", residency, codes, _VERB_PHRASES[residency], why)
     return residency
 
 
-def refuse_impossible(
+def refuse_impossible_residency(
     requested: Residency | Literal["auto"], split: Split, *, images: int, device: str
 ) -> None:
     """Refuse a residency that is impossible.
 
     Args:
         requested: the option.
-        split: the training split.
+        split: the split.
         images: number of images that are read from it.
         device: the compute device.
 
@@ -99,4 +99,4 @@ def _choose(cache: Cache, need: int, epochs: int, device: str) -> tuple[Residenc
 
 
 def _codes(images: int, split: Split) -> str:
-    return f"codes of {images:,} images ({readable(images * split.image_bytes)})"
+    return f"codes of {images:,} images of split {split.name!r} ({readable(images * split.image_bytes)})"

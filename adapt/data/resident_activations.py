@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Int64
 
 from losa.adapt.data.activations import CachedActivations, CodedBatch
+from losa.adapt.data.side_stream import SideStream
 from losa.cache_format import Codes, Split
 from losa.cache_format.codecs.torch_codecs import DeviceCodec, DeviceCodes
+from losa.cache_format.common.device import to_device
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.metadata.index import image_ids
 
@@ -36,6 +38,7 @@ class ResidentActivations:
         self._take = take
         self._rows = rows
         self._codec = codec
+        self._side_stream = SideStream(codec.device)
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> CodedBatch:
         """Read some images, in the given order.
@@ -48,7 +51,8 @@ class ResidentActivations:
         rows = self._rows[indices]
         if (rows < 0).any():
             raise IndexError(f"image {indices[rows < 0][0]} was not loaded")
-        return CodedBatch(self._take(rows), self._codec)
+        with self._side_stream():
+            return CodedBatch(self._take(rows), self._codec, self._side_stream.mark())
 
 
 def load_codes(
@@ -100,7 +104,7 @@ def _load_on_device(
             scales[chunk] = codes.scales
 
     def take(rows: np.ndarray) -> DeviceCodes:
-        chosen = torch.from_numpy(rows).to(values.device)
+        chosen = to_device(torch.from_numpy(rows), values.device)
         return DeviceCodes(
             values.index_select(0, chosen), None if scales is None else scales.index_select(0, chosen)
         )

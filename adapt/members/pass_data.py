@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 from losa.adapt.data.activations import ActivationSource, CachedActivations
 from losa.adapt.data.labelled_images import LabelledImages
@@ -45,35 +46,51 @@ class PassData:
     def load_training(self) -> LabelledActivations:
         """The training split, its codes loaded if they are to stay in memory."""
         source = self._open(self._config.training_splits, self._config.views)
-        positions = self._training.all_positions
-        self.residency = choose_residency(
-            self._config.residency,
+        kept, self.residency = self._kept(source, self._training, self._config.residency)
+        return self._labelled(source.split.name, kept, self._training)
+
+    def load_validation(self, split: str) -> LabelledActivations:
+        """A split to score after each epoch, its codes loaded if they fit beside those of the training split.
+
+        They are not with ``residency=stream``.
+        """
+        source, images = self._open((split,), 1), self._scored[split]
+        kept, _ = self._kept(source, images, "stream" if self._config.residency == "stream" else "auto")
+        return self._labelled(split, kept, images)
+
+    def open_scored(self, split: str) -> LabelledActivations:
+        """A split to score once."""
+        return self._labelled(split, self._open((split,), 1), self._scored[split])
+
+    def _kept(
+        self, source: CachedActivations, images: LabelledImages, requested: Residency | Literal["auto"]
+    ) -> tuple[ActivationSource, Residency]:
+        """The source of the codes of a split, which may be in memory, and where they are."""
+        positions = images.all_positions
+        residency = choose_residency(
+            requested,
             source.split,
             images=len(positions),
             epochs=self._config.trained_epochs,
             device=self._device,
         )
-        if self.residency == "stream":
-            return self._labelled(source.split.name, source, self._training)
+        if residency == "stream":
+            return source, residency
         try:
-            loaded = load_codes(source, positions, self.residency)
+            return load_codes(source, positions, residency), residency
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if self._config.residency != "auto":
-                raise LosaError(
-                    f"residency={self._config.residency}: memory does not hold the codes of "
-                    f"{len(positions):,} images after all; use residency=auto or stream, or fewer sites "
-                    "(sites=4)"
-                ) from None
-            _log.warning("memory does not hold the codes after all: they are read in every epoch")
-            self.residency = "stream"
-            return self._labelled(source.split.name, source, self._training)
-        return self._labelled(source.split.name, loaded, self._training)
-
-    def open_scored(self, split: str) -> LabelledActivations:
-        """A split to score."""
-        return self._labelled(split, self._open((split,), 1), self._scored[split])
+        if requested != "auto":
+            raise LosaError(
+                f"residency={requested}: memory does not hold the codes of {len(positions):,} images after "
+                "all; use residency=auto or stream, or fewer sites (sites=4)"
+            )
+        _log.warning(
+            "memory does not hold the codes of split %r after all: they are read in every epoch",
+            source.split.name,
+        )
+        return source, "stream"
 
     def _open(self, splits: Sequence[str], views: int) -> CachedActivations:
         return CachedActivations(open_union(self._cache, splits, views, self._sites), self._device)

@@ -50,6 +50,7 @@ def reading_key(prepared: PreparedJob) -> Hashable:
         tuple(config.halve_at),
         config.residency,
         config.threads,
+        config.compile,
         prepared.device,
     )
 
@@ -118,7 +119,7 @@ def cut_to_memory(members: Sequence[PreparedJob]) -> list[list[PreparedJob]]:
 
 def _scoring_bytes(member: PreparedJob) -> int:
     """The most bytes that counting a member's predictions takes, on the largest of its scored splits."""
-    images = max(map(len, member.scored.values()))
+    images = max(map(len, member.scored.values()), default=0)
     return sum(counting_bytes(images, column.num_classes) for column in member.columns)
 
 

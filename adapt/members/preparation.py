@@ -12,7 +12,7 @@ import torch
 from losa.adapt.architecture import Architecture
 from losa.adapt.config import AdaptConfig
 from losa.adapt.data.labelled_images import LabelledImages, read_labelled_images
-from losa.adapt.data.residency import refuse_impossible
+from losa.adapt.data.residency import refuse_impossible_residency
 from losa.adapt.data.split_union import open_union, union_name
 from losa.adapt.features import FeatureSpec
 from losa.adapt.members.class_coverage import tell_unused_classes, warn_of_unseen_classes
@@ -23,6 +23,7 @@ from losa.adapt.members.splits import refuse_missing_splits
 from losa.adapt.members.summary import Outcome
 from losa.adapt.side_networks import SIDE_NETWORKS, make_side_network
 from losa.adapt.training.member_group import make_group
+from losa.adapt.training.recorded_steps import refuse_impossible_compile
 from losa.adapt.training.running_epoch import CORRECT, LOSSES
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.common.emulated_dtypes import warn_if_emulated
@@ -133,18 +134,19 @@ class PreparedJob:
                 return f"has a tensor {name!r} of shape {tuple(found.shape)}, expected {tuple(shape)}"
         return None
 
-    def refuse_impossible_residency(self) -> None:
-        """Refuse training images that do not fit where they are to be kept.
+    def refuse_impossible(self) -> None:
+        """Refuse options that do not fit the device, and images that do not fit where they are to be kept.
 
         Raises:
-            LosaError: the memory is too small.
+            LosaError: the device is no GPU, or the memory is too small.
         """
+        refuse_impossible_compile(self.config.compile, self.device)
         # Opening a split reads a record for each shard, so it is opened only if its size may be refused.
         if self.config.residency in ("gpu", "ram"):
             views = self.config.views
             train = open_union(self.cache, self.config.training_splits, views, self.features.sites)
             images = len(self.training) * views
-            refuse_impossible(self.config.residency, train, images=images, device=self.device)
+            refuse_impossible_residency(self.config.residency, train, images=images, device=self.device)
 
 
 class JobPreparer:

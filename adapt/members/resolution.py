@@ -1,6 +1,6 @@
 """Options that say the same of a cache get one spelling, by which their member is named.
 
-These are ``pool=auto``, ``mixing=auto``, ``dropout=auto``, the ways to name sites, and the start of a stream
+These are ``pool=auto``, ``mixing=auto``, ``rank=auto``, ``dropout=auto``, the ways to name sites, and the start of a stream
 that has only one site.
 """
 
@@ -29,9 +29,10 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
     """The configuration in the spelling by which its member is named.
 
     ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``mixing=auto``
-    becomes ``factorised`` for clips of several frames; for images it is ``auto``. ``dropout=auto``
-    becomes the rate of the kind of side network. Sites become ``all``, else the smallest number that selects
-    them, else their names. A side network that reads the last of the sites only is named by that one.
+    becomes ``factorised`` for clips of several frames; for images it is ``auto``. ``rank=auto`` and
+    ``dropout=auto`` become those of the kind of side network. Sites become ``all``, else the smallest number
+    that selects them, else their names. A side network that reads the last of the sites only is named by
+    that one.
 
     A configuration that does not fit its cache is returned as it is: it fails when it is prepared.
 
@@ -48,6 +49,7 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
     last_only = SIDE_NETWORKS[config.side].reads_last_site_only
     changed = replace(
         config,
+        rank=config.resolved_rank,
         dropout=config.dropout_rate,
         pool=architecture.pool,
         mixing=architecture.mixing or "auto",

@@ -30,6 +30,8 @@ class PassRecord:
     """Number of images that were computed at once in training, in turn."""
     threads: int
     """Number of threads that computed on the CPU."""
+    peak_bytes: int
+    """The most memory in use; see `SharedPass`."""
 
 
 def write_results(
@@ -86,7 +88,9 @@ def write_results(
         seconds=round(progress.seconds + record.seconds / record.members, 3),
         train_seconds=round(progress.train_seconds + record.train_seconds / record.members, 3),
         shared_pass=SharedPass(
-            members=record.members, seconds=round(progress.pass_seconds + record.seconds, 3)
+            members=record.members,
+            seconds=round(progress.pass_seconds + record.seconds, 3),
+            peak_bytes=record.peak_bytes,
         ),
         images=dict(record.images),
         sites=list(prepared.features.sites),

@@ -34,6 +34,9 @@ class SharedPass:
     members: int
     seconds: float
     """Duration for all members together, scoring and the time before an interruption included."""
+    peak_bytes: int | None = None
+    """The most memory in use since the last interruption, as `losa.adapt.peak_memory.highest_bytes` counts
+    it; None in summaries from before it was written down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from losa.adapt.members.passes import make_groups
 from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.members.result_files import PassRecord, write_results
 from losa.adapt.members.summary import MemberSummary, Outcome
+from losa.adapt.peak_memory import forget_peak, highest_bytes
 from losa.adapt.training.losses import make_objective
 from losa.adapt.training.scores import Scores, mean_accuracy
 from losa.adapt.training.trainer import MemberEpoch, Trainer
@@ -76,6 +77,7 @@ class TrainingPass:
         for number, member in self._prepared.items():
             with self._own_files(number):
                 member.files.start(self._epoch)
+        forget_peak(self._prepared[0].device)
         groups = make_groups(self._prepared)
         self._started = self._saved = time.perf_counter()
         data = self._data.load_training()
@@ -113,7 +115,7 @@ class TrainingPass:
 
     def _train(self, trainer: Trainer) -> None:
         config = self._config
-        validation = None if config.val_split is None else self._data.open_scored(config.val_split)
+        validation = None if config.val_split is None else self._data.load_validation(config.val_split)
         title = "1 member" if len(self._prepared) == 1 else f"{len(self._prepared)} members"
         images = len(self._prepared[0].training)
         with self._open_bar(
@@ -342,6 +344,7 @@ class TrainingPass:
             diverged=[one.config.member_id for one in self._progress.values() if one.diverged],
             micro_batch_sizes=sizes,
             threads=torch.get_num_threads(),
+            peak_bytes=highest_bytes(self._prepared[0].device),
         )
         summaries = {}
         for group in scored.groups:

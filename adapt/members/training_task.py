@@ -142,7 +142,7 @@ def _usable_here(members: Sequence[PreparedJob], outcomes: dict[Job, Outcome]) -
                     "for the command: put out=... and the cache on a file system that all machines share"
                 )
             warn_if_emulated(member.config.dtype, member.device)
-            member.refuse_impossible_residency()
+            member.refuse_impossible()
             usable.append(member)
     return usable
 

@@ -45,6 +45,8 @@ class SideNetwork(nn.Module, ABC):
     """Whether it uses only the last of the chosen sites."""
     has_dropout: ClassVar[bool] = True
     """Whether it has hidden values that dropout applies to."""
+    default_rank: ClassVar[int] = 8
+    """Rank that ``rank=auto`` stands for."""
     default_dropout: ClassVar[float] = 0.0
     """Rate that ``dropout=auto`` stands for; docs/methods.md has the measurements that chose it."""
     sees_updates: ClassVar[bool] = True

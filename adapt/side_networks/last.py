@@ -68,22 +68,27 @@ class LAST(SideNetwork):
         read = self.read_tokens(last=layer == len(self.features.sites) - 1)
         frames = self.features.tokens.frames
         if not self.factorised:
-            return self._among_tokens(self.time(projected, layer) if frames > 1 else projected, read)
+            timed = self.time(projected, layer) if frames > 1 else projected
+            return self._among_tokens(timed, read, stream.dtype)
         space, time = projected.chunk(2, dim=2)
         time = self.time(time, layer)
         space, time = (each.unflatten(3, (frames, -1)).movedim(2, -2) for each in (space, time))
-        among_positions = self._among_tokens(space.flatten(1, 2), read).unflatten(1, space.shape[1:3])
+        among_positions = self._among_tokens(space.flatten(1, 2), read, stream.dtype).unflatten(
+            1, space.shape[1:3]
+        )
         time = time.transpose(2, 4)
-        among_frames = self._among_tokens(time.flatten(1, 2), slice(None)).unflatten(1, time.shape[1:3])
+        among_frames = self._among_tokens(time.flatten(1, 2), slice(None), stream.dtype)
+        among_frames = among_frames.unflatten(1, time.shape[1:3])
         both = torch.cat([among_positions, among_frames.transpose(2, 4)], dim=3)
         return both.movedim(2, -2).flatten(3)
 
     def _among_tokens(
-        self, projected: Float[Tensor, "members batch rows tokens"], read: slice
+        self, projected: Float[Tensor, "members batch rows tokens"], read: slice, dtype: torch.dtype
     ) -> Float[Tensor, "members batch rank tokens"]:
         """Attention of each item of the batch among its tokens."""
         members, batch, _, tokens = projected.shape
         heads = projected.reshape(members * batch, 3, self.architecture.heads, -1, tokens)
         # If these are not contiguous, torch falls back to a kernel that forms all similarities.
         query, key, value = (each.contiguous() for each in heads.mT.unbind(dim=1))
-        return attend(query, key, value, read).mT.reshape(members, batch, -1, tokens)
+        attended = attend(query, key, value, read, dtype)
+        return attended.mT.reshape(members, batch, -1, tokens)

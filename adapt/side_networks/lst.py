@@ -82,7 +82,7 @@ class LST(SideNetwork):
         for block, gate in enumerate(gates.unbind(dim=1)):
             gate = gate[:, None, None, None]
             hidden = gate * self._projected(stream, block + 1) + (1 - gate) * hidden
-            hidden = hidden + self._attend(hidden, block, drop)
+            hidden = hidden + self._attend(hidden, block, drop, stream.dtype)
             hidden = hidden + self._mix(hidden, block, drop)
         stream.update(_normalise(hidden, self.last_norm_weight, self.last_norm_bias).mT, self.up)
         return stream.pool(self.architecture.pool)
@@ -91,14 +91,14 @@ class LST(SideNetwork):
         stream.enter(site)
         return stream.project(self.down[:, site]).mT.to(self.down.dtype)
 
-    def _attend(self, hidden: Hidden, block: int, drop: Drop) -> Hidden:
+    def _attend(self, hidden: Hidden, block: int, drop: Drop, dtype: torch.dtype) -> Hidden:
         members, images, tokens, _ = hidden.shape
         hidden = _normalise(hidden, self.attention_norm_weight[:, block], self.attention_norm_bias[:, block])
         projected = inner(hidden, self.query_key_value[:, block])
         heads = projected.view(members * images, tokens, 3, self.architecture.heads, -1)
         query, key, value = heads.transpose(1, 3).unbind(dim=2)
         is_last = block == len(self.features.sites) - 2
-        attended = attend(query, key, value, self.read_tokens(last=is_last))
+        attended = attend(query, key, value, self.read_tokens(last=is_last), dtype)
         together = attended.transpose(1, 2).reshape(members, images, tokens, -1)
         return inner(drop(together, f"attention.{block}"), self.attention_out[:, block])
 

@@ -9,7 +9,7 @@ Both factors of the update depend on the image, unlike those of LoSA's token mix
 compared in pairs, unlike in LAST.
 
 The stream is that of LAST (arXiv 2402.04009): layer i sees the sum of sites 0 to i, and the output is the
-last site plus all updates. docs/methods.md compares it with LoSA and LAST.
+last site plus all updates. docs/relay.md has measurements and the variants that were tried.
 
 For clips of several frames: with ``mixing=joint`` a relay gathers from all tokens of all frames, which a
 `TimeEmbedding` tells apart. With ``factorised`` it gathers from the positions of each frame and scatters to

@@ -45,6 +45,10 @@ class StreamSites:
 class Stream(Protocol):
     """The residual stream of all members. ``enter`` must precede the projections of a layer."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype in which products are computed."""
+
     def enter(self, layer: int) -> None:
         """Move to the input of a layer, which includes all updates made so far."""
 
@@ -115,8 +119,10 @@ class FrameStream(Stream, Protocol):
         """``x_p += u^T v_p`` for each position, for this layer and all later ones."""
 
 
-def pooling_weights(kind: Pool, tokens: TokenLayout) -> Float[Tensor, "tokens"]:
-    """The weight of each token in the pooled vector.
+def pooling_weights(
+    kind: Pool, tokens: TokenLayout, device: torch.device | None = None
+) -> Float[Tensor, "tokens"]:
+    """The weight of each token in the pooled vector, made on the device: nothing is copied there.
 
     ``cls`` averages the first cls token over the frames, ``mean`` averages all tokens of the grid. The result
     is in float64, so that casting it rounds once.
@@ -124,8 +130,9 @@ def pooling_weights(kind: Pool, tokens: TokenLayout) -> Float[Tensor, "tokens"]:
     >>> pooling_weights("mean", TokenLayout(cls=1, registers=0, grid=(2, 2)))
     tensor([0.0000, 0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64)
     """
-    weights = torch.zeros(tokens.frames, tokens.count // tokens.frames, dtype=torch.float64)
-    weights[:, slice(1) if kind == "cls" else slice(tokens.prefix, None)] = 1
+    shape = (tokens.frames, tokens.count // tokens.frames)
+    weights = torch.zeros(shape, dtype=torch.float64, device=device)
+    weights[:, slice(1) if kind == "cls" else slice(tokens.prefix, None)].fill_(1.0)
     return weights.flatten() / weights.sum()
 
 

@@ -65,6 +65,11 @@ class Factored:
         )
         self._previous = torch.empty(0, device=self._output.device)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Stream`."""
+        return self._tape.dtype
+
     def enter(self, layer: int) -> None:
         """See `Stream`."""
         self._base = self._bases[layer]
@@ -87,7 +92,7 @@ class Factored:
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
-        weights = pooling_weights(kind, self._tokens).to(self._output)
+        weights = pooling_weights(kind, self._tokens, self._output.device).to(self._output)
         pooled = (weights @ self._output).expand(self._tape.members, -1, -1)
         if not self._tape.updates:
             return pooled

@@ -41,6 +41,11 @@ class Materialised:
         self._base = self._output = features.activations[:, sites.output]
         self._updates = self._base.new_zeros(members, *self._base.shape, dtype=self._dtype)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Stream`."""
+        return self._dtype
+
     def enter(self, layer: int) -> None:
         """See `Stream`."""
         self._base = self._bases[layer]
@@ -64,7 +69,7 @@ class Materialised:
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
-        weights = pooling_weights(kind, self._tokens).to(self._output)
+        weights = pooling_weights(kind, self._tokens, self._output.device).to(self._output)
         return weights @ (self._output + self._updates)
 
     def _normalised(self) -> Float[Tensor, "members images tokens width"]:

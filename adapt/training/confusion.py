@@ -8,10 +8,15 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from losa.cache_format.metadata.labels import MISSING_LABEL
+
 MERGED_AT_ONCE = 2**18
 """Number of predictions that are kept before they are merged into the counts."""
 PAIR_BYTES = 96
 """Bytes for each pair while counts are merged. `torch.unique` sorts, and holds a dozen numbers for each."""
+
+_NO_CELL = -1
+"""Stands for the cell of an image without a label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +75,15 @@ class ConfusionCounter:
         self._waiting: list[Tensor] = []
 
     def add(self, true: Int64[Tensor, "images"], predicted: Int64[Tensor, "members images"]) -> None:
-        """Count the images of a batch."""
-        self._waiting.append(((self._offsets + true) * self._classes + predicted).flatten())
+        """Count the images of a batch that have a label.
+
+        Args:
+            true: labels of the images, `MISSING_LABEL` where there is none.
+            predicted: predicted class of every image.
+        """
+        cells = (self._offsets + true) * self._classes + predicted
+        # Not left out at once: their number would have to be read from the device.
+        self._waiting.append(cells.masked_fill_(true == MISSING_LABEL, _NO_CELL).flatten())
         if sum(map(len, self._waiting)) > max(MERGED_AT_ONCE, len(self._cells)):
             self._merge()
 
@@ -100,8 +112,9 @@ class ConfusionCounter:
     def _merge(self) -> None:
         cells = torch.cat([self._cells, *self._waiting])
         counts = torch.cat([self._counts, self._counts.new_ones(len(cells) - len(self._cells))])
-        self._cells, places = torch.unique(cells, return_inverse=True)
-        self._counts = torch.zeros_like(self._cells).index_add_(0, places, counts)
+        found, places = torch.unique(cells, return_inverse=True)
+        summed = torch.zeros_like(found).index_add_(0, places, counts)
+        self._cells, self._counts = found[found != _NO_CELL], summed[found != _NO_CELL]
         self._waiting = []
 
 

@@ -43,7 +43,7 @@ class Objective:
         """
         weights = torch.stack(
             [
-                torch.where(column == MISSING_LABEL, 0, class_weights[column.clamp(min=0)])
+                class_weights[column.clamp(min=0)].masked_fill(column == MISSING_LABEL, 0.0)
                 for column, class_weights in zip(labels.T, self.class_weights, strict=True)
             ],
             dim=1,

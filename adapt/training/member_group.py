@@ -1,17 +1,20 @@
 """Members of one pass that share an architecture: they form one network with one optimiser."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks import SideNetwork, make_side_network
-from losa.adapt.side_networks.dropout import Dropout
+from losa.adapt.side_networks.dropout import Dropout, DropoutKeys
 from losa.adapt.training.optimizers import MemberOptimizer, make_optimizer
 from losa.adapt.training.schedule import warmup_cosine
+from losa.cache_format.common.device import to_device
 
 
 @dataclass
@@ -22,25 +25,36 @@ class MemberGroup:
     configs: list[AdaptConfig]
     network: SideNetwork
     optimizer: MemberOptimizer
+    smoothing: Float[Tensor, "members"] = field(init=False)
+    """Label smoothing of each member, on the device of the network."""
+    dropout_rates: Float[Tensor, "members"] = field(init=False)
+    """Dropout rate of each member, likewise."""
+    dropout_keys: DropoutKeys | None = field(init=False)
+    """The keys of their masks; None if no member uses dropout."""
 
-    @property
-    def smoothing(self) -> Tensor:
-        """Label smoothing of each member."""
-        device = next(self.network.parameters()).device
-        return torch.tensor([config.label_smoothing for config in self.configs], device=device)
+    def __post_init__(self) -> None:
+        """Copy options of the members to the device of the network."""
+        self._copy_options()
 
-    def dropout(self, step: int, first_image: int) -> Dropout | None:
+    def numbers_of(self, steps: range, all_steps: int) -> Float64[Tensor, "steps numbers members"]:
+        """The numbers that the optimiser needs for some steps of a training, copied to the device at once."""
+        rates = [self.lr(step, all_steps) for step in steps]
+        return self.optimizer.numbers(steps.start, rates, self.weight_decay(all_steps))
+
+    def dropout(
+        self, step: int, first_image: int, known: Int64[Tensor, "places members"] | None
+    ) -> Dropout | None:
         """The dropout of a step; None if no member uses dropout.
 
         Args:
             step: number of the step, from 0.
             first_image: place of the micro-batch's first image in its batch.
+            known: keys of the step that are on the device, see `DropoutKeys.at`; None without dropout.
         """
-        rates = [config.dropout_rate for config in self.configs]
-        if not any(rates):
+        if self.dropout_keys is None or known is None:
             return None
-        seeds = [config.seed for config in self.configs]
-        return Dropout(rates=rates, seeds=seeds, step=step, first_image=first_image)
+        keys = functools.partial(self.dropout_keys.at, step=step, known=known)
+        return Dropout(rates=self.dropout_rates, keys=keys, first_image=first_image)
 
     def lr(self, step: int, steps: int) -> list[float]:
         """Learning rate of each member at a step."""
@@ -63,6 +77,7 @@ class MemberGroup:
         self.configs = [self.configs[place] for place in places]
         self.network.keep(places)
         self.optimizer.keep(places, dict(self.network.named_parameters()))
+        self._copy_options()
 
     def state(self) -> dict[str, Tensor]:
         """Parameters and optimiser state of all members, by name, the members axis first; not copied."""
@@ -84,6 +99,15 @@ class MemberGroup:
         """
         for name, value in self.member_state(number).items():
             value.copy_(state[name])
+
+    def _copy_options(self) -> None:
+        device = next(self.network.parameters()).device
+        rates = [config.dropout_rate for config in self.configs]
+        self.smoothing = to_device(torch.tensor([config.label_smoothing for config in self.configs]), device)
+        self.dropout_rates = to_device(torch.tensor(rates), device)
+        self.dropout_keys = (
+            DropoutKeys([config.seed for config in self.configs], device) if any(rates) else None
+        )
 
 
 def make_group(

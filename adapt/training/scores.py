@@ -9,7 +9,6 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from losa.adapt.training.confusion import Confusion, ConfusionCounter
-from losa.cache_format.metadata.labels import MISSING_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +62,14 @@ class ScoreKeeper:
 
         Args:
             scores: class scores ``(members, images, classes)`` for each column.
-            labels: labels of the images.
+            labels: labels of the images, `MISSING_LABEL` where there is none.
         """
         for number, (found, column, count) in enumerate(zip(scores, labels.T, self._classes, strict=True)):
             self._finite &= found.isfinite().all(dim=-1).all(dim=-1)
-            known = column != MISSING_LABEL
-            found, true = found[:, known], column[known]
-            self._confusion[number].add(true, found.argmax(dim=-1))
+            self._confusion[number].add(column, found.argmax(dim=-1))
             best = found.topk(min(5, count), dim=-1).indices
-            self._top5[:, number] += (best == true[:, None]).any(dim=-1).sum(dim=-1)
+            # No class is equal to a missing label.
+            self._top5[:, number] += (best == column[:, None]).any(dim=-1).sum(dim=-1)
 
     def result(self) -> list[list[Scores] | None]:
         """For each member the scores of every column, or None if its class scores were NaN or infinite."""

@@ -1,9 +1,9 @@
 """The training loop: from activations to trained side networks. It needs no backbone."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,16 +13,19 @@ from torch import Tensor
 from losa.adapt.config import AdaptConfig
 from losa.adapt.data.activations import ActivationSource, Batch, read_ahead
 from losa.adapt.data.labelled_images import LabelledImages
-from losa.adapt.data.mixup import Mix, draw_mix
 from losa.adapt.data.order import batch_count, ordered_batches, shuffled_batches
-from losa.adapt.data.reused_memory import ReusedMemory
 from losa.adapt.free_memory import is_cuda, is_out_of_memory
 from losa.adapt.streams import FrozenFeatures
+from losa.adapt.training.epoch_inputs import EpochInputs, StepInputs
 from losa.adapt.training.losses import Objective
 from losa.adapt.training.member_group import MemberGroup
+from losa.adapt.training.pace import Pace
+from losa.adapt.training.recorded_steps import RecordedSteps
 from losa.adapt.training.running_epoch import RunningEpoch
 from losa.adapt.training.scores import ScoreKeeper, Scores
+from losa.adapt.training.step_computation import MicroBatchMemory, Result, StepComputation
 from losa.adapt.training.working_set import choose_micro_batch_size, largest_that_fits
+from losa.cache_format.common.device import to_device
 from losa.cache_format.common.interruption import uninterrupted
 from losa.cache_format.metadata.labels import MISSING_LABEL
 
@@ -118,7 +121,8 @@ class Trainer:
         self._objective = objective
         self._config = config
         self._device = str(next(self.groups[0].network.parameters()).device)
-        self._memory = _MicroBatchMemory()
+        self._memory = MicroBatchMemory()
+        self._computation, self._recorded = self._of_groups()
         self.micro_batch_sizes = [micro_batch_size or self._choose_micro_batch_size()]
         # Without gradients a micro-batch takes less memory than in training.
         self._scored_at_once = self.micro_batch_size
@@ -177,7 +181,6 @@ class Trainer:
         for group in self.groups:
             for number in group.numbers:
                 group.load_member_state(number, states[number])
-            group.optimizer.steps = epoch * self._steps_per_epoch + steps
         if steps:
             self.running = RunningEpoch.resume(
                 epoch, [states[number] for number in self.numbers], self._steps_per_epoch, self._device
@@ -201,25 +204,14 @@ class Trainer:
         Returns:
             Losses and accuracy of each member, by its number.
         """
-        config = self._config
-        if self.running is None or self.running.number != number:
-            self.running = RunningEpoch.start(number, self._member_count, self._steps_per_epoch, self._device)
+        with closing(self.steps_in(number)) as steps:
+            for images in steps:
+                after_step(images)
         running = self.running
-        batches = shuffled_batches(len(self._data), config.batch_size, config.data_seed, number)
-        batches = batches[running.steps :]
-        data = self._data.with_drawn_views(config.data_seed, number)
-        for rows, batch in zip(batches, data.read(batches), strict=True):
-            step = number * self._steps_per_epoch + running.steps
-            labels = torch.from_numpy(self._data.images.labels[rows]).to(self._device)
-            mix = draw_mix(len(rows), config.mixup, config.data_seed, step)
-            losses, correct = self._gradients(batch, labels, mix, step)
-            with self.changing():
-                for group in self.groups:
-                    group.optimizer.step(group.lr(step, self.steps), group.weight_decay(self.steps))
-                running.add(losses, correct)
-            after_step(len(rows))
+        assert running is not None, "the epoch was begun"
         known = (self._data.images.labels != MISSING_LABEL).sum()
-        accuracy = [float("nan")] * self._member_count if config.mixup else (running.correct / known).tolist()
+        mixed = self._config.mixup
+        accuracy = [float("nan")] * self._member_count if mixed else (running.correct / known).tolist()
         last = (number + 1) * self._steps_per_epoch - 1
         rates = [rate for group in self.groups for rate in group.lr(last, self.steps)]
         step_losses = running.losses.cpu().numpy()
@@ -232,6 +224,30 @@ class Trainer:
             )
             for place, member in enumerate(self.numbers)
         }
+
+    def steps_in(self, number: int) -> Generator[int, None, None]:
+        """Compute the steps of an epoch, or the rest of them if it is under way, one for each number yielded.
+
+        Args:
+            number: number of the epoch, from 0.
+
+        Yields:
+            The number of images of each step. A GPU may still compute it.
+        """
+        config = self._config
+        if self.running is None or self.running.number != number:
+            self.running = RunningEpoch.start(number, self._member_count, self._steps_per_epoch, self._device)
+        running = self.running
+        batches = shuffled_batches(len(self._data), config.batch_size, config.data_seed, number)
+        batches = batches[running.steps :]
+        data = self._data.with_drawn_views(config.data_seed, number)
+        with self._recorded.stream():
+            pace = Pace(self._device)
+            inputs = self._inputs(batches, number * self._steps_per_epoch + running.steps)
+            for rows, batch, each in zip(batches, data.read(batches), inputs, strict=True):
+                self._step(batch, each, running)
+                pace.keep()
+                yield len(rows)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -258,7 +274,7 @@ class Trainer:
         batches = ordered_batches(len(data), self._config.batch_size)
         with torch.inference_mode():
             for rows, batch in zip(batches, data.read(batches), strict=True):
-                labels = torch.from_numpy(data.images.labels[rows]).to(self._device)
+                labels = to_device(torch.from_numpy(data.images.labels[rows]), self._device)
                 start = 0
                 while start < len(rows):
                     images = slice(start, start + self._scored_at_once)
@@ -289,25 +305,56 @@ class Trainer:
             numbers: numbers of the members to keep.
         """
         wanted = set(numbers)
+        if wanted.issuperset(self.numbers):
+            return
         if self.running is not None:
             self.running.keep([place for place, number in enumerate(self.numbers) if number in wanted])
         self.groups = [group for group in self.groups if not wanted.isdisjoint(group.numbers)]
         for group in self.groups:
             group.keep([number for number in group.numbers if number in wanted])
+        self._computation, self._recorded = self._of_groups()
 
     @property
     def _member_count(self) -> int:
         return sum(len(group.numbers) for group in self.groups)
 
-    def _gradients(self, batch: Batch, labels: Tensor, mix: Mix | None, step: int) -> tuple[Tensor, Tensor]:
-        """Compute the gradients of one batch.
+    def _of_groups(self) -> tuple[StepComputation, RecordedSteps]:
+        """What computes the steps of the present members."""
+        computation = StepComputation(
+            groups=self.groups,
+            objective=self._objective,
+            dtype=_DTYPES[self._config.dtype],
+            sites=self._data.sites,
+        )
+        return computation, RecordedSteps(computation, self._config.compile, self._device)
 
-        Returns:
-            For each member its loss, and how many labels it predicts correctly.
-        """
+    def _inputs(self, batches: Sequence[Int64[np.ndarray, "_"]], first_step: int) -> EpochInputs:
+        return EpochInputs(
+            self.groups,
+            self._data.images.labels,
+            batches,
+            self._config,
+            first_step=first_step,
+            all_steps=self.steps,
+            device=self._device,
+        )
+
+    def _step(self, batch: Batch, inputs: StepInputs, running: RunningEpoch) -> None:
+        recording = self._recorded.of(batch, inputs, self.micro_batch_size)
+        if recording is not None:
+            with self.changing():
+                running.add(*recording.replay(batch, inputs))
+            return
+        result = self._gradients(batch, inputs)
+        with self.changing():
+            self._computation.update(inputs)
+            running.add(*result)
+
+    def _gradients(self, batch: Batch, inputs: StepInputs) -> Result:
+        """Compute the gradients of one batch, in smaller micro-batches if memory runs out."""
         while True:
             try:
-                return self._try_gradients(batch, labels, mix, step, self.micro_batch_size, self._memory)
+                return self._computation.gradients(batch, inputs, self.micro_batch_size, self._memory)
             except (RuntimeError, MemoryError) as error:
                 if not self._gives_way(error, self.micro_batch_size):
                     raise
@@ -319,7 +366,8 @@ class Trainer:
     ) -> list[tuple[Tensor, ...]] | None:
         """Class scores of some images by group and label column; None if memory does not hold so many."""
         try:
-            features = self._features(batch.decode(images, self._memory.images), data)
+            activations = batch.decode(images, self._memory.images)
+            features = FrozenFeatures(activations, self._computation.dtype, data.sites)
             return [self._objective.split(group.network(features)) for group in self.groups]
         except (RuntimeError, MemoryError) as error:
             if not self._gives_way(error, self._scored_at_once):
@@ -330,7 +378,7 @@ class Trainer:
         """Whether an error says that memory is used up, and there are fewer images than these to compute."""
         if not is_out_of_memory(error) or images == 1:
             return False
-        self._memory = _MicroBatchMemory()
+        self._memory = MicroBatchMemory()
         if is_cuda(self._device):
             torch.cuda.empty_cache()
         return True
@@ -343,98 +391,23 @@ class Trainer:
             images,
         )
         self.micro_batch_sizes.append(images)
-
-    def _try_gradients(
-        self,
-        batch: Batch,
-        labels: Tensor,
-        mix: Mix | None,
-        step: int,
-        at_once: int,
-        memory: "_MicroBatchMemory",
-    ) -> tuple[Tensor, Tensor]:
-        for group in self.groups:
-            group.optimizer.zero_grad()
-        objective = self._objective
-        weights = objective.weights(labels)
-        smoothing = [group.smoothing for group in self.groups]
-        losses = torch.zeros(self._member_count, device=self._device)
-        correct = torch.zeros(self._member_count, device=self._device)
-        partner = None if mix is None else torch.from_numpy(mix.partner).to(self._device)
-        mixed_weights = None if partner is None else objective.weights(labels[partner])
-        for start in range(0, len(batch), at_once):
-            images = slice(start, start + at_once)
-            activations = batch.decode(images, memory.images)
-            if mix is not None:
-                # Not in place: decoded float32 activations may share memory with their codes.
-                activations = torch.lerp(
-                    batch.decode(mix.partner[images], memory.partners),
-                    activations,
-                    mix.share,
-                    out=memory.mixed.empty(activations.shape, activations.device),
-                )
-            features = self._features(activations, self._data)
-            place = 0
-            for group, spread in zip(self.groups, smoothing, strict=True):
-                members = slice(place, place + len(group.numbers))
-                place = members.stop
-                scores = group.network(features, group.dropout(step, start))
-                loss = objective.losses(scores, labels[images], weights[images], spread)
-                if mix is not None and partner is not None and mixed_weights is not None:
-                    other = objective.losses(scores, labels[partner[images]], mixed_weights[images], spread)
-                    loss = mix.share * loss + (1 - mix.share) * other
-                # The sum keeps members apart: no parameter of one appears in the loss of another.
-                loss.sum().backward()
-                losses[members] += loss.detach()
-                for column, predicted in zip(labels[images].T, objective.split(scores.detach()), strict=True):
-                    correct[members] += (predicted.argmax(dim=-1) == column).sum(dim=-1)
-        return losses, correct
-
-    def _features(self, activations: Tensor, data: LabelledActivations) -> FrozenFeatures:
-        return FrozenFeatures(activations, _DTYPES[self._config.dtype], data.sites)
+        self._recorded.forget()
 
     def _choose_micro_batch_size(self) -> int:
         images = min(self._config.batch_size, len(self._data))
         return choose_micro_batch_size(self._measured_step(), images, self._device)
 
     def _measured_step(self) -> Callable[[int], None]:
-        """A function that computes the gradients of a number of images, at most three, without a trace."""
-        images = min(self._config.batch_size, len(self._data), 3)
-        batch = self._data.source.read(self._data.images.positions[:images])
-        labels = torch.from_numpy(self._data.images.labels[:images]).to(self._device)
+        """A function that computes the gradients of one image or of three, without a trace."""
+        images = min(self._config.batch_size, len(self._data))
+        read = self._data.source.read
+        batches = {count: read(self._data.images.positions[:count]) for count in (1, 3) if count <= images}
 
         def step(count: int) -> None:
-            mix = Mix(np.arange(count), 0.5) if self._config.mixup else None
+            (inputs,) = self._inputs([np.arange(count)], 0)
             # In memory of its own, which counts.
-            memory = _MicroBatchMemory()
-            self._try_gradients(_FirstImages(batch, count), labels[:count], mix, 0, count, memory)
+            self._computation.gradients(batches[count], inputs, count, MicroBatchMemory())
             for group in self.groups:
                 group.optimizer.zero_grad()
 
         return step
-
-
-@dataclass(frozen=True, slots=True)
-class _MicroBatchMemory:
-    """Memory for the activations of a micro-batch, which the next micro-batch uses again."""
-
-    images: ReusedMemory = field(default_factory=ReusedMemory)
-    partners: ReusedMemory = field(default_factory=ReusedMemory)
-    """For the activations that mixup adds to those of the images."""
-    mixed: ReusedMemory = field(default_factory=ReusedMemory)
-
-
-@dataclass(frozen=True, slots=True)
-class _FirstImages:
-    """The first images of a batch, as a batch."""
-
-    batch: Batch
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def decode(self, images: slice | Int64[np.ndarray, "_"], memory: ReusedMemory | None = None) -> Tensor:
-        if isinstance(images, slice):
-            images = slice(images.start, min(images.stop, self.count))
-        return self.batch.decode(images, memory)

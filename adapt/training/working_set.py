@@ -65,8 +65,12 @@ def _storages(values: object) -> list[torch.UntypedStorage]:
 
 
 def peak_bytes(step: Callable[[], object], device: str) -> int:
-    """The most bytes that a step holds at any moment, beyond those allocated before it."""
+    """The most bytes that a step holds at any moment, beyond those allocated before it.
+
+    On a GPU the step runs twice: the first time libraries take memory that they keep.
+    """
     if is_cuda(device):
+        step()
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from losa.cache_format.codecs import Calibration, CodecName, Codes
 from losa.cache_format.codecs.integer import INTEGER_FORMATS, ZERO, IntegerFormat
+from losa.cache_format.common.device import to_device
 
 _CAST_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -32,6 +33,11 @@ class DeviceCodes:
 
     values: Shaped[Tensor, "images sites tokens stored"]
     scales: Float[Tensor, "images sites tokens groups"] | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The values, and the scales if there are any."""
+        return (self.values,) if self.scales is None else (self.values, self.scales)
 
     def to_host(self) -> Codes:
         """The same codes as numpy arrays in the storage dtype."""
@@ -81,12 +87,12 @@ class DeviceCodec:
         return stored if self._integer is None else self._integer.decoded_shape(stored)
 
     def to_device(self, codes: Codes) -> DeviceCodes:
-        """Move stored codes to the device without decoding them."""
+        """Move stored codes to the device without decoding them. Nothing waits for a copy to a GPU."""
         values = torch.from_numpy(codes.values)
         if codes.values.dtype == np.uint16:
             values = values.view(torch.bfloat16)
-        scales = None if codes.scales is None else torch.from_numpy(codes.scales).to(self.device)
-        return DeviceCodes(values.to(self.device), scales)
+        scales = None if codes.scales is None else to_device(torch.from_numpy(codes.scales), self.device)
+        return DeviceCodes(to_device(values, self.device), scales)
 
 
 class _IntegerCodec:

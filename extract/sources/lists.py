@@ -70,6 +70,12 @@ def read_lists(
     return FileSource(root, files, [numbered_column(column, labels, num_classes, root)], notes)
 
 
+def has_lists(folder: Path) -> bool:
+    """Whether a folder has a list with the usual name of a split, such as test.txt."""
+    lists = (file.stem.lower() for file in folder.iterdir() if file.suffix.lower() == ".txt")
+    return any(name in USUAL_SPLITS for name in lists)
+
+
 def _why_no_list(file: Path, encoding: str | None, listed: ListedPaths, media: Media) -> str | None:
     if file.name.startswith("."):
         return "its name begins with a dot"

@@ -10,7 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from losa.pipelines.bench.fused.command import fused
+from losa.pipelines.bench.live.command import live
 from losa.pipelines.bench.study.commands import ablations, accuracy, draw_directions, draw_scenes
+from losa.pipelines.bench.video.commands import video, video_plan
 from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.tool import AsJson, make_tool, run_tool
 
@@ -107,192 +110,59 @@ def codecs(
 
 
 @tool.command()
-def fused(
-    side: Annotated[str, typer.Option(help="side network: losa or last")] = "losa",
-    rank: Annotated[int, typer.Option(help="rank of side networks and of LoRA")] = 8,
-    heads: Annotated[int, typer.Option(help="heads of LAST's attention")] = 4,
-    norm: Annotated[str, typer.Option(help="normalisation: frozen, none or (not factored) layer")] = "frozen",
-    sites: Annotated[int, typer.Option(help="sites of the activations")] = 12,
-    tokens: Annotated[int, typer.Option(help="tokens of the activations: cls and a square grid")] = 197,
-    width: Annotated[int, typer.Option(help="width of the activations")] = 768,
-    depth: Annotated[int, typer.Option(help="blocks of the backbone for LoRA")] = 12,
-    batch: Annotated[int, typer.Option(help="images in a step")] = 50,
+def sweep(
     members: Annotated[
-        list[int] | None, typer.Option(help="number of members; may be repeated [default: 1, 4, 16, 64]")
+        int, typer.Option(min=1, help="configurations, of different learning rates and seeds")
+    ] = 24,
+    images: Annotated[int, typer.Option(min=2, help="training images")] = 1000,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the images")] = 100,
+    side: Annotated[
+        list[str] | None, typer.Option(help="side network; several share the members [default: losa]")
     ] = None,
-    dtype: Annotated[
-        list[str] | None, typer.Option(help="may be repeated [default: float32, bfloat16]")
-    ] = None,
-    method: Annotated[
-        list[str] | None, typer.Option(help="may be repeated [default: factored, plain, vmap, lora]")
-    ] = None,
-    micro_batch: Annotated[
-        int | None, typer.Option(help="images that factored computes at once [default: by memory]")
-    ] = None,
-    steps: Annotated[int, typer.Option(help="timed steps, after a first one")] = 3,
-    seconds: Annotated[float, typer.Option(help="time limit of the steps of a measurement")] = 180.0,
-    rounds: Annotated[int, typer.Option(help="repetitions of all measurements, in turn")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="threads of torch [default: its own choice]")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Time the training of side networks on noise in the shape of a ViT-B's activations.
-
-    factored trains all members at once; plain is one member in plain PyTorch; vmap stacks plain members with
-    torch.func; lora trains through a live backbone and needs peft (pip install 'losa[bench]').
-    Each measurement runs in a process of its own. One that needs too much memory or time is left out, and its
-    row says so. A dtype that this machine emulates is marked.
-    """
-    from losa.pipelines.bench.fused.benchmark import FusedBenchmark
-    from losa.pipelines.bench.fused.report import render_fused
-    from losa.pipelines.bench.machine import describe_machine
-
-    benchmark = FusedBenchmark(
-        methods=method or FusedBenchmark.methods,
-        dtypes=dtype or FusedBenchmark.dtypes,
-        members=members or FusedBenchmark.members,
-        side=side,
-        rank=rank,
-        heads=heads,
-        norm=norm,
-        sites=sites,
-        tokens=tokens,
-        width=width,
-        depth=depth,
-        batch=batch,
-        micro_batch_size=micro_batch,
-        steps=steps,
-        seconds=seconds,
-        rounds=rounds,
-        device=device,
-        threads=threads,
-    )
-    rows, rates = benchmark.run()
-    if as_json:
-        machine = describe_machine() | {"matmul_flops_per_second": rates}
-        content = {"rows": rows, "settings": asdict(benchmark), "machine": machine}
-        print(json.dumps(content, indent=2))
-    else:
-        shown = PlainConsole(soft_wrap=True, width=max(120, shutil.get_terminal_size().columns))
-        shown.print(render_fused(rows, rates, benchmark))
-
-
-@tool.command()
-def live(
-    data: Annotated[
-        list[str],
-        typer.Argument(metavar="DATA...", help="folders with lists of images, or folders of such folders"),
-    ],
-    backbone: Annotated[str, typer.Option(help="any timm vision transformer with a cls token")],
-    out: Annotated[str, typer.Option(help="folder of finished trainings, which are not done again")],
-    checkpoint: Annotated[
-        str | None, typer.Option(help="file of its weights [default: timm downloads them]")
-    ] = None,
-    pretrained: Annotated[bool, typer.Option(help="pretrained or random weights")] = True,
-    only: Annotated[
-        list[str] | None, typer.Option("--set", help="data set to take; may be repeated [default: all]")
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="lora, bitfit, adapter or linear; may be repeated [default: lora, bitfit, adapter]"
-        ),
-    ] = None,
-    rank: Annotated[
-        int | None, typer.Option(help="rank of lora's updates and of the adapters' bottlenecks [default: 8]")
-    ] = None,
-    parameters: Annotated[
-        int | None, typer.Option(help="choose the rank that trains nearest to this number, head included")
-    ] = None,
-    targets: Annotated[
-        list[str] | None,
-        typer.Option(help="linear layer that lora changes; may be repeated [default: qkv]"),
-    ] = None,
-    lr: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="learning rate of AdamW; of several, the best on --select-split [default: 1e-3, 3e-3, 1e-2]"
-        ),
-    ] = None,
-    seed: Annotated[
-        list[int] | None,
-        typer.Option(help="seed; may be repeated, and the choice is made with the first [default: 0]"),
-    ] = None,
-    train_split: Annotated[str, typer.Option(help="list to train on")] = "train800val200",
-    test_split: Annotated[str, typer.Option(help="list to score, once, after training")] = "test",
-    select_train_split: Annotated[
-        str, typer.Option(help="list to train on before the choice of --lr")
-    ] = "train800",
-    select_split: Annotated[str, typer.Option(help="list to choose --lr on")] = "val200",
-    epochs: Annotated[
-        int | None, typer.Option(help="passes over the training images [default: as losa-adapt]")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(help="images in a step [default: as losa-adapt]")] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="weight decay of AdamW, biases excluded [default: as losa-adapt]")
-    ] = None,
-    warmup: Annotated[
-        float | None, typer.Option(help="part of the steps before the cosine [default: as losa-adapt]")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32, or bfloat16 by autocast [default: as losa-adapt]")
-    ] = None,
+    shape: Annotated[str, typer.Option(help="activations: demo, deit-tiny or vit-b")] = "vit-b",
+    rank: Annotated[int, typer.Option(min=1, max=4096, help="rank of side networks")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="images in a step")] = 50,
+    codec: Annotated[str, typer.Option(help="codec of the cache")] = "int8",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "auto",
-    seconds: Annotated[float, typer.Option(help="time limit of a training, else it is refused")] = 86400.0,
-    compare: Annotated[
+    compile_: Annotated[str, typer.Option("--compile", help="recorded steps: auto, true or false")] = "auto",
+    folder: Annotated[
         Path | None,
-        typer.Option(help="results.csv of losa-bench accuracy, to show its side networks beside the methods"),
+        typer.Option(help="where the cache is kept and found again [default: a temporary folder]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train LoRA, BitFit and bottleneck adapters through the live backbone, to compare with side networks.
+    """Time a whole sweep as losa-adapt trains it, from a cache of noise: loading, training, scoring, files.
 
-    Preprocessing is that of losa-extract; optimiser, schedule, batches and head are those of losa-adapt.
-    linear trains the head alone, as a check: it is side=linear without a cache. After a kill the same command
-    goes on. lora needs peft (pip install 'losa[bench]').
+    The cache is written first, which is not timed. Accuracies mean nothing.
     """
-    from losa.pipelines.bench.live.comparison import LiveComparison
-    from losa.pipelines.bench.live.report import render_live
-    from losa.pipelines.bench.live.side_networks import read_side_networks
-    from losa.pipelines.bench.live.training import TrainingOptions
     from losa.pipelines.bench.machine import describe_machine
+    from losa.pipelines.bench.sweep import SweepBenchmark, sweep_table
 
-    training: dict[str, Any] = {
-        "epochs": epochs,
-        "batch": batch,
-        "weight_decay": weight_decay,
-        "warmup": warmup,
-        "dtype": dtype,
-    }
-    comparison = LiveComparison(
-        data=data,
-        out=out,
-        backbone=backbone,
-        checkpoint=checkpoint,
-        pretrained=pretrained,
-        sets=only or LiveComparison.sets,
-        methods=method or LiveComparison.methods,
+    benchmark = SweepBenchmark(
+        members=members,
+        images=images,
+        epochs=epochs,
+        sides=side or SweepBenchmark.sides,
+        shape=shape,
         rank=rank,
-        parameters=parameters,
-        targets=targets or LiveComparison.targets,
-        lrs=lr or LiveComparison.lrs,
-        seeds=seed or LiveComparison.seeds,
-        train_split=train_split,
-        test_split=test_split,
-        select_train_split=select_train_split,
-        select_split=select_split,
-        training=TrainingOptions(**{name: value for name, value in training.items() if value is not None}),
+        batch=batch,
+        codec=codec,
+        dtype=dtype,
         device=device,
-        seconds=seconds,
+        compile=compile_,
     )
-    sides = [] if compare is None else read_side_networks(compare, comparison.folders, test_split)
-    rows = comparison.run()
+    row = benchmark.run(folder)
     if as_json:
-        content = {"rows": rows, "side_networks": sides, "settings": asdict(comparison)}
-        print(json.dumps(content | {"machine": describe_machine()}, indent=2))
+        print(
+            json.dumps({"row": row, "settings": asdict(benchmark), "machine": describe_machine()}, indent=2)
+        )
     else:
-        width = max(110, shutil.get_terminal_size().columns)  # the width of the table
-        PlainConsole(soft_wrap=True, width=width).print(render_live(rows, sides, comparison))
+        PlainConsole(soft_wrap=True).print(sweep_table(row, benchmark))
+
+
+for command in (fused, live):
+    tool.command()(command)
 
 
 @tool.command()
@@ -400,125 +270,7 @@ def extract(
     _print_rows(rows, benchmark, render_extraction, as_json=as_json)
 
 
-@tool.command()
-def video(
-    backbone: Annotated[str, typer.Option(help="vit-e, vit-g, vit-l or vit-b")] = "vit-e",
-    side: Annotated[list[str] | None, typer.Option(help="may be repeated [default: losa]")] = None,
-    mixing: Annotated[str, typer.Option(help="joint or factorised")] = "factorised",
-    rank: Annotated[int, typer.Option(help="rank of side networks")] = 8,
-    sites: Annotated[int, typer.Option(help="evenly spaced sites")] = 4,
-    frames: Annotated[
-        list[int] | None, typer.Option(help="frames of a clip; may be repeated [default: 32]")
-    ] = None,
-    grid: Annotated[
-        list[int] | None, typer.Option(help="tokens along an edge of a frame; may be repeated [default: 16]")
-    ] = None,
-    batch: Annotated[
-        list[int] | None, typer.Option(help="clips of a step; may be repeated [default: 1]")
-    ] = None,
-    members: Annotated[int, typer.Option(help="members that are trained together")] = 1,
-    codec: Annotated[str, typer.Option(help="codec of the codes that are decoded in each step")] = "int8",
-    dtype: Annotated[str, typer.Option(help="dtype of matrix products: float32 or bfloat16")] = "float32",
-    steps: Annotated[int, typer.Option(help="timed steps, after a first one")] = 2,
-    seconds: Annotated[float, typer.Option(help="time limit of the steps of a measurement")] = 600.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="threads of torch [default: its own choice]")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train side networks on clips of noise in the shape of a large backbone's, and measure memory and time.
-
-    The codes are in memory, as if read from a cache; decoding, forward, backward and AdamW are measured. Each
-    measurement runs in a process of its own, whose whole memory counts; on a GPU, what torch allocates there.
-    """
-    from losa.pipelines.bench.machine import describe_machine
-    from losa.pipelines.bench.video.benchmark import VideoBenchmark, render_video
-    from losa.pipelines.bench.video.names import refuse_unknown
-    from losa.pipelines.bench.video.training import Setting
-
-    refuse_unknown(backbone=backbone, mixing=mixing, codec=codec, dtype=dtype, side=side or [])
-    setting = Setting(
-        backbone=backbone,
-        mixing=mixing,  # type: ignore[arg-type]
-        rank=rank,
-        sites=sites,
-        members=members,
-        codec=codec,  # type: ignore[arg-type]
-        dtype=dtype,  # type: ignore[arg-type]
-        steps=steps,
-        seconds=seconds,
-        device=device,
-        threads=threads,
-    )
-    defaults = VideoBenchmark(setting=setting)
-    benchmark = VideoBenchmark(
-        setting=setting,
-        sides=side or defaults.sides,
-        frames=frames or defaults.frames,
-        grids=grid or defaults.grids,
-        batches=batch or defaults.batches,
-    )
-    rows = benchmark.run()
-    if as_json:
-        print(json.dumps({"rows": rows, "machine": describe_machine()}, indent=2))
-    else:
-        PlainConsole(soft_wrap=True, width=max(120, shutil.get_terminal_size().columns)).print(
-            render_video(rows)
-        )
-
-
-@tool.command()
-def video_plan(
-    backbone: Annotated[str, typer.Option(help="vit-e, vit-g, vit-l or vit-b")] = "vit-e",
-    videos: Annotated[int, typer.Option(min=1, help="videos of the data set")] = 240_000,
-    clips: Annotated[int, typer.Option(min=1, help="clips of each video, all crops counted")] = 1,
-    frames: Annotated[int, typer.Option(min=1, help="frames of a clip")] = 32,
-    sites: Annotated[list[int] | None, typer.Option(help="may be repeated [default: 1, 4, 12]")] = None,
-    codec: Annotated[list[str] | None, typer.Option(help="may be repeated [default: int8, int4]")] = None,
-    grid: Annotated[
-        list[int] | None,
-        typer.Option(help="tokens along an edge of a frame; may be repeated [default: 16, 8, 4]"),
-    ] = None,
-    gpus: Annotated[list[int] | None, typer.Option(help="may be repeated [default: 1, 64]")] = None,
-    tflops: Annotated[
-        float, typer.Option(min=0.001, help="10^12 operations a second of the backbone on a GPU")
-    ] = 300.0,
-    read: Annotated[
-        float, typer.Option(min=0.001, help="GB a second at which a GPU is fed from the cache")
-    ] = 5.0,
-    as_json: AsJson = False,
-) -> None:
-    """Plan a cache of a large set of videos: bytes, hours of extraction, and when it pays.
-
-    The defaults are in the shape of Kinetics-400. It is arithmetic with the rates that you give; losa-extract
-    plan=true measures them on a machine.
-    """
-    from losa.pipelines.bench.video.names import refuse_unknown
-    from losa.pipelines.bench.video.plan import VideoPlan, render_plan
-
-    refuse_unknown(backbone=backbone, codec=codec or [])
-    defaults = VideoPlan()
-    plan = VideoPlan(
-        backbone=backbone,
-        videos=videos,
-        clips=clips,
-        frames=frames,
-        sites=sites or defaults.sites,
-        codecs=codec or defaults.codecs,  # type: ignore[arg-type]
-        grids=grid or defaults.grids,
-        gpus=gpus or defaults.gpus,
-        tflops=tflops,
-        read_gigabytes=read,
-    )
-    rows = plan.rows()
-    if as_json:
-        print(json.dumps(rows, indent=2))
-    else:
-        PlainConsole(soft_wrap=True, width=max(120, shutil.get_terminal_size().columns)).print(
-            render_plan(rows, plan)
-        )
-
-
-for command in (accuracy, ablations, draw_scenes, draw_directions):
+for command in (video, video_plan, accuracy, ablations, draw_scenes, draw_directions):
     tool.command()(command)
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from losa.cache_format import LosaError
 from losa.cache_format.common.suggestions import nearest
-from losa.extract.sources.files import USUAL_SPLITS
-from losa.extract.sources.lists import STANDARD_SPLITS
+from losa.extract.sources.lists import STANDARD_SPLITS, has_lists
 
 
 def find_data_folders(paths: Sequence[str | Path], names: Sequence[str] = ()) -> dict[str, Path]:
@@ -40,17 +39,12 @@ def find_data_folders(paths: Sequence[str | Path], names: Sequence[str] = ()) ->
 def _data_folders(path: Path) -> list[Path]:
     if not path.is_dir():
         raise LosaError(f"{path}: expected a folder, found {'a file' if path.exists() else 'nothing'}")
-    if _has_lists(path):
+    if has_lists(path):
         return [path]
-    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _has_lists(folder)]
+    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and has_lists(folder)]
     if not folders:
         raise LosaError(
             f"{path}: neither it nor a folder in it has lists of images: expected "
             f"{', '.join(f'{name}.txt' for name in STANDARD_SPLITS)} with a line 'path label' for every image"
         )
     return folders
-
-
-def _has_lists(folder: Path) -> bool:
-    lists = (file.stem.lower() for file in folder.iterdir() if file.suffix.lower() == ".txt")
-    return any(name in USUAL_SPLITS for name in lists)

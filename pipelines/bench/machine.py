@@ -11,9 +11,13 @@ from losa.cache_format.shards.read_threads import default_threads
 PACKAGES = ("numpy", "crc32c", "torch", "timm", "peft", "zarr", "h5py", "tensorstore")
 
 
-def describe_machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, memory, load average, and versions of packages."""
-    return {
+def describe_machine(device: str = "cpu") -> dict[str, Any]:
+    """Processor, cores that this process may use, memory, load average, and versions of packages.
+
+    Args:
+        device: the compute device; of a GPU, its name and memory are told, too.
+    """
+    return _describe_gpu(device) | {
         "processor": _field("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "read_threads": default_threads(),
@@ -23,6 +27,15 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
     }
+
+
+def _describe_gpu(device: str) -> dict[str, Any]:
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    found = torch.cuda.get_device_properties(device)
+    return {"gpu": found.name, "gpu_memory_bytes": found.total_memory}
 
 
 def available_memory() -> int | None:

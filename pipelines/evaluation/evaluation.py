@@ -33,6 +33,7 @@ from losa.pipelines.evaluation.prediction_files import PredictionFiles
 from losa.pipelines.evaluation.progress import Progress
 from losa.pipelines.evaluation.results import Judgement, Results, best_first, confusion_of
 
+EVALUATIONS = Path("evaluations")
 SECONDS_BETWEEN_SAVES = 60.0
 
 _log = logging.getLogger(__name__)
@@ -46,30 +47,32 @@ class Evaluation:
     results: Results
 
 
-def evaluate(places: Sequence[str], config: EvaluateConfig) -> Evaluation:
+def evaluate(places: Sequence[str], config: EvaluateConfig, parent: Path = EVALUATIONS) -> Evaluation:
     """Judge side networks, or find them judged already.
 
     Args:
         places: folders of side networks, of sweeps, or patterns.
         config: the options.
+        parent: where the folder of the results is, unless ``config.out`` names it.
 
     Raises:
         LosaError: side networks, backbone, images and labels do not fit together, an image cannot be read, or
             the folder holds another evaluation.
     """
-    return Evaluator(places, config).run()
+    return Evaluator(places, config, parent).run()
 
 
 class Evaluator:
     """One evaluation: its side networks, its images, and the folder of its results."""
 
-    def __init__(self, places: Sequence[str], config: EvaluateConfig) -> None:
+    def __init__(self, places: Sequence[str], config: EvaluateConfig, parent: Path = EVALUATIONS) -> None:
         """Load and open everything; nothing is written yet.
 
         Raises:
             LosaError: see `evaluate`.
         """
         self._config = config
+        self._parent = parent
         device = resolve_device(config.device)
         trained = load_side_networks(places)
         self._networks = stack_side_networks(trained).to(device)
@@ -178,7 +181,7 @@ class Evaluator:
         if self._config.out is not None:
             return local_path(self._config.out)
         name = f"{self._images.name}-{self._config.eval_split}-{self._identity[:10]}"
-        return Path("evaluations", re.sub(r"[^\w.-]+", "-", name))
+        return self._parent / re.sub(r"[^\w.-]+", "-", name)
 
 
 def _preprocessing(record: Preprocessing) -> dict[str, Any]:

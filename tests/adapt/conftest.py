@@ -159,8 +159,14 @@ class InMemory:
     def read(self, indices: np.ndarray) -> "InMemory":
         return InMemory(self.activations[torch.from_numpy(indices)])
 
-    def decode(self, images: slice | np.ndarray, memory: ReusedMemory | None = None) -> torch.Tensor:
-        return self.activations[images if isinstance(images, slice) else torch.from_numpy(images)]
+    def decode(self, images: slice | torch.Tensor, memory: ReusedMemory | None = None) -> torch.Tensor:
+        return self.activations[images]
+
+    def copy(self) -> "InMemory":
+        return InMemory(self.activations.clone())
+
+    def copy_from(self, other: "InMemory") -> None:
+        self.activations.copy_(other.activations)
 
 
 def separable(labels: np.ndarray, shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:

@@ -85,7 +85,10 @@ def test_files_and_summary(side: str, member: Any, cache: Path, toy_cache: Any, 
     assert summary.parameters == sum(parameter.numel() for parameter in network.parameters())
     assert set(summary.accuracy) == {"val", "test"}
     assert summary.seconds >= summary.train_seconds >= 0
-    assert summary.shared_pass == SharedPass(members=1, seconds=summary.seconds)
+    peak = summary.shared_pass.peak_bytes
+    assert summary.shared_pass == SharedPass(members=1, seconds=summary.seconds, peak_bytes=peak)
+    assert peak is not None
+    assert peak > summary.parameters * 4
     assert summary.status == "finished"
     assert (summary.epochs, summary.best_epoch, summary.best_val_accuracy) == (3, None, None)
     assert ("rank" in summary.options) == (summary.rank is not None)

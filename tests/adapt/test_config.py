@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from losa.adapt import AdaptConfig
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format.engines import EngineConfig
+from losa.cache_format.identity import TokenLayout
 
 OTHER: dict[str, Any] = {
     "cache": "elsewhere",
@@ -49,6 +50,7 @@ WHEREABOUTS = {
     "device": "cpu",
     "residency": "ram",
     "threads": 2,
+    "compile": False,
     "checkpoint_seconds": 1.0,
     "engine": EngineConfig(kind="ray"),
     "tracker": "tensorboard",
@@ -83,6 +85,16 @@ def test_member_id_changes_with_options_that_matter(side: str, option: str) -> N
     plain = AdaptConfig(cache="here", side=side)
     other = AdaptConfig(**{"cache": "here", "side": side, option: OTHER[option]})
     assert (plain.member_id == other.member_id) == (option in FOREIGN[side] | {"momentum"})
+
+
+@pytest.mark.parametrize("side", KINDS)
+def test_rank_that_is_not_given_is_that_of_the_kind(side: str) -> None:
+    default = SIDE_NETWORKS[side].default_rank
+    plain = AdaptConfig(cache="here", side=side)
+    given = AdaptConfig(cache="here", side=side, rank=default)
+    assert (given.member_id, given.member_name) == (plain.member_id, plain.member_name)
+    assert plain.architecture_for(TokenLayout(cls=1, registers=0, grid=(7, 7))).rank == default
+    assert plain.effective_rank in (None, default)
 
 
 @pytest.mark.parametrize("side", KINDS)
@@ -203,6 +215,13 @@ def test_member_id_differs_between_kinds() -> None:
     assert len({AdaptConfig(cache="here", side=side).member_id for side in KINDS}) == len(KINDS)
 
 
+def test_no_split_is_another_member_with_a_name_that_says_so() -> None:
+    config = AdaptConfig(cache="here", eval_split=[])
+    assert config.eval_splits == ()
+    assert config.member_id != AdaptConfig(cache="here").member_id
+    assert "eval_split_none" in config.member_name
+
+
 def test_one_eval_split_is_a_list_of_one() -> None:
     name, several = (AdaptConfig(cache="here", eval_split=value) for value in ("test", ["test"]))
     assert name.eval_splits == several.eval_splits == ("test",)
@@ -252,7 +271,6 @@ def test_member_name_has_a_rank_only_where_there_is_one() -> None:
         {"stop_after": 4, "epochs": 3},
         {"patience": 0, "val_split": "val200"},
         {"label": []},
-        {"eval_split": []},
         {"protocol": "test"},
         {"checkpoint_seconds": -1.0},
         {"ranks": 8},

@@ -28,7 +28,7 @@ NAMES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"side": "linear"}, "linear-lr0.003-seed0-e53c80242d"),
     ({"side": "linear", "rank": 64, "norm": "none", "pool": "mean"}, "linear-lr0.003-seed0-bc80173ea3"),
-    ({"side": "mlp"}, "mlp-r8-lr0.003-seed0-1c7c7c6075"),
+    ({"side": "mlp", "rank": 8}, "mlp-r8-lr0.003-seed0-1c7c7c6075"),
     ({"side": "mlp", "rank": 128, "heads": 16}, "mlp-r128-lr0.003-seed0-c36daf9a21"),
     ({"side": "attentive"}, "attentive-lr0.003-seed0-aeffe40f6d"),
     (
@@ -50,7 +50,7 @@ NAMES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"views": 4}, "losa-r8-lr0.003-seed0-d024cce978"),
     (
-        {"views": 4, "side": "mlp", "optimizer": "sgd", "protocol": "select"},
+        {"views": 4, "side": "mlp", "rank": 8, "optimizer": "sgd", "protocol": "select"},
         "mlp-r8-lr0.003-seed0-e2cbe0e970",
     ),
     ({"val_split": "val200", "patience": 3, "halve_at": [5, 10]}, "losa-r8-lr0.003-seed0-cc1faa28e8"),

@@ -22,7 +22,9 @@ from losa.adapt.members.member_files import (
     Checkpoint,
     MemberFiles,
 )
-from losa.adapt.training.optimizers import SGD, MemberOptimizer
+from losa.adapt.training.epoch_inputs import StepInputs
+from losa.adapt.training.optimizers import SGD
+from losa.adapt.training.step_computation import StepComputation
 from losa.cache_format import LosaError
 from losa.cache_format.storage.lock import LOCK_NAME
 from losa.pipelines.ending import ending
@@ -63,10 +65,10 @@ def interrupted_at(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     def run(step: int, *options: dict[str, Any], error: type[BaseException] = Killed) -> None:
         whole = Trainer._gradients
 
-        def stopping(trainer: Trainer, batch: Any, labels: Any, mix: Any, number: int) -> Any:
-            if number == step:
+        def stopping(trainer: Trainer, batch: Any, inputs: StepInputs) -> Any:
+            if inputs.step == step:
                 raise error
-            return whole(trainer, batch, labels, mix, number)
+            return whole(trainer, batch, inputs)
 
         with monkeypatch.context() as patch, pytest.raises(error):
             patch.setattr(Trainer, "_gradients", stopping)
@@ -163,7 +165,7 @@ def recorded_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     steps: list[int] = []
     gradients = Trainer._gradients
     monkeypatch.setattr(
-        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1]) or gradients(*arguments)
+        Trainer, "_gradients", lambda *arguments: steps.append(arguments[-1].step) or gradients(*arguments)
     )
     return steps
 
@@ -191,15 +193,15 @@ def test_within_the_validation(sweep: Any, monkeypatch: pytest.MonkeyPatch, epoc
 def test_a_signal_waits_for_the_end_of_an_update(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     members = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS[:3]]
     whole = sweep(*members, folder="whole")
-    step = MemberOptimizer.step
+    update = StepComputation.update
 
-    def signalled(optimizer: MemberOptimizer, *rates: Any) -> None:
-        if optimizer.steps == 4:
+    def signalled(computation: StepComputation, inputs: StepInputs) -> None:
+        if inputs.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        step(optimizer, *rates)
+        update(computation, inputs)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit), ending():
-        patch.setattr(MemberOptimizer, "step", signalled)
+        patch.setattr(StepComputation, "update", signalled)
         sweep(*members)
     steps = recorded_steps(monkeypatch)
     exactly_the_same(sweep(*members), whole)

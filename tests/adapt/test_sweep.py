@@ -23,6 +23,7 @@ from losa.adapt.members.member_files import (
 )
 from losa.adapt.members.preparation import JobPreparer, PreparedJob
 from losa.adapt.training.confusion import Confusion
+from losa.adapt.training.epoch_inputs import StepInputs
 from losa.cache_format import LosaError
 from losa.cache_format.storage.lock import FileLock
 
@@ -542,10 +543,10 @@ class TestMemory:
     def failing_above(members: int) -> Any:
         gradients = Trainer._gradients
 
-        def failing(trainer: Trainer, batch: Any, labels: Any, mix: Any, step: int) -> Any:
-            if step == 4 and len(trainer.numbers) > members:
+        def failing(trainer: Trainer, batch: Any, inputs: StepInputs) -> Any:
+            if inputs.step == 4 and len(trainer.numbers) > members:
                 raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
-            return gradients(trainer, batch, labels, mix, step)
+            return gradients(trainer, batch, inputs)
 
         return failing
 
@@ -560,7 +561,7 @@ class TestMemory:
         failing = self.failing_above(1)
 
         def counting(*arguments: Any) -> Any:
-            steps.append(arguments[-1])
+            steps.append(arguments[-1].step)
             return failing(*arguments)
 
         monkeypatch.setattr(Trainer, "_gradients", counting)

@@ -20,6 +20,7 @@ from losa.pipelines.evaluation.job import without_preset
 from losa.pipelines.export.config import ExportConfig
 from losa.pipelines.predict.config import PredictConfig
 from losa.pipelines.serve.config import ServeConfig
+from losa.pipelines.suite.config import ExtractOptions, SuiteConfig
 
 CONF = Path(__file__).parents[2] / "conf"
 BACKBONES = sorted((CONF / "backbone").glob("*.yaml"))
@@ -58,12 +59,30 @@ def test_options_and_defaults_are_those_of_the_dataclass(name: str, schema: type
         assert (float(value) if isinstance(default, float) else value) == default, option
 
 
-@pytest.mark.parametrize("name", ["extract", "adapt", "evaluate", "export", "predict", "serve"])
+@pytest.mark.parametrize(
+    "name", ["extract", "adapt", "evaluate", "export", "predict", "serve", "vtab1k", "fgvc"]
+)
 def test_every_option_is_explained_on_its_line_or_by_its_name(name: str) -> None:
     text = (CONF / f"{name}.yaml").read_text()
     options = text[text.index("\n\n") : text.index("\nhydra:")].strip().splitlines()
     unexplained = [line for line in options if "#" not in line]
     assert unexplained in ([], ["epochs: 20"])
+
+
+@pytest.mark.parametrize("name", ["vtab1k", "fgvc"])
+def test_a_suite_has_its_defaults_in_its_file(name: str) -> None:
+    options = own_options(name)
+    assert {*options, "backbone"} == {field.name for field in fields(SuiteConfig)}
+    assert set(options["extract"]) == {field.name for field in fields(ExtractOptions)}
+    extract = {field.name: field.default for field in fields(ExtractConfig)}
+    preset = yaml.safe_load((CONF / "dataset/vtab/dtd.yaml").read_text())
+    protocol = {option: preset[option] for option in ("resize", "exif")} if name == "vtab1k" else {}
+    assert options["extract"] == {option: extract[option] for option in options["extract"]} | protocol
+    with initialize_config_module("losa.conf", version_base="1.3"):
+        config = to_config(SuiteConfig, compose(name, ["root=x"]))
+    assert config.out == f"{name}-vit_base_patch16_224.orig_in21k"
+    small = yaml.safe_load((CONF / "search/small.yaml").read_text())
+    assert config.sweep.items() >= small["hydra"]["sweeper"]["params"].items()
 
 
 @pytest.mark.parametrize("path", DATASETS, ids=lambda path: path.relative_to(CONF).as_posix())

@@ -795,3 +795,16 @@ def test_into_a_bucket_and_back(config, folder):
     assert (_snr(_expected(settings, split.keys), _decoded(split)) > 15).all()
     planned = extract(config(dataset=folder, cache=name, codec="int4", compressor="zstd", plan=True))
     assert not planned.finished
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("codec", ["float32", "int8"])
+def test_a_gpu_extracts_what_the_cpu_does(config, tmp_path, codec):
+    found = {}
+    for device in ("cpu", "cuda"):
+        changes = {"codec": codec, "device": device, "cache": str(tmp_path / device)}
+        extract(config(**changes))
+        found[device] = Cache(tmp_path / device).split("train800").activations()
+    tolerance = 1e-4 if codec == "float32" else 0.05  # a code may be the next one
+    np.testing.assert_allclose(found["cuda"], found["cpu"], rtol=0, atol=tolerance)

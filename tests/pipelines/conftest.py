@@ -107,7 +107,7 @@ def arrived() -> Callable[[str], str]:
 
 def by_rank(config: AdaptConfig) -> float:
     """An accuracy that is known beforehand."""
-    return (config.rank + config.seed) / 100
+    return (config.resolved_rank + config.seed) / 100
 
 
 @dataclass
@@ -141,8 +141,8 @@ class Training:
         job.folder.mkdir(parents=True, exist_ok=True)
         summary = self.make_summary(
             config,
-            rank=config.rank,
-            parameters=100 * config.rank,
+            rank=config.resolved_rank,
+            parameters=100 * config.resolved_rank,
             accuracy=dict.fromkeys(config.eval_splits, self.score(config)),
             folder=str(job.folder),
         )

@@ -39,6 +39,18 @@ def test_a_run_writes_what_it_promises(command: Command, extracted: Path) -> Non
     assert f"test accuracy {summary['accuracy']['test']:.4f}" in finished.stderr
 
 
+def test_a_member_need_not_be_scored(command: Command, extracted: Path) -> None:
+    quick = ["cache=cache", "epochs=1", "side=linear", "out=runs/unscored", "eval_split=[]"]
+    finished = command(extracted, "losa-adapt", *quick)
+    assert finished.returncode == 0, finished.stderr
+    assert ": not scored, 650 parameters" in finished.stderr
+    (folder,) = (extracted / "runs/unscored").iterdir()
+    assert json.loads((folder / "summary.json").read_text())["accuracy"] == {}
+    choosing = command(extracted, "losa-adapt", *quick, "protocol=select")
+    assert choosing.returncode == 0, choosing.stderr
+    assert ", 1 seed); not scored (1 seed)" in choosing.stdout
+
+
 def test_a_multirun_ends_in_a_table_and_is_not_repeated(command: Command, extracted: Path) -> None:
     sweep = ["-m", "side=linear,losa,last", "rank=4,8", "out=runs/sweep", *QUICK]
     first = command(extracted, "losa-adapt", *sweep)
@@ -106,7 +118,7 @@ def test_a_pool_is_named_before_its_member_is(command: Command, extracted: Path,
     assert len(training.trained) == 2
     with (extracted / "runs/pools/results.csv").open() as file:
         assert [row["pool"] for row in csv.DictReader(file)][:2] == ["cls", "mean"]
-    assert "auto" not in finished.stdout
+    assert not re.search(r"^\S+ .* auto ", finished.stdout, re.MULTILINE)
 
 
 def test_a_multirun_of_failures_only(command: Command, extracted: Path) -> None:

@@ -67,8 +67,14 @@ class Computed:
     def __len__(self) -> int:
         return len(self.activations)
 
-    def decode(self, images: slice | np.ndarray, memory: ReusedMemory | None = None) -> torch.Tensor:
-        return self.activations[images if isinstance(images, slice) else torch.from_numpy(images)]
+    def decode(self, images: slice | torch.Tensor, memory: ReusedMemory | None = None) -> torch.Tensor:
+        return self.activations[images]
+
+    def copy(self) -> "Computed":
+        return Computed(self.activations.clone())
+
+    def copy_from(self, other: "Computed") -> None:
+        self.activations.copy_(other.activations)
 
 
 class LiveActivations:

@@ -22,14 +22,16 @@ finally:
     ("arguments", "shown", "spared"),
     [
         (["losa-extract", "--help"], "rows_per_shard: 64 ", {"numpy", "pydantic", "rich"}),
-        (["losa-adapt", "--help"], "rank: 8 ", {"numpy", "pydantic", "rich"}),
-        (["losa-adapt", "rank=4", "-h"], "rank: 8 ", {"numpy", "pydantic", "rich"}),
+        (["losa-adapt", "--help"], "rank: auto ", {"numpy", "pydantic", "rich"}),
+        (["losa-adapt", "rank=4", "-h"], "rank: auto ", {"numpy", "pydantic", "rich"}),
         (["losa-predict", "--help"], "max_pixels: 178956970 ", {"numpy", "pydantic", "rich"}),
         (["losa-serve", "runs", "-h"], "max_upload: 20000000 ", {"numpy", "pydantic", "rich", "starlette"}),
         (["losa-bench", "--help"], "fused", {"numpy"}),
         # typer itself imports pydantic, if it is there, to show the options of a subcommand.
         (["losa-bench", "fused", "-h"], "--members", {"numpy"}),
         (["losa-cache", "--help"], "convert", set()),
+        (["losa-report", "--help"], "page", {"numpy", "altair"}),
+        (["losa-report", "page", "-h"], "--images", {"numpy", "altair"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -166,7 +166,7 @@ def test_help_shows_every_option_with_its_explanation(command: Command, tmp_path
     helped = command(tmp_path, name, "--help")
     assert helped.returncode == 0
     assert helped.stdout.startswith(f"{name}: ")
-    option = "rows_per_shard: 64 " if name == "losa-extract" else "rank: 8 "
+    option = "rows_per_shard: 64 " if name == "losa-extract" else "rank: auto "
     assert re.search(rf"  {option} +# ", helped.stdout)
     assert not list(tmp_path.iterdir())
 

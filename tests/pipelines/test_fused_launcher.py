@@ -64,7 +64,7 @@ def test_jobs_that_fail_cost_the_others_nothing(sweep: Command, tmp_path: Path, 
     assert [job.config.rank for job in training.passes[0]] == [2, 4, 8]
     assert failed.stderr.endswith(
         "error: 3 of 4 jobs failed:\n"
-        "  cache=cache rank=0: rank=0: input should be greater than or equal to 1\n"
+        "  cache=cache rank=0: rank=0: expected auto; or input should be greater than or equal to 1\n"
         "  cache=cache rank=4: the loss became NaN\n"
         "  cache=cache rank=8: Permission denied: runs\n"
     )

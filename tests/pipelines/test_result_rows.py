@@ -77,8 +77,8 @@ def test_a_seed_that_failed_belongs_to_its_configuration(row: Any, tmp_path: Pat
 
 
 def test_a_failed_candidate_belongs_to_its_configuration(row: Any, tmp_path: Path) -> None:
-    diverged = failed(tmp_path, cache="cache", protocol="select", seed=1, pool="cls")
-    trained = row({"val200": 0.9}, train_split="train800", eval_split="val200", pool="cls")
+    diverged = failed(tmp_path, cache="cache", protocol="select", seed=1, pool="cls", rank=8)
+    trained = row({"val200": 0.9}, train_split="train800", eval_split="val200", pool="cls", rank=8)
     assert len(ranked([trained, diverged])) == 1
 
 

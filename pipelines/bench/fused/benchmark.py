@@ -1,6 +1,7 @@
 """Time and memory of a training step: the factored network against plain PyTorch, vmap and LoRA."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,8 @@ from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
-from losa.pipelines.bench.fused.flops import useful_flops
-from losa.pipelines.bench.fused.setting import Method, PlainSide, Setting, needed_bytes
+from losa.pipelines.bench.fused.flops import useful_bytes, useful_flops
+from losa.pipelines.bench.fused.setting import COMPILE, SHAPES, Method, PlainSide, Setting, needed_bytes
 from losa.pipelines.bench.live.lora import peft_is_installed
 from losa.pipelines.bench.matrix_rate import Dtype
 
@@ -25,6 +26,8 @@ ALONE: tuple[Method, ...] = ("plain", "lora")
 EPOCH_IMAGES = 1000
 """Images of an epoch, as in the training sets of VTAB-1K."""
 MEMORY_FIGURES = ("peak_bytes", "tensor_bytes")
+LAUNCH_FIGURES = ("dispatches", "kernels")
+SIZES = (*MEMORY_FIGURES, *LAUNCH_FIGURES)
 NO_PEFT = "peft is not installed: pip install 'losa[bench]'"
 START_SECONDS = 120
 """Time that a process may take beside its steps, to import modules, to warm up and to make the batch."""
@@ -32,18 +35,22 @@ START_SECONDS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class FusedBenchmark:
-    """The settings to measure. Fields have the names of `Setting`, or their plurals."""
+    """The settings to measure. Fields have the names of `Setting`, or their plurals.
+
+    ``sites``, ``tokens`` and ``width`` replace those of every shape, which are keys of `SHAPES`.
+    """
 
     methods: Sequence[str] = get_args(Method)
     dtypes: Sequence[str] = get_args(Dtype)
     members: Sequence[int] = (1, 4, 16, 64)
-    side: str = "losa"
+    sides: Sequence[str] = ("losa",)
+    shapes: Sequence[str] = ("vit-b",)
     rank: int = Setting.rank
     heads: int = Setting.heads
     norm: str = Setting.norm
-    sites: int = Setting.sites
-    tokens: int = Setting.tokens
-    width: int = Setting.width
+    sites: int | None = None
+    tokens: int | None = None
+    width: int | None = None
     depth: int = Setting.depth
     batch: int = Setting.batch
     micro_batch_size: int | None = None
@@ -51,6 +58,7 @@ class FusedBenchmark:
     seconds: float = Setting.seconds
     rounds: int = 1
     device: str = "cpu"
+    compile: str = "auto"
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -58,7 +66,9 @@ class FusedBenchmark:
         for option, values, known in (
             ("--method", self.methods, get_args(Method)),
             ("--dtype", self.dtypes, get_args(Dtype)),
-            ("--side", [self.side], get_args(PlainSide)),
+            ("--side", self.sides, get_args(PlainSide)),
+            ("--shape", self.shapes, tuple(SHAPES)),
+            ("--compile", [self.compile], COMPILE),
             ("--norm", [self.norm], get_args(Norm)),
         ):
             for value in values:
@@ -77,35 +87,47 @@ class FusedBenchmark:
                 raise LosaError(f"--{name} {number}: expected 1 or more")
         if self.seconds <= 0:
             raise LosaError(f"--seconds {self.seconds:g}: expected more than 0")
-        if self.tokens < 2 or (self.tokens - 1) != round((self.tokens - 1) ** 0.5) ** 2:
+        if self.tokens is not None and (
+            self.tokens < 2 or math.isqrt(self.tokens - 1) ** 2 != self.tokens - 1
+        ):
             raise LosaError(f"--tokens {self.tokens}: expected a square (the grid) and one more (cls)")
         if self.norm == "layer" and "factored" in self.methods:
             raise LosaError("--norm layer does not factor: leave out --method factored, or use --norm frozen")
 
     def settings(self) -> list[Setting]:
-        """All combinations of dtypes, methods and members. Methods of `ALONE` have one member."""
+        """All combinations of shapes, side networks, dtypes, methods and members.
+
+        Methods of `ALONE` have one member, and LoRA has no side network: it is measured with the first.
+        """
+        replaced = {
+            name: value
+            for name, value in (("sites", self.sites), ("tokens", self.tokens), ("width", self.width))
+            if value is not None
+        }
         return [
             Setting(
                 method=method,  # type: ignore[arg-type]
                 dtype=dtype,  # type: ignore[arg-type]
                 members=members,
-                side=self.side,  # type: ignore[arg-type]
+                side=side,  # type: ignore[arg-type]
                 rank=self.rank,
                 heads=self.heads,
                 norm=self.norm,  # type: ignore[arg-type]
-                sites=self.sites,
-                tokens=self.tokens,
-                width=self.width,
+                **SHAPES[shape]._replace(**replaced)._asdict(),
                 depth=self.depth,
                 batch=self.batch,
                 micro_batch_size=self.micro_batch_size,
                 steps=self.steps,
                 seconds=self.seconds,
                 device=resolve_device(self.device),
+                compile=COMPILE[self.compile],
                 threads=self.threads,
             )
+            for shape in self.shapes
+            for side in self.sides
             for dtype in self.dtypes
             for method in self.methods
+            if method != "lora" or side == self.sides[0]
             for members in ((1,) if method in ALONE else self.members)
         ]
 
@@ -114,16 +136,18 @@ class FusedBenchmark:
 
         A row has
 
-        - ``method``, ``dtype``, ``members``;
+        - ``shape`` as sites x tokens x width, ``side``, ``method``, ``dtype``, ``members``;
         - ``emulated``: whether the dtype is emulated on this machine, see `losa.pipelines.bench.matrix_rate`;
         - ``seconds_per_member_step``: forward, backward and AdamW for one batch, divided by members; median
           over the steps of all rounds; ``least_seconds_per_member_step`` is the fastest of them;
         - ``seconds_per_epoch``: the same for 1000 images;
         - ``peak_bytes`` of the process and ``tensor_bytes`` of the tensors of a step, both without the batch:
           see `losa.pipelines.bench.fused.worker.measure`;
-        - ``speedup_vs_plain``: the ratio to plain in the same dtype;
-        - ``fraction_of_matmul_peak``: the rate of `useful_flops` as a fraction of the rate of matrix
-          products in that dtype;
+        - ``dispatches`` and ``kernels`` of a step: see `losa.pipelines.bench.fused.counts`;
+        - ``speedup_vs_plain``: the ratio to plain of the same shape and side network in the same dtype;
+        - ``flops_per_second``: the rate of `useful_flops`, and ``fraction_of_matmul_peak``, the same as a
+          fraction of the rate of matrix products in that dtype;
+        - ``bytes_per_second``: the rate of `useful_bytes`; None but for factored;
         - ``note``: None, or why the setting has no figures; they are None then.
 
         Returns:
@@ -135,7 +159,7 @@ class FusedBenchmark:
         settings = self.settings()
         device = settings[0].device
         steps: dict[Setting, list[float]] = {setting: [] for setting in settings}
-        memory: dict[Setting, dict[str, int | None]] = {}
+        sizes: dict[Setting, dict[str, int | None]] = {}
         notes: dict[Setting, str] = {}
         rates = dict.fromkeys(self.dtypes, 0.0)
         emulated = dict.fromkeys(self.dtypes, True)
@@ -157,11 +181,11 @@ class FusedBenchmark:
                             notes[setting] = found["note"]
                         else:
                             steps[setting] += found["seconds"]
-                            memory[setting] = _worst(memory.get(setting, {}), found)
+                            sizes[setting] = _worst(sizes.get(setting, {}), found)
                     bar.update()
         rows = [
             _row(setting, [] if setting in notes else steps[setting], rates[setting.dtype])
-            | _worst({}, memory.get(setting, {}))
+            | _worst({}, sizes.get(setting, {}))
             | {"emulated": emulated[setting.dtype], "note": notes.get(setting)}
             for setting in settings
         ]
@@ -214,26 +238,34 @@ def _ask(request: dict[str, Any], seconds: float) -> dict[str, Any]:
 
 def _worst(one: Mapping[str, int | None], other: Mapping[str, int | None]) -> dict[str, int | None]:
     """The larger figure of each kind; None where neither has one."""
-    return {name: max(figures.get(name) or 0 for figures in (one, other)) or None for name in MEMORY_FIGURES}
+    return {name: max(figures.get(name) or 0 for figures in (one, other)) or None for name in SIZES}
 
 
 def _row(setting: Setting, seconds: Sequence[float], rate: float) -> dict[str, Any]:
     each = [one / setting.members for one in seconds]
     typical = median(each) if each else None
+    rate_found = None if typical is None else useful_flops(setting) / typical
+    read = useful_bytes(setting) / setting.members if setting.method == "factored" else None
     return {
+        "shape": f"{setting.sites} x {setting.tokens} x {setting.width}",
+        "side": setting.side,
         "method": setting.method,
         "dtype": setting.dtype,
         "members": setting.members,
         "seconds_per_member_step": typical,
         "least_seconds_per_member_step": min(each, default=None),
         "seconds_per_epoch": None if typical is None else typical * EPOCH_IMAGES / setting.batch,
-        "fraction_of_matmul_peak": None if typical is None else useful_flops(setting) / typical / rate,
+        "flops_per_second": rate_found,
+        "fraction_of_matmul_peak": None if rate_found is None else rate_found / rate,
+        "bytes_per_second": None if typical is None or read is None else read / typical,
     }
 
 
 def _speedup(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | None:
     for other in rows:
-        if (other["method"], other["dtype"]) == ("plain", row["dtype"]):
+        if other["method"] == "plain" and all(
+            other[name] == row[name] for name in ("shape", "side", "dtype")
+        ):
             plain, mine = other["seconds_per_member_step"], row["seconds_per_member_step"]
             return None if plain is None or mine is None else plain / mine
     return None

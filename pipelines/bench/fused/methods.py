@@ -1,6 +1,5 @@
 """The methods that `losa-bench fused` compares: a training step (forward, backward and AdamW) of each."""
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +22,8 @@ from losa.pipelines.bench.fused.setting import NUM_CLASSES, PATCH, Method, Setti
 from losa.pipelines.bench.live.lora import TARGETS, add_lora
 
 LR = 1e-3
+OTHER_STEPS = 16
+"""Steps of a measurement at most, beside the timed ones."""
 
 Step = Callable[[], object]
 
@@ -38,7 +39,7 @@ def make_batch(setting: Setting) -> tuple[Tensor, Tensor]:
 
 
 def make_trainer(setting: Setting, activations: Tensor, labels: Tensor) -> Trainer:
-    """The trainer of losa-adapt, with epochs of one batch."""
+    """The trainer of losa-adapt, with one epoch of as many steps as a measurement takes at most."""
     config = AdaptConfig(
         cache="noise",
         side=setting.side,
@@ -46,17 +47,18 @@ def make_trainer(setting: Setting, activations: Tensor, labels: Tensor) -> Train
         heads=setting.heads,
         norm=setting.norm,
         batch_size=setting.batch,
-        epochs=1 + setting.steps,
+        epochs=1,
         lr=LR,
         dtype=setting.dtype,
+        compile=setting.compile,
     )
     sites = tuple(f"block.{site:02d}" for site in range(setting.sites))
     features = FeatureSpec(sites=sites, tokens=setting.layout, width=setting.width)
     configs = [replace(config, seed=member) for member in range(setting.members)]
     group = make_group(range(setting.members), configs, features, NUM_CLASSES, setting.device)
-    targets = labels.cpu().numpy()[:, None]
+    targets = np.tile(labels.cpu().numpy()[:, None], (setting.steps + OTHER_STEPS, 1))
     data = LabelledActivations(
-        source=_InMemory(activations), images=LabelledImages(np.arange(setting.batch), targets), sites=sites
+        source=_InMemory(activations), images=LabelledImages(np.arange(len(targets)), targets), sites=sites
     )
     objective = make_objective([NUM_CLASSES], targets, balanced=False, device=setting.device)
     return Trainer([group], data, objective, config, micro_batch_size=setting.micro_batch_size)
@@ -77,11 +79,19 @@ class _InMemory:
 
     def decode(
         self,
-        images: slice | Int64[np.ndarray, "_"],
+        images: slice | Int64[Tensor, "_"],
         memory: ReusedMemory | None = None,  # noqa: ARG002 -- an argument of every `Batch`
     ) -> Tensor:
         """Select activations, which needs no memory."""
         return self.activations[images]
+
+    def copy(self) -> "_InMemory":
+        """See `Batch`."""
+        return _InMemory(self.activations.clone())
+
+    def copy_from(self, other: "_InMemory") -> None:
+        """See `Batch`."""
+        self.activations.copy_(other.activations)
 
 
 def make_plain(setting: Setting) -> PlainSideNetwork:
@@ -101,9 +111,8 @@ def make_plain(setting: Setting) -> PlainSideNetwork:
 
 def factored_step(setting: Setting, activations: Tensor, labels: Tensor) -> Step:
     """All members in one factored network, which adds up the gradients of micro-batches."""
-    trainer = make_trainer(setting, activations, labels)
-    epochs = itertools.count()
-    return lambda: trainer.epoch(next(epochs))
+    steps = make_trainer(setting, activations, labels).steps_in(0)
+    return lambda: next(steps)
 
 
 def plain_step(setting: Setting, activations: Tensor, labels: Tensor) -> Step:

@@ -76,8 +76,28 @@ class PlainAttention(nn.Module):
         return update if updates is None else updates + update
 
 
+class PlainRelay(nn.Module):
+    """One layer of Relay: each relay gathers one vector from all tokens, and scatters it to them."""
+
+    def __init__(self, *, width: int, rank: int) -> None:
+        super().__init__()
+        self.gather = nn.Parameter(torch.randn(rank, width) * width**-0.5)
+        self.scatter = nn.Parameter(torch.randn(rank, width) * width**-0.5)
+        self.scatter_bias = nn.Parameter(torch.zeros(rank))
+        self.scale = nn.Parameter(torch.zeros(rank, width))
+
+    def forward(self, normalise: Normalise, updates: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """Return the sum of updates, that of this layer included."""
+        x = normalise(updates)
+        logits = functional.linear(x, self.gather.to(dtype))
+        gathered = logits.mT.softmax(dim=-1) @ x
+        received = functional.gelu(functional.linear(x, self.scatter.to(dtype), self.scatter_bias.to(dtype)))
+        update = received @ (self.scale.to(dtype) * gathered)
+        return update if updates is None else updates + update
+
+
 class PlainSideNetwork(nn.Module):
-    """LoSA (channels first, no biases) or LAST of one member, with a linear head on the cls token."""
+    """LoSA (channels first, no biases), LAST or Relay of one member, with a linear head on the cls token."""
 
     def __init__(
         self,
@@ -95,7 +115,7 @@ class PlainSideNetwork(nn.Module):
         """Create the layers.
 
         Args:
-            side: ``losa`` or ``last``.
+            side: ``losa``, ``last`` or ``relay``.
             sites: number of sites, one for each layer.
             tokens: number of tokens; the first is the cls token.
             width: width of the activations.
@@ -106,15 +126,14 @@ class PlainSideNetwork(nn.Module):
             dtype: dtype of the products and of x. Parameters and input activations are float32.
         """
         super().__init__()
-        self._sums_sites = side == "last"
+        self._sums_sites = side != "losa"
         self._norm, self._dtype = norm, dtype
-        layers: list[nn.Module] = [
-            PlainAttention(width=width, rank=rank, heads=heads)
-            if side == "last"
-            else PlainMixer(tokens=tokens, width=width, rank=rank)
-            for _ in range(sites)
-        ]
-        self.layers = nn.ModuleList(layers)
+        make: dict[str, Callable[[], nn.Module]] = {
+            "losa": lambda: PlainMixer(tokens=tokens, width=width, rank=rank),
+            "last": lambda: PlainAttention(width=width, rank=rank, heads=heads),
+            "relay": lambda: PlainRelay(width=width, rank=rank),
+        }
+        self.layers = nn.ModuleList(make[side]() for _ in range(sites))
         self.head = nn.Linear(width, num_classes)
 
     def forward(

@@ -2,15 +2,35 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from losa.adapt.architecture import Norm
+from losa.adapt.training.recorded_steps import Compile
 from losa.cache_format.identity import TokenLayout
 from losa.pipelines.bench.matrix_rate import Dtype
 
 Method = Literal["factored", "plain", "vmap", "lora"]
-PlainSide = Literal["losa", "last"]
+PlainSide = Literal["losa", "last", "relay"]
 """Side networks that exist in plain PyTorch too."""
+
+
+class Shape(NamedTuple):
+    """Shape of an image's activations."""
+
+    sites: int
+    tokens: int
+    width: int
+
+
+SHAPES = {
+    "demo": Shape(6, 101, 64),
+    "deit-tiny": Shape(12, 197, 192),
+    "vit-b": Shape(12, 197, 768),
+}
+"""Those of timm's test_vit, which `losa-demo` uses, and of DeiT-Tiny and ViT-B at 224 pixels."""
+
+COMPILE: dict[str, Compile] = {"auto": "auto", "true": True, "false": False}
+"""Values of ``--compile``, which are those of the option of losa-adapt."""
 
 NUM_CLASSES = 10
 PATCH = 16
@@ -21,7 +41,7 @@ USUAL_MICRO_BATCH_SIZE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A method and everything that determines its computation. The defaults are the shape of a ViT-B/16."""
+    """A method and everything that determines its computation. The default shape is that of a ViT-B/16."""
 
     method: Method
     dtype: Dtype
@@ -43,6 +63,8 @@ class Setting:
     seconds: float = 180.0
     """Time limit of all steps: no step begins that should end later. The first one always runs."""
     device: str = "cpu"
+    compile: Compile = "auto"
+    """The option of losa-adapt, for the factored network."""
     threads: int | None = None
     """Threads of torch; None for its own choice."""
 
@@ -76,7 +98,12 @@ def needed_bytes(setting: Setting) -> int:
         return weights + setting.batch * setting.depth * 16 * one * setting.itemsize
     thin = setting.rank * (setting.tokens + setting.width)
     mixes = 2 if setting.side == "losa" else 1
-    trained = setting.sites * (2 * thin if mixes == 2 else 4 * setting.rank * setting.width)
+    rows = {
+        "losa": 2 * thin,
+        "last": 4 * setting.rank * setting.width,
+        "relay": 3 * setting.rank * setting.width,
+    }
+    trained = setting.sites * rows[setting.side]
     states = setting.members * trained * 4 * 4
     if setting.method == "factored":
         images = setting.micro_batch_size or min(setting.batch, USUAL_MICRO_BATCH_SIZE)

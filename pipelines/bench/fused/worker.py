@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import gc
 import json
 import sys
 from dataclasses import asdict, replace
@@ -18,11 +17,16 @@ import torch
 from losa.adapt.training.working_set import peak_bytes
 from losa.cache_format import LosaError
 from losa.cache_format.common.timing import timed_calls
+from losa.pipelines.bench.fused.counts import count_launches
 from losa.pipelines.bench.fused.methods import METHODS, make_batch
 from losa.pipelines.bench.fused.setting import Setting
 from losa.pipelines.bench.matrix_rate import measure_matrix_rate
-from losa.pipelines.bench.resident_memory import peak_resident_bytes, reset_peak, resident_bytes
+from losa.pipelines.bench.peak_memory import PeakMemory
 
+UNTIMED_ON_GPU = 6
+"""Steps before the timed ones on a GPU: libraries choose their kernels, and one step is recorded."""
+COUNTED_AS = 8
+"""Steps whose time must be left for measuring one step's memory and counting its launches."""
 FAILED_ALLOCATIONS = ("not enough memory", "can't allocate memory", "out of memory")
 
 
@@ -34,20 +38,26 @@ def measure(setting: Setting) -> dict[str, Any]:
         - ``peak_bytes`` that the process took after the batch was made: parameters, the optimiser's state,
           the steps' tensors, and what allocators and libraries kept. None if the system does not report it;
         - ``tensor_bytes``: the most that the tensors of a later step hold together. None if there was no time
-          for that step.
+          for that step, and on a GPU, where ``peak_bytes`` is that of tensors;
+        - ``dispatches`` and ``kernels`` of a later step, see `count_launches`; None without time for it.
     """
     _warm_up(setting)
     inputs, labels = make_batch(setting)
-    gc.collect()
-    before = _start_of_peak(setting.device)
+    memory = PeakMemory(setting.device)
     step = METHODS[setting.method](setting, inputs, labels)
-    found = timed_calls(step, most=1 + setting.steps, seconds=setting.seconds, device=setting.device)
-    after = _peak(setting.device)
-    time_is_left = sum(found) + found[-1] <= setting.seconds
+    on_gpu = setting.device.startswith("cuda")
+    first = UNTIMED_ON_GPU if on_gpu else 1
+    found = timed_calls(step, most=first + setting.steps, seconds=setting.seconds, device=setting.device)
+    peak = memory.taken()
+    # The steps that count operations take several times as long.
+    time_is_left = sum(found) + COUNTED_AS * found[-1] <= setting.seconds
+    counts = count_launches(step, setting.device) if time_is_left else None
     return {
-        "seconds": found[1:] or found,
-        "peak_bytes": None if before is None or after is None else after - before,
-        "tensor_bytes": peak_bytes(step, setting.device) if time_is_left else None,
+        "seconds": found[first:] or found[-1:],
+        "peak_bytes": peak,
+        "tensor_bytes": peak_bytes(step, setting.device) if time_is_left and not on_gpu else None,
+        "dispatches": None if counts is None else counts.dispatches,
+        "kernels": None if counts is None else counts.kernels,
     }
 
 
@@ -57,17 +67,6 @@ def _warm_up(setting: Setting) -> None:
     step = METHODS[small.method](small, *make_batch(small))
     step()
     step()
-
-
-def _start_of_peak(device: str) -> int | None:
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    return resident_bytes() if reset_peak() else None
-
-
-def _peak(device: str) -> int | None:
-    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else peak_resident_bytes()
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:

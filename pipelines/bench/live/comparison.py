@@ -19,7 +19,7 @@ from losa.pipelines.bench.live.methods import RANKED, Method, nearest_rank
 from losa.pipelines.bench.live.records import TrainingRecords
 from losa.pipelines.bench.live.training import TrainingOptions
 from losa.pipelines.bench.live.trainings import Configuration, Trainings
-from losa.pipelines.bench.study.cells import Cell
+from losa.pipelines.cells import Cell
 
 DEFAULT_RANK = 8
 

@@ -32,13 +32,16 @@ class LiveData:
     Pixels are kept in uint8, a quarter of the bytes of the inputs that are made of them for each batch.
     """
 
-    def __init__(self, folder: Path, splits: Sequence[str], preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, folder: Path, splits: Sequence[str], preprocessing: Preprocessing, most: int | None = None
+    ) -> None:
         """Read the lists. Images without a label are left out.
 
         Args:
             folder: a data set in the layout of ``dataset=lists``.
             splits: the splits that will be used.
             preprocessing: that of the backbone.
+            most: take only so many images of each split, the first ones; None: all.
 
         Raises:
             LosaError: a split or an image is missing, or no image of a split has a label.
@@ -47,7 +50,7 @@ class LiveData:
         self.preprocessing = preprocessing
         self._source = open_source(DatasetConfig(kind="lists", name=folder.name, root=str(folder)))
         (self.column,) = self._source.columns
-        self._splits = {split: self._labelled(self._source.contents(split)) for split in splits}
+        self._splits = {split: self._labelled(self._source.contents(split), most) for split in splits}
         keys = dict.fromkeys(key for split in self._splits.values() for key in split.keys)
         self._rows = {key: row for row, key in enumerate(keys)}
         self._hash = functools.cache(lambda key: hash_source(self._source.read(key)))
@@ -122,11 +125,11 @@ class LiveData:
                 bar.update(1)
         return pixels
 
-    def _labelled(self, split: SplitContents) -> SplitContents:
+    def _labelled(self, split: SplitContents, most: int | None) -> SplitContents:
         rows = np.flatnonzero(split.labels[self.column.name] != MISSING_LABEL)
         if not len(rows):
             raise LosaError(f"{self.folder}: no image of split {split.name!r} has a label")
-        return split.at(rows)
+        return split.at(rows[:most])
 
 
 def normalise(

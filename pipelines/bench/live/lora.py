@@ -1,6 +1,7 @@
 """LoRA (Hu et al., arXiv 2106.09685) in a live backbone, by HF peft."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -54,3 +55,9 @@ def add_lora(
         except ValueError as error:
             raise LosaError(f"--targets {','.join(targets)}: {error}") from None
     return wrapped
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """A model as it is used: LoRA's updates are added to the weights; other models are as they were."""
+    merge = getattr(model, "merge_and_unload", None)
+    return model if merge is None else cast(nn.Module, merge())

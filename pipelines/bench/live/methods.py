@@ -8,10 +8,11 @@ from torch import nn
 
 from losa.pipelines.bench.live.adapter import add_adapters
 from losa.pipelines.bench.live.bitfit import add_bitfit
+from losa.pipelines.bench.live.full import train_all
 from losa.pipelines.bench.live.head import add_head
 from losa.pipelines.bench.live.lora import add_lora
 
-Method = Literal["lora", "bitfit", "adapter", "linear"]
+Method = Literal["lora", "bitfit", "adapter", "full", "linear"]
 
 RANKED: tuple[Method, ...] = ("lora", "adapter")
 """Methods with a rank: of LoRA's updates, of the adapters' bottlenecks."""
@@ -41,6 +42,8 @@ def make_model(
     """
     if method == "bitfit":
         return add_bitfit(backbone, num_classes=num_classes, seed=seed)
+    if method == "full":
+        return train_all(backbone, num_classes=num_classes, seed=seed)
     if method == "linear":
         return add_head(backbone, num_classes=num_classes, seed=seed)
     assert rank is not None, "the other methods have one"

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from losa.pipelines.bench.live.comparison import LiveComparison
-from losa.pipelines.bench.study.cells import Cell
+from losa.pipelines.cells import Cell
 
 MEAN = "mean"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from losa.cache_format import LosaError
-from losa.pipelines.bench.study.cells import Cell
 from losa.pipelines.bench.study.rows import RESULTS_NAME
+from losa.pipelines.cells import Cell
 
 _COLUMNS = ("set", "side", "protocol", "split", "accuracy", "parameters", "seconds")
 

@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -19,9 +20,13 @@ from losa.cache_format import LosaError
 from losa.cache_format.common.progress import progress_bar
 from losa.extract.precision import precision
 from losa.pipelines.bench.live.data import LiveData
+from losa.pipelines.bench.live.methods import Method
 from losa.pipelines.bench.matrix_rate import Dtype
 
 _DEFAULTS = AdaptConfig(cache="any")
+FULL_WEIGHT_DECAY = 0.05
+"""Of full fine-tuning, the usual one of vision transformers: that of losa-adapt would make the pretrained
+weights a third of what they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,8 @@ class TrainingOptions:
     epochs: int = _DEFAULTS.epochs
     batch: int = _DEFAULTS.batch_size
     weight_decay: float | None = None
-    """Of AdamW, without biases; None for the default of losa-adapt."""
+    """Of AdamW, without biases; None for the default of losa-adapt, and `FULL_WEIGHT_DECAY` for full
+    fine-tuning."""
     warmup: float = _DEFAULTS.warmup
     """Fraction of the steps in which the learning rate rises, before half a cosine."""
     dtype: str = _DEFAULTS.dtype
@@ -53,10 +59,12 @@ class TrainingOptions:
         """Number of steps of a training on so many images."""
         return self.epochs * batch_count(images, self.batch)
 
-    def decay(self, lr: float, images: int) -> float:
+    def decay(self, method: Method, lr: float, images: int) -> float:
         """The weight decay of a training; that of losa-adapt depends on the learning rate and the steps."""
         if self.weight_decay is not None:
             return self.weight_decay
+        if method == "full":
+            return FULL_WEIGHT_DECAY
         return replace(_DEFAULTS, lr=lr).weight_decay_over(self.steps(images))
 
 
@@ -71,6 +79,7 @@ def train(
     options: TrainingOptions,
     *,
     lr: float,
+    weight_decay: float,
     seed: int,
     device: str,
     seconds: float,
@@ -84,6 +93,7 @@ def train(
         split: the split to train on.
         options: the other options.
         lr: highest learning rate.
+        weight_decay: that of AdamW.
         seed: orders the images.
         device: where to train.
         seconds: time limit: a training that would take longer is refused after its first steps.
@@ -100,9 +110,7 @@ def train(
     data.decode()  # which the seconds do not include
     images = len(data.labels(split))
     steps = options.steps(images)
-    optimizer = AdamW(_groups(model, options.decay(lr, images)), lr=lr)
-    # The last call of the scheduler is for a step that is not taken.
-    scheduler = LambdaLR(optimizer, lambda step: warmup_cosine(min(step, steps - 1), steps, options.warmup))
+    take = TrainingStep(model, options, lr=lr, weight_decay=weight_decay, steps=steps, device=device)
     correct, loss_sum = 0, 0.0
     pace = _Pace(steps, seconds)
     start = time.perf_counter()
@@ -111,15 +119,9 @@ def train(
             correct, loss_sum = 0, 0.0
             for positions in shuffled_batches(images, options.batch, seed, epoch):
                 inputs, targets = data.batch(split, positions, device)
-                with precision(device, options.dtype):
-                    scores = model(inputs)
-                loss = functional.cross_entropy(scores.float(), targets)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                scheduler.step()
-                loss_sum += float(loss.detach()) * len(positions)
-                correct += int((scores.detach().argmax(dim=-1) == targets).sum())
+                loss, right = take(inputs, targets)
+                loss_sum += loss * len(positions)
+                correct += right
                 bar.update()
                 pace.refuse_if_too_slow()
             if not np.isfinite(loss_sum):
@@ -132,6 +134,62 @@ def train(
         "seconds_per_epoch": taken / options.epochs,
         "threads": torch.get_num_threads(),
     }
+
+
+class TrainingStep:
+    """A step of a training: forward, backward, AdamW and the learning rate's schedule."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        options: TrainingOptions,
+        *,
+        lr: float,
+        weight_decay: float,
+        steps: int,
+        device: str,
+        micro_batch: int | None = None,
+    ) -> None:
+        """Make the optimiser of what requires gradients; nothing is computed yet.
+
+        Args:
+            model: maps images to class scores; on the device.
+            options: those of the training.
+            lr: highest learning rate.
+            weight_decay: that of AdamW, without biases.
+            steps: number of steps of the whole training.
+            device: where to train.
+            micro_batch: images that are computed at once, before gradients are added; None: the whole batch.
+        """
+        self._model, self._options = model, options
+        self._device, self._micro_batch = device, micro_batch
+        self._optimizer = AdamW(_groups(model, weight_decay), lr=lr)
+        # The last call of the scheduler is for a step that is not taken.
+        self._scheduler = LambdaLR(
+            self._optimizer, lambda step: warmup_cosine(min(step, steps - 1), steps, options.warmup)
+        )
+
+    def __call__(
+        self, inputs: Float[Tensor, "batch channels height columns"], targets: Int64[Tensor, "batch"]
+    ) -> tuple[float, int]:
+        """Change the model by a batch.
+
+        Returns:
+            The mean loss before the change, and how many images the model classified correctly.
+        """
+        self._optimizer.zero_grad()
+        loss_sum, correct = 0.0, 0
+        at_once = self._micro_batch or len(targets)
+        for images, labels in zip(inputs.split(at_once), targets.split(at_once), strict=True):
+            with precision(self._device, self._options.dtype):
+                scores = self._model(images)
+            loss = functional.cross_entropy(scores.float(), labels) * (len(labels) / len(targets))
+            loss.backward()
+            loss_sum += float(loss.detach())
+            correct += int((scores.detach().argmax(dim=-1) == labels).sum())
+        self._optimizer.step()
+        self._scheduler.step()
+        return loss_sum, correct
 
 
 def score(model: nn.Module, data: LiveData, split: str, options: TrainingOptions, device: str) -> float:

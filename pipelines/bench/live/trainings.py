@@ -85,6 +85,7 @@ class Trainings:
                 configuration.train_split,
                 self.options,
                 lr=configuration.lr,
+                weight_decay=self._decay(configuration),
                 seed=configuration.seed,
                 device=self.device,
                 seconds=self.seconds,
@@ -99,15 +100,17 @@ class Trainings:
     def _determining(self, configuration: Configuration) -> dict[str, Any]:
         """Everything that determines the result. Device and threads change its last bits alone."""
         configured = asdict(configuration)
-        images = len(self.data.labels(configuration.train_split))
-        decay = self.options.decay(configuration.lr, images)
         return {
             **{name: configured[name] for name in ("method", "rank", "lr", "seed")},
             "targets": sorted(self.targets) if configuration.method == "lora" else None,
-            "training": asdict(self.options) | {"weight_decay": decay},
+            "training": asdict(self.options) | {"weight_decay": self._decay(configuration)},
             "classes": self.data.column.num_classes,
             "images": self.data.fingerprint(configuration.train_split),
             "scored_images": self.data.fingerprint(configuration.scored_split),
             "backbone": asdict(self.backbone.identity),
             "preprocessing": asdict(self.backbone.preprocessing),
         }
+
+    def _decay(self, configuration: Configuration) -> float:
+        images = len(self.data.labels(configuration.train_split))
+        return self.options.decay(configuration.method, configuration.lr, images)

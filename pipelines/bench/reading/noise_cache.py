@@ -15,6 +15,7 @@ from losa.cache_format import (
     Calibration,
     Codes,
     FeatureIdentity,
+    LabelColumn,
     SplitContents,
     make_codec,
 )
@@ -32,6 +33,7 @@ from losa.cache_format.stores import StoreName, make_store
 from losa.cache_format.stores.base import ShardGeometry
 
 SPLIT = "train"
+LABEL = "label"
 ROWS_PER_SHARD = 64
 """The default of losa-extract."""
 DISK_MARGIN = 1.05
@@ -64,6 +66,8 @@ class NoiseCache:
     store: StoreName
     images: int
     shape: Shape = Shape()
+    classes: int = 0
+    """Number of classes of the label column `LABEL`; 0 for no labels."""
 
     different = 16
     """Number of images that are drawn. The others are copies of them, rolled along sites and tokens."""
@@ -192,11 +196,12 @@ class NoiseCache:
             constants={name: hash_array(array) for name, array in self.constants.items()},
         )
         keys = [str(index) for index in range(self.images)]
+        labels = {LABEL: np.arange(self.images) % self.classes} if self.classes else {}
         return CacheRequest(
             dataset="noise",
             features=features,
-            labels=[],
-            splits=[SplitContents(name=SPLIT, keys=keys, labels={})],
+            labels=[LabelColumn(name=name, num_classes=self.classes) for name in labels],
+            splits=[SplitContents(name=SPLIT, keys=keys, labels=labels)],
             rows_per_shard=ROWS_PER_SHARD,
             provenance={},
             store=self.store,

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from losa.extract import ExtractConfig
-from losa.pipelines.bench.study.cells import MISSING, Cell, cells_of, parameters_of, text_of
+from losa.pipelines.bench.study.cells import cells_of, parameters_of
 from losa.pipelines.bench.study.changes import CHANGES
 from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.bench.study.settings import StudySettings
-from losa.pipelines.bench.study.tables import StudyTable
 from losa.pipelines.bench.study.variants import DEFAULT
+from losa.pipelines.cells import MISSING, Cell, text_of
 from losa.pipelines.shown_options import shown
+from losa.pipelines.text_table import TextTable
 
 By = dict[str, dict[str, list[StudyRow]]]
 """Side network -> variant -> members on all data sets."""
@@ -17,7 +18,7 @@ By = dict[str, dict[str, list[StudyRow]]]
 
 def ablation_tables(
     rows: Sequence[StudyRow], settings: StudySettings, options: Sequence[str]
-) -> list[StudyTable]:
+) -> list[TextTable]:
     """A table for each option that was changed, and one of the papers' words.
 
     Args:
@@ -31,7 +32,7 @@ def ablation_tables(
         by.setdefault(row.side, {}).setdefault(row.variant, []).append(row)
     tables = [_table(by, option, sets) for option in options if _sides(by, option)]
     return [
-        StudyTable(
+        TextTable(
             above=[settings.described],
             titles=["option", "side network", "papers", DEFAULT, "best change", "worst change"],
             labels=6,
@@ -58,7 +59,7 @@ def _changes(variant: str, option: str) -> bool:
     return variant.partition("=")[0] == option
 
 
-def _table(by: By, option: str, sets: Sequence[str]) -> StudyTable:
+def _table(by: By, option: str, sets: Sequence[str]) -> TextTable:
     lines = []
     for side in _sides(by, option):
         default = cells_of(by[side][DEFAULT], sets)
@@ -72,7 +73,7 @@ def _table(by: By, option: str, sets: Sequence[str]) -> StudyTable:
                 continue
             cells = map(text_of, cells_of(members, sets))
             lines.append([side, shown_value, parameters_of(members), *cells, against])
-    return StudyTable(
+    return TextTable(
         titles=["side network", option, "parameters", *sets, "mean", f"less {DEFAULT}"], labels=2, lines=lines
     )
 
@@ -81,7 +82,8 @@ def _default(variants: dict[str, list[StudyRow]], option: str) -> str:
     """The value of an option where it is not changed."""
     if option == "codec":
         return ExtractConfig.codec
-    return shown(getattr(variants[DEFAULT][0].config, option))
+    config = variants[DEFAULT][0].config
+    return shown(config.resolved_rank if option == "rank" else getattr(config, option))
 
 
 def _seen(variants: dict[str, list[StudyRow]], option: str, sets: Sequence[str]) -> list[str]:

@@ -10,9 +10,10 @@ from losa.pipelines.bench.study.ablation_tables import ablation_tables
 from losa.pipelines.bench.study.caches import SetCaches
 from losa.pipelines.bench.study.changes import CHANGES
 from losa.pipelines.bench.study.results import results_folder, write_results
-from losa.pipelines.bench.study.rows import StudyRow, train
+from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.bench.study.settings import StudySettings
 from losa.pipelines.bench.study.variants import DEFAULT, variants
+from losa.pipelines.different_members import train_each_once
 
 CHANGED = "changed"
 """What the names of the configurations tell."""
@@ -68,7 +69,7 @@ class AblationStudy:
                 f"--side {', '.join(self.settings.sides)}"
             )
         # In one call: members that read the same images in the same order share a pass.
-        outcomes = train([member for _, member in requested], self.settings.runs)
+        outcomes = train_each_once([member for _, member in requested], self.settings.runs)
         return [
             StudyRow(set=name, side=member.side, variant=variant, config=member, outcome=outcome)
             for (variant, member), outcome in zip(requested, outcomes, strict=True)

@@ -12,8 +12,9 @@ from losa.pipelines.bench.study.caches import SetCaches
 from losa.pipelines.bench.study.grid import grid_points
 from losa.pipelines.bench.study.protocols import CANDIDATE, FIXED, PROTOCOL, SELECTED
 from losa.pipelines.bench.study.results import results_folder, write_results
-from losa.pipelines.bench.study.rows import StudyRow, train
+from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.bench.study.settings import LINEAR, StudySettings
+from losa.pipelines.different_members import train_each_once
 from losa.pipelines.selection import Candidate, as_candidate, as_final, candidate_of, choose
 
 
@@ -106,7 +107,7 @@ class _Requested:
 
 
 def _trained(name: str, requested: Sequence[_Requested], runs: Path) -> list[StudyRow]:
-    outcomes = train([as_candidate(one.config) for one in requested], runs)
+    outcomes = train_each_once([as_candidate(one.config) for one in requested], runs)
     return [_row(name, one, outcome) for one, outcome in zip(requested, outcomes, strict=True)]
 
 

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 
-from losa.pipelines.bench.study.cells import MISSING, cells_of, parameters_of, text_of
+from losa.pipelines.bench.study.cells import cells_of, parameters_of
 from losa.pipelines.bench.study.protocols import CANDIDATE, PROTOCOL, SELECTED
 from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.bench.study.settings import LINEAR, StudySettings
-from losa.pipelines.bench.study.tables import StudyTable
+from losa.pipelines.cells import MISSING, text_of
 from losa.pipelines.shown_options import shown, varying_options
+from losa.pipelines.text_table import TextTable
 
 BELOW = "↓"
 
 
-def accuracy_tables(rows: Sequence[StudyRow], settings: StudySettings) -> list[StudyTable]:
+def accuracy_tables(rows: Sequence[StudyRow], settings: StudySettings) -> list[TextTable]:
     """A table of the accuracies and, if there was a choice, one of what was chosen."""
     sets = list(dict.fromkeys(row.set for row in rows))
     reported: dict[tuple[str, str], list[StudyRow]] = {}
@@ -23,7 +24,7 @@ def accuracy_tables(rows: Sequence[StudyRow], settings: StudySettings) -> list[S
     sides = list(dict.fromkeys(side for side, _ in reported))
     kinds = sorted(reported, key=lambda kind: sides.index(kind[0]))
     tables = [
-        StudyTable(
+        TextTable(
             above=[settings.described],
             titles=["side network", PROTOCOL, "parameters", *sets, "mean"],
             labels=2,
@@ -56,7 +57,7 @@ def _legend(settings: StudySettings) -> str:
     )
 
 
-def _choices(rows: Sequence[StudyRow], sets: Sequence[str], sides: Sequence[str]) -> StudyTable:
+def _choices(rows: Sequence[StudyRow], sets: Sequence[str], sides: Sequence[str]) -> TextTable:
     """The options that were chosen, of those that differ between candidates."""
 
     def chosen(side: str, name: str) -> str:
@@ -67,7 +68,7 @@ def _choices(rows: Sequence[StudyRow], sets: Sequence[str], sides: Sequence[str]
             return MISSING
         return " ".join(f"{option}={shown(found.options[option])}" for option in varied)
 
-    return StudyTable(
+    return TextTable(
         above=["What was chosen:"],
         titles=["side network", *sets],
         labels=1 + len(sets),

@@ -15,7 +15,7 @@ from losa.pipelines.tool import AsJson
 if TYPE_CHECKING:  # slow to import, and help has no need of them
     from losa.pipelines.bench.study.rows import StudyRow
     from losa.pipelines.bench.study.settings import StudySettings
-    from losa.pipelines.bench.study.tables import StudyTable
+    from losa.pipelines.text_table import TextTable
 
 Data = Annotated[
     list[str],
@@ -199,7 +199,7 @@ def draw_directions(
 
 def _print(
     rows: "Sequence[StudyRow]",
-    tables: "Sequence[StudyTable]",
+    tables: "Sequence[TextTable]",
     settings: "StudySettings",
     variant: str,
     *,

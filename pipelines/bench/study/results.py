@@ -7,7 +7,7 @@ from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import publish
 from losa.pipelines.bench.study.rows import RESULTS_NAME, StudyRow, write_rows
 from losa.pipelines.bench.study.settings import StudySettings
-from losa.pipelines.bench.study.tables import StudyTable
+from losa.pipelines.text_table import TextTable, markdown_of
 
 TABLE_NAME = "table.md"
 
@@ -17,7 +17,7 @@ def results_folder(settings: StudySettings, study: str) -> Path:
     return Path(settings.out) / (f"{study}-validate" if settings.validate else study)
 
 
-def write_results(folder: Path, rows: Sequence[StudyRow], variant: str, tables: Sequence[StudyTable]) -> None:
+def write_results(folder: Path, rows: Sequence[StudyRow], variant: str, tables: Sequence[TextTable]) -> None:
     """Write ``results.csv`` and ``table.md``. Older files are replaced whole.
 
     Args:
@@ -27,7 +27,7 @@ def write_results(folder: Path, rows: Sequence[StudyRow], variant: str, tables: 
         tables: what is said of them.
     """
     write_rows(folder, rows, variant)
-    publish(folder / TABLE_NAME, "\n".join(table.markdown() for table in tables).encode())
+    publish(folder / TABLE_NAME, markdown_of(tables).encode())
 
 
 def refuse_failures(folder: Path, rows: Sequence[StudyRow]) -> None:

@@ -1,19 +1,15 @@
 """The members of a study with their results, and the file of all of them."""
 
-import csv
-import functools
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from losa.adapt import AdaptConfig, Job, MemberSummary, adapt_all
-from losa.adapt.members.member_folder import member_folder
-from losa.adapt.members.resolution import features_of, resolved
+from losa.adapt import AdaptConfig, MemberSummary
 from losa.adapt.members.summary import Outcome
 from losa.cache_format.storage.atomic_writes import make_folder, publish
-from losa.pipelines.shown_options import SEEDS, shown, varying_options
+from losa.pipelines.csv_text import csv_text
+from losa.pipelines.shown_options import SEEDS, varying_options
 
 RESULTS_NAME = "results.csv"
 
@@ -61,26 +57,6 @@ class StudyRow:
         return {name: value for name, value in asdict(self.config).items() if name not in left_out}
 
 
-def train(configs: Sequence[AdaptConfig], folder: Path) -> list[Outcome]:
-    """Train each different member once, in as few passes as possible; finished ones are found in the folder.
-
-    Args:
-        configs: the members, of which several may be the same one.
-        folder: folder of the members' folders.
-
-    Returns:
-        The outcome of each, in order.
-
-    Raises:
-        LosaError: as in `adapt_all`.
-    """
-    find = functools.cache(features_of)
-    named = [resolved(config, find) for config in configs]
-    jobs = {config.member_id: Job(config, member_folder(folder, config)) for config in named}
-    outcomes = dict(zip(jobs, adapt_all(list(jobs.values())), strict=True))
-    return [outcomes[config.member_id] for config in named]
-
-
 def as_records(rows: Sequence[StudyRow], variant: str) -> list[dict[str, Any]]:
     """A record for each member, with all digits of its numbers; None where a failed one has none.
 
@@ -124,10 +100,6 @@ def write_rows(folder: Path, rows: Sequence[StudyRow], variant: str) -> None:
         variant: as in `as_records`.
     """
     records = as_records(rows, variant)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(records[0])
-    for record in records:
-        writer.writerow([shown(value, short=False) for value in record.values()])
     make_folder(folder)
-    publish(folder / RESULTS_NAME, text.getvalue().encode())
+    text = csv_text(records[0], [list(record.values()) for record in records])
+    publish(folder / RESULTS_NAME, text.encode())

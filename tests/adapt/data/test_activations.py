@@ -26,8 +26,14 @@ class Numbers:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def decode(self, images: slice | np.ndarray, memory: ReusedMemory | None = None) -> torch.Tensor:
-        return torch.from_numpy(self.indices[images]).float()[:, None, None, None]
+    def decode(self, images: slice | torch.Tensor, memory: ReusedMemory | None = None) -> torch.Tensor:
+        return torch.from_numpy(self.indices)[images].float()[:, None, None, None]
+
+    def copy(self) -> "Numbers":
+        return Numbers(self.indices.copy())
+
+    def copy_from(self, other: "Numbers") -> None:
+        self.indices[:] = other.indices
 
 
 class Recording:
@@ -161,9 +167,14 @@ def test_cached_activations_are_those_of_the_numpy_codec(
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
 
         memory = ReusedMemory()
-        for part in (slice(1, 3), np.array([3, 0, 0]), np.array([], np.int64), slice(None)):
+        for part in (slice(1, 3), torch.tensor([3, 0, 0]), torch.tensor([], dtype=torch.int64), slice(None)):
             assert torch.equal(batch.decode(part), found[part])
             assert torch.equal(batch.decode(part, memory), found[part])
+
+        copied, found = batch.copy(), found.clone()  # float32 codes are decoded in place
+        batch.copy_from(CachedActivations(split, "cpu").read(indices[::-1].copy()))
+        assert torch.equal(batch.decode(slice(None)), found.flip(0))
+        assert torch.equal(copied.decode(slice(None)), found)
 
         stored = recipe.activations("val")[indices][:, [recipe.sites.index(site) for site in split.sites]]
         tolerance = {"float32": 0, "float16": 2e-3, "bfloat16": 2e-2, "int8": 5e-2, "int4": 1.0}[codec]

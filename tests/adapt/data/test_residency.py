@@ -24,6 +24,7 @@ CUDA = pytest.param(
     "cuda",
     marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
 )
+CODES = "codes of 24 images of split 'train' (6.9 kB)"
 INDICES = np.array([7, 0, 0, 3, 8])
 LOADED = np.array([8, 0, 7, 3, 5])
 
@@ -137,9 +138,9 @@ class TestAuto:
         free(gpu=gpu)
         assert choose(split, "auto", device="cuda:1") == expected
         assert caplog.messages == [
-            "residency=gpu: codes of 24 images (6.9 kB) stay on the GPU; 14.0 kB are free there"
+            f"residency=gpu: {CODES} stay on the GPU; 14.0 kB are free there"
             if expected == "gpu"
-            else "residency=stream: codes of 24 images (6.9 kB) are read from the cache in every epoch; the "
+            else f"residency=stream: {CODES} are read from the cache in every epoch; the "
             "cache is local and not compressed, so they are read at the speed of memory"
         ]
 
@@ -181,7 +182,7 @@ class TestAuto:
             split.cache.metadata = replace(split.cache.metadata, manifest=compressed)
         assert choose(split, "auto", device=device) == expected
         why = "the cache is remote" if kind == "remote" else "the cache is compressed (zstd)"
-        assert caplog.messages == [f"residency={expected}: codes of 24 images (6.9 kB) {told.format(why)}"]
+        assert caplog.messages == [f"residency={expected}: {CODES} {told.format(why)}"]
 
     def test_what_is_read_once_is_streamed(self, split: Split, free: Any) -> None:
         free()
@@ -200,7 +201,7 @@ class TestForced:
         free(ram=7 * KB, gpu=7 * KB)
         assert choose(split, requested, device=device) == requested
         (told,) = caplog.messages
-        assert told.startswith(f"residency={requested}: codes of 24 images (6.9 kB) ")
+        assert told.startswith(f"residency={requested}: {CODES} ")
         assert told.endswith("; as requested")
 
     def test_gpu_without_gpu(self, split: Split) -> None:
@@ -217,7 +218,7 @@ class TestForced:
         with pytest.raises(LosaError) as error:
             choose(split, requested, device="cuda:1")
         assert str(error.value) == (
-            f"residency={requested}: {split.cache.path}: codes of 24 images (6.9 kB) do not fit: only 6.0 kB "
+            f"residency={requested}: {split.cache.path}: {CODES} do not fit: only 6.0 kB "
             f"are free {where}; use residency=auto or stream, or fewer sites (sites=4)"
         )
 
@@ -252,6 +253,27 @@ class TestAdapt:
             assert json.loads((tmp_path / place / SUMMARY_NAME).read_text())["residency"] == place
             for field in ("member", "accuracy", "train_loss", "images", "cache"):
                 assert summary.to_json()[field] == summaries[0].to_json()[field], field
+
+    @pytest.mark.parametrize(("residency", "kept"), [("auto", "ram"), ("stream", "stream")])
+    def test_the_split_that_is_scored_in_every_epoch_is_kept_too(
+        self,
+        residency: str,
+        kept: str,
+        toy_cache: Any,
+        make_config: Any,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        cache = replace(toy_cache, compressor="zstd").write(tmp_path / "cache")
+        splits = {"train_split": "train", "val_split": "val", "eval_split": "test"}
+        config = make_config(cache=str(cache), epochs=2, residency=residency, device="cpu", **splits)
+        with caplog.at_level(logging.INFO):
+            adapt(config, tmp_path / "member")
+        told = [message.partition(" (")[0] for message in caplog.messages if message.startswith("residency=")]
+        assert told == [
+            f"residency={kept}: codes of {images} images of split '{split}'"
+            for split, images in (("train", 24), ("val", 9))
+        ]
 
     def test_a_member_finished_with_another_one_is_finished(self, run: Any, tmp_path: Path) -> None:
         first = run("stream")

@@ -56,6 +56,7 @@ SHARED: dict[str, Any] = {
     "data_seed": 5,
     "residency": "ram",
     "threads": 2,
+    "compile": False,
 }
 """Options that may not."""
 ELSEWHERE = {"views", "cache", "heads", "device", "protocol", "select_train_split", "select_split"}

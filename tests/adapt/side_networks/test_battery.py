@@ -1,5 +1,6 @@
 """The tests that every side network passes: against its formula, alone and in company, and in any batches."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from losa.adapt.side_networks import SIDE_NETWORKS, SideNetwork
-from losa.adapt.side_networks.dropout import Dropout
+from losa.adapt.side_networks.dropout import Dropout, DropoutKeys
 from losa.adapt.streams import FrozenFeatures, Materialised, Stream
 from losa.cache_format import LosaError
 from losa.cache_format.identity import FinalNorm
@@ -265,13 +266,16 @@ def test_dropout(side: str, options: dict[str, Any], batch: Any, make_network: A
     alone = make_network(side, (7,), **options)
     copy_member(company, 2, alone)
     without = company(frozen(activations))
-    dropped = company(frozen(activations), Dropout(rates=(0.0, 0.5, 0.5), seeds=(3, 5, 7), step=2))
+
+    def dropout(rates: tuple[float, ...], seeds: tuple[int, ...], first_image: int = 0) -> Dropout:
+        keys = partial(DropoutKeys(seeds, "cpu").at, step=2)
+        return Dropout(rates=torch.tensor(rates), keys=keys, first_image=first_image)
+
+    dropped = company(frozen(activations), dropout((0.0, 0.5, 0.5), (3, 5, 7)))
     assert torch.equal(dropped[0], without[0])
     assert side == "linear" or not torch.isclose(dropped[1:], without[1:]).all(dim=-1).any()
     micro_batches = [
-        alone(
-            frozen(activations[images]), Dropout(rates=(0.5,), seeds=(7,), step=2, first_image=images.start)
-        )
+        alone(frozen(activations[images]), dropout((0.5,), (7,), images.start))
         for images in (slice(0, 2), slice(2, 5))
     ]
     torch.testing.assert_close(torch.cat(micro_batches, dim=1)[0], dropped[2], rtol=0, atol=1e-12)

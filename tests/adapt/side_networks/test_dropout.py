@@ -1,13 +1,21 @@
+import functools
 import hashlib
 
 import pytest
 import torch
 from torch import Tensor
 
-from losa.adapt.side_networks.dropout import Dropout
+from losa.adapt.side_networks.dropout import Dropout, DropoutKeys
 
 SHAPE = (6, 5, 7)
 """Shape of one member's values: images, rank, tokens."""
+
+
+def make_dropout(
+    *, rates: tuple[float, ...], seeds: tuple[int, ...], step: int, first_image: int = 0
+) -> Dropout:
+    keys = functools.partial(DropoutKeys(seeds, "cpu").at, step=step)
+    return Dropout(rates=torch.tensor(rates), keys=keys, first_image=first_image)
 
 
 def dropped(
@@ -19,7 +27,7 @@ def dropped(
     first_image: int = 0,
 ) -> Tensor:
     """Ones after dropout."""
-    dropout = Dropout(rates=rates, seeds=seeds, step=step, first_image=first_image)
+    dropout = make_dropout(rates=rates, seeds=seeds, step=step, first_image=first_image)
     return dropout(torch.ones(len(seeds), *shape, dtype=torch.float64), place)
 
 
@@ -68,7 +76,7 @@ def test_masks_are_independent(change: dict[str, object]) -> None:
 
 def test_zero_drops_nothing_beside_others() -> None:
     values = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
-    found = Dropout(rates=(0.0, 0.9), seeds=(1, 2), step=0)(values, "here")
+    found = make_dropout(rates=(0.0, 0.9), seeds=(1, 2), step=0)(values, "here")
     assert torch.equal(found[0], values[0])
     assert not torch.equal(found[1], values[1])
 
@@ -98,8 +106,37 @@ def test_statistics(rate: float) -> None:
 
 def test_dtype_and_gradient() -> None:
     values = torch.ones(1, 4, 30, dtype=torch.bfloat16, requires_grad=True)
-    found = Dropout(rates=(0.5,), seeds=(1,), step=0)(values, "here")
+    found = make_dropout(rates=(0.5,), seeds=(1,), step=0)(values, "here")
     assert found.dtype == torch.bfloat16
     found.sum().backward()
     assert values.grad is not None
     assert torch.equal(values.grad, found)
+
+
+class TestKeys:
+    """Those of many steps that are copied at once are those of each."""
+
+    def test_of_places_that_were_met(self) -> None:
+        keys, alone = DropoutKeys((1, 2), "cpu"), DropoutKeys((1, 2), "cpu")
+        keys.begin(range(3, 6))
+        for step in (3, 4, 5):
+            known = keys.of_step(step)
+            assert known.shape == ((0, 2) if step == 3 else (2, 2))
+            for place in ("here", "there"):
+                assert torch.equal(keys.at(place, step, known), alone.at(place, step))
+
+    def test_of_another_epoch(self) -> None:
+        keys, alone = DropoutKeys((1, 2), "cpu"), DropoutKeys((1, 2), "cpu")
+        keys.begin(range(2))
+        keys.at("here", 0)
+        keys.of_step(1)
+        keys.begin(range(2, 4))
+        assert torch.equal(keys.of_step(3)[0], alone.at("here", 3))
+
+    def test_of_a_place_that_comes_later(self) -> None:
+        keys = DropoutKeys((1,), "cpu")
+        keys.begin(range(4))
+        keys.at("here", 0)
+        assert len(keys.of_step(1)) == 1
+        keys.at("there", 1)
+        assert torch.equal(keys.of_step(2)[1], DropoutKeys((1,), "cpu").at("there", 2))

@@ -23,6 +23,15 @@ def count(true: torch.Tensor, predicted: torch.Tensor, classes: int, batch: int)
     return counter.result()
 
 
+def test_images_without_a_label_do_not_count() -> None:
+    true, predicted = torch.tensor([-1, 2, 0, -1]), torch.tensor([[0, 2, 1, 2], [1, 0, 0, 2]])
+    known = true >= 0
+    expected = count(true[known], predicted[:, known], 3, 1)
+    for batch in (1, 3, 4):
+        for mine, theirs in zip(count(true, predicted, 3, batch), expected, strict=True):
+            assert mine.to_json() == theirs.to_json()
+
+
 @pytest.mark.parametrize(("images", "classes", "batch"), [(0, 3, 1), (1, 3, 1), (500, 7, 50), (500, 90, 33)])
 def test_is_that_of_plain_numpy(images: int, classes: int, batch: int) -> None:
     true, predicted = draw(3, images, classes)

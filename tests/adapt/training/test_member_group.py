@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from losa.adapt import FrozenFeatures, MemberGroup, make_group
+from losa.adapt.side_networks.dropout import DropoutKeys
 from losa.adapt.training.schedule import warmup_cosine
 
 NUMBERS = [4, 7, 9]
@@ -23,7 +24,7 @@ def make(make_config: Any, make_features: Any, activations_of: Any) -> Callable[
         for step in range(steps):
             group.optimizer.zero_grad()
             group.network(read).square().sum().backward()
-            group.optimizer.step(group.lr(step, 10), group.weight_decay(10))
+            group.optimizer.step(group.numbers_of(range(step, step + 1), 10)[0])
         return group
 
     return made
@@ -84,9 +85,21 @@ def test_options_are_those_of_each(make: Any) -> None:
     group = make({"label_smoothing": 0.25, "dropout": 0.5, "warmup": 0.5}, {"warmup": 0.0}, steps=0)
     assert group.smoothing.tolist() == [0.25, 0.0]
     assert group.lr(0, 10) == [3e-3 * warmup_cosine(0, 10, warmup) for warmup in (0.5, 0.0)]
-    dropout = group.dropout(3, 16)
-    assert (dropout.rates, dropout.step, dropout.first_image) == ([0.5, 0.0], 3, 16)
+    group.dropout_keys.begin(range(3, 4))
+    dropout = group.dropout(3, 16, group.dropout_keys.of_step(3))
+    assert (dropout.rates.tolist(), dropout.first_image) == ([0.5, 0.0], 16)
+    keys = DropoutKeys([group.configs[0].seed, group.configs[1].seed], "cpu")
+    assert torch.equal(dropout.keys("here"), keys.at("here", 3))
 
 
 def test_no_dropout_costs_nothing(make: Any) -> None:
-    assert make(steps=0).dropout(3, 16) is None
+    group = make({"dropout": 0.0}, steps=0)
+    assert group.dropout_keys is None
+    assert group.dropout(3, 16, None) is None
+
+
+def test_options_are_those_of_who_is_kept(make: Any) -> None:
+    group = make(*({"dropout": rate, "label_smoothing": rate / 2, "seed": 8} for rate in (0.5, 0.25)))
+    group.keep([7])
+    assert (group.smoothing.tolist(), group.dropout_rates.tolist()) == ([0.125], [0.25])
+    assert group.dropout_keys.at("here", 0).shape == (1,)

@@ -61,10 +61,9 @@ def run(optimizer: MemberOptimizer, configs: list[AdaptConfig], steps: range, pl
     for step in steps:
         for name, parameter in optimizer.parameters.items():
             parameter.grad = gradient(name, step)[places]
-        optimizer.step(
-            [rates(configs, step)[place] for place in places],
-            [configs[place].weight_decay for place in places],
-        )
+        lr = [rates(configs, step)[place] for place in places]
+        (numbers,) = optimizer.numbers(step, [lr], [configs[place].weight_decay for place in places])
+        optimizer.step(numbers)
 
 
 @pytest.mark.parametrize("place", range(len(MEMBERS)))
@@ -82,6 +81,14 @@ def test_ten_steps_are_those_of_torch(place: int, configs: list[AdaptConfig]) ->
         expected.step()
     for name, parameter in parameters.items():
         torch.testing.assert_close(parameter[place], alone[name], rtol=1e-12, atol=1e-12)
+
+
+def test_numbers_of_many_steps_are_those_of_each(configs: list[AdaptConfig]) -> None:
+    optimizer = make_optimizer(make_parameters(3), configs)
+    lr, decays = [rates(configs, step) for step in range(5)], [config.weight_decay for config in configs]
+    together = optimizer.numbers(7, lr, decays)
+    for step in range(5):
+        assert torch.equal(together[step], optimizer.numbers(7 + step, lr[step : step + 1], decays)[0])
 
 
 def test_those_that_are_kept_go_on_as_before(configs: list[AdaptConfig]) -> None:
@@ -102,7 +109,7 @@ def test_those_that_are_kept_go_on_as_before(configs: list[AdaptConfig]) -> None
 
 
 def test_what_is_remembered_is_all_that_is(configs: list[AdaptConfig]) -> None:
-    """An optimiser that is given parameters, state and step of another one goes on like it."""
+    """An optimiser that is given parameters and state of another one goes on like it."""
     first = make_optimizer(make_parameters(3), configs)
     run(first, configs, range(4), [0, 1, 2])
     second = make_optimizer(make_parameters(3), configs)
@@ -111,7 +118,6 @@ def test_what_is_remembered_is_all_that_is(configs: list[AdaptConfig]) -> None:
             parameter.copy_(first.parameters[name])
     for (_, mine), (_, theirs) in zip(second.member_state(), first.member_state(), strict=True):
         mine.copy_(theirs)
-    second.steps = first.steps
     for optimizer in (first, second):
         run(optimizer, configs, range(4, STEPS), [0, 1, 2])
     for name, parameter in first.parameters.items():
@@ -123,7 +129,7 @@ def test_parameters_without_a_gradient_stay(configs: list[AdaptConfig]) -> None:
     before = {name: value.detach().clone() for name, value in parameters.items()}
     optimizer = make_optimizer(parameters, configs)
     parameters["layer.weight"].grad = gradient("layer.weight", 0)
-    optimizer.step([0.1] * 3, [0.0] * 3)
+    optimizer.step(optimizer.numbers(0, [[0.1] * 3], [0.0] * 3)[0])
     assert {name for name, value in parameters.items() if not torch.equal(value, before[name])} == {
         "layer.weight"
     }
@@ -140,7 +146,8 @@ def test_decay_shrinks_weights_and_leaves_biases_and_norms(
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    make_optimizer(dict(network.named_parameters()), [network.config]).step([0.1], [0.5])
+    optimizer = make_optimizer(dict(network.named_parameters()), [network.config])
+    optimizer.step(optimizer.numbers(0, [[0.1]], [0.5])[0])
     factors = {
         name: float((parameter / before[name]).detach().mean())
         for name, parameter in network.named_parameters()

@@ -42,6 +42,12 @@ KEYS = {
     "seconds_per_epoch",
     "peak_bytes",
     "tensor_bytes",
+    "shape",
+    "side",
+    "dispatches",
+    "kernels",
+    "flops_per_second",
+    "bytes_per_second",
     "speedup_vs_plain",
     "fraction_of_matmul_peak",
     "note",
@@ -86,7 +92,7 @@ def of_plain(name, parameter):
 
 
 @pytest.mark.parametrize("norm", ["frozen", "none", "layer"])
-@pytest.mark.parametrize("side", ["losa", "last"])
+@pytest.mark.parametrize("side", ["losa", "last", "relay"])
 def test_plain_is_a_side_network_of_one_member(side, norm):
     setting = replace(TINY, side=side, norm=norm, members=1)
     factored, plain = filled(setting)
@@ -103,7 +109,7 @@ def test_plain_is_a_side_network_of_one_member(side, norm):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("side", ["losa", "last"])
+@pytest.mark.parametrize("side", ["losa", "last", "relay"])
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch loops over vmap's attention
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_trains(method, side, dtype, monkeypatch):
@@ -155,7 +161,12 @@ def test_the_command_says_what_it_measured(command, tmp_path, in_this_process):
         assert set(row) == KEYS
         assert row["note"] is None
         assert row["emulated"] in ((False, True) if row["dtype"] == "bfloat16" else (False,))
-        assert all(row[key] > 0 for key in KEYS if "second" in key or key.endswith(("plain", "peak")))
+        positive = {key for key in KEYS if "second" in key or key.endswith(("plain", "peak"))}
+        if row["method"] != "factored":
+            positive.remove("bytes_per_second")
+            assert row["bytes_per_second"] is None
+        assert all(row[key] > 0 for key in positive)
+        assert row["dispatches"] > row["kernels"] > 0
         assert row["speedup_vs_plain"] == 1 or row["method"] != "plain"
         assert row["seconds_per_epoch"] == pytest.approx(row["seconds_per_member_step"] * 1000 / 3)
     assert set(found["machine"]["matmul_flops_per_second"]) == {"float32", "bfloat16"}
@@ -241,7 +252,7 @@ def test_an_emulated_dtype_is_told_and_slow_steps_are_not_run(command, tmp_path,
     assert note.startswith("not run: a step would take about ")
     assert note.endswith(" s (--seconds 180)")
     shown = command(tmp_path, "losa-bench", "fused", *options).stdout
-    assert f"factored in emulated bfloat16, members 512: {note}" in shown
+    assert f"factored in emulated bfloat16, losa 2 x 197 x 64, members 512: {note}" in shown
     assert "Emulated: products of 256 x 256 take more than 2 times as long as in float32." in shown
 
 
@@ -268,6 +279,9 @@ def test_steps_end_at_the_time_limit(seconds, timed):
     [
         ({"methods": ["vmpa"]}, r"--method vmpa: expected one of factored, plain, vmap, lora"),
         ({"tokens": 12}, "--tokens 12: expected a square"),
+        ({"sides": ["lst"]}, "--side lst: expected one of losa, last, relay"),
+        ({"shapes": ["vitb"]}, "--shape vitb: expected one of demo, deit-tiny, vit-b; did you mean 'vit-b'"),
+        ({"compile": "yes"}, "--compile yes: expected one of auto, true, false"),
         ({"steps": 0}, "--steps 0: expected 1 or more"),
         ({"micro_batch_size": 0}, "--micro-batch 0: expected 1 or more"),
         ({"seconds": 0}, "--seconds 0: expected more than 0"),

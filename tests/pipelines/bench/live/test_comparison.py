@@ -192,12 +192,12 @@ def test_the_defaults_of_training_are_those_of_losa_adapt():
     for name in ("epochs", "warmup", "dtype"):
         assert getattr(live, name) == getattr(adapt, name)
     assert live.batch == adapt.batch_size
-    assert live.decay(2e-3, 1000) == replace(adapt, lr=2e-3).weight_decay_over(400)
+    assert live.decay("lora", 2e-3, 1000) == replace(adapt, lr=2e-3).weight_decay_over(400)
 
 
 def test_a_default_is_the_same_training_as_its_value(comparison, trained):
     comparison.run()
-    decay = comparison.training.decay(1e-2, 24)
+    decay = comparison.training.decay("linear", 1e-2, 24)
     replace(comparison, training=replace(comparison.training, weight_decay=decay)).run()
     assert len(trained) == 1
 

@@ -103,3 +103,14 @@ def test_images_that_do_not_fit_into_memory_are_refused(folder, preprocessing, m
     data = LiveData(folder, ["test"], preprocessing)
     with pytest.raises(LosaError, match=r"the decoded images take 768\.0 kB, 1\.0 kB of memory"):
         data.batch("test", np.array([0]), "cpu")
+
+
+def test_of_each_split_only_so_many_images_are_taken(folder, preprocessing):
+    data = LiveData(folder, ["train800", "test"], preprocessing, most=3)
+    assert [len(data.labels(split)) for split in ("train800", "test")] == [3, 3]
+    assert data._pixels.shape[0] == 6
+    whole = LiveData(folder, ["train800"], preprocessing)
+    inputs, labels = data.batch("train800", np.arange(3), "cpu")
+    expected, expected_labels = whole.batch("train800", np.arange(3), "cpu")
+    assert torch.equal(inputs, expected)
+    assert torch.equal(labels, expected_labels)

@@ -5,7 +5,7 @@ import timm
 import torch
 
 from losa.cache_format import LosaError
-from losa.pipelines.bench.live.lora import add_lora
+from losa.pipelines.bench.live.lora import add_lora, merged
 
 
 def test_only_updates_and_head_are_trained_and_updates_start_at_zero():
@@ -25,6 +25,23 @@ def test_only_updates_and_head_are_trained_and_updates_start_at_zero():
         weight for name, weight in trained.items() if name.endswith("head.modules_to_save.default.weight")
     )
     torch.testing.assert_close(model(images), cls @ head_weight.T)
+
+
+def test_merged_updates_give_the_same_scores_from_the_backbone_alone():
+    pytest.importorskip("peft")
+    backbone = timm.create_model("test_vit", pretrained=False).eval()
+    model = add_lora(backbone, rank=2, targets=["qkv"], num_classes=5, seed=0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    images = torch.randn(2, 3, 160, 160)
+    scores = model(images)
+    used = merged(model)
+    torch.testing.assert_close(used(images), scores, rtol=1e-3, atol=1e-4)
+    assert not any("lora" in name for name, _ in used.named_parameters())
+    plain = torch.nn.Identity()
+    assert merged(plain) is plain
 
 
 def test_missing_peft_is_told(monkeypatch):

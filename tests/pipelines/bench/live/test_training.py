@@ -4,6 +4,7 @@ import copy
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,14 @@ from losa.extract import BackboneConfig, DatasetConfig, ExtractConfig, extract
 from losa.extract.loader import ImageLoader
 from losa.pipelines.bench.live.data import LiveData
 from losa.pipelines.bench.live.methods import make_model
-from losa.pipelines.bench.live.training import Diverged, TrainingOptions, score, train
+from losa.pipelines.bench.live.training import (
+    FULL_WEIGHT_DECAY,
+    Diverged,
+    TrainingOptions,
+    TrainingStep,
+    score,
+    train,
+)
 
 pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
@@ -32,7 +40,8 @@ def make(method, backbone, seed=0):
 
 def trained(model, data, options=OPTIONS, **others):
     arguments = {"lr": 1e-2, "seed": 0, "device": "cpu", "seconds": 600.0, "description": "test"} | others
-    return train(model, data, "train800val200", options, **arguments)
+    decay = options.decay("linear", arguments["lr"], len(data.labels("train800val200")))
+    return train(model, data, "train800val200", options, weight_decay=decay, **arguments)
 
 
 def test_the_live_head_is_the_linear_probe_of_the_cache(data, backbone, data_sets, tmp_path):
@@ -112,6 +121,26 @@ def test_weight_decay_spares_biases(data, backbone, monkeypatch):
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert [weight.ndim for weight in decayed] == [2]
     assert {weight.ndim for weight in free} == {1}
+
+
+def test_only_full_fine_tuning_keeps_the_pretrained_weights_from_decaying():
+    assert OPTIONS.decay("lora", 1e-2, 24) == AdaptConfig(cache="any", lr=1e-2).weight_decay_over(9)
+    assert OPTIONS.decay("full", 1e-2, 24) == FULL_WEIGHT_DECAY
+    assert replace(OPTIONS, weight_decay=0.5).decay("full", 1e-2, 24) == 0.5
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_micro_batches_make_the_same_step(data, backbone, micro_batch):
+    def step(**options):
+        model = make("bitfit", backbone)
+        take = TrainingStep(model, OPTIONS, lr=1e-2, weight_decay=0.0, steps=2, device="cpu", **options)
+        batch = data.batch("train800val200", np.arange(8), "cpu")
+        return [take(*batch), take(*batch)], model.head.weight
+
+    (expected, weight), (found, other) = step(), step(micro_batch=micro_batch)
+    assert [correct for _, correct in found] == [correct for _, correct in expected]
+    assert [loss for loss, _ in found] == pytest.approx([loss for loss, _ in expected], rel=1e-4)
+    torch.testing.assert_close(other, weight, rtol=1e-3, atol=1e-5)
 
 
 def test_a_training_that_would_take_too_long_is_refused(data, backbone):

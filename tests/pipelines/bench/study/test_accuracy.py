@@ -7,7 +7,8 @@ import pytest
 
 from losa.adapt import AdaptConfig, Job
 from losa.cache_format import LosaError
-from losa.pipelines.bench.study import accuracy, grid, rows
+from losa.pipelines import different_members
+from losa.pipelines.bench.study import accuracy, grid
 from losa.pipelines.bench.study.accuracy import AccuracyStudy
 from losa.pipelines.bench.study.caches import SetCaches
 
@@ -27,7 +28,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, make_summary: Any) -> list[list[Adapt
     def _score(config: AdaptConfig, split: str) -> float:
         return config.lr if split == "val200" else 0.5 - abs(config.lr - AdaptConfig.lr)
 
-    monkeypatch.setattr(rows, "adapt_all", adapt_all)
+    monkeypatch.setattr(different_members, "adapt_all", adapt_all)
     monkeypatch.setattr(accuracy, "candidate_of", lambda job: job)
     monkeypatch.setattr(SetCaches, "of", lambda self: "cache")
     monkeypatch.setattr(grid, "grid_values", lambda: {"lr": (1e-3, 1e-2), "dropout": (0.0, 0.1)})
@@ -80,7 +81,7 @@ def test_a_side_network_without_a_choice_fails_alone(
             for job, outcome in zip(jobs, outcomes, strict=True)
         ]
 
-    monkeypatch.setattr(rows, "adapt_all", failing)
+    monkeypatch.setattr(different_members, "adapt_all", failing)
     selected = [row for row in AccuracyStudy(settings=settings()).run() if row.variant == "selected"]
     assert [(row.side, row.accuracy is None) for row in selected] == [
         ("linear", False),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from losa.adapt import adapt_all
-from losa.pipelines.bench.study import drawn_scenes, grid, rows
+from losa.pipelines import different_members
+from losa.pipelines.bench.study import drawn_scenes, grid
 
 Command = Callable[..., Any]
 OPTIONS = (
@@ -26,7 +27,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.extend(job.folder.name for job in jobs if not (job.folder / "summary.json").exists())
         return adapt_all(jobs)
 
-    monkeypatch.setattr(rows, "adapt_all", counting)
+    monkeypatch.setattr(different_members, "adapt_all", counting)
     return found
 
 
@@ -122,7 +123,7 @@ def test_failed_members_are_told_at_the_end(
             ValueError("no luck") if job.config.seed else one for job, one in zip(jobs, outcomes, strict=True)
         ]
 
-    monkeypatch.setattr(rows, "adapt_all", failing)
+    monkeypatch.setattr(different_members, "adapt_all", failing)
     done = command(
         tmp_path, "losa-bench", "ablations", str(sets), *OPTIONS.split(), "--only", "start", "--set", "dusk"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from losa.cache_format import LosaError
 from losa.pipelines.bench.study.results import refuse_failures, results_folder, write_results
-from losa.pipelines.bench.study.tables import StudyTable
+from losa.pipelines.text_table import TextTable
 
 
 def test_validated_results_have_a_folder_of_their_own(settings: Any) -> None:
@@ -19,7 +19,7 @@ def test_validated_results_have_a_folder_of_their_own(settings: Any) -> None:
 
 
 def test_tables_are_written_one_below_the_other(row: Any, tmp_path: Path) -> None:
-    table = StudyTable(titles=["a"], labels=1, lines=[["1"]])
+    table = TextTable(titles=["a"], labels=1, lines=[["1"]])
     write_results(tmp_path, [row(0.5)], "protocol", [table, table])
     assert (tmp_path / "table.md").read_text() == "| a |\n| --- |\n| 1 |\n\n| a |\n| --- |\n| 1 |\n"
     assert (tmp_path / "results.csv").exists()

@@ -4,11 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from losa.adapt import AdaptConfig
-from losa.pipelines.bench.study import rows as study_rows
-from losa.pipelines.bench.study.rows import as_records, train, write_rows
+from losa.pipelines.bench.study.rows import as_records, write_rows
 
 
 def test_a_record_has_the_options_that_differ_and_all_digits(row: Any) -> None:
@@ -41,23 +37,3 @@ def test_a_failed_member_has_a_reason_in_one_line(row: Any, tmp_path: Path) -> N
     assert (first["accuracy"], first["status"], first["reason"]) == ("0.5", "finished", "")
     assert (failed["accuracy"], failed["status"], failed["reason"]) == ("", "failed", "it diverged")
     assert failed["seconds"] == failed["folder"] == ""
-
-
-def test_equal_members_are_trained_once(
-    monkeypatch: pytest.MonkeyPatch, make_summary: Any, tmp_path: Path
-) -> None:
-    given = []
-
-    def adapt_all(jobs: Any) -> Any:
-        given.extend(jobs)
-        return [make_summary(job.config) for job in jobs]
-
-    monkeypatch.setattr(study_rows, "adapt_all", adapt_all)
-    # Rank and dropout have no effect on a linear probe.
-    configs = [
-        AdaptConfig(cache="cache", side="linear", rank=rank, lr=lr) for lr in (1, 2) for rank in (2, 4)
-    ]
-    outcomes: list[Any] = list(train(configs, tmp_path))
-    assert len(given) == 2
-    assert {job.folder.parent for job in given} == {tmp_path}
-    assert [outcome.lr for outcome in outcomes] == [1, 1, 2, 2]

@@ -1,6 +1,6 @@
-"""A table of a study, for the terminal and for Markdown."""
+"""A table of texts, for the terminal and for Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group
@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StudyTable:
+class TextTable:
     """Lines of text below titles, with sentences above and below."""
 
     above: Sequence[str] = ()
@@ -31,5 +31,11 @@ class StudyTable:
     def markdown(self) -> str:
         """The table for a page of documentation."""
         marks = ["---" if place < self.labels else "---:" for place in range(len(self.titles))]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in (self.titles, marks, *self.lines))
+        rows = [[text.replace("|", r"\|") for text in line] for line in (self.titles, marks, *self.lines)]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return "\n\n".join([*self.above, table, *self.below]) + "\n"
+
+
+def markdown_of(tables: Iterable[TextTable]) -> str:
+    """Several tables for one page of documentation."""
+    return "\n".join(table.markdown() for table in tables)

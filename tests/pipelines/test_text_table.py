@@ -1,17 +1,23 @@
 """A table as Markdown and in a terminal."""
 
 import io
+from dataclasses import replace
 
-from losa.pipelines.bench.study.tables import StudyTable
 from losa.pipelines.plain_console import PlainConsole
+from losa.pipelines.text_table import TextTable
 
-TABLE = StudyTable(
+TABLE = TextTable(
     above=["Above."], titles=["name", "score"], labels=1, lines=[["one", "1.0 ± 0.1"]], below=["Below."]
 )
 
 
 def test_markdown() -> None:
     assert TABLE.markdown() == "Above.\n\n| name | score |\n| --- | ---: |\n| one | 1.0 ± 0.1 |\n\nBelow.\n"
+
+
+def test_a_name_does_not_end_a_cell_of_markdown() -> None:
+    """A task is named by its folder."""
+    assert "| one\\|two | 2 |" in replace(TABLE, lines=[["one|two", "2"]]).markdown()
 
 
 def test_the_terminal_shows_the_same() -> None:

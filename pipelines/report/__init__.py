@@ -1,0 +1,1 @@
+"""losa-report: a page for what was measured."""

@@ -1,0 +1,32 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from losa.adapt import AdaptConfig
+from losa.cache_format import LosaError
+from losa.pipelines.report.writing import write_page
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, make_sweep: Any) -> Path:
+    folder: Path = make_sweep(tmp_path / "pets", [AdaptConfig(cache="pets")], [0.5])
+    return folder
+
+
+def test_the_page_is_in_the_first_folder(sweep: Path) -> None:
+    path = write_page([str(sweep)], None, hardest=0)
+    assert path == sweep / "report.html"
+    assert "<title>pets</title>" in path.read_text(encoding="utf-8")
+
+
+def test_another_file_and_another_title(sweep: Path, tmp_path: Path) -> None:
+    path = write_page([str(sweep)], tmp_path / "new/page.html", hardest=0, title="Cats & dogs")
+    assert path == tmp_path / "new/page.html"
+    assert "<title>Cats &amp; dogs</title>" in path.read_text(encoding="utf-8")
+    assert not (sweep / "report.html").exists()
+
+
+def test_a_folder_of_images_that_does_not_exist_is_refused(sweep: Path, tmp_path: Path) -> None:
+    with pytest.raises(LosaError, match=r"--images .*photos: there is no such folder"):
+        write_page([str(sweep)], None, image_folders=[str(tmp_path / "photos")])
