@@ -64,6 +64,11 @@ class FactoredFrames:
         self._of_frames: list[_Update] = []
         self._over_time: list[_Update] = []
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Stream`."""
+        return self._dtype
+
     def enter(self, layer: int) -> None:
         """See `Stream`."""
         self._within.enter(layer)
@@ -147,7 +152,8 @@ class FactoredFrames:
         pooled = self._by_frame(self._within.pool(kind)).mean(dim=2)
         if not self._over_time:
             return pooled
-        weights = pooling_weights(kind, self._tokens).view(self._tokens.frames, -1).to(self._over_time[0].v)
+        weights = pooling_weights(kind, self._tokens, pooled.device).to(pooled)
+        weights = weights.view(self._tokens.frames, -1)
         for u, v in self._over_time:
             pooled = pooled + torch.einsum("fp,mRf,mnRpd->mnd", weights, u, v)
         return pooled

@@ -1,5 +1,6 @@
 """What the battery says of side networks, for clips of several frames."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from losa.adapt.side_networks import SIDE_NETWORKS, SideNetwork
-from losa.adapt.side_networks.dropout import Dropout
+from losa.adapt.side_networks.dropout import Dropout, DropoutKeys
 from losa.adapt.streams import FactoredFrames, FrozenFeatures, MaterialisedFrames
 
 FRAMES = 3
@@ -105,12 +106,17 @@ def test_a_member_alone_equals_itself_in_company_with_dropout_in_micro_batches(
     with torch.no_grad():
         for name, parameter in alone.named_parameters():
             parameter.copy_(company.get_parameter(name)[2:])
-    dropped = company(frozen(activations), Dropout(rates=(0.0, 0.5, 0.5), seeds=(3, 5, 7), step=2))
+
+    def dropout(rates: tuple[float, ...], seeds: tuple[int, ...], first_image: int = 0) -> Dropout:
+        keys = partial(DropoutKeys(seeds, "cpu").at, step=2)
+        return Dropout(rates=torch.tensor(rates), keys=keys, first_image=first_image)
+
+    dropped = company(frozen(activations), dropout((0.0, 0.5, 0.5), (3, 5, 7)))
     without = company(frozen(activations))
     assert torch.equal(dropped[0], without[0])
     assert not torch.isclose(dropped[1:], without[1:]).all(dim=-1).any()
     parts = [
-        alone(frozen(activations[rows]), Dropout(rates=(0.5,), seeds=(7,), step=2, first_image=rows.start))
+        alone(frozen(activations[rows]), dropout((0.5,), (7,), first_image=rows.start))
         for rows in (slice(0, 2), slice(2, 5))
     ]
     torch.testing.assert_close(torch.cat(parts, dim=1)[0], dropped[2], rtol=0, atol=1e-11)
