@@ -1,7 +1,7 @@
 """Options that say the same of a cache get one spelling, by which their member is named.
 
-These are ``pool=auto``, ``mixing=auto``, ``rank=auto``, ``dropout=auto``, the ways to name sites, and the start of a stream
-that has only one site.
+These are ``pool=auto``, ``mixing=auto``, ``rank=auto``, ``dropout=auto``, the ways to name sites, and the
+start of a stream that has only one site.
 """
 
 from collections.abc import Callable, Sequence
