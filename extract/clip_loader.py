@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from PIL import Image
 from torch import Tensor
 
@@ -31,7 +31,7 @@ class LoadedClip(NamedTuple):
     """Whether a display matrix, or EXIF data of a frame, turn it, applied or not."""
     warnings: tuple[str, ...] = ()
 
-    def prepared(self, transform: Transform) -> Float[Tensor, "frames channels height columns"]:
+    def prepared(self, transform: Transform) -> Shaped[Tensor, "frames channels height columns"]:
         """The network input, frame by frame."""
         return torch.stack([transform(frame) for frame in self.frames])
 

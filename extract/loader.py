@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Shaped
 from PIL import Image
 from torch import Tensor
 
@@ -26,7 +26,7 @@ class LoadedImage(NamedTuple):
     """Whether its EXIF data have an orientation other than upright, applied or not."""
     warnings: tuple[str, ...] = ()
 
-    def prepared(self, transform: Transform) -> Float[Tensor, "channels height columns"]:
+    def prepared(self, transform: Transform) -> Shaped[Tensor, "channels height columns"]:
         """The network input."""
         return transform(self.image)
 

@@ -1,4 +1,4 @@
-"""The fast stream over space and time: x is never formed.
+"""The fast stream over space and time: x is never kept.
 
 Within the frames it is a `Factored` stream that takes each frame for an image. Updates along time are kept
 beside it, as they are not thin in space:
@@ -7,7 +7,8 @@ beside it, as they are not thin in space:
 
 All products distribute over them, as over the updates within frames. A product along time is a sum over
 frames of the base, and of every update. Its result has a vector for each position, as large as x divided by
-frames/rank, which is what a mixer along time works on.
+frames/rank, which is what a mixer along time works on. Updates and products along different axes do not stay
+thin: `formed_product`.
 """
 
 from dataclasses import replace
@@ -20,21 +21,22 @@ from torch import Tensor
 from losa.adapt.architecture import Norm, Pool
 from losa.adapt.streams.contract import StreamSites, pooling_weights
 from losa.adapt.streams.factored import Factored
+from losa.adapt.streams.formed_product import Update, formed_product
 from losa.adapt.streams.frames_as_images import FramesAsImages
 from losa.adapt.streams.frozen_features import FrozenFeatures, NormalisedBase
 from losa.adapt.streams.products import combine
 from losa.cache_format.identity import TokenLayout
 
 
-class _Update(NamedTuple):
-    """The factors of an update, without axes of images and frames where all share them."""
+class _Shared(NamedTuple):
+    """An update within frames whose v all images and frames share."""
 
-    u: Float[Tensor, "members ... rank positions_or_frames"]
-    v: Float[Tensor, "members ... width"]
+    u: Float[Tensor, "members ... rank positions"]
+    v: Float[Tensor, "members rank width"]
 
 
 class FactoredFrames:
-    """A `FrameStream` that never forms x. It has the norms that are linear in x: ``frozen`` and ``none``."""
+    """A `FrameStream` that never keeps x. It has the norms that are linear in x: ``frozen`` and ``none``."""
 
     def __init__(
         self,
@@ -61,8 +63,9 @@ class FactoredFrames:
         self._tokens = tokens
         self._dtype = features.dtype
         self._images = (features.images, tokens.frames)
-        self._of_frames: list[_Update] = []
-        self._over_time: list[_Update] = []
+        self._shared: list[_Shared] = []
+        self._of_frames: list[Update] = []
+        self._over_time: list[Update] = []
 
     @property
     def dtype(self) -> torch.dtype:
@@ -97,14 +100,10 @@ class FactoredFrames:
     ) -> Float[Tensor, "members images frames rank width"]:
         """See `FrameStream`."""
         result = self._by_frame(self._within.project_tokens(_flat(weight)))
-        scale = self._scale()
-        for u, v in self._over_time:
-            rows = _with_frames(weight.to(self._dtype))
-            rows = rows if scale is None else rows * scale[:, :, None]
-            rows = torch.einsum("mRf,mnfrp->mnfrRp", u, rows.expand(-1, *self._images, -1, -1))
-            term = combine(rows.flatten(2, 3).flatten(3), v.flatten(2, 3))
-            result = result + term.view_as(result)
-        return result
+        if not self._over_time:
+            return result
+        rows = self._of_each_frame(weight.to(self._dtype))
+        return result + formed_product(rows, self._over_time, self._scale(), "space")
 
     def project_time(
         self, weight: Float[Tensor, "members rank frames"]
@@ -113,16 +112,18 @@ class FactoredFrames:
         assert self._base is not None, "a layer was entered"
         weight = weight.to(self._dtype)
         base = self._base.normalised.unflatten(0, self._images)
-        summed = torch.matmul(weight.flatten(0, 1), base.flatten(2))
+        # torch.matmul would copy the base.
+        summed = torch.bmm(weight.flatten(0, 1).expand(len(base), -1, -1), base.flatten(2))
         result: Tensor = summed.unflatten(1, weight.shape[:2]).transpose(0, 1).unflatten(3, base.shape[2:])
         scale = self._scale()
-        rows = weight[:, None, :, :, None].expand(-1, base.shape[0], -1, -1, base.shape[2])
-        if scale is not None:
-            rows = rows * scale[:, None]
-        for u, v in self._of_frames:
-            result = result + _over_frames(rows, u, v, self._images)
-        for u, v in self._over_time:
-            result = result + torch.einsum("mnrfp,mRf,mnRpd->mnrpd", rows, u, v)
+        for u, v in self._shared:
+            u = self._of_each_frame(u)
+            u = u if scale is None else u * scale[:, :, None]
+            # One product of all frames, because they share v.
+            coefficients = torch.einsum("mrf,mnfRp->mnrpR", weight, u)
+            result = result + combine(coefficients.flatten(2, 3), v).view_as(result)
+        if updates := self._of_frames + self._over_time:
+            result = result + formed_product(weight, updates, scale, "time")
         return result
 
     def update(self, u: Float[Tensor, "members ... tokens"], v: Float[Tensor, "members ... width"]) -> None:
@@ -145,7 +146,7 @@ class FactoredFrames:
         v: Float[Tensor, "members images rank positions width"],
     ) -> None:
         """See `FrameStream`."""
-        self._over_time.append(_Update(u.to(self._dtype), v.to(self._dtype)))
+        self._over_time.append(Update(u.to(self._dtype), v.to(self._dtype)))
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
@@ -161,7 +162,10 @@ class FactoredFrames:
     def _update(self, u: Tensor, v: Tensor) -> None:
         u, v = u.to(self._dtype), v.to(self._dtype)
         self._within.update(_flat(u), _flat(v))
-        self._of_frames.append(_Update(u, v))
+        if v.ndim == 3:
+            self._shared.append(_Shared(u, v))
+        else:
+            self._of_frames.append(Update(self._of_each_frame(u), v))
 
     def _split(
         self, factor: Float[Tensor, "members ... tokens"]
@@ -169,6 +173,12 @@ class FactoredFrames:
         """A factor over all tokens, frame by frame."""
         by_frame: Tensor = factor.unflatten(-1, (self._tokens.frames, -1)).transpose(-3, -2)
         return by_frame if factor.ndim == 4 else by_frame[:, None].expand(-1, self._images[0], -1, -1, -1)
+
+    def _of_each_frame(
+        self, factor: Float[Tensor, "members ... positions"]
+    ) -> Float[Tensor, "members images frames rank positions"]:
+        """A factor within frames, with axes of images and frames."""
+        return factor[:, None, None].expand(-1, *self._images, -1, -1) if factor.ndim == 3 else factor
 
     def _by_frame(self, result: Tensor) -> Tensor:
         """A result of the stream within frames, with axes of images and frames."""
@@ -183,29 +193,6 @@ class FactoredFrames:
         return scale
 
 
-def _over_frames(
-    rows: Float[Tensor, "members images rank frames positions"],
-    u: Float[Tensor, "members ... positions"],
-    v: Float[Tensor, "members ... width"],
-    images: tuple[int, int],
-) -> Float[Tensor, "members images rank positions width"]:
-    """``sum_f rows_rfp sum_R u_fRp v_fR``: an update within frames, summed along time."""
-    u = _with_frames(u)
-    if v.ndim == 3:
-        # One product of all frames, because they share v.
-        coefficients = torch.einsum("mnrfp,mnfRp->mnrpR", rows, u.expand(-1, *images, -1, -1))
-    else:
-        coefficients = torch.einsum("mnrfp,mnfRp->mnrpfR", rows, u.expand(-1, *images, -1, -1)).flatten(4)
-        v = v.flatten(2, 3)
-    summed: Tensor = combine(coefficients.flatten(2, 3), v).unflatten(2, rows.shape[2::2])
-    return summed
-
-
 def _flat(factor: Tensor) -> Tensor:
     """A factor whose axes of images and frames, if it has them, are one."""
     return factor.flatten(1, 2) if factor.ndim == 5 else factor
-
-
-def _with_frames(factor: Tensor) -> Tensor:
-    """A factor with axes of images and frames; those that it did not have before have length one."""
-    return factor[:, None, None] if factor.ndim == 3 else factor
