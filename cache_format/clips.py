@@ -7,6 +7,7 @@ video, then those of the second, and so on.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from losa.cache_format.views import parse_key
@@ -61,6 +62,17 @@ def parse_clip(key: str) -> tuple[str, Clip]:
     if number > clips or crop > crops or clips == crops == 1:
         return key, Clip()
     return found[1], Clip(number, clips, crop, crops)
+
+
+def clips_of_each(keys: Sequence[str]) -> int:
+    """Number of clips of each video, all crops counted, in a split of clips; 1 for any other split.
+
+    >>> clips_of_each(["1.mp4?clip=1of2&crop=1of1", "1.mp4?clip=2of2&crop=1of1"]), clips_of_each(["1.mp4"])
+    (2, 1)
+    """
+    # The last one, because a split of views begins with what the views were made of.
+    place = parse_clip(keys[-1])[1] if keys else Clip()
+    return place.clips * place.crops
 
 
 def source_key(key: str) -> str:

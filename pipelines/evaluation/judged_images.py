@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from losa.adapt import ActivationStream, CachedStream, StackedSideNetworks
 from losa.adapt.trained.scoring import refuse_other_cache
 from losa.cache_format import Cache, LabelColumn, LosaError, SplitContents
-from losa.cache_format.clips import parse_clip, parse_clips_split
+from losa.cache_format.clips import clips_of_each, parse_clip
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.storage.paths import cache_folder
 from losa.extract import DatasetConfig, FrozenBackbone, open_source
@@ -81,8 +81,7 @@ class CachedImages:
         split = cache.split(record.name, networks.sites)
         self.name = cache.manifest.dataset
         self.columns = cache.manifest.labels
-        _, clips, crops = parse_clips_split(record.name)
-        self.clips = clips * crops
+        self.clips = clips_of_each(split.keys)
         first = slice(None, None, self.clips)
         contents = SplitContents(
             name=record.name,

@@ -3,6 +3,7 @@ import pytest
 from losa.cache_format.clips import (
     Clip,
     all_clips,
+    clips_of_each,
     clips_split,
     parse_clip,
     parse_clips_split,
@@ -53,3 +54,21 @@ def test_all_clips_come_clip_by_clip():
 @pytest.mark.parametrize(("clips", "crops"), [(1, 1), (4, 1), (1, 3), (10, 3)])
 def test_a_split_of_clips_has_a_name(clips, crops):
     assert parse_clips_split(clips_split("test", clips, crops)) == ("test", clips, crops)
+
+
+@pytest.mark.parametrize(
+    ("keys", "clips"),
+    [
+        ([], 1),
+        (["a.mp4", "b.mp4"], 1),
+        ([clip.key(video) for video in ("a.mp4", "b.mp4") for clip in all_clips(2, 3)], 6),
+        (["a.mp4?clip=1of1&crop=1of3", "a.mp4?clip=1of1&crop=2of3", "a.mp4?clip=1of1&crop=3of3"], 3),
+    ],
+)
+def test_keys_tell_how_many_clips_a_video_has(keys, clips):
+    assert clips_of_each(keys) == clips
+
+
+def test_views_of_clips_are_not_averaged():
+    clips = [clip.key("a.mp4") for clip in all_clips(2, 1)]
+    assert clips_of_each([*clips, *(View(1, 0.5, True).key(clip) for clip in clips)]) == 1
