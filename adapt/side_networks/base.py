@@ -19,6 +19,7 @@ from losa.adapt.streams import (
     MaterialisedFrames,
     Stream,
     StreamSites,
+    SummedFrames,
     pooled_tokens,
 )
 from losa.cache_format.errors import LosaError
@@ -51,6 +52,9 @@ class SideNetwork(nn.Module, ABC):
     """Rate that ``dropout=auto`` stands for; docs/methods.md has the measurements that chose it."""
     sees_updates: ClassVar[bool] = True
     """Whether a layer sees the updates of earlier ones. If not, LayerNorm of x is LayerNorm of ``base_i``."""
+
+    mixes_along_time: ClassVar[bool] = False
+    """Whether its layers have products or updates along the frames of a position, where factorised."""
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
@@ -132,7 +136,7 @@ class SideNetwork(nn.Module, ABC):
         return self.scores(self.pooled(stream, drop), drop)
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
-        """A `Factored` stream, or a `Materialised` one if the norm is not linear in x; or those of frames.
+        """The fastest stream for its layers: `Materialised` only if the norm is not linear in x.
 
         Raises:
             LosaError: the features are of another number of sites, tokens or channels, or lack a site.
@@ -141,11 +145,13 @@ class SideNetwork(nn.Module, ABC):
         norm = self.architecture.norm
         if norm == "layer" and not self.sees_updates:
             norm = "frozen"
-        kind: type[Materialised] | type[Factored] | type[FactoredFrames]
-        if self.factorised:
-            kind = MaterialisedFrames if norm == "layer" else FactoredFrames
-        else:
+        kind: type[Materialised] | type[Factored] | type[FactoredFrames] | type[SummedFrames]
+        if not self.factorised:
             kind = Materialised if norm == "layer" else Factored
+        elif norm == "layer":
+            kind = MaterialisedFrames
+        else:
+            kind = SummedFrames if self.mixes_along_time else FactoredFrames
         sites = features.renumbered(self.stream_sites(), self.features.sites)
         return kind(features, sites, members=self.members, norm=norm, tokens=self.features.tokens)
 

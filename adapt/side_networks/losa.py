@@ -34,6 +34,7 @@ class LoSA(SideNetwork):
 
     options: ClassVar[tuple[str, ...]] = ("rank", "order", "norm", "bias", "start", "pool", "mixing")
     default_dropout: ClassVar[float] = 0.5
+    mixes_along_time: ClassVar[bool] = True
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

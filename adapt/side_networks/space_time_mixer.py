@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from losa.adapt.side_networks.base import Drop
 from losa.adapt.side_networks.parameters import member_constant, member_normal
-from losa.adapt.streams import FrameStream, Stream
+from losa.adapt.streams import SpaceTimeStream, Stream
 from losa.cache_format.identity import TokenLayout
 
 
@@ -48,8 +48,8 @@ class SpaceTimeMixer(nn.Module):
             self.time_up_bias = member_constant(seeds, (layers, 1, frames), 0.0)
 
     def forward(self, stream: Stream, layer: int, drop: Drop) -> None:
-        """Update a `FrameStream`."""
-        frames = cast(FrameStream, stream)
+        """Update a `SpaceTimeStream`."""
+        frames = cast(SpaceTimeStream, stream)
         in_space = frames.project_space(self.space_down[:, layer])
         in_time = frames.project_time(self.time_down[:, layer])
         if self._bias:

@@ -1,8 +1,9 @@
-"""The residual stream with low-rank updates: its interface, a plain implementation and a fast one."""
+"""The residual stream with low-rank updates: its interfaces, plain implementations and fast ones."""
 
 from losa.adapt.streams.contract import (
     NORM_EPS,
     FrameStream,
+    SpaceTimeStream,
     Stream,
     StreamSites,
     pooled_tokens,
@@ -13,6 +14,7 @@ from losa.adapt.streams.factored_frames import FactoredFrames
 from losa.adapt.streams.frozen_features import FrozenFeatures
 from losa.adapt.streams.materialised import Materialised
 from losa.adapt.streams.materialised_frames import MaterialisedFrames
+from losa.adapt.streams.summed_frames import SummedFrames
 
 __all__ = [
     "NORM_EPS",
@@ -22,8 +24,10 @@ __all__ = [
     "FrozenFeatures",
     "Materialised",
     "MaterialisedFrames",
+    "SpaceTimeStream",
     "Stream",
     "StreamSites",
+    "SummedFrames",
     "pooled_tokens",
     "pooling_weights",
 ]

@@ -80,7 +80,7 @@ class Stream(Protocol):
 
 @runtime_checkable  # so that beartype can check it while the tests run
 class FrameStream(Stream, Protocol):
-    """A stream of clips that also works along one of two axes: positions of a frame, or frames of a position.
+    """A stream of clips that also works along the positions of a frame.
 
     ``tokens`` are ``frames * positions``, frame by frame.
     """
@@ -94,11 +94,6 @@ class FrameStream(Stream, Protocol):
             weight: ``(members, images, frames, rank, positions)``, or without the axes of images and frames.
         """
 
-    def project_time(
-        self, weight: Float[Tensor, "members rank frames"]
-    ) -> Float[Tensor, "members images rank positions width"]:
-        """``T N(x_p)`` for each position ``p``: the normalised input, projected along its frames."""
-
     def update_space(
         self,
         u: Float[Tensor, "members ... positions"],
@@ -110,6 +105,16 @@ class FrameStream(Stream, Protocol):
             u: ``(members, images, frames, rank, positions)``, or without the axes of images and frames.
             v: one matrix for each frame.
         """
+
+
+@runtime_checkable  # so that beartype can check it while the tests run
+class SpaceTimeStream(FrameStream, Protocol):
+    """A stream of clips that also works along the frames of a position."""
+
+    def project_time(
+        self, weight: Float[Tensor, "members rank frames"]
+    ) -> Float[Tensor, "members images rank positions width"]:
+        """``T N(x_p)`` for each position ``p``: the normalised input, projected along its frames."""
 
     def update_time(
         self,

@@ -1,4 +1,4 @@
-"""The plain stream over space and time, the reference for `FactoredFrames`."""
+"""The plain stream over space and time, the reference for `FactoredFrames` and `SummedFrames`."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from losa.adapt.streams.materialised import Materialised
 
 
 class MaterialisedFrames(Materialised):
-    """A `FrameStream` that forms x. It has all norms, among them the exact LayerNorm of x."""
+    """A `SpaceTimeStream` that forms x. It has all norms, among them the exact LayerNorm of x."""
 
     def project_space(
         self, weight: Float[Tensor, "members ... positions"]
@@ -19,7 +19,7 @@ class MaterialisedFrames(Materialised):
     def project_time(
         self, weight: Float[Tensor, "members rank frames"]
     ) -> Float[Tensor, "members images rank positions width"]:
-        """See `FrameStream`."""
+        """See `SpaceTimeStream`."""
         x = self._by_frame(self._normalised())
         return torch.einsum("mrf,mnfpd->mnrpd", weight.to(self._dtype), x)
 
@@ -37,7 +37,7 @@ class MaterialisedFrames(Materialised):
         u: Float[Tensor, "members rank frames"],
         v: Float[Tensor, "members images rank positions width"],
     ) -> None:
-        """See `FrameStream`."""
+        """See `SpaceTimeStream`."""
         update = torch.einsum("mrf,mnrpd->mnfpd", u.to(self._dtype), v.to(self._dtype))
         self._updates = self._updates + update.flatten(2, 3)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from losa.adapt.side_networks import SIDE_NETWORKS, SideNetwork
 from losa.adapt.side_networks.dropout import Dropout, DropoutKeys
-from losa.adapt.streams import FactoredFrames, FrozenFeatures, MaterialisedFrames
+from losa.adapt.streams import FactoredFrames, FrozenFeatures, MaterialisedFrames, SummedFrames
 
 FRAMES = 3
 MIXED = ("losa", "last", "relay")
@@ -123,10 +123,11 @@ def test_a_member_alone_equals_itself_in_company_with_dropout_in_micro_batches(
 
 
 @pytest.mark.parametrize("side", MIXED)
-def test_factorised_mixing_forms_no_x_unless_the_norm_needs_it(
+def test_factorised_mixing_has_the_fastest_stream_for_its_norm(
     side: str, features: Any, clips: Any, make_network: Any
 ) -> None:
-    for norm, kind in (("frozen", FactoredFrames), ("none", FactoredFrames), ("layer", MaterialisedFrames)):
+    fast = SummedFrames if side == "losa" else FactoredFrames
+    for norm, kind in (("frozen", fast), ("none", fast), ("layer", MaterialisedFrames)):
         network = make_network(side, (0,), features, mixing="factorised", norm=norm)
         assert type(network.open_stream(frozen(clips[0]))) is kind
 

@@ -11,6 +11,7 @@ from losa.adapt.streams import (
     FrozenFeatures,
     MaterialisedFrames,
     StreamSites,
+    SummedFrames,
 )
 from losa.cache_format.identity import TokenLayout
 
@@ -18,7 +19,7 @@ MEMBERS, IMAGES, FRAMES, POSITIONS, WIDTH, RANK = 2, 3, 4, 5, 6, 2
 TOKENS = TokenLayout(cls=1, registers=0, grid=(2, 2), frames=FRAMES)
 VARIANTS = [
     *((MaterialisedFrames, norm) for norm in ("layer", "frozen", "none")),
-    *((FactoredFrames, norm) for norm in ("frozen", "none")),
+    *((kind, norm) for kind in (FactoredFrames, SummedFrames) for norm in ("frozen", "none")),
 ]
 """A further implementation is one more line here."""
 SHAPES = {
@@ -125,10 +126,11 @@ class Reference:
 
 
 @pytest.mark.parametrize(("kind", "norm"), VARIANTS)
-@pytest.mark.parametrize("order", [tuple(UPDATES), tuple(reversed(UPDATES))])
+@pytest.mark.parametrize("order", [1, -1])
 def test_every_product_after_every_update_is_the_definition(kind, norm, order, draw, activations):
     stream, reference = opened(kind, activations, norm), Reference(activations, norm)
-    for layer, updates in enumerate((order[:3], order[3:])):
+    names = [name for name, (method, *_) in UPDATES.items() if hasattr(stream, method)][::order]
+    for layer, updates in enumerate((names[:3], names[3:])):
         stream.enter(layer)
         reference.enter(layer)
         for update in ("none", *updates):
@@ -138,6 +140,8 @@ def test_every_product_after_every_update_is_the_definition(kind, norm, order, d
                 getattr(stream, method)(u, v)
                 getattr(reference, method)(u.detach().numpy(), v.detach().numpy())
             for method, shape in PROJECTIONS.items():
+                if not hasattr(stream, method):
+                    continue
                 weight = draw(shape)
                 found = getattr(stream, method)(weight).detach().numpy()
                 expected = getattr(reference, method)(weight.detach().numpy())
@@ -154,11 +158,12 @@ def test_every_product_after_every_update_is_the_definition(kind, norm, order, d
                 )
 
 
+@pytest.mark.parametrize("fast", [FactoredFrames, SummedFrames])
 @pytest.mark.parametrize("norm", ["frozen", "none"])
-def test_gradients_are_those_of_the_plain_stream(norm, activations):
+def test_gradients_are_those_of_the_plain_stream(norm, fast, activations):
     """Each projection feeds an update, as in a side network; the loss depends on all of them."""
     found = {}
-    for kind in (FactoredFrames, MaterialisedFrames):
+    for kind in (fast, MaterialisedFrames):
         generator = torch.Generator().manual_seed(2)
 
         def draw(name: str, generator: torch.Generator = generator) -> torch.Tensor:
@@ -170,11 +175,13 @@ def test_gradients_are_those_of_the_plain_stream(norm, activations):
             stream.enter(layer)
             names = ("width", "width", "positions", "positions", "frames", "frames", "width", "tokens")
             down, up, space, spread, time, over, one, bias = drawn = [draw(name) for name in names]
-            parameters += drawn
+            parameters += drawn if fast is SummedFrames else [*drawn[:4], *drawn[6:]]
             stream.update(stream.project(down).tanh(), up)
-            in_space, in_time = stream.project_space(space).tanh(), stream.project_time(time).tanh()
+            in_space = stream.project_space(space).tanh()
+            if fast is SummedFrames:
+                in_time = stream.project_time(time).tanh()
+                stream.update_time(over, in_time)
             stream.update_space(spread, in_space)
-            stream.update_time(over, in_time)
             stream.update(bias, one)
         loss = stream.pool("mean").square().sum() + stream.project(parameters[0]).sum()
         found[kind] = torch.autograd.grad(loss, parameters)
@@ -184,7 +191,7 @@ def test_gradients_are_those_of_the_plain_stream(norm, activations):
 
 
 def test_members_and_images_do_not_mix(draw, activations):
-    stream = opened(FactoredFrames, activations, "frozen")
+    stream = opened(SummedFrames, activations, "frozen")
     stream.enter(0)
     u, v = draw("frames"), draw("position_width")
     with torch.no_grad():
@@ -194,3 +201,44 @@ def test_members_and_images_do_not_mix(draw, activations):
         broken = found.isnan().flatten(2).any(-1)
         assert broken[1, 2]
         assert broken.sum() == 1
+
+
+@pytest.mark.parametrize("numbers", [1, 2 * FRAMES * POSITIONS * WIDTH])
+def test_images_at_once_make_no_difference(numbers, monkeypatch, activations):
+    monkeypatch.setattr("losa.adapt.streams.summed_frames.NUMBERS_AT_ONCE", numbers)
+    test_gradients_are_those_of_the_plain_stream("frozen", SummedFrames, activations)
+
+
+def test_the_backward_pass_takes_every_update_away(draw, activations):
+    stream = opened(SummedFrames, activations, "frozen")
+    stream.enter(0)
+    stream.update_time(draw("frames"), draw("position_width"))
+    assert stream._sum.x.abs().max() > 0.1
+    loss = stream.pool("mean").sum()
+    loss.backward(retain_graph=True)
+    assert stream._sum.x.abs().max() < 1e-12
+    with pytest.raises(RuntimeError, match="it can be taken once"):
+        loss.backward()
+
+
+def test_products_in_bfloat16_are_near(draw, activations):
+    found = []
+    for dtype in (torch.bfloat16, torch.float64):
+        features = FrozenFeatures(activations.to(torch.float32 if dtype == torch.bfloat16 else dtype), dtype)
+        sites = StreamSites(layers=((0,),), output=2)
+        stream = SummedFrames(features, sites, members=MEMBERS, norm="frozen", tokens=TOKENS)
+        stream.enter(0)
+        generator = torch.Generator().manual_seed(3)
+        weights = [
+            torch.randn(SHAPES[name], generator=generator, dtype=torch.float64)
+            .to(features.activations.dtype)
+            .requires_grad_()
+            for name in ("frames", "frames", "width", "width")
+        ]
+        time, over, down, up = weights
+        stream.update_time(over, stream.project_time(time))
+        stream.update(stream.project(down), up)
+        stream.pool("mean").float().square().mean().backward()
+        found.append([weight.grad.double() for weight in weights])
+    for low, high in zip(*found, strict=True):
+        assert (low - high).norm() < 0.05 * high.norm()
