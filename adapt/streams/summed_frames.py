@@ -115,7 +115,8 @@ class SummedFrames:
         weights = pooling_weights(kind, self._tokens, self._output.device).to(self._output)
         rows = weights.expand(self._sum.members, 1, -1)
         updates, self._previous = _Product.apply(self._sum, None, "tokens", rows, self._previous)
-        return weights @ self._output + updates[:, :, 0]
+        pooled: Tensor = weights @ self._output + updates[:, :, 0]
+        return pooled
 
     def _product(self, axis: _Axis, weight: Tensor) -> Tensor:
         assert self._base is not None, "a layer was entered"

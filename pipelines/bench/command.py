@@ -161,8 +161,8 @@ def sweep(
         PlainConsole(soft_wrap=True).print(sweep_table(row, benchmark))
 
 
-for command in (fused, live):
-    tool.command()(command)
+tool.command()(fused)
+tool.command()(live)
 
 
 @tool.command()
