@@ -1,10 +1,11 @@
 """Every command that the pages name is one that its own parser takes.
 
-Nothing runs here: overrides are composed and validated as in a job, subcommands are parsed without their bodies.
+Nothing runs here: options of Hydra are composed and validated as in a job, subcommands are parsed.
 """
 
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from importlib import import_module
@@ -15,17 +16,28 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer
-from hydra import compose, initialize_config_module
+from hydra import initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.types import RunMode
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from omegaconf import DictConfig
 
+from losa.adapt import AdaptConfig
 from losa.cache_format import LosaError
+from losa.extract import ExtractConfig
 from losa.pipelines.arguments import checked_arguments, parsed_arguments
 from losa.pipelines.command_line import to_config
+from losa.pipelines.evaluation.config import EvaluateConfig
 from losa.pipelines.evaluation.job import without_preset
+from losa.pipelines.export.config import ExportConfig
+from losa.pipelines.job_configs import JobConfigLoader
 from losa.pipelines.options import options_of
+from losa.pipelines.predict.config import PredictConfig
+from losa.pipelines.serve.config import ServeConfig
+from losa.pipelines.suite.config import SuiteConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -43,6 +55,10 @@ HYDRA_COMMANDS = {
 """Command -> its job, a module of losa.pipelines."""
 TOOLS = {"losa-cache": "cache.command", "losa-bench": "bench.command", "losa-report": "report.command"}
 """Command with subcommands -> its module."""
+SCHEMAS = (AdaptConfig, ExtractConfig, EvaluateConfig, ExportConfig, PredictConfig, ServeConfig, SuiteConfig)
+OPTIONS = {"search", *(name for schema in SCHEMAS for name in options_of(schema))}
+FLAGS = {"--help", "--config-dir"}
+"""Those that the commands with options of Hydra take, and pages name."""
 
 
 class Typed(NamedTuple):
@@ -65,28 +81,32 @@ def code(tokens: Sequence[Token], line: int = 0) -> Iterator[tuple[Token, int]]:
         yield from code(token.children or (), line)
 
 
-def spans(pattern: str) -> list[Typed]:
-    """Spans of code in the text of pages that match a pattern as a whole."""
-    return [
-        Typed(page, line, token.content)
-        for page in PAGES
-        for token, line in code(MARKDOWN.parse(page.read_text(encoding="utf-8")))
-        if token.type == "code_inline" and re.fullmatch(pattern, token.content)
-    ]
+CODE = [
+    (page, line, token)
+    for page in PAGES
+    for token, line in code(MARKDOWN.parse(page.read_text(encoding="utf-8")))
+]
 
 
 def command_lines() -> Iterator[Typed]:
-    """What begins with the name of a command, in blocks and in spans, without prompt and what goes before it."""
-    for page in PAGES:
-        for token, line in code(MARKDOWN.parse(page.read_text(encoding="utf-8"))):
-            if token.info in ("python", "text"):
-                continue
+    """What begins with the name of a command, in blocks and in spans."""
+    for page, line, token in CODE:
+        if token.info not in ("python", "text"):
             for text in re.sub(r"\\\n\s*", "", token.content).splitlines():
                 if found := re.fullmatch(r"(?:\$ |srun .* -- )?(losa-[a-z0-9]+\b.*)", text.strip()):
                     yield Typed(page, line, found[1])
 
 
-COMMAND_LINES = list(command_lines())
+def spans(pattern: str) -> list[Typed]:
+    """Spans of code in the text of pages that match a pattern as a whole."""
+    return [
+        Typed(page, line, token.content)
+        for page, line, token in CODE
+        if token.type == "code_inline" and re.fullmatch(pattern, token.content)
+    ]
+
+
+COMMAND_LINES = sorted({typed.text: typed for typed in command_lines()}.values())
 
 
 def arguments_of(text: str) -> list[str]:
@@ -109,49 +129,70 @@ def values(override: Override) -> list[Any]:
 
 
 def jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """The first job of a sweep, then one for each further value of each option."""
+    """As few jobs of a sweep as have every value of every option."""
     alternatives = [values(one) for one in OverridesParser.create().parse_overrides(list(overrides))]
-    first = [each[0] for each in alternatives]
-    yield first
-    for place, each in enumerate(alternatives):
-        for value in each[1:]:
-            yield [*first[:place], value, *first[place + 1 :]]
+    for number in range(max(map(len, alternatives), default=1)):
+        yield [each[min(number, len(each) - 1)] for each in alternatives]
 
 
-def validate(config_name: str, schema: type[Any], _task: Any, *_: Any, arguments: Sequence[str] = ()) -> None:
-    """Stand-in for `run_command`: composes and validates, and supplies what an example leaves out."""
-    overrides = parsed_arguments(checked_arguments(arguments, options_of(schema)))[0].overrides
-    if find_spec("hydra_plugins.hydra_optuna_sweeper") is None:  # an extra that does not go with the others
-        overrides = [one for one in overrides if not one.startswith(("hydra/sweeper=", "hydra.sweeper."))]
-    for job in jobs(overrides):
-        for _attempt in range(4):
-            composed = compose(config_name, job)
-            if config_name == "evaluate":
-                composed = without_preset(composed, job)
-            try:
-                to_config(schema, composed)
-                break
-            except LosaError as error:
-                missing = re.match(r"([\w.]+)=\.\.\. is missing", str(error))
-                if missing is None:
-                    raise
-                job = [*job, f"{missing[1]}=somewhere"]
-        else:
-            raise LosaError(f"too much is missing in {job}")
+class Validation:
+    """Stands in for `run_command`: composes and validates, and supplies what an example leaves out."""
+
+    def __init__(self) -> None:
+        self._loader = JobConfigLoader(GlobalHydra.instance().config_loader())  # reads every file once
+        self._masters: dict[str, DictConfig] = {}
+
+    def __call__(
+        self,
+        config_name: str,
+        schema: type[Any],
+        task: object,
+        conclude: object = None,
+        arguments: Sequence[str] | None = None,
+    ) -> None:
+        arguments = sys.argv[1:] if arguments is None else arguments
+        overrides = parsed_arguments(checked_arguments(arguments, options_of(schema)))[0].overrides
+        if (
+            find_spec("hydra_plugins.hydra_optuna_sweeper") is None
+        ):  # an extra that does not go with the others
+            overrides = [one for one in overrides if not one.startswith(("hydra/sweeper=", "hydra.sweeper."))]
+        for job in jobs(overrides):
+            self._validate(config_name, schema, job)
+
+    def _validate(self, config_name: str, schema: type[Any], job: list[str]) -> None:
+        composed = self._loader.load_options(self._master(config_name), job)
+        if config_name == "evaluate":
+            composed = without_preset(composed, job)
+        try:
+            to_config(schema, composed)
+        except LosaError as error:
+            missing = re.match(r"([\w.]+)=\.\.\. is missing", str(error))
+            if missing is None:
+                raise
+            self._validate(config_name, schema, [*job, f"{missing[1]}=somewhere"])
+
+    def _master(self, config_name: str) -> DictConfig:
+        if config_name not in self._masters:
+            self._masters[config_name] = self._loader.load_configuration(config_name, [], RunMode.MULTIRUN)
+        return self._masters[config_name]
+
+
+def tool(name: str) -> Any:
+    """A command with subcommands, as it is parsed."""
+    return typer.main.get_command(import_module(f"losa.pipelines.{TOOLS[name]}").tool)
 
 
 @pytest.fixture(scope="module")
 def parse() -> Iterator[Callable[[str], None]]:
     """``parse(text)``: refuse a command line that its command would refuse."""
     with pytest.MonkeyPatch.context() as patch, initialize_config_module("losa.conf", version_base="1.3"):
+        validate = Validation()
         for job in ("extract_job", "adapt_job", "places", "suite.job"):
             patch.setattr(f"losa.pipelines.{job}.run_command", validate)
         patch.setattr("losa.pipelines.adapt_job.tracking", lambda _: nullcontext())
-        tools = {}
-        for name, module in TOOLS.items():
-            tools[name] = typer.main.get_command(import_module(f"losa.pipelines.{module}").tool)
-            for subcommand in tools[name].commands.values():  # type: ignore[attr-defined]
-                subcommand.callback = lambda **_: None
+        tools = {name: tool(name) for name in TOOLS}
+        for subcommand in (each for one in tools.values() for each in one.commands.values()):
+            patch.setattr(subcommand, "callback", lambda **_: None)
 
         def check(text: str) -> None:
             name, *arguments = arguments_of(text)
@@ -171,6 +212,43 @@ def parse() -> Iterator[Callable[[str], None]]:
         yield check
 
 
-@pytest.mark.parametrize("typed", sorted({typed.text: typed for typed in COMMAND_LINES}.values()), ids=str)
+@pytest.mark.parametrize("typed", COMMAND_LINES, ids=str)
 def test_commands_take_what_pages_say(parse: Callable[[str], None], typed: Typed) -> None:
     parse(typed.text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "losa-adapt -m cache=x rank=4,8 sdie=losa",
+        "losa-adapt -m cache=x side=losa,lsoa",
+        "losa-extract dataset=fodler",
+        "losa-evaluate runs cache=x resize=crop",
+        "losa-vtab1k root=x seed=1",
+        "losa-cache convert CACHE --two OTHER",
+        "losa-report efficiency data --no-such-option",
+        "losa-adopt",
+    ],
+)
+def test_other_commands_are_refused(parse: Callable[[str], None], text: str) -> None:
+    with pytest.raises((Exception, SystemExit)):
+        parse(text)
+
+
+def test_options_that_are_named_exist() -> None:
+    named = [
+        (option, str(typed))
+        for typed in spans(r"'?[a-z]\w*([./]\w+)*=.*")
+        for option in re.findall(r"(?:^'?| )(\w+(?:[./]\w+)*)=", re.sub(r'".*"', "", typed.text))
+    ]
+    assert len(named) > 200
+    assert not [where for option, where in named if option not in OPTIONS and not option.startswith("hydra")]
+
+
+def test_flags_that_are_named_exist() -> None:
+    subcommands = (each for name in TOOLS for each in tool(name).commands.values())
+    parameters = [parameter for each in subcommands for parameter in each.params]
+    flags = FLAGS.union(*(parameter.opts + parameter.secondary_opts for parameter in parameters))
+    named = {typed: re.split("[ =]", typed.text)[0] for typed in spans("--[a-z].*")}
+    assert len(named) > 50
+    assert not [str(typed) for typed, flag in named.items() if flag not in flags]
