@@ -12,6 +12,7 @@ Norm = Literal["layer", "frozen", "none"]
 Pool = Literal["cls", "mean"]
 Start = Literal["last", "first"]
 MixerOrder = Literal["channel_token", "token_channel"]
+Mixing = Literal["joint", "factorised"]
 Rank = Annotated[int, Field(ge=1, le=4096)]
 Heads = Annotated[int, Field(ge=1, le=4096)]
 
@@ -29,6 +30,8 @@ class Architecture:
     pool: Pool
     bias: bool
     start: Start
+    mixing: Mixing | None = None
+    """How the tokens of several frames are mixed: all at once, or in space and in time; None for images."""
 
     def refuse_uneven_heads(self) -> None:
         """Raise a LosaError if the rank is not a multiple of the number of heads."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from losa.adapt.architecture import Architecture, Heads, MixerOrder, Norm, Pool, Rank, Start
+from losa.adapt.architecture import Architecture, Heads, MixerOrder, Mixing, Norm, Pool, Rank, Start
 from losa.adapt.side_networks import SIDE_NETWORKS, SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.common.threads import Threads
@@ -53,6 +53,7 @@ class AdaptConfig:
     pool: Literal["auto", Pool] = "auto"
     bias: bool = False
     start: Start = "last"
+    mixing: Literal["auto", Mixing] = "auto"
     sites: int | str | list[int | str] = "all"
     label: OneOrMore = "label"
     class_weights: Literal["none", "balanced"] = "none"
@@ -171,6 +172,10 @@ class AdaptConfig:
         options["rank"] = self.resolved_rank
         if self.pool == "auto":
             options["pool"] = "cls" if tokens.cls else "mean"
+        if tokens.frames == 1:
+            options["mixing"] = None
+        elif self.mixing == "auto":
+            options["mixing"] = "factorised"
         return Architecture(**options)
 
     @property
@@ -219,8 +224,8 @@ class AdaptConfig:
         """Hash of all options that determine the result, by which a trained member is recognised.
 
         Idle options and the options that say where and how to train are left out. ``pool=auto`` counts as
-        ``cls``, the default before it; where it stands for ``mean``, `resolved` says so before a member is
-        trained or named.
+        ``cls``, the default before it, and ``mixing=auto`` as ``joint``; where they stand for others,
+        `resolved` says so before a member is trained or named.
         """
         return hashlib.sha256(canonical(self._identity)).hexdigest()[:10]
 
@@ -233,6 +238,8 @@ class AdaptConfig:
             left_out.add("views")
         if self.stop_after in (None, self.epochs):
             left_out.add("stop_after")
+        if self.mixing != "factorised":
+            left_out.add("mixing")
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         # An idle dropout was hashed before, too: members without dropout keep their id.
         content["dropout"] = self.dropout_rate

@@ -53,6 +53,18 @@ class ImageDecoding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class FrameSampling:
+    """Which frames of a video become a clip."""
+
+    version: Literal[1] = 1
+    """Version of the rules on docs/video.md by which the frames are chosen."""
+    frames: Annotated[int, Field(ge=1, le=65_536)]
+    """Number of frames of a clip."""
+    stride: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Distance from a frame to the next, in frames of the video; None: spread evenly over all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Preprocessing:
     """How an image becomes the backbone's input: decoded to RGB, then by timm's evaluation transform."""
 
@@ -66,6 +78,18 @@ class Preprocessing:
     """timm's name: center (crop), squash (the aspect ratio is not kept) or border (pad)."""
     decoding: ImageDecoding | None = None
     """None in early caches, which recorded no rules: Pillow's conversion to RGB, EXIF data ignored."""
+    sampling: FrameSampling | None = None
+    """How the frames of a video are chosen; None for images."""
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that go through the backbone for an image; 1 unless it is a clip of a video."""
+        return 1 if self.sampling is None else self.sampling.frames
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the network input of an image: ``input_size``, with the frames before it for a clip."""
+        return self.input_size if self.sampling is None else (self.sampling.frames, *self.input_size)
 
     def __post_init__(self) -> None:
         """Refuse a mean or a standard deviation without exactly one number per channel."""

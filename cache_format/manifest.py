@@ -192,7 +192,9 @@ WEIGHTS_ORIGIN = (
     "pretrained_tag",
 )
 """Fields of a provenance that tell where the backbone's weights come from."""
-LATER_FIELDS = frozenset({"architecture", "arguments", "decoding", "origin", "pooled_from", "rule"})
+LATER_FIELDS = frozenset(
+    {"architecture", "arguments", "decoding", "mixing", "origin", "pooled_from", "rule", "sampling"}
+)
 """Optional fields that the first manifests did not have. They are left out where they are None or empty, so
 that a manifest without them is written with the bytes that it always had."""
 

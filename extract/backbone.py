@@ -33,6 +33,7 @@ class FrozenBackbone:
         arguments: Mapping[str, Any] | None = None,
         origin: Mapping[str, str] | None = None,
         grid: Grid | None = None,
+        frames: int = 1,
     ) -> None:
         """Freeze a model and find out the shape of its activations.
 
@@ -44,6 +45,7 @@ class FrozenBackbone:
             arguments: arguments the model was made with, for the identity.
             origin: where the weights come from, for the manifest's provenance.
             grid: height and width to which the grid of tokens is mean-pooled; None: it stays as it is.
+            frames: number of frames of a clip, each of which goes through the model by itself.
 
         Raises:
             LosaError: losa cannot read activations of this model; the message says why.
@@ -51,6 +53,7 @@ class FrozenBackbone:
         self.model = model.eval().requires_grad_(False)
         self.origin = dict(origin or {})
         self._grid = grid
+        self._frames = frames
         try:
             self.preprocessing = preprocessing_of(model)
             if img_size is not None:
@@ -91,12 +94,16 @@ class FrozenBackbone:
                 f"{read[-1]} of backbone.name={self.identity.name} differ:\n{listed}\n"
                 f"Select sites of one shape, for example sites=[{','.join(same)}]"
             )
-        return SiteGroup(sites=sites, tokens=self._pooled(shape), width=shape.width)
+        tokens = replace(self._pooled(shape), frames=self._frames)
+        return SiteGroup(sites=sites, tokens=tokens, width=shape.width)
 
     def activations(
-        self, images: Float[Tensor, "images channels height columns"], sites: Sequence[str]
+        self, images: Float[Tensor, "images *frames channels height columns"], sites: Sequence[str]
     ) -> Float[Tensor, "images sites tokens width"]:
         """Run the backbone and return its activations at some sites of one shape, after pooling.
+
+        Frames of clips, on an axis after the images', go through it one by one; their tokens follow each
+        other, frame by frame.
 
         They are in float32 or the dtype of autocast; see `losa.extract.precision.precision`. Sums and means
         are computed in float32, a sum from the input to the output of the backbone, and if there are any, all
@@ -105,14 +112,20 @@ class FrozenBackbone:
         read = self._terms(sites)
         shape = self._taps.shapes[read[0]]
         tokens = self._pooled(shape)
+        clips = images.ndim == 5
         if images.shape[0] == 0:  # timm's models fail on an empty batch
-            return images.new_empty(0, len(sites), tokens.count, shape.width)
+            count = tokens.count * (images.shape[1] if clips else 1)
+            return images.new_empty(0, len(sites), count, shape.width)
         with torch.no_grad():
-            found = self._taps.read(images, read)
+            found = self._taps.read(images.flatten(0, 1) if clips else images, read)
             if any(map(is_sum, sites)):
                 terms = dict(zip(read, found, strict=True))
                 found = [_sum([terms[term] for term in summed_sites(site, self.sites)]) for site in sites]
-            return pool_grid(torch.stack(found, dim=1), tokens)
+            of_frames = pool_grid(torch.stack(found, dim=1), tokens)
+            if not clips:
+                return of_frames
+            of_clips: Tensor = of_frames.unflatten(0, images.shape[:2]).transpose(1, 2).flatten(2, 3)
+            return of_clips
 
     def _terms(self, sites: Sequence[str]) -> list[str]:
         """The sites at which the model is read for some sites, sums among them."""

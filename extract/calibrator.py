@@ -116,7 +116,7 @@ class Calibrator:
 
     def _make(self, splits: Sequence[SplitContents]) -> Constants:
         sample = sample_keys(key for split in splits for key in split.keys)
-        task = CalibrationTask(self.forward, self.config.threads, self.config.batch_size)
+        task = CalibrationTask(self.forward, self.config.threads, self.config.images_per_batch)
         found: list[Calibration] = []
         self.engine.map(task, [sample], lambda _, calibration: found.append(calibration))
         return calibration_constants(found[-1])

@@ -5,11 +5,11 @@ from collections.abc import Container, Sequence
 import numpy as np
 
 from losa.cache_format import IdentityMismatch, Segment
+from losa.cache_format.clips import source_key
 from losa.cache_format.errors import Difference
 from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.shards.shard_images import ShardImages
 from losa.cache_format.survey import Survey
-from losa.cache_format.views import parse_key
 from losa.extract.sources import ImageSource, InvalidImage
 from losa.extract.sources.base import hash_source
 
@@ -36,7 +36,7 @@ def refuse_changed_images(
         keys = surveyed.keys(segment) if shards else []
         for key, stored in _sample(segment, keys, shards, known):
             try:
-                found = hash_source(source.read(parse_key(key)[0])).hex()
+                found = hash_source(source.read(source_key(key))).hex()
             except InvalidImage as error:
                 found = str(error)
             if stored.hex() != found:

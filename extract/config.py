@@ -11,14 +11,25 @@ from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.fields import STRICT, Name
 from losa.cache_format.common.threads import Threads
 from losa.cache_format.engines.config import EngineConfig
-from losa.cache_format.identity import ColourValue, ComputeDtype
+from losa.cache_format.identity import ColourValue, ComputeDtype, FrameSampling
 from losa.cache_format.stores import StoreName
 from losa.cache_format.views import parse_views_split
 from losa.extract.grid_pooling import parse_grid
+from losa.extract.media import Media
 from losa.extract.parts import Part
 
 Positive = Annotated[int, Field(ge=1)]
 FgvcLayout = Literal["cub", "nabirds", "flowers", "dogs", "cars"]
+MEDIA_OF_KINDS: dict[str, tuple[Media, ...]] = {
+    "folder": ("images", "videos", "frames"),
+    "lists": ("images", "videos"),
+    "table": ("images", "videos"),
+    "webdataset": ("images", "videos"),
+    "python": ("images", "videos", "frames"),
+}
+"""What data sets of a kind may hold; those of other kinds hold images."""
+DEFAULT_FRAMES = 8
+"""Frames of a clip, unless an option says otherwise."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 SplitParts = int | float | list[int | float] | dict[Name, int | float]
 MAX_PIXELS = 178_956_970
@@ -53,6 +64,7 @@ class DatasetConfig:
         "python",
     ]
     name: str
+    media: Media = "images"
     root: str | None = None
     subfolder: str | None = None
     file: str | Annotated[list[str], Field(min_length=1)] | None = None
@@ -72,6 +84,21 @@ class DatasetConfig:
     index_folder: str | None = None
     encoding: str | None = None
     num_classes: Positive | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse videos where the kind of data set cannot hold them."""
+        known = MEDIA_OF_KINDS.get(self.kind, ("images",))
+        if self.media not in known:
+            takes = [kind for kind, media in MEDIA_OF_KINDS.items() if self.media in media]
+            raise ValueError(
+                f"dataset.media={self.media}: a data set of kind {self.kind} holds {' or '.join(known)}; "
+                f"{self.media} can be in those of kind {', '.join(takes)}"
+            )
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether its items are videos, of which clips of several frames are taken."""
+        return self.media != "images"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -107,6 +134,10 @@ class ExtractConfig:
     exif: Literal["apply", "ignore"] = "apply"
     background: Colour = field(default_factory=lambda: [255, 255, 255])
     max_pixels: Positive = MAX_PIXELS
+    frames: Positive | None = None
+    stride: Positive | None = None
+    clips: Positive = 1
+    crops: Positive = 1
     views: Positive = 1
     view_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
     view_flip: bool = True
@@ -129,6 +160,13 @@ class ExtractConfig:
         """Refuse options that contradict each other."""
         if self.grid is not None:
             parse_grid(self.grid)
+        given = {"frames": self.frames, "stride": self.stride, "clips": self.clips, "crops": self.crops}
+        of_videos = [f"{name}={value}" for name, value in given.items() if value not in (None, 1)]
+        if of_videos and not self.dataset.has_frames:
+            raise ValueError(
+                f"{of_videos[0]} is meant for videos, but dataset={self.dataset.name} holds images: "
+                "dataset.media=videos, or dataset=video"
+            )
         smallest = min(self.std) if isinstance(self.std, list) else self.std
         if smallest is not None and smallest <= 0:
             raise ValueError(f"std={self.std}: the input is divided by it: expected more than 0")
@@ -143,3 +181,20 @@ class ExtractConfig:
         named = [name for name in self.splits or () if parse_views_split(name)[1] > 1]
         if self.views > 1 and named:
             raise ValueError(f"{named[0]} in splits=[...] says how many views: leave out views={self.views}")
+
+    @property
+    def images_per_batch(self) -> int:
+        """Images or clips in a batch, in which ``batch_size`` images or frames go through the backbone."""
+        return images_per_batch(self.batch_size, self.sampling)
+
+    @property
+    def sampling(self) -> FrameSampling | None:
+        """Which frames of a video become a clip; None for a data set of images."""
+        if not self.dataset.has_frames:
+            return None
+        return FrameSampling(frames=self.frames or DEFAULT_FRAMES, stride=self.stride)
+
+
+def images_per_batch(batch_size: int, sampling: FrameSampling | None) -> int:
+    """Images or clips of a batch in which so many images or frames go through the backbone; at least one."""
+    return batch_size if sampling is None else max(1, batch_size // sampling.frames)

@@ -29,7 +29,7 @@ _RESUME = "What is finished is kept: the same command goes on there"
 class DecodedBatch(NamedTuple):
     """Network inputs of the valid images of a batch, and the outcome for every image."""
 
-    images: Float[Tensor, "images channels height columns"]
+    images: Float[Tensor, "images *frames channels height columns"]
     outcomes: list[bytes | str]
     """For each image of the batch, the hash of its bytes or, if it is invalid, the reason."""
     turned: int = 0

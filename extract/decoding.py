@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from losa.cache_format.errors import LosaError
+from losa.extract.clip_loader import ClipLoader
 from losa.extract.decode_workers import (
     SECONDS_BETWEEN_CHECKS,
     DecodedBatch,
@@ -24,6 +25,8 @@ from losa.extract.preprocessing import Transform
 from losa.extract.shared_memory import fit_processes
 from losa.extract.sources import InvalidImage
 from losa.extract.sources.base import not_now
+
+Loader = ImageLoader | ClipLoader
 
 
 class _DecodedImage(NamedTuple):
@@ -38,7 +41,7 @@ Decoded = _DecodedImage | LosaError
 
 
 class _Decoding(Dataset[Decoded]):
-    def __init__(self, loader: ImageLoader, transform: Transform, keys: Sequence[str]) -> None:
+    def __init__(self, loader: Loader, transform: Transform, keys: Sequence[str]) -> None:
         self.loader = loader
         self.transform = transform
         self.keys = keys
@@ -49,9 +52,9 @@ class _Decoding(Dataset[Decoded]):
     def __getitem__(self, index: int) -> Decoded:
         key = self.keys[index]
         try:
-            image, source_hash, turned, warnings = self.loader.load(key)
-            named = tuple(f"{key}: {warning}" for warning in warnings)
-            return _DecodedImage(self.transform(image), source_hash, turned, named)
+            loaded = self.loader.load(key)
+            named = tuple(f"{key}: {warning}" for warning in loaded.warnings)
+            return _DecodedImage(loaded.prepared(self.transform), loaded.source_hash, loaded.turned, named)
         except InvalidImage as error:
             return _DecodedImage(None, f"{key}: {error}")
         except LosaError as error:
@@ -61,7 +64,7 @@ class _Decoding(Dataset[Decoded]):
 
 
 class _Collate:
-    def __init__(self, input_size: tuple[int, int, int]) -> None:
+    def __init__(self, input_size: tuple[int, ...]) -> None:
         self.input_size = input_size
 
     def __call__(self, items: list[Decoded]) -> DecodedBatch | LosaError:
@@ -89,11 +92,11 @@ class _Collate:
 
 
 def decode(
-    loader: ImageLoader,
+    loader: Loader,
     transform: Transform,
     batches: Sequence[Sequence[str]],
     *,
-    input_size: tuple[int, int, int],
+    input_size: tuple[int, ...],
     workers: int,
     pin_memory: bool,
 ) -> DecodedBatches:
@@ -104,10 +107,10 @@ def decode(
     transform are pickled. Closing the result ends the workers.
 
     Args:
-        loader: loads the images.
-        transform: makes a network input of an image.
+        loader: loads the images, or the clips of videos.
+        transform: makes a network input of an image, or of a frame.
         batches: keys of the images of each batch.
-        input_size: channels, height and width of a network input.
+        input_size: channels, height and width of a network input, with the frames before them for a clip.
         workers: number of processes; 0: decode in this process.
         pin_memory: whether the inputs are copied to pinned memory.
 

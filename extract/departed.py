@@ -8,8 +8,8 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from losa.cache_format.clips import source_key
 from losa.cache_format.shards.shard_images import ShardImages
-from losa.cache_format.views import parse_key
 from losa.extract.encoded_batches import EncodedBatch
 from losa.extract.sources import ImageSource
 
@@ -25,8 +25,8 @@ class DataSetKeys:
     """Keys of the requested splits, views among them."""
 
     def departed(self, key: str) -> bool:
-        """Whether an image, or the image of a view, is in none of the splits of the data set."""
-        return key not in self.requested and parse_key(key)[0] not in self._all
+        """Whether an image, or what a view or a clip was made of, is in no split of the data set."""
+        return key not in self.requested and source_key(key) not in self._all
 
     @cached_property
     def _all(self) -> Set[str]:

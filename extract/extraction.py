@@ -18,6 +18,7 @@ from losa.cache_format import (
     Segment,
     SplitContents,
 )
+from losa.cache_format.clips import clips_split, parse_clips_split
 from losa.cache_format.common.comparison import differences
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
@@ -34,6 +35,7 @@ from losa.cache_format.views import View, parse_views_split, views_split
 from losa.extract.backbone import FrozenBackbone
 from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
+from losa.extract.clips import with_clips
 from losa.extract.config import ExtractConfig
 from losa.extract.data_set_root import refuse_other_root, root_record
 from losa.extract.departed import DataSetKeys
@@ -112,12 +114,15 @@ class Extractor:
             [] if config.split is None else cut(self.source, config.split_of, config.split, config.split_seed)
         )
         names = list(config.splits or [part.name for part in self.parts] or self.source.splits)
+        names = [clips_split(name, config.clips, config.crops) for name in names]
         if config.views > 1:
             names += [views_split(name, config.views) for name in names]
         self.splits = [self._contents(name) for name in names]
         self.known = DataSetKeys(self.source, {key for split in self.splits for key in split.keys})
         self.backbone: FrozenBackbone = load_backbone(
-            config.backbone, None if config.grid is None else parse_grid(config.grid)
+            config.backbone,
+            None if config.grid is None else parse_grid(config.grid),
+            1 if config.sampling is None else config.sampling.frames,
         )
         self.group: SiteGroup = self.backbone.group(config.sites)
         self.preprocessing = self._rules_of_the_cache(
@@ -246,7 +251,8 @@ class Extractor:
         constants: Mapping[str, np.ndarray],
     ) -> Plan:
         """The plan with the speeds of this machine, if it computes and a trial is worth its time."""
-        batches = sum(-(-len(segment.rows(shard)) // self.config.batch_size) for segment, shard in missing)
+        size = self.config.images_per_batch
+        batches = sum(-(-len(segment.rows(shard)) // size) for segment, shard in missing)
         worth = batches >= WORTH_BATCHES or (batches and self.config.plan)
         if not (worth and plan.fits and self.engine.in_process):
             return plan
@@ -272,7 +278,7 @@ class Extractor:
                 self.config.codec,
                 missing[0][0],
                 keys,
-                batch_size=self.config.batch_size,
+                batch_size=self.config.images_per_batch,
                 cache=self.cache,
                 thorough=self.config.plan,
             )
@@ -291,7 +297,8 @@ class Extractor:
         config = self.config
         parts = {part.name: part for part in self.parts}
         known = tuple(parts) or self.source.splits
-        split, views = (name, 1) if name in known else parse_views_split(name)
+        of_clips, views = (name, 1) if name in known else parse_views_split(name)
+        split, clips, crops = (of_clips, 1, 1) if of_clips in known else parse_clips_split(of_clips)
         if split not in known:
             raise LosaError(
                 f"the data set has no split {split!r}; it has: {', '.join(known)}. "
@@ -299,8 +306,11 @@ class Extractor:
             )
         contents = parts[split] if parts else self.source.contents(split)
         refuse_keys_of_views(contents)
+        if clips * crops > 1 and config.sampling is None:
+            raise LosaError(f"split {name!r}: dataset={config.dataset.name} holds no videos to take clips of")
         if config.limit is not None:
             contents = limited(contents, config.limit)
+        contents = with_clips(contents, clips, crops)
         if views == 1:
             return contents
         kinds = [View(number, config.view_crop, config.view_flip) for number in range(1, views)]
@@ -374,10 +384,9 @@ class Extractor:
     def _shards(self, writer: CacheWriter, missing: Sequence[tuple[Segment, int]]) -> list[list[ShardBatch]]:
         """The rows of each missing shard in batches."""
         keys = {segment.name: read_keys(writer.metadata, segment) for segment, _ in missing}
+        size = self.config.images_per_batch
         return [
-            list(
-                shard_batches(segment, shard, keys[segment.name], self.known.departed, self.config.batch_size)
-            )
+            list(shard_batches(segment, shard, keys[segment.name], self.known.departed, size))
             for segment, shard in missing
         ]
 

@@ -67,6 +67,7 @@ class MachineTask(_Whole):
                     "timm": timm.__version__,
                     "torch": torch.__version__,
                     "pillow": PIL.__version__,
+                    **self.forward.video_versions,
                     "machine": platform.machine(),
                     "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
                     "threads": str(torch.get_num_threads()),

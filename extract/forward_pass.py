@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any, Literal, Protocol
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from losa.cache_format.common.cores import usable_cores
 from losa.cache_format.identity import ComputeDtype, Preprocessing
 from losa.extract.backbone import FrozenBackbone
+from losa.extract.clip_loader import ClipLoader
 from losa.extract.decode_workers import DecodedBatch, DecodedBatches
 from losa.extract.decoding import decode
 from losa.extract.loader import ImageLoader
@@ -17,6 +19,7 @@ from losa.extract.precision import check_precision, precision
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources import InvalidImage
 from losa.extract.sources.base import StoredImages
+from losa.extract.video_decoding import refuse_without_pyav
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class ForwardPass:
         device: str,
         *,
         views: bool = True,
+        clips: bool = True,
         elsewhere: bool = False,
     ) -> None:
         """Move the backbone to the device.
@@ -70,21 +74,27 @@ class ForwardPass:
             sites: names of the sites whose activations are returned.
             device: the compute device, as torch names it.
             views: whether keys may be those of augmented views.
+            clips: whether keys may be those of one of several clips of a video.
             elsewhere: whether it is only pickled here. The machine where it arrives has the device.
 
         Raises:
             LosaError: the device does not have the dtype.
         """
-        self._made_from = (options, source, backbone, preprocessing, tuple(sites), device, views)
+        self._made_from = (options, source, backbone, preprocessing, tuple(sites), device, views, clips)
         self.device = device
         self.sites = tuple(sites)
         cores = min(usable_cores(), MOST_WORKERS)
         self.workers = cores if options.workers is None else options.workers
         self._options = options
-        self._loader = ImageLoader(source, preprocessing.decoding, options.max_pixels, views)
+        self._loader: ImageLoader | ClipLoader
+        if preprocessing.sampling is None:
+            self._loader = ImageLoader(source, preprocessing.decoding, options.max_pixels, views)
+        else:
+            refuse_without_pyav()
+            self._loader = ClipLoader(source, preprocessing, options.max_pixels, views, clips)
         self._backbone = backbone
         self._warnings = 0
-        self._input_size = preprocessing.input_size
+        self._input_size = preprocessing.input_shape
         self._transform = make_transform(preprocessing, options.max_pixels)
         self._uploads: torch.cuda.Stream | None = None
         if not elsewhere:
@@ -95,6 +105,11 @@ class ForwardPass:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it is made from; where it arrives, the backbone moves to the device."""
         return _make, self._made_from
+
+    @property
+    def video_versions(self) -> dict[str, str]:
+        """Version of PyAV, on which the frames of videos depend; empty for images."""
+        return {} if isinstance(self._loader, ImageLoader) else {"av": version("av")}
 
     def decode(self, batches: Sequence[Sequence[str]]) -> DecodedBatches:
         """Decode batches of keys, in order; see `losa.extract.decoding.decode`."""
@@ -113,8 +128,8 @@ class ForwardPass:
             return self._backbone.activations(self._uploaded(decoded.images), self.sites)
 
     def _uploaded(
-        self, images: Float[torch.Tensor, "images channels height columns"]
-    ) -> Float[torch.Tensor, "images channels height columns"]:
+        self, images: Float[torch.Tensor, "images *frames channels height columns"]
+    ) -> Float[torch.Tensor, "images *frames channels height columns"]:
         """Network inputs on the compute device. Copies overlap with the batches that a GPU still works on."""
         if self._uploads is None:
             return images.to(self.device)
@@ -153,8 +168,8 @@ class ForwardPass:
 
 
 def _make(*made_from: Any) -> ForwardPass:
-    *arguments, views = made_from
-    return ForwardPass(*arguments, views=views)
+    *arguments, views, clips = made_from
+    return ForwardPass(*arguments, views=views, clips=clips)
 
 
 def in_batches(keys: Sequence[str], size: int) -> list[Sequence[str]]:

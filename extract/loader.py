@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jaxtyping import Shaped
 from PIL import Image
+from torch import Tensor
 
 from losa.cache_format.identity import ImageDecoding
 from losa.cache_format.views import parse_key
 from losa.extract.config import MAX_PIXELS
 from losa.extract.pixels import decode_image
-from losa.extract.sources.base import StoredImages, hash_source, not_now
+from losa.extract.preprocessing import Transform
+from losa.extract.sources.base import StoredFrames, StoredImages, hash_source, not_now
 from losa.extract.views import make_view
 
 
@@ -22,6 +25,10 @@ class LoadedImage(NamedTuple):
     turned: bool = False
     """Whether its EXIF data have an orientation other than upright, applied or not."""
     warnings: tuple[str, ...] = ()
+
+    def prepared(self, transform: Transform) -> Shaped[Tensor, "channels height columns"]:
+        """The network input."""
+        return transform(self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class ImageLoader:
         """
         image_key, view = parse_key(key) if self.views else (key, None)
         stored = self.source.read(image_key)
+        assert not isinstance(stored, StoredFrames), "videos are loaded by ClipLoader"
         try:
             image, turned, warnings = decode_image(stored, self.decoding, self.max_pixels)
         except MemoryError:

@@ -37,12 +37,13 @@ _RESERVED = {
 """Arguments that options of losa set, or that contradict what losa does with the model."""
 
 
-def load_backbone(config: BackboneConfig, grid: Grid | None = None) -> FrozenBackbone:
+def load_backbone(config: BackboneConfig, grid: Grid | None = None, frames: int = 1) -> FrozenBackbone:
     """Create a backbone with weights from a file, a folder or the hub, or with random ones if requested.
 
     Args:
         config: the model and its weights.
         grid: height and width to which the grid of tokens is mean-pooled; None: it stays as it is.
+        frames: number of frames of a clip; 1 for images.
 
     Raises:
         LosaError: there is no such model, it cannot be made with these arguments or this image size, or its
@@ -72,6 +73,7 @@ def load_backbone(config: BackboneConfig, grid: Grid | None = None) -> FrozenBac
         arguments=_determining(named.arguments | (config.args or {})),
         origin=_origin(config, named, model),
         grid=grid,
+        frames=frames,
     )
 
 

@@ -68,6 +68,7 @@ def choose_preprocessing(own: Preprocessing, config: ExtractConfig) -> Preproces
             changes[name] = tuple(float(value) for value in each)
     red, green, blue = config.background
     changes["decoding"] = ImageDecoding(exif=config.exif, background=(red, green, blue))
+    changes["sampling"] = config.sampling
     return replace(own, **changes)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from losa.cache_format import Cache, LosaError, Manifest, SplitContents
+from losa.cache_format.clips import source_key
 from losa.cache_format.manifest import has_manifest
 from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.storage.remote import refuse_unreachable
@@ -26,14 +27,17 @@ ASPECT_RATIOS = (3 / 4, 4 / 3)
 
 
 def refuse_keys_of_views(contents: SplitContents) -> None:
-    """Refuse names of files that have the form of a view's key.
+    """Refuse names of files that have the form of the key of a view or a clip.
 
     Raises:
         LosaError: there is one; the message names it.
     """
     for key in contents.keys:
-        if parse_key(key)[1] is not None:
-            raise LosaError(f"split {contents.name!r}: {key!r} has the form of a view's key; rename the file")
+        if source_key(key) != key:
+            kind = "clip" if parse_key(key)[1] is None else "view"
+            raise LosaError(
+                f"split {contents.name!r}: {key!r} has the form of a {kind}'s key; rename the file"
+            )
 
 
 def with_views(contents: SplitContents, views: Sequence[View]) -> SplitContents:

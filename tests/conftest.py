@@ -234,7 +234,9 @@ def make_run() -> Callable[..., Path]:
         grid: tuple[int, int] | None = None,
         **preprocessing: Any,
     ) -> Path:
-        frozen = load_backbone(backbone or BackboneConfig(name="test_vit", pretrained=False), grid)
+        sampling = preprocessing.get("sampling")
+        frames = 1 if sampling is None else sampling.frames
+        frozen = load_backbone(backbone or BackboneConfig(name="test_vit", pretrained=False), grid, frames)
         group = frozen.group(sites)
         features = FeatureSpec(
             sites=group.sites,
@@ -252,6 +254,7 @@ def make_run() -> Callable[..., Path]:
             pool="mean",
             bias=False,
             start="last",
+            mixing=None if frames == 1 else "factorised",
         )
         classes = sum(column.num_classes for column in columns)
         network = make_side_network(architecture, features, classes, [0])
@@ -273,3 +276,47 @@ def make_run() -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def film() -> Callable[..., Path]:
+    """``film(path, frames=12, ...)``: a video whose frame ``i`` is grey of level ``16 * i + seed``.
+
+    The right half of its lower half is black, so that it has one upright position.
+    """
+    from fractions import Fraction
+
+    import av
+    import numpy as np
+
+    def film(
+        path: Path,
+        frames: int = 12,
+        *,
+        seed: int = 0,
+        size: tuple[int, int] = (48, 32),
+        codec: str = "libx264",
+        rate: int = 10,
+        milliseconds: Sequence[int] | None = None,
+        options: dict[str, str] | None = None,
+        between: int = 0,
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w", options=options or {}) as container:
+            stream = container.add_stream(codec, rate=rate)
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.max_b_frames = between
+            if milliseconds is not None:
+                stream.codec_context.time_base = Fraction(1, 1000)
+            for number in range(frames):
+                pixels = np.full((size[1], size[0], 3), 16 * number + seed, np.uint8)
+                pixels[size[1] // 2 :, size[0] // 2 :] = 0
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                if milliseconds is not None:
+                    frame.pts, frame.time_base = milliseconds[number], Fraction(1, 1000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return film

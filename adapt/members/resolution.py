@@ -1,7 +1,7 @@
 """Options that say the same of a cache get one spelling, by which their member is named.
 
-These are ``pool=auto``, ``dropout=auto``, the ways to name sites, and the start of a stream that has only one
-site.
+These are ``pool=auto``, ``mixing=auto``, ``rank=auto``, ``dropout=auto``, the ways to name sites, and the
+start of a stream that has only one site.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,8 @@ def features_of(cache: str) -> FeatureIdentity:
 def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = features_of) -> AdaptConfig:
     """The configuration in the spelling by which its member is named.
 
-    ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``rank=auto`` and
+    ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``mixing=auto``
+    becomes ``factorised`` for clips of several frames; for images it is ``auto``. ``rank=auto`` and
     ``dropout=auto`` become those of the kind of side network. Sites become ``all``, else the smallest number
     that selects them, else their names. A side network that reads the last of the sites only is named by
     that one.
@@ -44,12 +45,14 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
         chosen = features.select(config.sites)
     except LosaError:
         return config
+    architecture = config.architecture_for(features.group.tokens)
     last_only = SIDE_NETWORKS[config.side].reads_last_site_only
     changed = replace(
         config,
         rank=config.resolved_rank,
         dropout=config.dropout_rate,
-        pool=config.architecture_for(features.group.tokens).pool,
+        pool=architecture.pool,
+        mixing=architecture.mixing or "auto",
         sites=_spelling(chosen, features.group.sites, last_only=last_only),
         start="last" if len(chosen) == 1 else config.start,
     )

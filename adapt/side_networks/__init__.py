@@ -57,9 +57,9 @@ SideKind = Annotated[str, BeforeValidator(_refuse_unknown)]
 
 
 def effective_options(architecture: Architecture) -> dict[str, Any]:
-    """The kind of a side network, and the options that have an effect on that kind."""
-    options = SIDE_NETWORKS[architecture.side].options
-    return {"side": architecture.side} | {name: getattr(architecture, name) for name in options}
+    """The kind of a side network, and the options that have an effect on that kind and on its features."""
+    options = {name: getattr(architecture, name) for name in SIDE_NETWORKS[architecture.side].options}
+    return {"side": architecture.side} | {name: value for name, value in options.items() if value is not None}
 
 
 def idle_options(side: str) -> frozenset[str]:

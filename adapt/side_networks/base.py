@@ -11,7 +11,16 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.dropout import Dropout
 from losa.adapt.side_networks.head import Head
-from losa.adapt.streams import Factored, FrozenFeatures, Materialised, Stream, StreamSites, pooled_tokens
+from losa.adapt.streams import (
+    Factored,
+    FactoredFrames,
+    FrozenFeatures,
+    Materialised,
+    MaterialisedFrames,
+    Stream,
+    StreamSites,
+    pooled_tokens,
+)
 from losa.cache_format.errors import LosaError
 
 Drop = Callable[[Tensor, str], Tensor]
@@ -74,6 +83,11 @@ class SideNetwork(nn.Module, ABC):
         """Tokens of a layer's update that are read: all, but those that are pooled in the last layer."""
         return pooled_tokens(self.architecture.pool, self.features.tokens) if last else slice(None)
 
+    @property
+    def factorised(self) -> bool:
+        """Whether tokens are mixed in space and in time, which needs a `FrameStream`."""
+        return self.architecture.mixing == "factorised"
+
     def head_inputs(self) -> int:
         """Number of inputs of the head's linear layer."""
         return self.features.width
@@ -118,7 +132,7 @@ class SideNetwork(nn.Module, ABC):
         return self.scores(self.pooled(stream, drop), drop)
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
-        """A `Factored` stream, or a `Materialised` one if the norm is not linear in x.
+        """A `Factored` stream, or a `Materialised` one if the norm is not linear in x; or those of frames.
 
         Raises:
             LosaError: the features are of another number of sites, tokens or channels, or lack a site.
@@ -127,7 +141,11 @@ class SideNetwork(nn.Module, ABC):
         norm = self.architecture.norm
         if norm == "layer" and not self.sees_updates:
             norm = "frozen"
-        kind = Materialised if norm == "layer" else Factored
+        kind: type[Materialised] | type[Factored] | type[FactoredFrames]
+        if self.factorised:
+            kind = MaterialisedFrames if norm == "layer" else FactoredFrames
+        else:
+            kind = Materialised if norm == "layer" else Factored
         sites = features.renumbered(self.stream_sites(), self.features.sites)
         return kind(features, sites, members=self.members, norm=norm, tokens=self.features.tokens)
 

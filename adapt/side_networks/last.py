@@ -6,11 +6,16 @@ z_0, ..., z_m are the cached activations of the sites, and u_{-1} = 0. LSA is a 
 self-attention in ``rank`` dimensions with a residual connection and without a feed-forward network. Its norm
 has a weight and a bias; its projections have no biases. The features that the stream has summed up are
 subtracted from the output: ``u_m - sum_{i<m} z_i``, which equals the last site's features plus all updates.
+
+For clips of several frames (ours): with ``mixing=factorised`` LSA is the sum of two attentions with the same
+norm, one among the positions of each frame, and one among the frames of each position; with ``joint`` it is
+one among all tokens of all frames. Attention over time has a `TimeEmbedding` in queries, keys and values.
 """
 
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,13 +24,17 @@ from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.attention import attend
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.adapt.side_networks.time_embedding import TimeEmbedding
 from losa.adapt.streams import Stream, StreamSites
 
 
 class LAST(SideNetwork):
-    """One attention for each site: ``4 * width * rank + 2 * width`` parameters per site, and the head."""
+    """One attention for each site: ``4 * width * rank + 2 * width`` parameters per site, and the head.
 
-    options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool")
+    Over frames there are ``3 * rank * frames`` more; where space and time are factorised, two attentions.
+    """
+
+    options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool", "mixing")
     default_dropout: ClassVar[float] = 0.7
 
     def __init__(
@@ -36,8 +45,12 @@ class LAST(SideNetwork):
         architecture.refuse_uneven_heads()
         self.norm_weight = member_constant(seeds, (layers, width), 1.0)
         self.norm_bias = member_constant(seeds, (layers, width), 0.0)
-        self.query_key_value = member_normal(seeds, "query_key_value", (layers, 3 * rank, width), width**-0.5)
-        self.up = member_constant(seeds, (layers, rank, width), 0.0)
+        attentions, frames = 1 + self.factorised, features.tokens.frames
+        shape = (layers, attentions * 3 * rank, width)
+        self.query_key_value = member_normal(seeds, "query_key_value", shape, width**-0.5)
+        self.up = member_constant(seeds, (layers, attentions * rank, width), 0.0)
+        if frames > 1:
+            self.time = TimeEmbedding(seeds, layers, 3 * rank, frames)
 
     def stream_sites(self) -> StreamSites:
         """Layer i sees ``z_0 + ... + z_i``; the output starts from ``z_m``, which makes the subtraction."""
@@ -52,10 +65,30 @@ class LAST(SideNetwork):
         # The norm of a stream has no weight and bias, so they are folded into the projection.
         projected = stream.project(self.norm_weight[:, layer, None] * projection)
         projected = projected + (projection @ self.norm_bias[:, layer, :, None])[:, None]
-        members, images, _, tokens = projected.shape
-        heads = projected.view(members * images, 3, self.architecture.heads, -1, tokens)
+        read = self.read_tokens(last=layer == len(self.features.sites) - 1)
+        frames = self.features.tokens.frames
+        if not self.factorised:
+            timed = self.time(projected, layer) if frames > 1 else projected
+            return self._among_tokens(timed, read, stream.dtype)
+        space, time = projected.chunk(2, dim=2)
+        time = self.time(time, layer)
+        space, time = (each.unflatten(3, (frames, -1)).movedim(2, -2) for each in (space, time))
+        among_positions = self._among_tokens(space.flatten(1, 2), read, stream.dtype).unflatten(
+            1, space.shape[1:3]
+        )
+        time = time.transpose(2, 4)
+        among_frames = self._among_tokens(time.flatten(1, 2), slice(None), stream.dtype)
+        among_frames = among_frames.unflatten(1, time.shape[1:3])
+        both = torch.cat([among_positions, among_frames.transpose(2, 4)], dim=3)
+        return both.movedim(2, -2).flatten(3)
+
+    def _among_tokens(
+        self, projected: Float[Tensor, "members batch rows tokens"], read: slice, dtype: torch.dtype
+    ) -> Float[Tensor, "members batch rank tokens"]:
+        """Attention of each item of the batch among its tokens."""
+        members, batch, _, tokens = projected.shape
+        heads = projected.reshape(members * batch, 3, self.architecture.heads, -1, tokens)
         # If these are not contiguous, torch falls back to a kernel that forms all similarities.
         query, key, value = (each.contiguous() for each in heads.mT.unbind(dim=1))
-        is_last = layer == len(self.features.sites) - 1
-        attended = attend(query, key, value, self.read_tokens(last=is_last), stream.dtype)
-        return attended.mT.reshape(members, images, -1, tokens)
+        attended = attend(query, key, value, read, dtype)
+        return attended.mT.reshape(members, batch, -1, tokens)

@@ -6,6 +6,9 @@ b_1, ..., b_L are the cached activations of the sites, and g_i is a low-rank mix
 width and one along the tokens. The paper does not specify their order, whether the second MLP sees the output
 of the first, norms and biases. Here the second sees it, so that the last projections of both can start at
 zero and the network starts as the identity; order, norm and biases are options.
+
+For clips of several frames, the MLP along the tokens is factorised as in the paper, into one along space and
+one along time; ``mixing=joint`` keeps one along all tokens of all frames.
 """
 
 from collections.abc import Sequence
@@ -18,16 +21,18 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.adapt.side_networks.space_time_mixer import SpaceTimeMixer
 from losa.adapt.streams import Stream, StreamSites
 
 
 class LoSA(SideNetwork):
     """One mixer for each site: ``2 * width * rank + 2 * tokens * rank`` parameters per site, and the head.
 
-    Biases add ``width + tokens + 2 * rank`` per site.
+    Biases add ``width + tokens + 2 * rank`` per site. Where space and time are factorised, the parameters
+    along the tokens are those of `SpaceTimeMixer`.
     """
 
-    options: ClassVar[tuple[str, ...]] = ("rank", "order", "norm", "bias", "start", "pool")
+    options: ClassVar[tuple[str, ...]] = ("rank", "order", "norm", "bias", "start", "pool", "mixing")
     default_dropout: ClassVar[float] = 0.5
 
     def __init__(
@@ -38,15 +43,17 @@ class LoSA(SideNetwork):
         tokens, width = features.tokens.count, features.width
         self.channel_down = member_normal(seeds, "channel_down", (layers, rank, width), width**-0.5)
         self.channel_up = member_constant(seeds, (layers, rank, width), 0.0)
-        self.token_down = member_normal(seeds, "token_down", (layers, rank, tokens), tokens**-0.5)
-        self.token_up = member_constant(seeds, (layers, rank, tokens), 0.0)
+        if not self.factorised:
+            self.token_down = member_normal(seeds, "token_down", (layers, rank, tokens), tokens**-0.5)
+            self.token_up = member_constant(seeds, (layers, rank, tokens), 0.0)
         if architecture.bias:
             self.channel_down_bias = member_constant(seeds, (layers, rank), 0.0)
             self.channel_up_bias = member_constant(seeds, (layers, 1, width), 0.0)
-            self.token_down_bias = member_constant(seeds, (layers, rank), 0.0)
-            self.token_up_bias = member_constant(seeds, (layers, 1, tokens), 0.0)
-        mixers = (self._mix_channels, self._mix_tokens)
-        self._mixers = mixers if architecture.order == "channel_token" else mixers[::-1]
+            if not self.factorised:
+                self.token_down_bias = member_constant(seeds, (layers, rank), 0.0)
+                self.token_up_bias = member_constant(seeds, (layers, 1, tokens), 0.0)
+        if self.factorised:
+            self.space_time = SpaceTimeMixer(seeds, layers, rank, features.tokens, bias=architecture.bias)
 
     def stream_sites(self) -> StreamSites:
         """Layer i sees ``b_i + y_0``; the output starts from ``y_0``, the last or the first site."""
@@ -56,7 +63,9 @@ class LoSA(SideNetwork):
 
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         """``g_i``: both MLPs in the chosen order."""
-        for mix in self._mixers:
+        mix_tokens = self.space_time if self.factorised else self._mix_tokens
+        mixers = (self._mix_channels, mix_tokens)
+        for mix in mixers if self.architecture.order == "channel_token" else mixers[::-1]:
             mix(stream, layer, drop)
 
     def _mix_channels(self, stream: Stream, layer: int, drop: Drop) -> None:
@@ -66,7 +75,7 @@ class LoSA(SideNetwork):
         hidden = drop(functional.gelu(hidden), f"channels.{layer}")
         stream.update(hidden, self.channel_up[:, layer])
         if self.architecture.bias:
-            ones = torch.ones_like(self.token_up[:, layer, :1])
+            ones = self.channel_up.new_ones(self.members, 1, self.features.tokens.count)
             stream.update(ones, self.channel_up_bias[:, layer])
 
     def _mix_tokens(self, stream: Stream, layer: int, drop: Drop) -> None:

@@ -10,25 +10,35 @@ compared in pairs, unlike in LAST.
 
 The stream is that of LAST (arXiv 2402.04009): layer i sees the sum of sites 0 to i, and the output is the
 last site plus all updates. docs/relay.md has measurements and the variants that were tried.
+
+For clips of several frames: with ``mixing=joint`` a relay gathers from all tokens of all frames, which a
+`TimeEmbedding` tells apart. With ``factorised`` it gathers from the positions of each frame and scatters to
+them; in between, each frame's vector becomes the sum of itself and a learned mixture of those of all frames.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import member_constant, member_normal
-from losa.adapt.streams import Stream, StreamSites
+from losa.adapt.side_networks.time_embedding import TimeEmbedding
+from losa.adapt.streams import FrameStream, Stream, StreamSites
 
 
 class Relay(SideNetwork):
-    """``rank`` relays for each site: ``3 * width * rank + rank`` parameters per site, and the head."""
+    """``rank`` relays for each site: ``3 * width * rank + rank`` parameters per site, and the head.
 
-    options: ClassVar[tuple[str, ...]] = ("rank", "norm", "pool")
+    Over frames there are ``2 * rank * frames`` more, or ``rank * frames^2`` if space and time are factorised.
+    """
+
+    options: ClassVar[tuple[str, ...]] = ("rank", "norm", "pool", "mixing")
     default_dropout: ClassVar[float] = 0.5
 
     def __init__(
@@ -40,6 +50,12 @@ class Relay(SideNetwork):
         self.scatter = member_normal(seeds, "scatter", (layers, rank, width), width**-0.5)
         self.scatter_bias = member_constant(seeds, (layers, rank), 0.0)
         self.scale = member_constant(seeds, (layers, rank, width), 0.0)
+        frames = features.tokens.frames
+        if self.factorised:
+            shape = (layers, rank, frames, frames)
+            self.between_frames = member_normal(seeds, "between_frames", shape, frames**-0.5)
+        elif frames > 1:
+            self.time = TimeEmbedding(seeds, layers, 2 * rank, frames)
 
     def stream_sites(self) -> StreamSites:
         """Layer i sees ``z_0 + ... + z_i``; the output starts from the last site."""
@@ -48,7 +64,32 @@ class Relay(SideNetwork):
     def step(self, stream: Stream, layer: int, drop: Drop) -> None:
         """Gather, then scatter."""
         both = torch.cat([self.gather[:, layer], self.scatter[:, layer]], dim=1)
-        logits, received = stream.project(both).split(self.architecture.rank, dim=2)
-        gathered = stream.project_tokens(logits.softmax(dim=-1))
+        projected = stream.project(both)
+        frames = self.features.tokens.frames
+        if frames > 1 and not self.factorised:
+            projected = self.time(projected, layer)
+        logits, received = projected.split(self.architecture.rank, dim=2)
+        gathered = self._gathered(stream, logits, layer)
         received = functional.gelu(received + self.scatter_bias[:, layer, None, :, None].to(received.dtype))
-        stream.update(drop(received, f"relay.{layer}"), self.scale[:, layer, None] * gathered)
+        received = drop(received, f"relay.{layer}")
+        if self.factorised:
+            scaled = self.scale[:, layer, None, None] * gathered
+            cast(FrameStream, stream).update_space(self._by_frame(received), scaled)
+        else:
+            stream.update(received, self.scale[:, layer, None] * gathered)
+
+    def _gathered(
+        self, stream: Stream, logits: Float[Tensor, "members images rank tokens"], layer: int
+    ) -> Float[Tensor, "members images *frames rank width"]:
+        """What each relay hands on: one vector, or one for each frame."""
+        if not self.factorised:
+            return stream.project_tokens(logits.softmax(dim=-1))
+        gathered = cast(FrameStream, stream).project_space(self._by_frame(logits).softmax(dim=-1))
+        between = self.between_frames[:, layer].to(gathered.dtype)
+        return gathered + torch.einsum("mrft,mntrd->mnfrd", between, gathered)
+
+    def _by_frame(
+        self, values: Float[Tensor, "members images rank tokens"]
+    ) -> Float[Tensor, "members images frames rank positions"]:
+        by_frame: Tensor = values.unflatten(3, (self.features.tokens.frames, -1)).transpose(2, 3)
+        return by_frame

@@ -78,6 +78,47 @@ class Stream(Protocol):
         """The cls token of ``output + sum_j u_j^T v_j``, or the mean over its grid."""
 
 
+@runtime_checkable  # so that beartype can check it while the tests run
+class FrameStream(Stream, Protocol):
+    """A stream of clips that also works along one of two axes: positions of a frame, or frames of a position.
+
+    ``tokens`` are ``frames * positions``, frame by frame.
+    """
+
+    def project_space(
+        self, weight: Float[Tensor, "members ... positions"]
+    ) -> Float[Tensor, "members images frames rank width"]:
+        """``T N(x_f)`` for each frame ``f``: the normalised input, projected along the positions of a frame.
+
+        Args:
+            weight: ``(members, images, frames, rank, positions)``, or without the axes of images and frames.
+        """
+
+    def project_time(
+        self, weight: Float[Tensor, "members rank frames"]
+    ) -> Float[Tensor, "members images rank positions width"]:
+        """``T N(x_p)`` for each position ``p``: the normalised input, projected along its frames."""
+
+    def update_space(
+        self,
+        u: Float[Tensor, "members ... positions"],
+        v: Float[Tensor, "members images frames rank width"],
+    ) -> None:
+        """``x_f += u^T v_f`` for each frame, for this layer and all later ones.
+
+        Args:
+            u: ``(members, images, frames, rank, positions)``, or without the axes of images and frames.
+            v: one matrix for each frame.
+        """
+
+    def update_time(
+        self,
+        u: Float[Tensor, "members rank frames"],
+        v: Float[Tensor, "members images rank positions width"],
+    ) -> None:
+        """``x_p += u^T v_p`` for each position, for this layer and all later ones."""
+
+
 def pooling_weights(
     kind: Pool, tokens: TokenLayout, device: torch.device | None = None
 ) -> Float[Tensor, "tokens"]:

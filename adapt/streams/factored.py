@@ -23,6 +23,7 @@ from torch.autograd import Function
 
 from losa.adapt.architecture import Norm, Pool
 from losa.adapt.streams.contract import StreamSites, pooling_weights
+from losa.adapt.streams.frames_as_images import FramesAsImages
 from losa.adapt.streams.frozen_features import FrozenFeatures, NormalisedBase
 from losa.adapt.streams.products import combine, inner, sum_images, with_images_axis
 from losa.adapt.streams.tape import Axis, Tape
@@ -34,7 +35,7 @@ class Factored:
 
     def __init__(
         self,
-        features: FrozenFeatures,
+        features: FrozenFeatures | FramesAsImages,
         sites: StreamSites,
         *,
         members: int,
@@ -53,7 +54,7 @@ class Factored:
         assert norm != "layer", "LayerNorm of x is not linear in x"
         self._bases = features.bases(sites, norm)
         self._base: NormalisedBase | None = None
-        self._output = features.activations[:, sites.output]
+        self._output = features.output(sites.output)
         self._tokens = tokens
         self._tape = Tape(
             layers=max(1, len(sites.layers)),

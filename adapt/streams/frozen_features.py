@@ -61,6 +61,10 @@ class FrozenFeatures:
         """Number of images."""
         return self.activations.shape[0]
 
+    def output(self, site: int) -> Float[Tensor, "images tokens width"]:
+        """The activations of a site."""
+        return self.activations[:, site]
+
     def renumbered(self, sites: StreamSites, names: Sequence[str]) -> StreamSites:
         """Replace numbers that index ``names`` by numbers that index the sites axis of the activations."""
         if self.sites is None:

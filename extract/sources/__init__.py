@@ -6,7 +6,7 @@ from losa.cache_format.errors import LosaError
 from losa.cache_format.storage.paths import cache_folder, local_path
 from losa.extract.config import DatasetConfig
 from losa.extract.sources.arrays import ArraySource
-from losa.extract.sources.base import ImageSource, InvalidImage, StoredImage
+from losa.extract.sources.base import ImageSource, InvalidImage, Stored, StoredFrames, StoredImage
 from losa.extract.sources.digits import DigitsSource
 from losa.extract.sources.fgvc import read_fgvc
 from losa.extract.sources.folder import read_folder
@@ -18,7 +18,16 @@ from losa.extract.sources.timm_datasets import open_timm
 from losa.extract.sources.torch_datasets import TorchDatasetSource
 from losa.extract.sources.webdataset.source import WebDatasetSource
 
-__all__ = ["ArraySource", "ImageSource", "InvalidImage", "StoredImage", "TorchDatasetSource", "open_source"]
+__all__ = [
+    "ArraySource",
+    "ImageSource",
+    "InvalidImage",
+    "Stored",
+    "StoredFrames",
+    "StoredImage",
+    "TorchDatasetSource",
+    "open_source",
+]
 
 T = TypeVar("T")
 
@@ -42,13 +51,16 @@ def open_source(config: DatasetConfig) -> ImageSource:
             label_fields=config.label_fields,
             num_classes=config.num_classes,
             index_folder=config.index_folder,
+            media=config.media,
         )
     root = local_path(place) / (config.subfolder or "")
     match config.kind:
         case "folder":
-            return read_folder(root)
+            return read_folder(root, config.media)
         case "lists":
-            return read_lists(root, num_classes=config.num_classes, encoding=config.encoding)
+            return read_lists(
+                root, num_classes=config.num_classes, encoding=config.encoding, media=config.media
+            )
         case "tasks":
             tasks = _needed(config, "tasks", config.tasks, "{<label column>:{subfolder:<folder>}}")
             return TasksSource(root, tasks, config.encoding)

@@ -3,6 +3,7 @@
 import hashlib
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -25,12 +26,23 @@ StoredImage = bytes | Image.Image
 """An image as a source holds it: encoded, or as pixels."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFrames:
+    """The frames of a video that is stored as images, in their order."""
+
+    frames: tuple[StoredImage, ...]
+
+
+Stored = StoredImage | StoredFrames
+"""What a source holds: an image, the bytes of an encoded video, or the frames of a video."""
+
+
 @runtime_checkable  # so that beartype can check it while the tests run
 class StoredImages(Protocol):
     """Images that are known by keys. They can be pickled: each decoding process has its own copy."""
 
-    def read(self, key: str) -> StoredImage:
-        """The bytes of an encoded image or, where images are not encoded, its pixels.
+    def read(self, key: str) -> Stored:
+        """The bytes of an encoded image or video or, where they are not encoded, pixels or frames.
 
         Raises:
             InvalidImage: there is no such image, for a reason that is a property of the data set.
@@ -66,8 +78,11 @@ class ImageSource(StoredImages, Protocol):
         """
 
 
-def hash_source(stored: StoredImage) -> bytes:
-    """blake2b-128 hash of the bytes of an image, or of its pixels if it is not encoded."""
+def hash_source(stored: Stored) -> bytes:
+    """blake2b-128 hash of the bytes of an image or a video, of pixels if not encoded, or of all frames."""
+    if isinstance(stored, StoredFrames):
+        of_frames = b"".join(map(hash_source, stored.frames))
+        return hashlib.blake2b(of_frames, digest_size=SOURCE_HASH_BYTES).digest()
     data = stored.tobytes() if isinstance(stored, Image.Image) else stored
     return hashlib.blake2b(data, digest_size=SOURCE_HASH_BYTES).digest()
 

@@ -1,4 +1,4 @@
-"""Plain image folders: ``root/<split>/<class>/...`` or ``root/<class>/...``."""
+"""Plain folders of images or videos: ``root/<split>/<class>/...`` or ``root/<class>/...``."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,17 +6,19 @@ from pathlib import Path
 
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
+from losa.extract.media import Media
 from losa.extract.sources.base import composed
 from losa.extract.sources.files import WHOLE, FileList, FileSource, existing_folder, usual_order
 from losa.extract.sources.folder_walk import FolderWalk
+from losa.extract.sources.frame_folders import FrameFolderSource, frames_by_folder
 from losa.extract.sources.labels import in_order, named_labels
 from losa.extract.sources.notes import shortened
 
 SPLIT_FOLDERS = ("train", "val", "validation", "test")
 
 
-def read_folder(root: Path) -> FileSource:
-    """A folder of images; the class of an image is the first folder below its split.
+def read_folder(root: Path, media: Media = "images") -> FileSource | FrameFolderSource:
+    """A folder of images or videos; the class of an image is the first folder below its split.
 
     If the root has folders named train, val, validation or test, these are the splits, and no image may be
     elsewhere; otherwise the whole root is one split, ``all``. An image that is in no class folder has no
@@ -24,15 +26,21 @@ def read_folder(root: Path) -> FileSource:
     sorted order. A folder without images is no class: data sets have folders of other things beside those of
     their classes, and a class that no image has cannot be learnt. Links are followed.
 
+    Args:
+        root: the folder.
+        media: what it holds. A folder with the frames of a video counts as one image.
+
     Raises:
         LosaError: the folder is missing or holds no images, or some images are in none of its splits.
     """
-    walk = FolderWalk(existing_folder(root))
+    walk = FolderWalk(existing_folder(root), media)
+    frames = frames_by_folder(root, walk.images) if media == "frames" else {}
+    found = sorted(frames, key=lambda path: path.split("/")) if frames else walk.images
     splits = usual_order(name for name in walk.folders[""] if name.lower() in SPLIT_FOLDERS) or [WHOLE]
-    paths = dict.fromkeys(splits, walk.images)
+    paths = dict.fromkeys(splits, found)
     if splits != [WHOLE]:
-        paths = {split: [path for path in walk.images if path.startswith(f"{split}/")] for split in splits}
-        _refuse_beside(root, splits, walk.images)
+        paths = {split: [path for path in found if path.startswith(f"{split}/")] for split in splits}
+        _refuse_beside(root, splits, found)
     classes = {split: list(_classes(split, paths[split])) for split in splits}
     names = in_order(name for split in splits for name in classes[split] if name is not None)
     files = {
@@ -41,7 +49,8 @@ def read_folder(root: Path) -> FileSource:
     }
     column = LabelColumn(name="label", num_classes=len(names), classes=names)
     notes = [*walk.notes, *_notes_on_classes(names), *_notes_on_empty(walk, splits)]
-    return FileSource(root, files, [column], notes)
+    source = FileSource(root, files, [column], notes)
+    return FrameFolderSource(source, root, frames) if media == "frames" else source
 
 
 def _classes(split: str, paths: list[str]) -> Iterator[str | None]:

@@ -1,4 +1,4 @@
-"""Searches a folder for images, and tells what it leaves out."""
+"""Searches a folder for images or videos, and tells what it leaves out."""
 
 import os
 from collections import Counter
@@ -6,33 +6,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from losa.cache_format.errors import LosaError
-from losa.extract.image_formats import image_extensions
+from losa.extract.media import Media, file_extensions
 from losa.extract.sources.existing_files import is_file
 from losa.extract.sources.hidden import is_hidden
 from losa.extract.sources.notes import shortened
 
 
 class FolderWalk:
-    """The images below a root, links followed, sorted by the components of their paths."""
+    """The images or videos below a root, links followed, sorted by the components of their paths."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, media: Media = "images") -> None:
         """Search the folder.
 
+        Args:
+            root: the folder.
+            media: what to look for; the frames of videos are images.
+
         Raises:
-            LosaError: a folder cannot be listed, or none holds an image.
+            LosaError: a folder cannot be listed, or none holds what is looked for.
         """
         self.images: list[str] = []
         """Paths relative to the root, with slashes."""
         self.folders: dict[str, list[str]] = {}
         """Folder, relative to the root -> names of the folders in it."""
-        self._extensions = image_extensions()
+        self._kind = "videos" if media == "videos" else "images"
+        self._extensions = file_extensions(media)
         self._others: Counter[str] = Counter()
         self._hidden: list[str] = []
         real = os.path.realpath(root)
         self._walk(str(root), "", frozenset({real}), real)
         if not self.images:
             left_out = "".join(f"\n{note}" for note in self.notes)
-            raise LosaError(f"{root} holds no images ({', '.join(sorted(self._extensions))}){left_out}")
+            raise LosaError(f"{root} holds no {self._kind} ({', '.join(sorted(self._extensions))}){left_out}")
 
     @property
     def notes(self) -> Iterator[str]:
@@ -44,7 +49,8 @@ class FolderWalk:
                     (-count, extension) for extension, count in self._others.items()
                 )
             )
-            yield f"files that are no images that Pillow opens are left out: {kinds}"
+            opener = "FFmpeg" if self._kind == "videos" else "Pillow"
+            yield f"files that are no {self._kind} that {opener} opens are left out: {kinds}"
         if self._hidden:
             yield f"hidden files and folders are left out: {shortened(self._hidden)}"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from losa.cache_format.errors import LosaError
-from losa.extract.image_formats import image_extensions
+from losa.extract.media import Media, file_extensions
 from losa.extract.sources.files import (
     USUAL_SPLITS,
     FileList,
@@ -22,19 +22,25 @@ STANDARD_SPLITS = ("train800", "val200", "train800val200", "test")
 
 
 def read_lists(
-    root: Path, *, column: str = "label", num_classes: int | None = None, encoding: str | None = None
+    root: Path,
+    *,
+    column: str = "label",
+    num_classes: int | None = None,
+    encoding: str | None = None,
+    media: Media = "images",
 ) -> FileSource:
     """Lists ``<root>/<split>.txt`` of paths relative to ``root``, with labels from 0, or -1 for none.
 
     Text files with usual names of splits, such as test.txt, are lists. Any other is one if its first line is
-    a path and a label, and the path is that of a file or ends as those of images do; those that are none are
-    named in the notes. The number of classes, unless it is given, is counted over all lists.
+    a path and a label, and the path is that of a file or ends as those of the media do; those that are none
+    are named in the notes. The number of classes, unless it is given, is counted over all lists.
 
     Args:
         root: the folder of the lists.
         column: name of the label column.
         num_classes: number of classes; None: the highest label in any list and one more.
         encoding: encoding of the lists; None: UTF-8, or that of their byte order marks.
+        media: what the files are.
 
     Raises:
         LosaError: the folder or its lists are missing, a line is wrong (the message names file and line),
@@ -46,7 +52,7 @@ def read_lists(
     for file in sorted(
         path for path in root.iterdir() if path.suffix.lower() == ".txt" and not path.is_dir()
     ):
-        reason = _why_no_list(file, encoding, listed)
+        reason = _why_no_list(file, encoding, listed, media)
         if reason is not None:
             notes.append(f"{file} is left out, as no list of images: {reason}")
         elif file.stem in lists:
@@ -70,7 +76,7 @@ def has_lists(folder: Path) -> bool:
     return any(name in USUAL_SPLITS for name in lists)
 
 
-def _why_no_list(file: Path, encoding: str | None, listed: ListedPaths) -> str | None:
+def _why_no_list(file: Path, encoding: str | None, listed: ListedPaths, media: Media) -> str | None:
     if file.name.startswith("."):
         return "its name begins with a dot"
     if file.stem.lower() in USUAL_SPLITS:
@@ -80,7 +86,7 @@ def _why_no_list(file: Path, encoding: str | None, listed: ListedPaths) -> str |
         return "it is empty"
     try:
         path, _ = _parse_line(line)
-        if Path(path).suffix.lower() in image_extensions() or listed.relative(path) in listed.existing:
+        if Path(path).suffix.lower() in file_extensions(media) or listed.relative(path) in listed.existing:
             return None
     except LosaError as error:
         return f"its first line: {error}"

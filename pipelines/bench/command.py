@@ -12,7 +12,8 @@ import typer
 
 from losa.pipelines.bench.fused.command import fused
 from losa.pipelines.bench.live.command import live
-from losa.pipelines.bench.study.commands import ablations, accuracy, draw_scenes
+from losa.pipelines.bench.study.commands import ablations, accuracy, draw_directions, draw_scenes
+from losa.pipelines.bench.video.commands import video, video_plan
 from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.tool import AsJson, make_tool, run_tool
 
@@ -160,8 +161,8 @@ def sweep(
         PlainConsole(soft_wrap=True).print(sweep_table(row, benchmark))
 
 
-tool.command()(fused)
-tool.command()(live)
+for command in (fused, live):
+    tool.command()(command)
 
 
 @tool.command()
@@ -269,7 +270,7 @@ def extract(
     _print_rows(rows, benchmark, render_extraction, as_json=as_json)
 
 
-for command in (accuracy, ablations, draw_scenes):
+for command in (video, video_plan, accuracy, ablations, draw_scenes, draw_directions):
     tool.command()(command)
 
 

@@ -40,6 +40,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         "input_size": list(features.preprocessing.input_size),
         "preprocessing": as_json(features.preprocessing),
         "tokens": layout.count,
+        "frames": layout.frames,
         "grid": list(layout.grid),
         "pooled_from": None if layout.pooled_from is None else list(layout.pooled_from),
         "width": features.group.width,
@@ -123,12 +124,24 @@ def _prepared(preprocessing: dict[str, Any]) -> str:
         f"{preprocessing['crop_mode']}, crop_pct {preprocessing['crop_pct']:g}, "
         f"{preprocessing['interpolation']}, mean {values['mean']}, std {values['std']}, "
         f"exif {'ignore (a cache of an early version)' if decoding is None else decoding['exif']}"
+        f"{_sampled(preprocessing)}"
     )
+
+
+def _sampled(preprocessing: dict[str, Any]) -> str:
+    """How the frames of clips are chosen, after the rest of the preprocessing; empty for images."""
+    sampling = preprocessing.get("sampling")
+    if sampling is None:
+        return ""
+    stride = "spread evenly" if sampling["stride"] is None else f"stride {sampling['stride']}"
+    return f", {sampling['frames']} frames, {stride}"
 
 
 def _activations(info: dict[str, Any]) -> str:
     """The shape of the activations of an image in one line."""
-    shape = f"{len(info['sites'])} sites x {info['tokens']} tokens x {info['width']} channels"
+    frames = "" if info["frames"] == 1 else f"{info['frames']} frames x "
+    tokens = info["tokens"] // info["frames"]
+    shape = f"{len(info['sites'])} sites x {frames}{tokens} tokens x {info['width']} channels"
     if info["pooled_from"] is None:
         return shape
     return shape + "; grid of {} x {} pooled to {} x {}".format(*info["pooled_from"], *info["grid"])

@@ -36,7 +36,7 @@ def matching_backbone(networks: StackedSideNetworks, source: BackboneSource) -> 
     tokens = networks.tokens
     try:
         backbone = load_backbone(
-            _config(networks, source), None if tokens.pooled_from is None else tokens.grid
+            _config(networks, source), None if tokens.pooled_from is None else tokens.grid, tokens.frames
         )
     except LosaError as error:
         raise LosaError(f"{error}\n{_advice(networks)}") from error

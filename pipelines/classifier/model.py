@@ -22,6 +22,7 @@ from losa.extract.preprocessing import make_transform
 from losa.extract.sources import InvalidImage
 from losa.extract.sources.base import not_now, read_file
 from losa.pipelines.classifier.matching_backbone import BackboneSource, matching_backbone
+from losa.pipelines.classifier.media import refuse_videos
 from losa.pipelines.classifier.prediction import Prediction, predictions, split_columns
 from losa.pipelines.classifier.side_network_folders import load_side_networks
 
@@ -54,8 +55,12 @@ class Classifier(nn.Module):
             dtype: dtype of the backbone's computations: float32, tf32 (GPUs), or bfloat16 or float16 by
                 autocast.
             max_pixels: images with more pixels are invalid.
+
+        Raises:
+            LosaError: the side networks were trained on videos.
         """
         super().__init__()
+        refuse_videos(networks)
         self.backbone = backbone.model
         self.networks = networks
         self._frozen_backbone = backbone

@@ -27,6 +27,8 @@ class EvaluateConfig:
     split_of: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0
     limit: Positive | None = None
+    clips: Positive = 1
+    crops: Positive = 1
     backbone: BackboneSource = field(default_factory=BackboneSource)
     device: str = "auto"
     dtype: ComputeDtype = "float32"
@@ -59,5 +61,12 @@ class EvaluateConfig:
             )
         if self.cache is not None and self.backbone != BackboneSource():
             raise ValueError("backbone.*=...: a cache has the activations already, so no backbone is run")
+        several = {"clips": self.clips, "crops": self.crops}
+        asked = [f"{name}={number}" for name, number in several.items() if number > 1]
+        if self.cache is not None and asked:
+            raise ValueError(
+                f"{asked[0]}: a cache has its clips already, in a split of their own: "
+                "eval_split=test-clips4x1, if it was extracted with splits=[...,test-clips4x1]"
+            )
         if self.split_of is not None and self.split is None:
             raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")

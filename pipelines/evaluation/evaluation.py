@@ -8,17 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from losa.adapt import score, stack_side_networks
+from losa.adapt.trained.scoring import ScoredBatch
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.hashes import hash_array, hash_keys
 from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.identity import Preprocessing
 from losa.cache_format.storage.paths import local_path
 from losa.cache_format.storage.sealed_json import canonical
+from losa.pipelines.classifier.clip_averaging import averaged
 from losa.pipelines.classifier.matching_backbone import matching_backbone
 from losa.pipelines.classifier.side_network_folders import load_side_networks
 from losa.pipelines.evaluation.config import EvaluateConfig
@@ -117,7 +121,10 @@ class Evaluator:
             closing(score(self._networks, stream)) as batches,
         ):
             positions = enumerate(keys, done)
-            for batch in batches:
+            of_images: Iterator[ScoredBatch] = batches
+            if self._images.clips > 1:
+                of_images = averaged(batches, self._networks.columns, self._images.clips)
+            for batch in of_images:
                 rows = _rows(batch.keys, positions)
                 predicted = self._judge.add(batch.scores, rows)
                 self._files.add(batch.keys, self._judge.labels(rows), predicted)
@@ -161,7 +168,7 @@ class Evaluator:
         facts = {
             "side_networks": list(tensors.items()),
             "backbone": asdict(self._networks.backbone),
-            "preprocessing": asdict(self._networks.preprocessing),
+            "preprocessing": _preprocessing(self._networks.preprocessing),
             "keys": hash_keys(images.keys),
             "columns": [asdict(column) for column in images.columns],
             "labels": {column: hash_array(labels) for column, labels in images.labels.items()},
@@ -175,6 +182,14 @@ class Evaluator:
             return local_path(self._config.out)
         name = f"{self._images.name}-{self._config.eval_split}-{self._identity[:10]}"
         return self._parent / re.sub(r"[^\w.-]+", "-", name)
+
+
+def _preprocessing(record: Preprocessing) -> dict[str, Any]:
+    """The record as it is hashed; that of images as before there were videos."""
+    facts = asdict(record)
+    if record.sampling is None:
+        del facts["sampling"]
+    return facts
 
 
 def _rows(keys: Sequence[str], positions: Iterator[tuple[int, str]]) -> Int64[np.ndarray, "_"]:

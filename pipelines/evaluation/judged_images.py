@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from losa.adapt import ActivationStream, CachedStream, StackedSideNetworks
 from losa.adapt.trained.scoring import refuse_other_cache
 from losa.cache_format import Cache, LabelColumn, LosaError, SplitContents
+from losa.cache_format.clips import clips_of_each, parse_clip
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.storage.paths import cache_folder
 from losa.extract import DatasetConfig, FrozenBackbone, open_source
@@ -17,6 +18,7 @@ from losa.extract.data_set_root import root_record
 from losa.extract.limit import limited
 from losa.extract.live import LiveActivations
 from losa.extract.splitting import cut
+from losa.pipelines.classifier.media import refuse_other_media
 from losa.pipelines.evaluation.config import EvaluateConfig
 
 
@@ -55,6 +57,10 @@ class JudgedImages(LabelledImages, Protocol):
     def facts(self) -> Mapping[str, Any]:
         """JSON values that tell these images and their activations from others, beside keys and labels."""
 
+    @property
+    def clips(self) -> int:
+        """Number of images in `activations` for each key: all crops of all clips of a video, side by side."""
+
     def activations(self, first: int) -> ActivationStream:
         """The activations of the images from a position in `keys` on."""
 
@@ -75,30 +81,35 @@ class CachedImages:
         split = cache.split(record.name, networks.sites)
         self.name = cache.manifest.dataset
         self.columns = cache.manifest.labels
+        self.clips = clips_of_each(split.keys)
+        first = slice(None, None, self.clips)
         contents = SplitContents(
             name=record.name,
-            keys=split.keys,
-            labels={column.name: split.labels(column.name) for column in self.columns},
+            keys=[parse_clip(key)[0] for key in split.keys[first]] if self.clips > 1 else split.keys,
+            labels={column.name: split.labels(column.name)[first] for column in self.columns},
         )
-        rows = np.arange(len(split))
+        rows = np.arange(len(contents.keys))
         if config.limit is not None:
             chosen = set(limited(contents, config.limit).keys)
-            rows = np.array([row for row, key in enumerate(split.keys) if key in chosen])
-        valid = split.valid[rows]
-        self.invalid = [f"{split.keys[row]}: invalid in the cache" for row in rows[~valid]]
+            rows = np.array([row for row, key in enumerate(contents.keys) if key in chosen])
+        valid = np.logical_and.reduce(split.valid.reshape(-1, self.clips), axis=1)[rows]
+        self.invalid = [f"{contents.keys[row]}: invalid in the cache" for row in rows[~valid]]
         self.notes = [f"{len(self.invalid):,} images are invalid in the cache"] if self.invalid else []
-        self._positions = rows[valid]
-        self.keys = [split.keys[row] for row in self._positions]
-        self.labels = {column: labels[self._positions] for column, labels in contents.labels.items()}
+        kept = rows[valid]
+        self.keys = [contents.keys[row] for row in kept]
+        self.labels = {column: labels[kept] for column, labels in contents.labels.items()}
+        self._positions = (kept[:, None] * self.clips + np.arange(self.clips)).ravel()
         hashes = hash_array(np.frombuffer(split.source_hashes[self._positions].tobytes(), np.uint8))
-        self.facts = {"features": cache.manifest.features.sha256, "source_hashes": hashes}
+        self.facts: dict[str, Any] = {"features": cache.manifest.features.sha256, "source_hashes": hashes}
+        if self.clips > 1:
+            self.facts["split"] = record.name
         self._open = partial(
             CachedStream, cache, record.name, networks, device=device, batch_size=config.batch_size
         )
 
     def activations(self, first: int) -> ActivationStream:
         """See `JudgedImages`."""
-        return self._open(positions=self._positions[first:])
+        return self._open(positions=self._positions[first * self.clips :])
 
 
 class LiveImages:
@@ -117,6 +128,7 @@ class LiveImages:
         Raises:
             LosaError: the data set cannot be opened, or has no such split.
         """
+        refuse_other_media(networks, dataset.has_frames, config.clips, config.crops)
         self._source = open_source(dataset)
         contents = self._contents(config)
         self.notes = self._source.notes
@@ -124,7 +136,10 @@ class LiveImages:
         self.columns = self._source.columns
         self.keys = contents.keys
         self.labels = contents.labels
+        self.clips = config.clips * config.crops
         self.facts = {"dtype": config.dtype, "max_pixels": config.max_pixels} | root_record(dataset.root)
+        if self.clips > 1:
+            self.facts |= {"clips": config.clips, "crops": config.crops}
         self._stream: LiveActivations | None = None
         self._open = partial(
             LiveActivations,
@@ -135,6 +150,8 @@ class LiveImages:
             options=config,
             device=device,
             batch_size=config.batch_size,
+            clips=config.clips,
+            crops=config.crops,
         )
 
     @property

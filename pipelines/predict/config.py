@@ -26,6 +26,8 @@ class PredictConfig:
     batch_size: Positive = 32
     workers: Annotated[int, Field(ge=0)] | None = None
     max_pixels: Positive = MAX_PIXELS
+    clips: Positive = 1
+    crops: Positive = 1
 
     @property
     def on_error(self) -> Literal["skip"]:

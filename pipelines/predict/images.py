@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from losa.cache_format import LosaError
+from losa.extract.media import Media
 from losa.extract.sources.folder_walk import FolderWalk
 from losa.pipelines.matching_paths import matching_paths
 
@@ -20,14 +21,15 @@ class FoundImages:
     """What is left out of folders, a line each."""
 
 
-def find_images(places: Sequence[str]) -> FoundImages:
-    """The image files in some places.
+def find_images(places: Sequence[str], media: Media = "images") -> FoundImages:
+    """The image or video files in some places.
 
     A file that is named is taken whatever its name is; folders are searched at any depth for files with the
-    extension of an image that are not hidden.
+    extension of an image, or of a video, that are not hidden.
 
     Args:
         places: files, folders, or patterns such as ``photos/**/*.jpg``.
+        media: images or videos.
 
     Raises:
         LosaError: a place does not exist, or is a folder without images; the message says which.
@@ -37,7 +39,7 @@ def find_images(places: Sequence[str]) -> FoundImages:
     for place in places:
         for path in _matching(place):
             if path.is_dir():
-                walk = FolderWalk(path)
+                walk = FolderWalk(path, media)
                 files |= dict.fromkeys(str(path / image) for image in walk.images)
                 notes += [f"{path}: {note}" for note in walk.notes]
             else:

@@ -10,14 +10,17 @@ from omegaconf import DictConfig
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from losa.adapt import score
+from losa.adapt.trained.scoring import ScoredBatch
 from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
 from losa.extract.live import LiveActivations
 from losa.extract.sources.image_files import ImageFiles
+from losa.pipelines.classifier.clip_averaging import averaged
 from losa.pipelines.classifier.hub import is_on_hub
 from losa.pipelines.classifier.matching_backbone import matching_backbone
+from losa.pipelines.classifier.media import refuse_other_media
 from losa.pipelines.classifier.prediction import Prediction, by_image, predictions
 from losa.pipelines.classifier.side_network_folders import (
     find_side_networks,
@@ -39,9 +42,11 @@ def task(composed: DictConfig, places: Sequence[str]) -> None:
     """Write the predictions for the images."""
     config = to_config(PredictConfig, composed)
     runs, image_places = split_runs(places)
-    images = find_images(image_places)
-    path = output_file(config.out)
     networks = stack_side_networks(load_side_networks(runs))
+    videos = networks.preprocessing.sampling is not None
+    images = find_images(image_places, "videos" if videos else "images")
+    refuse_other_media(networks, videos, config.clips, config.crops)
+    path = output_file(config.out)
     for note in images.notes:
         _log.info("%s", note)
     live = _live(config, networks, images.files)
@@ -51,7 +56,7 @@ def task(composed: DictConfig, places: Sequence[str]) -> None:
     readable = 0
     try:
         with writing(path) as write:
-            for image, found in by_image(_predictions(live, networks, config.top, shown=not on_terminal)):
+            for image, found in by_image(_predictions(live, networks, config, shown=not on_terminal)):
                 write(form.of_image(image, found) if readable else form.head + form.of_image(image, found))
                 readable += 1
             if not readable:
@@ -99,19 +104,24 @@ def _live(config: PredictConfig, networks: StackedSideNetworks, images: Sequence
         options=config,
         device=device,
         batch_size=config.batch_size,
+        clips=config.clips,
+        crops=config.crops,
     )
 
 
 def _predictions(
-    live: LiveActivations, networks: StackedSideNetworks, top: int, *, shown: bool
+    live: LiveActivations, networks: StackedSideNetworks, config: PredictConfig, *, shown: bool
 ) -> Iterator[Prediction]:
     """The predictions, image by image, with a progress bar if it is ``shown``."""
     with (
         logging_redirect_tqdm(),
         progress_bar(len(live), "predicting", "img", leave=False, disable=not shown) as bar,
     ):
-        for keys, scores in score(networks, live):
-            yield from predictions(networks, keys, scores, top)
+        batches: Iterator[ScoredBatch] = score(networks, live)
+        if (clips := config.clips * config.crops) > 1:
+            batches = averaged(batches, networks.columns, clips)
+        for keys, scores in batches:
+            yield from predictions(networks, keys, scores, config.top)
             bar.update(len(keys))
 
 

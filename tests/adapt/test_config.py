@@ -20,6 +20,7 @@ OTHER: dict[str, Any] = {
     "start": "first",
     "pool": "mean",
     "bias": True,
+    "mixing": "factorised",
     "sites": 2,
     "label": "colour",
     "class_weights": "balanced",
@@ -59,11 +60,11 @@ ELSEWHERE = {"patience", "halve_at", "select_train_split", "select_split"}
 FOREIGN = {
     "losa": {"heads"},
     "last": {"order", "bias", "start"},
-    "lst": {"order", "bias", "start"},
-    "linear": {"rank", "heads", "order", "norm", "bias", "start", "dropout"},
-    "mlp": {"heads", "order", "norm", "bias", "start"},
+    "lst": {"order", "bias", "start", "mixing"},
+    "linear": {"rank", "heads", "order", "norm", "bias", "start", "mixing", "dropout"},
+    "mlp": {"heads", "order", "norm", "bias", "start", "mixing"},
     "relay": {"heads", "order", "bias", "start"},
-    "attentive": {"rank", "order", "bias", "start", "pool"},
+    "attentive": {"rank", "order", "bias", "start", "pool", "mixing"},
 }
 KINDS = tuple(SIDE_NETWORKS)
 

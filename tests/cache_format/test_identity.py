@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from losa.cache_format.common.comparison import differences
 from losa.cache_format.errors import Difference
-from losa.cache_format.identity import BackboneIdentity, FinalNorm, SiteGroup, TokenLayout
+from losa.cache_format.identity import BackboneIdentity, FinalNorm, FrameSampling, SiteGroup, TokenLayout
 
 
 def test_tokens_are_counted_frame_by_frame():
@@ -55,6 +55,16 @@ def test_every_field_counts_and_is_named(recipe, field):
     assert [difference.field for difference in found] == [field]
     assert found[0].expected != found[0].found
     assert differences(other, features) == [Difference(field, found[0].found, found[0].expected)]
+
+
+def test_how_frames_are_chosen_counts(recipe):
+    def sampled(**sampling):
+        preprocessing = dataclasses.replace(recipe.features.preprocessing, sampling=FrameSampling(**sampling))
+        return dataclasses.replace(recipe.features, preprocessing=preprocessing)
+
+    clips = [sampled(frames=4), sampled(frames=8), sampled(frames=4, stride=1), sampled(frames=4, stride=2)]
+    assert len({features.sha256 for features in (recipe.features, *clips)}) == 5
+    assert differences(clips[2], clips[3]) == [Difference("preprocessing.sampling.stride", 1, 2)]
 
 
 def test_fields_that_were_added_later_do_not_change_the_hash(recipe):

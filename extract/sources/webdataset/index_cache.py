@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from losa.cache_format.storage.paths import CachePath
-from losa.extract.image_formats import image_extensions
+from losa.extract.media import file_extensions
 from losa.extract.sources.webdataset.sample_fields import SampleFields
 from losa.extract.sources.webdataset.shard_index import ShardIndex
 
@@ -59,7 +59,7 @@ class IndexCache:
         """
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self.folder = Path(folder).expanduser() if folder is not None else base / "losa/shards"
-        self._options = [_VERSION, fields.image, list(fields.labels), sorted(image_extensions())]
+        self._options = [_VERSION, fields.image, list(fields.labels), sorted(file_extensions(fields.media))]
 
     def get(self, shard: ShardVersion) -> ShardIndex | None:
         """The index of a shard, if it is known."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from webdataset.tariterators import base_plus_ext
 
 from losa.cache_format.errors import LosaError
-from losa.extract.image_formats import image_extensions
+from losa.extract.media import Media, file_extensions
 
 USUAL_LABELS = ("cls", "json.label")
 """Where labels are looked for if nothing is told."""
@@ -38,6 +38,8 @@ class SampleFields:
     """Field of the images, or alternatives with semicolons; None: the only image of each sample."""
     labels: tuple[str, ...]
     """Fields of labels: ``cls`` is a member, ``json.species`` an entry of the member ``json``."""
+    media: Media = "images"
+    """What the images are: images or videos."""
 
     @cached_property
     def label_members(self) -> Mapping[str, Sequence[str]]:
@@ -52,7 +54,7 @@ class SampleFields:
         """Whether a member with a field is an image that may be chosen."""
         if self.image is not None:
             return field in self._alternatives
-        return f".{field.rpartition('.')[2]}" in image_extensions()
+        return f".{field.rpartition('.')[2]}" in file_extensions(self.media)
 
     def choose_image(self, key: str, found: Sequence[str]) -> str:
         """The field of the image of a sample.

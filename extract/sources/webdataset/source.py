@@ -12,6 +12,7 @@ from losa.cache_format.errors import CacheError, CorruptCache, LosaError
 from losa.cache_format.manifest import LabelColumn
 from losa.cache_format.storage.byte_ranges import Range, open_ranges
 from losa.cache_format.storage.paths import CachePath
+from losa.extract.media import Media
 from losa.extract.sources.base import composed, not_now, spellings, unknown_split
 from losa.extract.sources.files import existing_folder
 from losa.extract.sources.notes import shortened
@@ -38,6 +39,7 @@ class WebDatasetSource:
         label_fields: Sequence[str] | None = None,
         num_classes: int | None = None,
         index_folder: str | None = None,
+        media: Media = "images",
     ) -> None:
         """Index the shards, or find their indices from an earlier time.
 
@@ -49,6 +51,7 @@ class WebDatasetSource:
             label_fields: fields of labels; None: ``cls``, or an entry named label of ``json``.
             num_classes: number of classes of labels that are numbers; None: the highest and one more.
             index_folder: see `IndexCache`.
+            media: what the images are: images or videos.
 
         Raises:
             LosaError: shards are missing or damaged, or their images or labels are unclear.
@@ -59,7 +62,7 @@ class WebDatasetSource:
         self._ranges = open_ranges(root)
         self._shards = name_shards(root, shards)
         self.splits = tuple(self._shards)
-        fields = SampleFields(image_field, tuple(label_fields or USUAL_LABELS))
+        fields = SampleFields(image_field, tuple(label_fields or USUAL_LABELS), media)
         names = list(dict.fromkeys(name for one in self._shards.values() for name in one))
         spellings(names)  # which refuses two names that look alike
         indices, notes = index_shards(root, names, fields, index_folder)
@@ -78,7 +81,7 @@ class WebDatasetSource:
         self._keys = list(self._row_of)
         if not self._keys:
             raise LosaError(
-                f"the shards in {root} hold no images; fields of their samples: {_all_fields(indices)}"
+                f"the shards in {root} hold no {media}; fields of their samples: {_all_fields(indices)}"
             )
         columns, self._labels = _labels(root, indices, label_fields, num_classes)
         self.columns = tuple(columns)

@@ -181,6 +181,22 @@ def draw_scenes(
     drawn_scenes.draw_scenes(folder, drawn_scenes.SCENES)
 
 
+def draw_directions(
+    photographs: Annotated[
+        Path, typer.Argument(metavar="PHOTOGRAPHS", help="folder with lists train800, val200 and test")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="new or empty folder")],
+) -> None:
+    """Write a data set of 1,400 videos that move to the left or to the right, and need time to be told apart.
+
+    Each photograph gives two videos of the same frames, in opposite orders: 800 to train on, 200 to choose on
+    and 400 to test. Needs PyAV (pip install 'losa[video]').
+    """
+    from losa.pipelines.bench.study import drawn_directions
+
+    drawn_directions.draw_directions(photographs, folder, drawn_directions.PHOTOGRAPHS)
+
+
 def _print(
     rows: "Sequence[StudyRow]",
     tables: "Sequence[TextTable]",

@@ -59,7 +59,16 @@ SHARED: dict[str, Any] = {
     "compile": False,
 }
 """Options that may not."""
-ELSEWHERE = {"views", "cache", "heads", "device", "protocol", "select_train_split", "select_split"}
+ELSEWHERE = {
+    "views",
+    "cache",
+    "heads",
+    "mixing",
+    "device",
+    "protocol",
+    "select_train_split",
+    "select_split",
+}
 """Tested apart, idle here, or not the pass's concern."""
 
 

@@ -35,6 +35,25 @@ def test_the_pool_is_chosen_by_the_tokens(
     assert resolved(config) == replace(config, pool=pool, rank=8)
 
 
+@pytest.mark.parametrize(
+    ("frames", "mixing", "expected"),
+    [(1, "auto", "auto"), (1, "factorised", "auto"), (4, "auto", "factorised"), (4, "joint", "joint")],
+)
+def test_mixing_is_named_by_what_it_does(
+    frames: int, mixing: str, expected: str, toy_cache: Any, make_config: Any, tmp_path: Path
+) -> None:
+    tokens = TokenLayout(cls=1, registers=0, grid=(2, 2), frames=frames)
+    config = make_config(
+        cache=str(replace(toy_cache, tokens=tokens).write(tmp_path / "cache")), mixing=mixing
+    )
+    found = resolved(config)
+    assert found.mixing == expected
+    # Members from before there was the option keep their ids.
+    plain = replace(found, mixing="auto")
+    assert (found.member_id == plain.member_id) == (expected != "factorised")
+    assert ("mixing_factorised" in found.member_name) == (expected == "factorised")
+
+
 @pytest.mark.parametrize(("side", "rate"), [("losa", 0.5), ("mlp", 0.0), ("linear", 0.0)])
 def test_dropout_is_named_by_its_rate(side: str, rate: float, make_config: Any, a_cache: Any) -> None:
     assert resolved(make_config(side=side, dropout="auto"), a_cache).dropout == rate

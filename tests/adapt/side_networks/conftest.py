@@ -55,7 +55,7 @@ Weights = dict[str, Tensor]
 """Parameters of one member, without the members axis."""
 
 
-def losa(b: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+def losa(b: list[Tensor], weights: Weights, architecture: Architecture, frames: int) -> Tensor:
     """``y_i = g_i(b_i + y_{i-1}) + y_{i-1}, y_0 = b_L``; b and y are (images, tokens, width)."""
 
     def channel_mlp(x: Tensor, i: int, frozen: Tensor) -> Tensor:
@@ -75,7 +75,23 @@ def losa(b: list[Tensor], weights: Weights, architecture: Architecture) -> Tenso
             out = out + weights["token_up_bias"][i][0]
         return out.transpose(1, 2)
 
-    mlps = [channel_mlp, token_mlp]
+    def mlp_along(columns: Tensor, i: int, axis: str) -> Tensor:
+        """Of (..., columns, axis)."""
+        hidden = columns @ weights[f"space_time.{axis}_down"][i].T
+        if architecture.bias:
+            hidden = hidden + weights[f"space_time.{axis}_down_bias"][i]
+        out = gelu(hidden) @ weights[f"space_time.{axis}_up"][i]
+        return out + weights[f"space_time.{axis}_up_bias"][i][0] if architecture.bias else out
+
+    def space_and_time(x: Tensor, i: int, frozen: Tensor) -> Tensor:
+        x = normalise(x, frozen, architecture.norm)
+        images, tokens, width = x.shape
+        x = x.view(images, frames, tokens // frames, width)
+        in_space = mlp_along(x.transpose(2, 3), i, "space").transpose(2, 3)
+        in_time = mlp_along(x.permute(0, 2, 3, 1), i, "time").permute(0, 3, 1, 2)
+        return (in_space + in_time).reshape(images, tokens, width)
+
+    mlps = [channel_mlp, space_and_time if architecture.mixing == "factorised" else token_mlp]
     if architecture.order == "token_channel":
         mlps.reverse()
     start = b[-1] if architecture.start == "last" else b[0]
@@ -88,13 +104,34 @@ def losa(b: list[Tensor], weights: Weights, architecture: Architecture) -> Tenso
     return y
 
 
-def last(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+def last(z: list[Tensor], weights: Weights, architecture: Architecture, frames: int) -> Tensor:
     """``u_i = LSA_i(u_{i-1} + z_i)``, corrected: ``u_m - sum_{i<m} z_i``."""
+
+    def among(x: Tensor, matrices: Tensor, times: Tensor | None) -> Tensor:
+        """Attention among tokens; ``times`` are added to queries, keys and values: (tokens, 3 rank)."""
+        QKV = x @ matrices.T
+        if times is not None:
+            QKV = QKV + times
+        return attend(*QKV.split(architecture.rank, dim=-1), architecture.heads)
 
     def attention(x: Tensor, i: int, frozen: Tensor) -> Tensor:
         x = normalise(x, frozen, architecture.norm) * weights["norm_weight"][i] + weights["norm_bias"][i]
-        Q, K, V = (x @ A.T for A in weights["query_key_value"][i].split(architecture.rank))
-        return attend(Q, K, V, architecture.heads) @ weights["up"][i]
+        matrices, up, rank = weights["query_key_value"][i], weights["up"][i], architecture.rank
+        if frames == 1:
+            return among(x, matrices, None) @ up
+        times = weights["time.embedding"][i].T
+        tokens = x.shape[1]
+        positions = tokens // frames
+        if architecture.mixing == "joint":
+            return among(x, matrices, times.repeat_interleave(positions, dim=0)) @ up
+        out = torch.zeros_like(x)
+        for frame in range(frames):
+            here = torch.arange(tokens) // positions == frame
+            out[:, here] = out[:, here] + among(x[:, here], matrices[: 3 * rank], None) @ up[:rank]
+        for position in range(positions):
+            here = torch.arange(tokens) % positions == position
+            out[:, here] = out[:, here] + among(x[:, here], matrices[3 * rank :], times) @ up[rank:]
+        return out
 
     u = torch.zeros_like(z[0])
     for i in range(len(z)):
@@ -103,23 +140,43 @@ def last(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tenso
     return u - sum(z[:-1], torch.zeros_like(u))
 
 
-def relay(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+def relay(z: list[Tensor], weights: Weights, architecture: Architecture, frames: int) -> Tensor:
     """``x += gelu(S N(x)^T + c)^T (w * (softmax(G N(x)^T) N(x)))``, relay by relay."""
     updates = torch.zeros_like(z[0])
+    positions = z[0].shape[1] // frames
+    joint = architecture.mixing != "factorised"
     for i in range(len(z)):
         frozen = torch.stack(z[: i + 1]).sum(dim=0)
         x = normalise(frozen + updates, frozen, architecture.norm)
         added = torch.zeros_like(updates)
         for each in range(architecture.rank):
-            attention = softmax(x @ weights["gather"][i, each])
-            gathered = (attention[:, :, None] * x).sum(dim=1, keepdim=True)
-            taken = gelu(x @ weights["scatter"][i, each] + weights["scatter_bias"][i, each])
-            added = added + taken[:, :, None] * (weights["scale"][i, each] * gathered)
+            logits, taken = x @ weights["gather"][i, each], x @ weights["scatter"][i, each]
+            if joint and frames > 1:
+                times = weights["time.embedding"][i].repeat_interleave(positions, dim=-1)
+                logits, taken = logits + times[each], taken + times[architecture.rank + each]
+            taken = gelu(taken + weights["scatter_bias"][i, each])
+            gathered = []
+            for part, of_part in zip(
+                logits.split(positions if not joint else len(logits[0]), dim=1),
+                x.split(positions if not joint else len(logits[0]), dim=1),
+                strict=True,
+            ):
+                gathered.append((softmax(part)[:, :, None] * of_part).sum(dim=1, keepdim=True))
+            if not joint:
+                between = weights["between_frames"][i, each]
+                mixed = [
+                    sum(between[frame, other] * gathered[other] for other in range(frames))
+                    for frame in range(frames)
+                ]
+                gathered = [
+                    (own + mix).expand(-1, positions, -1) for own, mix in zip(gathered, mixed, strict=True)
+                ]
+            added = added + taken[:, :, None] * (weights["scale"][i, each] * torch.cat(gathered, dim=1))
         updates = updates + added
     return z[-1] + updates
 
 
-def lst(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+def lst(z: list[Tensor], weights: Weights, architecture: Architecture, frames: int) -> Tensor:
     """``h_i = block_i(g_i D_i z_i + (1 - g_i) h_{i-1})``, projected up and added to the last site."""
 
     def down(i: int) -> Tensor:
@@ -145,11 +202,11 @@ def lst(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor
     return z[-1] + norm(h, "last") @ weights["up"]
 
 
-def last_site(z: list[Tensor], weights: Weights, architecture: Architecture) -> Tensor:
+def last_site(z: list[Tensor], weights: Weights, architecture: Architecture, frames: int) -> Tensor:
     return z[-1]
 
 
-REPRESENTATIONS: dict[str, Callable[[list[Tensor], Weights, Architecture], Tensor]] = {
+REPRESENTATIONS: dict[str, Callable[[list[Tensor], Weights, Architecture, int], Tensor]] = {
     "losa": losa,
     "last": last,
     "relay": relay,
@@ -198,7 +255,8 @@ def final_norm(pooled: Tensor, features: FeatureSpec) -> Tensor:
 def scores_by_formula(weights: Weights, network: SideNetwork, activations: Tensor) -> Tensor:
     """Scores of one member."""
     architecture, features = network.architecture, network.features
-    y = REPRESENTATIONS[architecture.side](list(activations.unbind(dim=1)), weights, architecture)
+    frames = features.tokens.frames
+    y = REPRESENTATIONS[architecture.side](list(activations.unbind(dim=1)), weights, architecture, frames)
     if architecture.side == "attentive":
         pooled = attentive_pool(y, weights, architecture)
     else:

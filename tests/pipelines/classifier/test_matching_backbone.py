@@ -146,8 +146,8 @@ def test_pretrained_weights_that_cannot_be_had_are_told(trained_on, monkeypatch:
     networks = trained_on(name="test_vit", pretrained=False)
     networks.origin = {}
 
-    def refuse(config: BackboneConfig, grid: tuple[int, int] | None) -> None:
-        assert (config.pretrained, grid) == (True, None)
+    def refuse(config: BackboneConfig, grid: tuple[int, int] | None, frames: int) -> None:
+        assert (config.pretrained, grid, frames) == (True, None, 1)
         raise LosaError("no network")
 
     monkeypatch.setattr(module, "load_backbone", refuse)
