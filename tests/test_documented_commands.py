@@ -3,6 +3,7 @@
 Nothing runs here: options of Hydra are composed and validated as in a job, subcommands are parsed.
 """
 
+import ast
 import re
 import shlex
 import sys
@@ -233,6 +234,22 @@ def test_commands_take_what_pages_say(parse: Callable[[str], None], typed: Typed
 def test_other_commands_are_refused(parse: Callable[[str], None], text: str) -> None:
     with pytest.raises((Exception, SystemExit)):
         parse(text)
+
+
+def test_indented_programs_import_what_there_is() -> None:
+    programs = [
+        token.content
+        for _, _, token in CODE
+        if token.type == "code_block" and token.content.startswith(("from ", "import "))
+    ]
+    assert programs
+    for program in programs:
+        for node in ast.walk(ast.parse(program)):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                module = import_module(node.module)
+                assert all(hasattr(module, alias.name) for alias in node.names), program
+            elif isinstance(node, ast.Import):
+                assert all(import_module(alias.name) for alias in node.names), program
 
 
 def test_options_that_are_named_exist() -> None:
