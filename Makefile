@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 
-.PHONY: setup demo test test-all lint types bench build clean
+.PHONY: setup demo docs test test-all lint types bench build clean
 
 setup: $(VENV)/.dev
 
@@ -21,13 +21,24 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(INSTALL) -e '.[demo]'
 	touch $@
 
+# What builds the site.
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[docs]'
+	touch $@
+
 # The same, and what developers need.
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
-	touch $@ $(VENV)/.demo
+	touch $@ $(VENV)/.demo $(VENV)/.docs
 
 demo: $(VENV)/.demo
 	$(BIN)/losa-demo
+
+# Pages in site/, which need no server and load nothing from the network; a broken link is an error. Material for
+# MkDocs says at each start that it is maintained until May 2027; its successor Zensical reads the same .mkdocs.yml.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet -f .mkdocs.yml
 
 # One worker for each core, at most eight; tests/conftest.py gives each of them one thread.
 test: $(VENV)/.dev
@@ -49,8 +60,11 @@ bench: $(VENV)/.dev
 	$(BIN)/losa-bench fused --members 4 --batch 8 --width 192
 	$(BIN)/python -m pytest -q -o addopts=--import-mode=importlib tests/benchmarks --benchmark-columns=min,median,max,rounds
 
+# The distributions, and whether they hold what they should and run outside of this folder.
 build: $(VENV)/.dev
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/python -m pytest -q tests/test_packaging.py
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) dist site

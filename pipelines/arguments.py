@@ -124,7 +124,7 @@ def _refuse_other_than_text(typed: _Typed, read: object, option: Option) -> None
     if read == "":
         raise LosaError(f"{typed} is empty: give it a value, or leave it out for the default")
     meaning = ""
-    if isinstance(read, dict):
+    if isinstance(read, dict) and not option.mapping:
         meaning = "a mapping"
     elif isinstance(read, list) and not option.list:
         meaning = "a list"

@@ -14,6 +14,8 @@ class Option:
     """Whether it takes a text or texts, and no number or truth value."""
     list: bool
     """Whether it takes a list."""
+    mapping: bool
+    """Whether it takes a mapping."""
     null: bool
     """Whether it takes null."""
 
@@ -33,6 +35,7 @@ def options_of(schema: type[Any], prefix: str = "") -> dict[str, Option]:
         options[name] = Option(
             text=str in kinds and kinds.isdisjoint({int, float, bool}),
             list=list in kinds,
+            mapping=dict in kinds,
             null=NoneType in kinds,
         )
         for group in (hint, *get_args(hint)):  # a group that may be left out is one of two types

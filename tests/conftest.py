@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -59,6 +64,56 @@ def shapes_are_not_checked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@contextlib.contextmanager
+def _at_the_prompt(folder: Path, arguments: list[str]) -> Iterator[tuple[io.StringIO, io.StringIO]]:
+    argv, handlers, before = sys.argv, logging.getLogger().handlers[:], Path.cwd()
+    sys.argv = arguments
+    os.chdir(folder)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as out,
+            contextlib.redirect_stderr(io.StringIO()) as error,
+        ):
+            yield out, error
+    finally:
+        sys.argv = argv
+        os.chdir(before)
+        for handler in logging.getLogger().handlers:
+            if handler not in handlers:
+                handler.close()
+        logging.getLogger().handlers[:] = handlers
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Finished]:
+    """``command(folder, name, *arguments)``: run a command in a folder, within this process."""
+
+    def run(folder: Path, name: str, *arguments: str) -> Finished:
+        (entry,) = entry_points(group="console_scripts", name=name)
+        main = entry.load()
+        with _at_the_prompt(folder, [name, *arguments]) as (out, error):
+            code: object = 0
+            try:
+                main()
+            except SystemExit as stop:
+                code = stop.code
+            if isinstance(code, str):  # as the interpreter does at its end
+                print(code, file=error)
+                code = 1
+        return Finished(int(str(code or 0)), out.getvalue(), error.getvalue())
+
+    return run
 
 
 class RayCluster:

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PACKAGES = ("cache_format", "extract", "adapt", "pipelines")
-WRITTEN_BY_COMMANDS = {"dist", "build", "caches", "demo", "runs", "outputs", "multirun"}
+WRITTEN_BY_COMMANDS = {"dist", "build", "caches", "demo", "runs", "outputs", "multirun", "site"}
 
 
 def table(heading: str) -> dict[str, list[str]]:

@@ -3,10 +3,12 @@
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"cache_format", "extract", "adapt", "pipelines", "conf"}
@@ -96,6 +98,14 @@ def unpacked(distributions: Path, tmp_path: Path) -> Path:
     (wheel,) = distributions.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     return tmp_path / "site"
+
+
+def test_the_version_is_told_where_it_is_cited_and_in_the_changelog() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = yaml.safe_load((ROOT / ".github/CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert cited["abstract"] == project["description"]
+    assert f"\n## {project['version']}" in (ROOT / "docs/changelog.md").read_text(encoding="utf-8")
 
 
 def run_outside(unpacked: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,8 @@ from pydantic_core import from_json
 from losa.cache_format.errors import CorruptCache
 from losa.cache_format.storage.paths import CachePath
 
-_CHECKSUM = "record_crc32c"
+CHECKSUM = "record_crc32c"
+"""Name of the field that holds the checksum."""
 
 
 def canonical(content: object) -> bytes:
@@ -21,7 +22,7 @@ def canonical(content: object) -> bytes:
 
 def seal(content: dict[str, Any]) -> bytes:
     """Indented JSON with the crc32c of the canonical encoding as the last field."""
-    sealed = {**content, _CHECKSUM: f"{crc32c(canonical(content)):08x}"}
+    sealed = {**content, CHECKSUM: f"{crc32c(canonical(content)):08x}"}
     return json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
@@ -50,11 +51,11 @@ def unseal_encoded(data: bytes, path: CachePath) -> Unsealed:
     """
     try:
         content = from_json(data, allow_inf_nan=False)  # three times as fast as json.loads
-        found = content.pop(_CHECKSUM)
+        found = content.pop(CHECKSUM)
         encoding = canonical(content)
     except (KeyError, TypeError, AttributeError):
         raise CorruptCache(
-            f"{path}: not a sealed JSON record: expected an object with its checksum in {_CHECKSUM!r}"
+            f"{path}: not a sealed JSON record: expected an object with its checksum in {CHECKSUM!r}"
         ) from None
     except (ValueError, RecursionError) as error:
         raise CorruptCache(f"{path}: not a sealed JSON record ({error})") from None

@@ -13,6 +13,7 @@ from losa.cache_format import verify as verify_cache
 from losa.cache_format.codecs import CodecName
 from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.manifest_schema import manifest_schema
 from losa.cache_format.sites import SiteSelection
 from losa.cache_format.storage.paths import cache_folder
 from losa.cache_format.stores import StoreName
@@ -149,6 +150,12 @@ def drop(
     _ask(yes, f"drop {', '.join(splits)} from {folder}? Segments whose images go with it: {gone}")
     drop_splits(folder, splits)
     print(visible(f"{folder}: {', '.join(splits)} dropped; segments removed: {gone}"))
+
+
+@tool.command()
+def schema() -> None:
+    """Print the JSON schema of manifest.json."""
+    print(json.dumps(manifest_schema(), indent=2))
 
 
 def main() -> None:

@@ -1,16 +1,11 @@
-"""Commands as a user types them, and a small cache made by one."""
+"""A small cache and small side networks, and what stands in for trainings."""
 
-import contextlib
-import io
 import json
-import logging
-import os
 import shlex
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,57 +20,7 @@ def _whole_commands(shapes_are_not_checked: None) -> None:
     pass
 
 
-@dataclass(frozen=True)
-class Finished:
-    """What a command left behind."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Command = Callable[..., Finished]
-
-
-@contextlib.contextmanager
-def _at_the_prompt(folder: Path, arguments: list[str]) -> Iterator[tuple[io.StringIO, io.StringIO]]:
-    argv, handlers, before = sys.argv, logging.getLogger().handlers[:], Path.cwd()
-    sys.argv = arguments
-    os.chdir(folder)
-    try:
-        with (
-            contextlib.redirect_stdout(io.StringIO()) as out,
-            contextlib.redirect_stderr(io.StringIO()) as error,
-        ):
-            yield out, error
-    finally:
-        sys.argv = argv
-        os.chdir(before)
-        for handler in logging.getLogger().handlers:
-            if handler not in handlers:
-                handler.close()
-        logging.getLogger().handlers[:] = handlers
-
-
-@pytest.fixture(scope="session")
-def command() -> Command:
-    """``command(folder, name, *arguments)``: run a command in a folder, within this process."""
-
-    def run(folder: Path, name: str, *arguments: str) -> Finished:
-        (entry,) = entry_points(group="console_scripts", name=name)
-        main = entry.load()
-        with _at_the_prompt(folder, [name, *arguments]) as (out, error):
-            code: object = 0
-            try:
-                main()
-            except SystemExit as stop:
-                code = stop.code
-            if isinstance(code, str):  # as the interpreter does at its end
-                print(code, file=error)
-                code = 1
-        return Finished(int(str(code or 0)), out.getvalue(), error.getvalue())
-
-    return run
+Command = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")

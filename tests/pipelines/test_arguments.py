@@ -57,6 +57,7 @@ def refusal_or_nothing(*arguments: str) -> str:
         ["+experiment=mine", "++note=1", "~hydra.callbacks.results", "--config-dir", "conf"],
         ["cache=${out}/cache", "cache=${out}/cache", "dataset.root=${out} "],
         ["cache=a", "--cfg", "job"],
+        ['dataset.shards={train:"in-{00..19}.tar",test:"out-*.tar"}'],
     ],
     ids=str,
 )

@@ -12,16 +12,17 @@ KNOWN = [*options_of(ExtractConfig), "optimizer", "lr"]
 @pytest.mark.parametrize(
     ("schema", "name", "option"),
     [
-        (AdaptConfig, "cache", Option(text=True, list=False, null=False)),
-        (AdaptConfig, "val_split", Option(text=True, list=False, null=True)),
-        (AdaptConfig, "train_split", Option(text=True, list=True, null=False)),
-        (AdaptConfig, "sites", Option(text=False, list=True, null=False)),
-        (AdaptConfig, "halve_at", Option(text=False, list=True, null=False)),
-        (AdaptConfig, "lr", Option(text=False, list=False, null=False)),
-        (ExtractConfig, "splits", Option(text=True, list=True, null=True)),
-        (ExtractConfig, "limit", Option(text=False, list=False, null=True)),
-        (ExtractConfig, "dataset", Option(text=False, list=False, null=False)),
-        (ExtractConfig, "backbone.checkpoint", Option(text=True, list=False, null=True)),
+        (AdaptConfig, "cache", Option(text=True, list=False, mapping=False, null=False)),
+        (AdaptConfig, "val_split", Option(text=True, list=False, mapping=False, null=True)),
+        (AdaptConfig, "train_split", Option(text=True, list=True, mapping=False, null=False)),
+        (AdaptConfig, "sites", Option(text=False, list=True, mapping=False, null=False)),
+        (AdaptConfig, "halve_at", Option(text=False, list=True, mapping=False, null=False)),
+        (AdaptConfig, "lr", Option(text=False, list=False, mapping=False, null=False)),
+        (ExtractConfig, "splits", Option(text=True, list=True, mapping=False, null=True)),
+        (ExtractConfig, "limit", Option(text=False, list=False, mapping=False, null=True)),
+        (ExtractConfig, "dataset", Option(text=False, list=False, mapping=False, null=False)),
+        (ExtractConfig, "dataset.shards", Option(text=True, list=True, mapping=True, null=True)),
+        (ExtractConfig, "backbone.checkpoint", Option(text=True, list=False, mapping=False, null=True)),
     ],
 )
 def test_what_an_option_takes(schema: type, name: str, option: Option) -> None:
