@@ -16,7 +16,14 @@ from losa.extract.crops import crop_of
 from losa.extract.frame_sampling import sampled_frames
 from losa.extract.pixels import decode_image
 from losa.extract.preprocessing import Transform
-from losa.extract.sources.base import InvalidImage, Stored, StoredFrames, StoredImages, hash_source, not_now
+from losa.extract.sources.base import (
+    InvalidImage,
+    Stored,
+    StoredFrames,
+    StoredImages,
+    failing_not_now,
+    hash_source,
+)
 from losa.extract.video_decoding import decode_video
 from losa.extract.views import make_view
 
@@ -59,12 +66,8 @@ class ClipLoader:
         clip_key, view = parse_key(key) if self.views else (key, None)
         video, clip = parse_clip(clip_key) if self.clips else (clip_key, Clip())
         stored = self.source.read(video)
-        try:
+        with failing_not_now(video):
             frames, turned, warnings = self._decode(stored, clip)
-        except MemoryError:
-            raise not_now(video, "not enough memory") from None
-        except OSError as error:
-            raise not_now(video, error.strerror) from None
         if len({frame.size for frame in frames}) > 1:
             raise InvalidImage("its frames have different sizes")
         frames = tuple(crop_of(frame, clip, self.preprocessing.input_size) for frame in frames)

@@ -12,7 +12,7 @@ from losa.cache_format.views import parse_key
 from losa.extract.config import MAX_PIXELS
 from losa.extract.pixels import decode_image
 from losa.extract.preprocessing import Transform
-from losa.extract.sources.base import StoredFrames, StoredImages, hash_source, not_now
+from losa.extract.sources.base import StoredFrames, StoredImages, failing_not_now, hash_source
 from losa.extract.views import make_view
 
 
@@ -52,12 +52,8 @@ class ImageLoader:
         image_key, view = parse_key(key) if self.views else (key, None)
         stored = self.source.read(image_key)
         assert not isinstance(stored, StoredFrames), "videos are loaded by ClipLoader"
-        try:
+        with failing_not_now(image_key):
             image, turned, warnings = decode_image(stored, self.decoding, self.max_pixels)
-        except MemoryError:
-            raise not_now(image_key, "not enough memory") from None
-        except OSError as error:
-            raise not_now(image_key, error.strerror) from None
         if view is not None:
             image = make_view(image, view, key)
         return LoadedImage(image, hash_source(stored), turned, warnings)

@@ -25,6 +25,7 @@ from losa.adapt.architecture import Norm, Pool
 from losa.adapt.streams.contract import StreamSites, pooling_weights
 from losa.adapt.streams.frames_as_images import FramesAsImages
 from losa.adapt.streams.frozen_features import FrozenFeatures, NormalisedBase
+from losa.adapt.streams.kept import take_kept
 from losa.adapt.streams.products import combine, inner, sum_images, with_images_axis
 from losa.adapt.streams.tape import Axis, Tape
 from losa.cache_format.identity import TokenLayout
@@ -146,7 +147,7 @@ class _Product(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        tape, base, axis, weight, rows, record = _take_kept(ctx)
+        tape, base, axis, weight, rows, record = take_kept(ctx, "factored")
         scale = None if base is None else base.scale
         needs_grad_weight = ctx.needs_input_grad[3]
         grad_weight: Tensor | None = None
@@ -194,7 +195,7 @@ class _Update(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_previous: Tensor) -> tuple[Tensor | None, ...]:
-        tape, stack, positions, first_readers = _take_kept(ctx)
+        tape, stack, positions, first_readers = take_kept(ctx, "factored")
         terms: tuple[list[Tensor], list[Tensor]] = ([], [])
         for axis, products in tape.products.items():
             # A product that the loss does not depend on has no gradient.
@@ -213,14 +214,6 @@ class _Update(Function):
                 terms[summed].append(combine(grads.mT, weights))
         grad_u, grad_v = map(_total, terms, ctx.ndims, ctx.dtypes)
         return None, grad_u, grad_v, grad_previous
-
-
-def _take_kept(ctx: Any) -> Any:
-    """What the forward pass kept, which is freed as the backward pass proceeds, as by autograd itself."""
-    if ctx.kept is None:
-        raise RuntimeError("the gradient of a factored stream was taken already; it can be taken once")
-    kept, ctx.kept = ctx.kept, None
-    return kept
 
 
 def _stack_rows(coefficients: list[Tensor], positions: slice) -> Tensor:

@@ -18,6 +18,7 @@ from torch.autograd import Function
 from losa.adapt.architecture import Norm, Pool
 from losa.adapt.streams.contract import StreamSites, pooling_weights
 from losa.adapt.streams.frozen_features import FrozenFeatures, NormalisedBase
+from losa.adapt.streams.kept import take_kept
 from losa.cache_format.identity import TokenLayout
 
 NUMBERS_AT_ONCE = 2**20
@@ -190,7 +191,7 @@ class _Product(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, grad_previous: Tensor) -> tuple[Tensor | None, ...]:
-        total, base, axis, weight = _take_kept(ctx)
+        total, base, axis, weight = take_kept(ctx, "summed")
         if total.grad is None:
             total.grad = torch.zeros_like(total.x)
         grad_weight = _zeros_like(weight, total) if ctx.needs_input_grad[3] else None
@@ -223,7 +224,7 @@ class _Update(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_previous: Tensor) -> tuple[Tensor | None, ...]:
-        total, axis, u, v = _take_kept(ctx)
+        total, axis, u, v = take_kept(ctx, "summed")
         total.add(axis, u, v, -1)
         grad_u, grad_v = _zeros_like(u, total), _zeros_like(v, total)
         for member, images in total.parts():
@@ -253,11 +254,3 @@ def _add_of_part(grad: Tensor, member: int, images: slice, of_part: Tensor) -> N
     else:
         into = grad[member, images]
         into += of_part.view(into.shape)
-
-
-def _take_kept(ctx: Any) -> Any:
-    """What the forward pass kept; after the backward pass the sum is another one."""
-    if ctx.kept is None:
-        raise RuntimeError("the gradient of a summed stream was taken already; it can be taken once")
-    kept, ctx.kept = ctx.kept, None
-    return kept

@@ -2,7 +2,8 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -94,15 +95,12 @@ def read_file(path: Path) -> bytes:
         InvalidImage: the file does not exist.
         LosaError: the machine could not read it at the moment (storage, permissions, memory).
     """
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        # The error's own text would name the folder.
-        raise InvalidImage(error.strerror or "No such file or directory") from None
-    except MemoryError:
-        raise not_now(path, "not enough memory") from None
-    except OSError as error:
-        raise not_now(path, error.strerror) from None
+    with failing_not_now(path):
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            # The error's own text would name the folder.
+            raise InvalidImage(error.strerror or "No such file or directory") from None
 
 
 def not_now(image: Path | str, reason: str | None) -> LosaError:
@@ -111,6 +109,17 @@ def not_now(image: Path | str, reason: str | None) -> LosaError:
         f"{image}: {reason or 'cannot be read'}. The image may be whole, so it is not marked invalid: "
         "remove the cause and run the same command again"
     )
+
+
+@contextmanager
+def failing_not_now(image: Path | str) -> Iterator[None]:
+    """A context in which what the machine lacks, memory or an answer of its storage, becomes `not_now`."""
+    try:
+        yield
+    except MemoryError:
+        raise not_now(image, "not enough memory") from None
+    except OSError as error:
+        raise not_now(image, error.strerror) from None
 
 
 def composed(text: str) -> str:
