@@ -25,7 +25,6 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.common.device import resolve_device
-from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.timing import timed_calls
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
 from losa.extract.decoding import decode
@@ -34,6 +33,7 @@ from losa.extract.loader import ImageLoader
 from losa.extract.precision import precision
 from losa.extract.preprocessing import make_transform
 from losa.extract.sources.image_files import ImageFiles
+from losa.pipelines.bench.unknown_names import refuse_unknown
 from losa.pipelines.evaluation.judge import Judge
 from losa.pipelines.predict.images import find_images
 
@@ -63,10 +63,7 @@ class EvaluationBenchmark:
 
     def __post_init__(self) -> None:
         """Refuse options that cannot be measured."""
-        for side in self.sides:
-            if side not in SIDE_NETWORKS:
-                known = ", ".join(SIDE_NETWORKS)
-                raise LosaError(f"--side {side}: expected one of {known}{nearest(side, SIDE_NETWORKS)}")
+        refuse_unknown("--side", self.sides, SIDE_NETWORKS)
         for option in ("seeds", "images", "batch", "rounds"):
             if getattr(self, option) <= 0:
                 raise LosaError(f"--{option} {getattr(self, option)}: expected more than 0")

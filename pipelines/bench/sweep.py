@@ -12,14 +12,13 @@ from rich.table import Table
 
 from losa.adapt import AdaptConfig, Job, adapt_all
 from losa.adapt.side_networks import SIDE_NETWORKS
-from losa.cache_format import LosaError
 from losa.cache_format.codecs import CodecName
-from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.cache_format.storage.paths import cache_folder
 from losa.pipelines.bench.fused.setting import COMPILE, SHAPES
 from losa.pipelines.bench.matrix_rate import Dtype
 from losa.pipelines.bench.reading.noise_cache import SPLIT, NoiseCache, Shape, refuse_if_disk_is_short
+from losa.pipelines.bench.unknown_names import refuse_unknown
 
 CLASSES = 10
 RATES = (1e-3, 3e-3, 1e-2)
@@ -51,11 +50,7 @@ class SweepBenchmark:
             ("dtype", [self.dtype], get_args(Dtype)),
             ("compile", [self.compile], COMPILE),
         ):
-            for value in values:
-                if value not in known:
-                    raise LosaError(
-                        f"--{option} {value}: expected one of {', '.join(known)}{nearest(value, list(known))}"
-                    )
+            refuse_unknown(f"--{option}", values, known)
 
     def run(self, folder: Path | None = None) -> dict[str, Any]:
         """Write the cache and train the members.

@@ -17,13 +17,13 @@ from losa.cache_format.codecs import CodecName
 from losa.cache_format.common.cores import usable_cores
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.cache_format.identity import ComputeDtype
 from losa.extract.sources.folder_walk import FolderWalk
 from losa.pipelines.bench.extraction.photographs import make_photographs
 from losa.pipelines.bench.extraction.process import MethodProcess
 from losa.pipelines.bench.extraction.setting import Method, Setting
+from losa.pipelines.bench.unknown_names import refuse_unknown
 
 LIMIT = "forward"
 MADE_UP = 256
@@ -61,10 +61,7 @@ class ExtractionBenchmark:
             ("--codec", [self.codec], get_args(CodecName)),
             ("--dtype", [self.dtype], get_args(ComputeDtype)),
         ):
-            for value in values:
-                if value not in known:
-                    choices = ", ".join(known)
-                    raise LosaError(f"{option} {value}: expected one of {choices}{nearest(value, known)}")
+            refuse_unknown(option, values, known)
         for option in ("size", "images", "batch", "sites", "threads", "rounds"):
             number = getattr(self, option)
             if number is not None and number < 1:

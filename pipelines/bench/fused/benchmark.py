@@ -14,12 +14,12 @@ from losa.adapt.free_memory import free_in_ram, free_on_gpu
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.pipelines.bench.fused.flops import useful_bytes, useful_flops
 from losa.pipelines.bench.fused.setting import COMPILE, SHAPES, Method, PlainSide, Setting, needed_bytes
 from losa.pipelines.bench.live.lora import peft_is_installed
 from losa.pipelines.bench.matrix_rate import Dtype
+from losa.pipelines.bench.unknown_names import refuse_unknown
 
 ALONE: tuple[Method, ...] = ("plain", "lora")
 """Methods that train one member at a time."""
@@ -71,10 +71,7 @@ class FusedBenchmark:
             ("--compile", [self.compile], COMPILE),
             ("--norm", [self.norm], get_args(Norm)),
         ):
-            for value in values:
-                if value not in known:
-                    choices = ", ".join(known)
-                    raise LosaError(f"{option} {value}: expected one of {choices}{nearest(value, known)}")
+            refuse_unknown(option, values, known)
         numbers = {
             "members": min(self.members),
             "micro-batch": self.micro_batch_size,

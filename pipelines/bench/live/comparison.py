@@ -10,7 +10,6 @@ from typing import Any, cast, get_args
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.emulated_dtypes import warn_if_emulated
-from losa.cache_format.common.suggestions import nearest
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
 from losa.pipelines.bench.data_folders import find_data_folders
 from losa.pipelines.bench.live.data import LiveData
@@ -19,6 +18,7 @@ from losa.pipelines.bench.live.methods import RANKED, Method, nearest_rank
 from losa.pipelines.bench.live.records import TrainingRecords
 from losa.pipelines.bench.live.training import TrainingOptions
 from losa.pipelines.bench.live.trainings import Configuration, Trainings
+from losa.pipelines.bench.unknown_names import refuse_unknown
 from losa.pipelines.cells import Cell
 
 DEFAULT_RANK = 8
@@ -58,12 +58,7 @@ class LiveComparison:
 
     def __post_init__(self) -> None:
         """Refuse options that cannot be trained."""
-        known = get_args(Method)
-        for method in self.methods:
-            if method not in known:
-                raise LosaError(
-                    f"--method {method}: expected one of {', '.join(known)}{nearest(method, known)}"
-                )
+        refuse_unknown("--method", self.methods, get_args(Method))
         if self.rank is not None and self.parameters is not None:
             raise LosaError("--rank and --parameters: expected one of them, because one gives the other")
         for option, number in (("--rank", self.rank), ("--parameters", self.parameters)):

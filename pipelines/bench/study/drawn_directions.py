@@ -13,11 +13,11 @@ from PIL import Image, ImageOps
 
 from losa.cache_format import LosaError
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.storage.atomic_writes import publish
 from losa.extract.pixels import DEFAULT_DECODING, decode_image
 from losa.extract.sources.files import FileSource
-from losa.extract.sources.lists import STANDARD_SPLITS, read_lists
+from losa.extract.sources.lists import read_lists
 from losa.extract.video_decoding import refuse_without_pyav
+from losa.pipelines.bench.study.drawn_folder import refuse_used_folder, write_lists
 
 DIRECTIONS = ("left", "right")
 """Where the picture moves. The label is the place in this list."""
@@ -46,8 +46,7 @@ def draw_directions(photographs: Path, folder: Path, counts: Mapping[str, int]) 
         LosaError: the folder is not empty, there are not as many photographs, or PyAV is not installed.
     """
     refuse_without_pyav()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LosaError(f"{folder}: expected a new or an empty folder; remove it, or choose another one")
+    refuse_used_folder(folder)
     source = read_lists(photographs)
     chosen = {
         part: _spread(source, split, count)
@@ -67,9 +66,7 @@ def draw_directions(photographs: Path, folder: Path, counts: Mapping[str, int]) 
                     lines[part].append(f"{name} {label}\n")
                 number += 1
                 bar.update()
-    train, val, test = (lines[part] for part in ("train", "val", "test"))
-    for split, listed in zip(STANDARD_SPLITS, (train, val, train + val, test), strict=True):
-        publish(folder / f"{split}.txt", "".join(listed).encode())
+    write_lists(folder, lines)
 
 
 def moving(photograph: Image.Image) -> Iterator[Image.Image]:

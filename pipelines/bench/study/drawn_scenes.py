@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from losa.cache_format import LosaError
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.storage.atomic_writes import publish
-from losa.extract.sources.lists import STANDARD_SPLITS
+from losa.pipelines.bench.study.drawn_folder import refuse_used_folder, write_lists
 
 FEWEST, MOST = 3, 10
 """Objects in a scene; the label is their number less `FEWEST`."""
@@ -49,8 +47,7 @@ def draw_scenes(folder: Path, scenes: Mapping[str, int]) -> None:
     Raises:
         LosaError: the folder is not empty.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LosaError(f"{folder}: expected a new or an empty folder; remove it, or choose another one")
+    refuse_used_folder(folder)
     (folder / _IMAGES).mkdir(parents=True)
     lines: dict[str, list[str]] = {}
     number = 0
@@ -64,9 +61,7 @@ def draw_scenes(folder: Path, scenes: Mapping[str, int]) -> None:
                 lines[part].append(f"{name} {label}\n")
                 number += 1
                 bar.update()
-    train, val, test = (lines[part] for part in ("train", "val", "test"))
-    for split, listed in zip(STANDARD_SPLITS, (train, val, train + val, test), strict=True):
-        publish(folder / f"{split}.txt", "".join(listed).encode())
+    write_lists(folder, lines)
 
 
 def draw_scene(number: int, objects: int) -> Image.Image:

@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 from losa.adapt import AdaptConfig
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
-from losa.cache_format.common.suggestions import nearest
 from losa.extract import BackboneConfig
 from losa.extract.grid_pooling import parse_grid
 from losa.pipelines.arguments import checked_arguments
 from losa.pipelines.bench.data_folders import find_data_folders
+from losa.pipelines.bench.unknown_names import refuse_unknown
 from losa.pipelines.command_line import to_config
 from losa.pipelines.options import options_of
 from losa.pipelines.selection import as_candidate
@@ -84,10 +84,7 @@ class StudySettings:
         """Refuse wrong options before anything is extracted or trained."""
         if self.seeds < 1:
             raise LosaError(f"--seeds {self.seeds}: expected at least 1")
-        for side in self.sides:
-            if side not in SIDE_NETWORKS:
-                known = ", ".join(SIDE_NETWORKS)
-                raise LosaError(f"--side {side}: expected one of {known}{nearest(side, SIDE_NETWORKS)}")
+        refuse_unknown("--side", self.sides, SIDE_NETWORKS)
         if self.grid is not None:
             try:
                 parse_grid(self.grid)

@@ -5,9 +5,8 @@ from typing import get_args
 
 from losa.adapt.architecture import Mixing
 from losa.adapt.side_networks import SIDE_NETWORKS
-from losa.cache_format import LosaError
 from losa.cache_format.codecs import CodecName
-from losa.cache_format.common.suggestions import nearest
+from losa.pipelines.bench import unknown_names
 from losa.pipelines.bench.matrix_rate import Dtype
 from losa.pipelines.bench.video.shapes import SHAPES
 
@@ -30,7 +29,6 @@ def refuse_unknown(**given: str | Sequence[str]) -> None:
         LosaError: a name is unknown; the message lists those that are known.
     """
     for option, names in given.items():
-        for name in [names] if isinstance(names, str) else names:
-            if name not in (known := _KNOWN[option]):
-                choices = ", ".join(known)
-                raise LosaError(f"--{option} {name}: expected one of {choices}{nearest(name, known)}")
+        unknown_names.refuse_unknown(
+            f"--{option}", [names] if isinstance(names, str) else names, _KNOWN[option]
+        )
