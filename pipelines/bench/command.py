@@ -14,6 +14,7 @@ from losa.pipelines.bench.fused.command import fused
 from losa.pipelines.bench.live.command import live
 from losa.pipelines.bench.study.commands import ablations, accuracy, draw_scenes
 from losa.pipelines.plain_console import PlainConsole
+from losa.pipelines.pretraining.command import pretrain
 from losa.pipelines.tool import AsJson, make_tool, run_tool
 
 tool = make_tool(
@@ -269,7 +270,7 @@ def extract(
     _print_rows(rows, benchmark, render_extraction, as_json=as_json)
 
 
-for command in (accuracy, ablations, draw_scenes):
+for command in (accuracy, ablations, draw_scenes, pretrain):
     tool.command()(command)
 
 
