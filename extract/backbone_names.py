@@ -1,4 +1,4 @@
-"""What `backbone.name` means: a model of timm's, one on the Hugging Face hub, or one in a local folder."""
+"""What `backbone.name` means: a model of timm's, of the Hugging Face hub, of a local folder, or our own."""
 
 import json
 import re
@@ -17,6 +17,8 @@ from losa.cache_format.errors import LosaError
 from losa.cache_format.storage.paths import local_path
 from losa.extract.causes import short_cause
 
+SHIPPED = {"losa_tiny": Path(__file__).with_name("shipped") / "losa_tiny"}
+"""Backbones of our own that ship with losa -> their folders, in timm's form; see docs/losa-tiny.md."""
 HUB = "hf-hub:"
 FOLDER = "local-dir:"
 ADVICE = (
@@ -71,7 +73,8 @@ def find_backbone(name: str) -> NamedBackbone:
     """Find the model that a name means.
 
     Args:
-        name: timm's name, ``hf-hub:<owner>/<model>[@<revision>]`` or ``local-dir:<folder>``.
+        name: timm's name, that of a backbone that ships with losa, ``hf-hub:<owner>/<model>[@<revision>]`` or
+            ``local-dir:<folder>``.
 
     Raises:
         LosaError: there is no such model; or the hub cannot be reached, and no copy of the model is on this
@@ -81,10 +84,12 @@ def find_backbone(name: str) -> NamedBackbone:
         return _on_hub(name)
     if name.startswith(FOLDER):
         return _in_folder(name)
+    if name in SHIPPED:
+        return _shipped(name)
     if re.search(r"[:/\\]", name):
         raise LosaError(
-            f"backbone.name={name}: expected a name of timm's, {HUB}<owner>/<model>[@<revision>] or "
-            f"{FOLDER}<folder>"
+            f"backbone.name={name}: expected a name of timm's, {', '.join(SHIPPED)}, "
+            f"{HUB}<owner>/<model>[@<revision>] or {FOLDER}<folder>"
         )
     architecture = name.split(".")[0]
     _refuse_unknown(name, architecture, name)
@@ -157,6 +162,17 @@ def _in_folder(name: str) -> NamedBackbone:
     )
 
 
+def _shipped(name: str) -> NamedBackbone:
+    folder = SHIPPED[name]
+    return _configured(
+        folder / _CONFIG,
+        asked=name,
+        name=name,
+        timm_name=f"{FOLDER}{folder}",
+        file=partial(_existing, folder),
+    )
+
+
 def _folder(name: str) -> Path:
     return local_path(name.removeprefix(FOLDER)).resolve()
 
@@ -208,7 +224,7 @@ def _refuse_unknown(name: str, architecture: str, asked: str) -> None:
     if not timm.is_model(name):
         raise LosaError(
             f"backbone.name={asked}: timm {timm.__version__} has no such model"
-            f"{nearest(architecture, timm.list_models())}"
+            f"{nearest(architecture, [*timm.list_models(), *SHIPPED])}"
         )
     try:
         timm.get_pretrained_cfg(name)

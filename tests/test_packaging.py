@@ -62,6 +62,7 @@ def test_the_wheel_holds_the_five_packages_and_the_plugin_and_nothing_else(distr
         assert f"losa/{folder}/py.typed" in names
     data = {"conf/fgvc.yaml", "conf/dataset/vtab/dtd.yaml", "pipelines/serve/page/index.html"}
     data.add("pipelines/suite/published_results/vtab1k.json")
+    data |= {f"extract/shipped/losa_tiny/{name}" for name in ("config.json", "model.safetensors")}
     assert {f"losa/{name}" for name in data} <= set(names)
     assert "losa/__init__.py" not in names
 

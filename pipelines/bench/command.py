@@ -15,6 +15,7 @@ from losa.pipelines.bench.live.command import live
 from losa.pipelines.bench.study.commands import ablations, accuracy, draw_directions, draw_scenes
 from losa.pipelines.bench.video.commands import video, video_plan
 from losa.pipelines.plain_console import PlainConsole
+from losa.pipelines.pretraining.command import pretrain
 from losa.pipelines.tool import AsJson, make_tool, run_tool
 
 tool = make_tool(
@@ -270,7 +271,7 @@ def extract(
     _print_rows(rows, benchmark, render_extraction, as_json=as_json)
 
 
-for command in (video, video_plan, accuracy, ablations, draw_scenes, draw_directions):
+for command in (video, video_plan, accuracy, ablations, draw_scenes, draw_directions, pretrain):
     tool.command()(command)
 
 

@@ -142,6 +142,6 @@ def test_an_unknown_tag_of_weights_is_refused():
 )
 def test_a_name_that_looks_like_a_path_is_told_of_both_forms(name):
     with pytest.raises(
-        LosaError, match=r"expected a name of timm's, hf-hub:<owner>/<model>\[@<revision>\] or loc"
+        LosaError, match=r"expected a name of timm's, losa_tiny, hf-hub:<owner>/<model>\[@<revision>\] or loc"
     ):
         find_backbone(name)

@@ -1,4 +1,7 @@
+import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -9,6 +12,7 @@ from safetensors.torch import save_file
 
 from losa.cache_format import LosaError
 from losa.extract import BackboneConfig, load_backbone
+from losa.extract.backbone_names import SHIPPED
 from losa.extract.weights import hash_weights
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
@@ -178,6 +182,27 @@ def test_weights_that_cannot_be_downloaded_are_never_replaced_by_random_ones(mon
 def test_a_model_for_which_there_are_no_weights_is_refused():
     with pytest.raises(LosaError, match=r"could not be loaded: .*No pretrained weights exist"):
         load_backbone(BackboneConfig(name="vit_relpos_small_patch16_rpn_224"))
+
+
+def test_our_own_backbone_ships_with_its_weights():
+    trained = load_backbone(BackboneConfig(name="losa_tiny"))
+    card = Path(__file__).parents[2].joinpath("docs/losa-tiny.md").read_text(encoding="utf-8")
+    assert trained.identity.weights_sha256 in card
+    weights = SHIPPED["losa_tiny"] / "model.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in card
+    assert weights.stat().st_size < 6_000_000
+    assert trained.origin == {"architecture": "vit_tiny_patch16_224", "pretrained_tag": "drawn_scenes"}
+    assert (trained.identity.name, trained.preprocessing.input_size) == ("losa_tiny", (3, 32, 32))
+    untrained = load_backbone(BackboneConfig(name="losa_tiny", pretrained=False))
+    assert replace(untrained.identity, weights_sha256=trained.identity.weights_sha256) == trained.identity
+    assert untrained.identity != trained.identity
+    assert untrained.preprocessing == trained.preprocessing
+
+
+@pytest.mark.parametrize(("name", "meant"), [("losa_tny", "losa_tiny"), ("losa_tiny.v2", "losa_tiny")])
+def test_our_own_backbone_is_suggested(name, meant):
+    with pytest.raises(LosaError, match=rf"did you mean '{meant}'"):
+        load_backbone(BackboneConfig(name=name))
 
 
 @pytest.mark.parametrize("pretrained", [True, False])

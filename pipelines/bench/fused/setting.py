@@ -27,7 +27,7 @@ SHAPES = {
     "deit-tiny": Shape(12, 197, 192),
     "vit-b": Shape(12, 197, 768),
 }
-"""Those of timm's test_vit, which `losa-demo` uses, and of DeiT-Tiny and ViT-B at 224 pixels."""
+"""Those of timm's test_vit (``demo``), and of DeiT-Tiny and ViT-B at 224 pixels."""
 
 COMPILE: dict[str, Compile] = {"auto": "auto", "true": True, "false": False}
 """Values of ``--compile``, which are those of the option of losa-adapt."""
