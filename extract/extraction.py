@@ -12,13 +12,10 @@ import numpy as np
 from losa.cache_format import (
     CacheWriter,
     Calibration,
-    CorruptCache,
     LosaError,
     Manifest,
     Segment,
-    SplitContents,
 )
-from losa.cache_format.clips import clips_split, parse_clips_split
 from losa.cache_format.common.comparison import differences
 from losa.cache_format.common.hashes import hash_array
 from losa.cache_format.common.progress import progress_bar
@@ -28,14 +25,13 @@ from losa.cache_format.metadata.constants import CENTRE, calibration_of
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.commit_records import CommitRecords
 from losa.cache_format.shards.shard_images import ShardImages
-from losa.cache_format.storage.paths import CachePath, cache_folder, shell_path
+from losa.cache_format.storage.paths import CachePath, cache_folder
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.survey import CacheRequest, Survey, has_shards, survey_cache
-from losa.cache_format.views import View, parse_views_split, views_split
 from losa.extract.backbone import FrozenBackbone
 from losa.extract.calibrator import Calibrator
 from losa.extract.changed_images import refuse_changed_images
-from losa.extract.clips import with_clips
+from losa.extract.codec_loss import tell_codec_loss
 from losa.extract.config import ExtractConfig
 from losa.extract.data_set_root import refuse_other_root, root_record
 from losa.extract.departed import DataSetKeys
@@ -43,7 +39,6 @@ from losa.extract.encoded_batches import ShardBatch, shard_batches
 from losa.extract.extraction_tasks import EncodingTask, MachineTask, computing_threads
 from losa.extract.forward_pass import MOST_WORKERS, ForwardPass
 from losa.extract.grid_pooling import parse_grid
-from losa.extract.limit import limited
 from losa.extract.loading import load_backbone
 from losa.extract.parts import Part
 from losa.extract.pixels import DEFAULT_DECODING
@@ -51,22 +46,16 @@ from losa.extract.plan import Plan
 from losa.extract.preprocessing import choose_preprocessing
 from losa.extract.probe import WORTH_BATCHES, Speeds, try_out
 from losa.extract.reception import Reception
+from losa.extract.requested_splits import requested_splits
 from losa.extract.shard_thread import ShardThread
 from losa.extract.sources import ImageSource, open_source
-from losa.extract.splitting import cut
-from losa.extract.views import refuse_keys_of_views, refuse_other_views, with_views
+from losa.extract.views import refuse_other_views
 
 _log = logging.getLogger(__name__)
 
 _RUNS_PER_WORKER = 8
 """In how many runs a worker does its share. At the end of a run it has nothing decoded ahead; at the end of
 the extraction, workers wait for the last run of another."""
-
-POOR_SNR_DB = {"float16": 30.0, "bfloat16": 30.0, "int8": 30.0, "int4": 15.0}
-"""Signal-to-noise ratios, in dB, below which a codec is warned of.
-
-On the features of a trained ViT, int8 reaches 43 to 46 dB, int4 21 to 23 dB, and the others more.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,14 +99,7 @@ class Extractor:
         self.source: ImageSource = open_source(config.dataset) if source is None else source
         for note in self.source.notes:
             _log.warning("%s", note)
-        self.parts = (
-            [] if config.split is None else cut(self.source, config.split_of, config.split, config.split_seed)
-        )
-        names = list(config.splits or [part.name for part in self.parts] or self.source.splits)
-        names = [clips_split(name, config.clips, config.crops) for name in names]
-        if config.views > 1:
-            names += [views_split(name, config.views) for name in names]
-        self.splits = [self._contents(name) for name in names]
+        self.splits = requested_splits(config, self.source)
         self.known = DataSetKeys(self.source, {key for split in self.splits for key in split.keys})
         self.backbone: FrozenBackbone = load_backbone(
             config.backbone,
@@ -168,7 +150,7 @@ class Extractor:
                 missing = self._of_part(uncommitted, writer.requested)
                 if missing:
                     invalid = self._extract(writer, missing, calibration_of(constants))
-                    self._report_losses(writer)
+                    tell_codec_loss(writer, self.config.codec, self.group.sites)
         return Extraction(
             cache=self.cache,
             images=0 if self.config.plan else plan.images,
@@ -292,30 +274,6 @@ class Extractor:
         wanted = set(self.part.shards(segments))
         return [(segment, shard) for segment, shard in missing if (segment.name, shard) in wanted]
 
-    def _contents(self, name: str) -> SplitContents:
-        """A split of the source, or a part of its only one, or a split with the views of its images."""
-        config = self.config
-        parts = {part.name: part for part in self.parts}
-        known = tuple(parts) or self.source.splits
-        of_clips, views = (name, 1) if name in known else parse_views_split(name)
-        split, clips, crops = (of_clips, 1, 1) if of_clips in known else parse_clips_split(of_clips)
-        if split not in known:
-            raise LosaError(
-                f"the data set has no split {split!r}; it has: {', '.join(known)}. "
-                f"Choose with splits, as in splits=[{known[0]}]"
-            )
-        contents = parts[split] if parts else self.source.contents(split)
-        refuse_keys_of_views(contents)
-        if clips * crops > 1 and config.sampling is None:
-            raise LosaError(f"split {name!r}: dataset={config.dataset.name} holds no videos to take clips of")
-        if config.limit is not None:
-            contents = limited(contents, config.limit)
-        contents = with_clips(contents, clips, crops)
-        if views == 1:
-            return contents
-        kinds = [View(number, config.view_crop, config.view_flip) for number in range(1, views)]
-        return with_views(contents, kinds)
-
     def _request(self, constants: dict[str, np.ndarray]) -> CacheRequest:
         backbone = self.backbone
         features = FeatureIdentity(
@@ -395,23 +353,6 @@ class Extractor:
         count = 1 if self.engine.in_process else min(len(shards), _RUNS_PER_WORKER * self.engine.workers)
         bounds = pairwise(len(shards) * run // count for run in range(count + 1))
         return [[batch for shard in shards[start:stop] for batch in shard] for start, stop in bounds]
-
-    def _report_losses(self, writer: CacheWriter) -> None:
-        """Log the signal-to-noise ratio of the codec, and warn of a poor one."""
-        if self.config.codec == "float32":
-            return
-        try:
-            measured = zip(writer.statistics(), self.group.sites, strict=True)
-        except CorruptCache as error:  # a record of a split that was not requested
-            _log.warning("%s. Run losa-cache verify %s for details.", error, shell_path(self.cache))
-            return
-        decibels = [(statistics.snr_db, site) for statistics, site in measured if statistics.count]
-        if not decibels:
-            return
-        (low, site), (high, _) = min(decibels), max(decibels)
-        _log.info("codec=%s: signal-to-noise ratio %.1f (%s) to %.1f dB", self.config.codec, low, site, high)
-        if low < POOR_SNR_DB[self.config.codec]:
-            _log.warning("%.1f dB is low: compare with codec=bfloat16 before you rely on it", low)
 
 
 def extract(config: ExtractConfig, source: ImageSource | None = None) -> Extraction:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import timm
 import torch
-from jaxtyping import Float
+from jaxtyping import Int64
 from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional
@@ -68,7 +68,7 @@ class Learner(nn.Module):
                 queries, keys, _ = block.attn.qkv.weight.chunk(3)
                 keys.copy_(nn.init.normal_(queries, std=0.05))
 
-    def losses(self, scenes: Scenes, kept: Float[Tensor, "images patches"]) -> Losses:
+    def losses(self, scenes: Scenes, kept: Int64[Tensor, "images patches"]) -> Losses:
         """What is wrong of a batch, of which the backbone sees some patches.
 
         Args:

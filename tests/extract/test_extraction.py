@@ -23,8 +23,7 @@ from losa.cache_format.codecs import CodecName
 from losa.cache_format.identity import ImageDecoding, TokenLayout
 from losa.cache_format.storage.sealed_json import seal, unseal
 from losa.extract import backbone as backbone_module
-from losa.extract import extract, load_backbone, open_source
-from losa.extract import extraction as extraction_module
+from losa.extract import codec_loss, extract, load_backbone, open_source
 from losa.extract.grid_pooling import pool_grid
 from losa.extract.loader import ImageLoader
 from losa.extract.pixels import DEFAULT_DECODING
@@ -650,7 +649,7 @@ class TestWhatACodecCosts:
         assert "dB is low" not in caplog.text
 
     def test_a_poor_one_is_a_warning(self, config, caplog, monkeypatch):
-        monkeypatch.setitem(extraction_module.POOR_SNR_DB, "int8", 99.0)
+        monkeypatch.setitem(codec_loss.POOR_SNR_DB, "int8", 99.0)
         extract(config(codec="int8"))
         assert "dB is low: compare with codec=bfloat16" in caplog.text
 
