@@ -14,16 +14,16 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from losa.cache_format import Cache, CacheError
+from losa.cache_format import Cache, LosaError
 from losa.cache_format.codecs import CodecName
 from losa.cache_format.common.progress import progress_bar
-from losa.cache_format.common.suggestions import nearest
 from losa.cache_format.common.units import readable
 from losa.cache_format.stores import StoreName
 from losa.pipelines.bench.machine import available_memory
 from losa.pipelines.bench.reading.decoding import decoding_table, measure_decoding
 from losa.pipelines.bench.reading.noise_cache import NoiseCache, Shape, refuse_if_disk_is_short
 from losa.pipelines.bench.reading.readers import FIRST_PASS, LATER_PASS, PREADV, TimedReader, all_readers
+from losa.pipelines.bench.unknown_names import refuse_unknown
 
 ReadOrder = Literal["random", "sequential"]
 READ_ORDERS: tuple[ReadOrder, ...] = get_args(ReadOrder)
@@ -52,10 +52,7 @@ class ReadBenchmark:
             ("--codec", self.codecs, get_args(CodecName)),
             ("--store", self.stores, get_args(StoreName)),
         ):
-            for value in values:
-                if value not in known:
-                    choices = ", ".join(known)
-                    raise CacheError(f"{option} {value}: expected one of {choices}{nearest(value, known)}")
+            refuse_unknown(option, values, known)
         for option, number in (
             ("--gigabytes", self.gigabytes),
             ("--batch", self.batch),
@@ -63,7 +60,7 @@ class ReadBenchmark:
             ("--seconds", self.seconds),
         ):
             if number <= 0:
-                raise CacheError(f"{option} {number}: expected more than 0")
+                raise LosaError(f"{option} {number}: expected more than 0")
 
     def run(self, folder: Path | None = None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Write the caches, measure every reader on each, in all orders, and then decoding.

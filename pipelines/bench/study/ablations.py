@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from losa.cache_format import LosaError
-from losa.cache_format.common.suggestions import nearest
 from losa.pipelines.bench.study.ablation_tables import ablation_tables
 from losa.pipelines.bench.study.caches import SetCaches
 from losa.pipelines.bench.study.changes import CHANGES
@@ -13,6 +12,7 @@ from losa.pipelines.bench.study.results import results_folder, write_results
 from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.bench.study.settings import StudySettings
 from losa.pipelines.bench.study.variants import DEFAULT, variants
+from losa.pipelines.bench.unknown_names import refuse_unknown
 from losa.pipelines.different_members import train_each_once
 
 CHANGED = "changed"
@@ -29,11 +29,7 @@ class AblationStudy:
 
     def __post_init__(self) -> None:
         """Refuse options whose values are not known here."""
-        for option in self.only:
-            if option not in CHANGES:
-                raise LosaError(
-                    f"--only {option}: expected some of {','.join(CHANGES)}{nearest(option, CHANGES)}"
-                )
+        refuse_unknown("--only", self.only, CHANGES)
 
     @property
     def folder(self) -> Path:

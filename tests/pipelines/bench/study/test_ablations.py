@@ -9,7 +9,7 @@ from losa.pipelines.bench.study.ablations import AblationStudy
 
 
 def test_an_unknown_option_is_refused(settings: Any) -> None:
-    with pytest.raises(LosaError, match=r"--only ranks: expected some of rank,.*; did you mean 'rank'"):
+    with pytest.raises(LosaError, match=r"--only ranks: expected one of rank, .*; did you mean 'rank'"):
         AblationStudy(settings=settings(), only=["ranks"])
 
 
