@@ -91,7 +91,7 @@ def test_commands_and_program_run_as_printed(tmp_path: Path, command: Callable[.
     assert len(shortest.split("\n\n")) == 2
     assert re.fullmatch(r"photo\.jpg: \d \d+\.\d %(, \d \d+\.\d %){4}\n", run(shortest, tmp_path))
     accuracy = summary["accuracy"]["test"]
-    assert run(program, tmp_path) == f"test_vit (100, 4, 101, 64) {accuracy}\n"
+    assert run(program, tmp_path) == f"losa_tiny (100, 3, 64, 160) {accuracy}\n"
 
 
 def paint_photo(folder: Path) -> None:
