@@ -97,11 +97,7 @@ def code(tokens: Sequence[Token], line: int = 0) -> Iterator[tuple[Token, int]]:
         yield from code(token.children or (), line)
 
 
-CODE = [
-    (page, line, token)
-    for page in PAGES
-    for token, line in code(MARKDOWN.parse(markdown_of(page)))
-]
+CODE = [(page, line, token) for page in PAGES for token, line in code(MARKDOWN.parse(markdown_of(page)))]
 
 
 def command_lines() -> Iterator[Typed]:
