@@ -197,7 +197,7 @@ def test_links_lead_somewhere(place: Path) -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = re.findall(
-        r": ([\w/]+\.(?:md|ipynb))$", (ROOT / ".mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
+        r": ([\w/-]+\.(?:md|ipynb))$", (ROOT / ".mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert sorted(navigation) == sorted(str(page.relative_to(ROOT / "docs")) for page in (*PAGES, *NOTEBOOKS))
 
