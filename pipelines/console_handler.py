@@ -1,17 +1,12 @@
 """Messages of the log on the console."""
 
 import logging
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    _Handler = logging.StreamHandler[TextIO]
-else:
-    _Handler = logging.StreamHandler
 
-
-class ConsoleHandler(_Handler):
+class ConsoleHandler(logging.StreamHandler[TextIO]):
     """Writes each message on lines of its own, above the progress bars that a terminal shows."""
 
     def emit(self, record: logging.LogRecord) -> None:
