@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 
-.PHONY: setup demo docs test test-all lint types bench build clean
+.PHONY: setup demo docs tutorial test test-all lint types bench build clean
 
 setup: $(VENV)/.dev
 
@@ -26,6 +26,11 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(INSTALL) -e '.[docs]'
 	touch $@
 
+# What runs the tutorial.
+$(VENV)/.tutorial: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[tutorial]'
+	touch $@
+
 # The same, and what developers need.
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
@@ -39,6 +44,11 @@ demo: $(VENV)/.demo
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --quiet -f .mkdocs.yml
+
+# docs/tutorial.ipynb anew, with what it shows, in about two minutes. Its commands are those of this folder.
+tutorial: export PATH := $(abspath $(BIN)):$(PATH)
+tutorial: $(VENV)/.tutorial
+	$(BIN)/python docs/run_tutorial.py
 
 # One worker for each core, at most eight; tests/conftest.py gives each of them one thread.
 test: $(VENV)/.dev

@@ -332,7 +332,7 @@ class Extractor:
         task = EncodingTask(
             self.forward, config.threads, config.codec, calibration, whole_shards=not self.engine.in_process
         )
-        with ShardThread(writer) as thread, progress_bar(images, "extracting", "img") as bar:
+        with ShardThread(writer) as thread, progress_bar(images, "extracting", "img", counts=False) as bar:
             reception = Reception(self.forward, thread, bar)
             self.engine.map(task, self._runs(shards), reception.take)
         if reception.turned:

@@ -18,6 +18,7 @@ from losa.cache_format.codecs import CodecName
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.common.threads import Threads, thread_count
+from losa.cache_format.common.units import counted
 from losa.cache_format.engines import Tell
 from losa.cache_format.engines.contract import Item
 from losa.extract.calibration import calibrate_from
@@ -128,10 +129,10 @@ class EncodingTask:
             codec = DeviceCodec(self.codec, self.calibration, self.forward.device)
             with EncodedBatches(self.forward, codec, item, clock) as encoded:
                 _log.info(
-                    "%d threads (threads=%s), %d processes that decode",
-                    torch.get_num_threads(),
+                    "%s (threads=%s), %s",
+                    counted(torch.get_num_threads(), "thread", "threads"),
                     self.threads,
-                    encoded.processes,
+                    counted(encoded.processes, "process that decodes", "processes that decode"),
                 )
                 for batches in _by_shard(encoded) if self.whole_shards else ([each] for each in encoded):
                     tell(Encoded(batches, clock.take()))

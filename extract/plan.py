@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from losa.cache_format import LosaError, Segment
-from losa.cache_format.common.units import duration, readable
+from losa.cache_format.common.units import counted, duration, readable
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.storage.free_space import free_disk_bytes
 from losa.cache_format.storage.paths import CachePath
@@ -97,10 +97,12 @@ class Plan:
         )
 
     def __str__(self) -> str:
-        done = f" ({self.finished_shards} shards are finished)" if self.finished_shards else ""
+        done = ""
+        if self.finished_shards:
+            done = f" ({counted(self.finished_shards, 'shard is', 'shards are')} finished)"
         free = "" if self.free_bytes is None else f", {readable(self.free_bytes)} free"
         rows = {
-            "images": f"{self.images:,} to extract in {self.shards} shards{done}",
+            "images": f"{self.images:,} to extract in {counted(self.shards, 'shard', 'shards')}{done}",
             "sites": f"{len(self.sites)}, {self.image_bytes:,} bytes an image",
             "bytes": f"{readable(self.bytes)}{free} at {self.cache}",
         }

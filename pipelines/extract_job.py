@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from losa.cache_format import Cache, LosaError
+from losa.cache_format.common.units import counted
 from losa.extract import ExtractConfig, extract
 from losa.pipelines import resolvers
 from losa.pipelines.command_line import run_command, to_config
@@ -47,7 +48,8 @@ def task(composed: DictConfig, *, as_json: bool = False) -> None:
     if not done.finished:
         return
     skipped = f", {done.invalid} of them recorded as invalid" if done.invalid else ""
-    _log.info("%s: %d images extracted%s, %.0f s", done.cache, done.images, skipped, done.seconds)
+    images = counted(done.images, "image", "images")
+    _log.info("%s: %s extracted%s, %.0f s", done.cache, images, skipped, done.seconds)
     if config.part is not None:
         _log.info("next: losa-cache merge PART PART ... --to CACHE, with the caches of all parts")
         return

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from losa.pipelines.console_handler import ConsoleHandler
 from losa.pipelines.ending import ending
 from losa.pipelines.plain_text import PlainFormatter, visible
 
@@ -34,7 +35,7 @@ def run_tool(tool: typer.Typer) -> NoReturn:
     Errors meant for people are printed without a traceback, with exit code 1; any other error is a bug in
     losa and keeps its traceback.
     """
-    log, handler = logging.getLogger("losa"), logging.StreamHandler()
+    log, handler = logging.getLogger("losa"), ConsoleHandler()
     handler.setFormatter(PlainFormatter())
     log.addHandler(handler)
     with ending():

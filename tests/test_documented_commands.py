@@ -4,6 +4,7 @@ Nothing runs here: options of Hydra are composed and validated as in a job, subc
 """
 
 import ast
+import json
 import re
 import shlex
 import sys
@@ -41,7 +42,12 @@ from losa.pipelines.serve.config import ServeConfig
 from losa.pipelines.suite.config import SuiteConfig
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.ipynb")),
+)
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 HYDRA_COMMANDS = {
     "losa-extract": "extract_job",
@@ -73,6 +79,15 @@ class Typed(NamedTuple):
         return f"{self.page.relative_to(ROOT)}:{self.line}: {self.text}"
 
 
+def markdown_of(page: Path) -> str:
+    """The text of a page; of a notebook, with its code in blocks."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix != ".ipynb":
+        return text
+    cells = [("".join(cell["source"]), cell["cell_type"]) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(f"```\n{source}\n```" if kind == "code" else source for source, kind in cells)
+
+
 def code(tokens: Sequence[Token], line: int = 0) -> Iterator[tuple[Token, int]]:
     """Blocks and spans of code, with the lines on which they, or their paragraphs, begin."""
     for token in tokens:
@@ -82,11 +97,7 @@ def code(tokens: Sequence[Token], line: int = 0) -> Iterator[tuple[Token, int]]:
         yield from code(token.children or (), line)
 
 
-CODE = [
-    (page, line, token)
-    for page in PAGES
-    for token, line in code(MARKDOWN.parse(page.read_text(encoding="utf-8")))
-]
+CODE = [(page, line, token) for page in PAGES for token, line in code(MARKDOWN.parse(markdown_of(page)))]
 
 
 def command_lines() -> Iterator[Typed]:
@@ -94,7 +105,7 @@ def command_lines() -> Iterator[Typed]:
     for page, line, token in CODE:
         if token.info not in ("python", "text"):
             for text in re.sub(r"\\\n\s*", "", token.content).splitlines():
-                if found := re.fullmatch(r"(?:\$ |srun .* -- )?(losa-[a-z0-9]+\b.*)", text.strip()):
+                if found := re.fullmatch(r"(?:\$ |!|srun .* -- )?(losa-[a-z0-9]+\b.*)", text.strip()):
                     yield Typed(page, line, found[1])
 
 

@@ -26,6 +26,7 @@ pytestmark = [
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
 USING = ROOT / "docs/using.md"
 """Its programs need side networks."""
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
@@ -196,9 +197,9 @@ def test_links_lead_somewhere(place: Path) -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = re.findall(
-        r": ([\w/-]+\.md)$", (ROOT / ".mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
+        r": ([\w/-]+\.(?:md|ipynb))$", (ROOT / ".mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert sorted(navigation) == sorted(str(page.relative_to(ROOT / "docs")) for page in PAGES)
+    assert sorted(navigation) == sorted(str(page.relative_to(ROOT / "docs")) for page in (*PAGES, *NOTEBOOKS))
 
 
 def test_every_extra_is_explained() -> None:

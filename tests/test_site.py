@@ -15,7 +15,8 @@ PACKAGES = ("extract", "adapt", "cache_format", "pipelines")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("mkdocstrings", reason="needs MkDocs: pip install 'losa[docs]'")
+    for plugin in ("mkdocstrings", "mkdocs_ipynb"):
+        pytest.importorskip(plugin, reason="needs MkDocs: pip install 'losa[docs]'")
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
         [
@@ -56,3 +57,12 @@ def test_the_reference_has_every_public_name(site: Path, package: str) -> None:
     page = (site / f"reference/{package}.html").read_text(encoding="utf-8")
     public = import_module(f"losa.{package}").__all__
     assert [name for name in public if f'id="losa.{package}.{name}"' not in page] == []
+
+
+@pytest.mark.long
+def test_the_tutorial_has_its_pictures_and_links(site: Path) -> None:
+    page = (site / "tutorial.html").read_text(encoding="utf-8")
+    pictures = re.findall(r'<img[^>]* src="(_data/[^"]+)"', page)
+    assert len(pictures) == 3
+    assert all((site / picture).stat().st_size for picture in pictures)
+    assert 'href="losa-tiny.html"' in page

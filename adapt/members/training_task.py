@@ -20,6 +20,7 @@ from losa.cache_format import LosaError
 from losa.cache_format.common.cores import idle_cores
 from losa.cache_format.common.emulated_dtypes import warn_if_emulated
 from losa.cache_format.common.progress import OpenBar, progress_bar
+from losa.cache_format.common.units import counted
 from losa.cache_format.engines import Tell
 
 _log = logging.getLogger(__name__)
@@ -159,5 +160,5 @@ def _described(members: Sequence[PreparedJob], number: int, passes: int, threads
     """The line that is told before a pass."""
     named = members[0].config.member_name if len(members) == 1 else f"{len(members)} members"
     which = f"pass {number} of {passes}: " if passes > 1 else ""
-    counted = "1 thread" if threads == 1 else f"{threads} threads"
-    return f"{which}{named}, {counted} (threads={members[0].config.threads})"
+    told = counted(threads, "thread", "threads")
+    return f"{which}{named}, {told} (threads={members[0].config.threads})"

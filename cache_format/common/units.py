@@ -28,3 +28,12 @@ def duration(seconds: float) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+def counted(count: int, one: str, more: str) -> str:
+    """A number with what it counts, in singular or plural.
+
+    >>> counted(1, "image", "images"), counted(1_000, "image", "images")
+    ('1 image', '1,000 images')
+    """
+    return f"{count:,} {one if count == 1 else more}"

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from losa.adapt.trained.stacked import stack_side_networks
 from losa.cache_format import LosaError
+from losa.cache_format.common.units import counted
 from losa.pipelines.classifier.hub import HubPlace
 from losa.pipelines.classifier.matching_backbone import matching_backbone
 from losa.pipelines.classifier.model import Classifier
@@ -59,7 +60,7 @@ def _export_model(to: ModelPath, config: ExportConfig, places: Sequence[str]) ->
         to.path,
         to.path.name,
         _counted(trained),
-        f"{agreement.images:,} images and 8 drawn ones" if files else "8 drawn images",
+        f"{counted(agreement.images, 'image', 'images')} and 8 drawn ones" if files else "8 drawn images",
         agreement.largest_difference,
         100 * agreement.same_class,
     )

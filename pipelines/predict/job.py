@@ -15,6 +15,7 @@ from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.common.units import counted
 from losa.extract.live import LiveActivations
 from losa.extract.sources.image_files import ImageFiles
 from losa.pipelines.classifier.clip_averaging import averaged
@@ -67,7 +68,7 @@ def task(composed: DictConfig, places: Sequence[str]) -> None:
     if live.invalid:
         _log.warning("%d of %d images could not be read, and are left out", len(live.invalid), len(live))
     if path is not None:
-        _log.info("%s: predictions for %d images", path, readable)
+        _log.info("%s: predictions for %s", path, counted(readable, "image", "images"))
 
 
 def split_runs(places: Sequence[str]) -> tuple[list[str], list[str]]:

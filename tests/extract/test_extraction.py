@@ -279,6 +279,16 @@ class TestPlan:
         assert tree(tmp_path / "cache") == tree(tmp_path / "straight")
 
 
+class TestProgress:
+    def test_its_text_has_room_in_80_columns(self, config, monkeypatch, capsys):
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        extract(config())
+        states = [text for text in re.split("[\r\n]", capsys.readouterr().err) if "extracting" in text]
+        last = states[-1].strip().replace("█", "")
+        assert re.search(r"bottleneck: \w+\]$", last)
+        assert len(last) <= 80
+
+
 class TestInvalid:
     @pytest.fixture(params=[0, 2], ids=["in-process", "workers"])
     def workers(self, request):

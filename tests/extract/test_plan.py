@@ -68,7 +68,7 @@ def test_only_what_is_missing_is_counted(config, plans, tmp_path):
     extract(config())
     assert (plans[1].images, plans[1].shards, plans[1].finished_shards) == (4, 1, 2)
     assert plans[1].bytes < written / 2
-    assert "4 to extract in 1 shards (2 shards are finished)" in str(plans[1])
+    assert "4 to extract in 1 shard (2 shards are finished)" in str(plans[1])
 
 
 def test_the_plan_in_words(config, plans, free):

@@ -24,7 +24,10 @@ def folder(runs: dict[str, Path], tmp_path: Path) -> Path:
 def test_a_model_is_written_checked_and_described(command: Any, folder: Path) -> None:
     finished = command(folder, "losa-export", "runs/probe", "--to", "model.pt2", "images=photos")
     assert finished.returncode == 0, finished.stderr
-    assert "model.pt2 and model.pt2.json: 1 side network with the backbone; on 1 images" in finished.stderr
+    assert (
+        "model.pt2 and model.pt2.json: 1 side network with the backbone; on 1 image and 8 drawn ones"
+        in finished.stderr
+    )
     description = json.loads((folder / "model.pt2.json").read_text())
     assert [output["name"] for output in description["outputs"]] == ["label"]
     assert description["check"]["images"] == 1

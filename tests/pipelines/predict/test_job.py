@@ -53,7 +53,7 @@ def test_decoding_processes_change_nothing(command: Command, folder: Path) -> No
 def test_a_file_of_results(command: Command, folder: Path) -> None:
     finished = command(folder, "losa-predict", "runs/losa-one", "photos/a.png", "format=json", "out=o.jsonl")
     assert (finished.returncode, finished.stdout) == (0, "")
-    assert finished.stderr.endswith("o.jsonl: predictions for 1 images\n")
+    assert finished.stderr.endswith("o.jsonl: predictions for 1 image\n")
     (line,) = (folder / "o.jsonl").read_text().splitlines()
     assert json.loads(line)["predictions"][0]["side_network"] == "losa-one"
 
