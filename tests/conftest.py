@@ -66,6 +66,19 @@ def shapes_are_not_checked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", before)
 
 
+@pytest.fixture
+def sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of whole trainings: a batch is computed at once, and memory holds all members.
+
+    That is what comes of measuring tiny trainings, but measuring takes several times as long as they do.
+    `tests/adapt/training/test_working_set.py` tests it, and sweeps on Ray measure.
+    """
+    size = "losa.adapt.training.trainer.choose_micro_batch_size"
+    monkeypatch.setattr(size, lambda step, images, device: images)
+    monkeypatch.setattr("losa.adapt.training.trainer.largest_that_fits", lambda step, images, device: images)
+    monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda *_: 1000)
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a command left behind."""
