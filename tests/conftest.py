@@ -66,10 +66,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Many thousand of them wait for the disk, and no test cuts the power.
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_device() -> Iterator[None]:
+    # Ten thousand fsyncs take much time on a busy disk, and no test cuts the power. What matters is when they
+    # are called: tests of the cache format record it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="module")
