@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -54,6 +55,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave modules and tests, millions of objects that stay to the end, out of every garbage collection.
+
+    To look through them again and again took up to half of a test's time.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_device() -> Iterator[None]:
+    # Ten thousand fsyncs take much time on a busy disk, and no test cuts the power. What matters is when they
+    # are called: tests of the cache format record it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def shapes_are_not_checked() -> Iterator[None]:
     """For tests of whole trainings, extractions and commands.
@@ -64,6 +88,19 @@ def shapes_are_not_checked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture
+def sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of whole trainings: a batch is computed at once, and memory holds all members.
+
+    That is what comes of measuring tiny trainings, but measuring takes several times as long as they do.
+    `tests/adapt/training/test_working_set.py` tests it, and sweeps on Ray measure.
+    """
+    size = "losa.adapt.training.trainer.choose_micro_batch_size"
+    monkeypatch.setattr(size, lambda step, images, device: images)
+    monkeypatch.setattr("losa.adapt.training.trainer.largest_that_fits", lambda step, images, device: images)
+    monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda *_: 1000)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 pytestmark = [
-    pytest.mark.usefixtures("shapes_are_not_checked"),
+    pytest.mark.usefixtures("shapes_are_not_checked", "sizes_are_not_measured"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # short programs leave files open
 ]
 

@@ -1,6 +1,11 @@
 """The 1,797 handwritten digits bundled with scikit-learn, which need no download."""
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from losa.cache_format.contents import SplitContents
@@ -39,9 +44,7 @@ class DigitsSource:
             raise LosaError(
                 "dataset=digits comes with scikit-learn, which is not installed: pip install 'losa[demo]'"
             ) from None
-        digits = load_digits()
-        self._images = (digits.images * (255 / _GREY_LEVELS)).round().astype(np.uint8)
-        self._labels = digits.target.astype(np.int64)
+        self._images, self._labels = _read_once(load_digits)
         self._order = np.random.default_rng(0).permutation(len(self._labels))
 
     def contents(self, split: str) -> SplitContents:
@@ -55,3 +58,12 @@ class DigitsSource:
     def read(self, key: str) -> Image.Image:
         """The digit as an 8 x 8 grey image."""
         return Image.fromarray(self._images[int(key.removeprefix("digit/"))])
+
+
+@functools.cache
+def _read_once(
+    load_digits: Callable[[], Any],
+) -> tuple[UInt8[np.ndarray, "images 8 8"], Int64[np.ndarray, " images"]]:
+    """Images and labels; scikit-learn parses a text file at each call."""
+    digits = load_digits()
+    return (digits.images * (255 / _GREY_LEVELS)).round().astype(np.uint8), digits.target.astype(np.int64)

@@ -1,7 +1,7 @@
 """Fixtures of the tests of adaptation: features, side networks, toy activations and a toy cache."""
 
 import hashlib
-import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -59,19 +59,9 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The tests of the cache format look after it; here it only waits for the disk.
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-@pytest.fixture(autouse=True)
-def _sizes_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Measuring takes longer than what these tests train; test_working_set looks after it.
-    monkeypatch.setattr(
-        "losa.adapt.training.trainer.choose_micro_batch_size", lambda step, images, device: -(-images // 2)
-    )
-    monkeypatch.setattr("losa.adapt.training.trainer.largest_that_fits", lambda step, images, device: images)
-    monkeypatch.setattr("losa.adapt.members.passes.members_at_once", lambda *_: 1000)
+def _two_micro_batches(sizes_are_not_measured: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = "losa.adapt.training.trainer.choose_micro_batch_size"
+    monkeypatch.setattr(size, lambda step, images, device: -(-images // 2))
 
 
 @pytest.fixture
@@ -328,14 +318,25 @@ class ToyCache:
         return [empty] * len(self.sites)
 
 
+@pytest.fixture(scope="session")
+def written_toy_cache(toy_cache: ToyCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy cache, which no test may change."""
+    return toy_cache.write(tmp_path_factory.mktemp("toy") / "cache")
+
+
 @pytest.fixture
-def member(toy_cache: ToyCache, make_config: Any, tmp_path: Path) -> Callable[..., AdaptConfig]:
+def toy_cache_folder(written_toy_cache: Path, tmp_path: Path) -> Path:
+    """A toy cache of a test's own."""
+    return Path(shutil.copytree(written_toy_cache, tmp_path / "cache"))
+
+
+@pytest.fixture
+def member(toy_cache_folder: Path, make_config: Any) -> Callable[..., AdaptConfig]:
     """``member(**options)``: a configuration that fits the toy cache, which is written."""
-    cache = toy_cache.write(tmp_path / "cache")
 
     def make(**options: Any) -> AdaptConfig:
         defaults = {
-            "cache": str(cache),
+            "cache": str(toy_cache_folder),
             "train_split": "train",
             "eval_split": "test",
             "rank": 4,
@@ -353,14 +354,14 @@ def member(toy_cache: ToyCache, make_config: Any, tmp_path: Path) -> Callable[..
 def sweep(member: Any, tmp_path: Path) -> Callable[..., list[Any]]:
     """``sweep({option: value}, ...)``: the outcomes of members trained together, each in ``name/``."""
 
-    def run(*options: dict[str, Any], folder: str = "sweep") -> list[Any]:
+    def run(*options: dict[str, Any], folder: str | Path = "sweep") -> list[Any]:
         configs = [member(**each) for each in options]
         return adapt_all([Job(config, tmp_path / folder / config.member_name) for config in configs])
 
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_cache() -> ToyCache:
     """Splits train, val and test of three classes; not yet written."""
     return ToyCache()

@@ -60,6 +60,7 @@ def assert_equal(found: list[Any], expected: list[Any]) -> None:
             assert torch.allclose(value, tensors[1][name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_divided_and_its_results_are_the_same(
     on_ray: Any, sweep: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

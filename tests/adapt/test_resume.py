@@ -39,6 +39,32 @@ class Killed(BaseException):
     """The end of a process that cannot save anything any more."""
 
 
+@pytest.fixture(scope="module")
+def toy_cache_folder(written_toy_cache: Path) -> Path:
+    """One cache for all tests, so that one sweep without interruption can be compared with several."""
+    return written_toy_cache
+
+
+@pytest.fixture(scope="module")
+def _wholes() -> dict[str, list[Any]]:
+    return {}
+
+
+@pytest.fixture
+def uninterrupted(
+    sweep: Any, _wholes: dict[str, list[Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., list[Any]]:
+    """``uninterrupted(options, ...)``: the outcomes without an interruption, trained once for all tests."""
+
+    def run(*options: dict[str, Any]) -> list[Any]:
+        key = repr(options)
+        if key not in _wholes:
+            _wholes[key] = sweep(*options, folder=tmp_path_factory.mktemp("whole"))
+        return _wholes[key]
+
+    return run
+
+
 @pytest.fixture
 def interrupted(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """``interrupted(epoch, options, ...)``: the same sweep, ended before an epoch."""
@@ -128,10 +154,15 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("epoch", [1, 4])
 def test_ends_as_if_nothing_had_happened(
-    epoch: int, sweep: Any, interrupted: Any, epochs: list[tuple[int, int]], caplog: pytest.LogCaptureFixture
+    epoch: int,
+    sweep: Any,
+    uninterrupted: Any,
+    interrupted: Any,
+    epochs: list[tuple[int, int]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    whole = sweep(*MEMBERS, folder="whole")
+    whole = uninterrupted(*MEMBERS)
     interrupted(epoch, *MEMBERS)
     epochs.clear()
     found = sweep(*MEMBERS)
@@ -148,12 +179,18 @@ STEPS = 3
     ("step", "seconds", "error"), [(1, 0.0, Killed), (4, 1000.0, KeyboardInterrupt), (5, 1000.0, SystemExit)]
 )
 def test_within_an_epoch(
-    step: int, seconds: float, error: type[BaseException], sweep: Any, interrupted_at: Any, caplog: Any
+    step: int,
+    seconds: float,
+    error: type[BaseException],
+    sweep: Any,
+    uninterrupted: Any,
+    interrupted_at: Any,
+    caplog: Any,
 ) -> None:
     """Dropout, mixup, the order of images and the sums of the epoch go on where they were."""
     caplog.set_level(logging.INFO)
     members = [each | {"mixup": 0.3, "checkpoint_seconds": seconds} for each in MEMBERS]
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     interrupted_at(step, *members, error=error)
     exactly_the_same(sweep(*members), whole)
     epoch, steps = divmod(step, STEPS)
@@ -170,10 +207,12 @@ def recorded_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return steps
 
 
-def test_within_the_validation(sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any) -> None:
+def test_within_the_validation(
+    sweep: Any, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any
+) -> None:
     """The epoch is trained, but neither recorded nor validated."""
     members = [each | {"val_split": "val", "patience": 2, "checkpoint_seconds": 1000.0} for each in MEMBERS]
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     evaluate, calls = Trainer.evaluate, []
 
     def stopping(trainer: Trainer, *arguments: Any) -> Any:
@@ -190,9 +229,11 @@ def test_within_the_validation(sweep: Any, monkeypatch: pytest.MonkeyPatch, epoc
     assert steps[0] == 2 * STEPS
 
 
-def test_a_signal_waits_for_the_end_of_an_update(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_waits_for_the_end_of_an_update(
+    sweep: Any, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     members = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS[:3]]
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     update = StepComputation.update
 
     def signalled(computation: StepComputation, inputs: StepInputs) -> None:
@@ -209,11 +250,11 @@ def test_a_signal_waits_for_the_end_of_an_update(sweep: Any, monkeypatch: pytest
 
 
 def test_a_state_that_is_changed_in_part_is_not_saved(
-    sweep: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch
+    sweep: Any, uninterrupted: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An update that breaks off, here of the second of two networks, leaves the last checkpoint as it was."""
     members = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS]
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     interrupted(2, *members, error=KeyboardInterrupt)
 
     def breaking(optimizer: Any, *rates: Any) -> None:
@@ -225,9 +266,11 @@ def test_a_state_that_is_changed_in_part_is_not_saved(
     exactly_the_same(sweep(*members), whole)
 
 
-def test_the_size_of_micro_batches_goes_on(sweep: Any, interrupted: Any, monkeypatch: Any) -> None:
+def test_the_size_of_micro_batches_goes_on(
+    sweep: Any, uninterrupted: Any, interrupted: Any, monkeypatch: Any
+) -> None:
     """Less or more memory may be free than before, which would choose another size and round differently."""
-    whole = sweep(*MEMBERS, folder="whole")
+    whole = uninterrupted(*MEMBERS)
     assert whole[0].micro_batch_sizes == [4]
     interrupted(2, *MEMBERS)
     monkeypatch.setattr("losa.adapt.training.trainer.choose_micro_batch_size", lambda *_: 8)
@@ -235,9 +278,9 @@ def test_the_size_of_micro_batches_goes_on(sweep: Any, interrupted: Any, monkeyp
 
 
 def test_a_size_that_no_longer_fits_is_told(
-    sweep: Any, interrupted: Any, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+    sweep: Any, uninterrupted: Any, interrupted: Any, monkeypatch: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = sweep(*MEMBERS, folder="whole")
+    whole = uninterrupted(*MEMBERS)
     interrupted(2, *MEMBERS)
     monkeypatch.setattr("losa.adapt.training.trainer.largest_that_fits", lambda *_: 3)
     found = sweep(*MEMBERS)
@@ -248,28 +291,28 @@ def test_a_size_that_no_longer_fits_is_told(
 
 
 def test_before_the_first_checkpoint_it_starts_again(
-    sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+    sweep: Any, uninterrupted: Any, interrupted: Any, epochs: list[tuple[int, int]]
 ) -> None:
     patient = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS[:2]]
-    whole = sweep(*patient, folder="whole")
+    whole = uninterrupted(*patient)
     interrupted(3, *patient)
     epochs.clear()
     exactly_the_same(sweep(*patient), whole)
     assert len(epochs) == EPOCHS
 
 
-def test_twice(sweep: Any, interrupted: Any) -> None:
-    whole = sweep(*MEMBERS[:2], folder="whole")
+def test_twice(sweep: Any, uninterrupted: Any, interrupted: Any) -> None:
+    whole = uninterrupted(*MEMBERS[:2])
     interrupted(1, *MEMBERS[:2])
     interrupted(3, *MEMBERS[:2])
     exactly_the_same(sweep(*MEMBERS[:2]), whole)
 
 
 def test_members_that_were_interrupted_at_different_epochs(
-    sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+    sweep: Any, uninterrupted: Any, interrupted: Any, epochs: list[tuple[int, int]]
 ) -> None:
     members = MEMBERS[:3]
-    whole = [summary for each in members for summary in sweep(each, folder="whole")]
+    whole = [summary for each in members for summary in uninterrupted(each)]
     interrupted(2, members[0])
     interrupted(4, members[1])
     epochs.clear()
@@ -277,8 +320,10 @@ def test_members_that_were_interrupted_at_different_epochs(
     assert epochs == [(2, 1), (3, 1), (4, 1), (4, 1), *((number, 1) for number in range(EPOCHS))]
 
 
-def test_overwriting_starts_again(sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]) -> None:
-    whole = sweep(MEMBERS[0], folder="whole")
+def test_overwriting_starts_again(
+    sweep: Any, uninterrupted: Any, interrupted: Any, epochs: list[tuple[int, int]]
+) -> None:
+    whole = uninterrupted(MEMBERS[0])
     interrupted(3, MEMBERS[0])
     # Interrupted again before a checkpoint of its own: that of before must not count any more.
     interrupted(1, MEMBERS[0] | {"overwrite": True, "checkpoint_seconds": 1000.0})
@@ -291,9 +336,9 @@ def test_overwriting_starts_again(sweep: Any, interrupted: Any, epochs: list[tup
     "damage", [lambda data: data[:-1], lambda data: data[:-1] + b"\xff", lambda data: b""]
 )
 def test_a_damaged_checkpoint_starts_again(
-    damage: Callable[[bytes], bytes], sweep: Any, interrupted: Any, tmp_path: Path
+    damage: Callable[[bytes], bytes], sweep: Any, uninterrupted: Any, interrupted: Any, tmp_path: Path
 ) -> None:
-    whole = sweep(MEMBERS[0], folder="whole")
+    whole = uninterrupted(MEMBERS[0])
     interrupted(3, MEMBERS[0])
     (path,) = (tmp_path / "sweep").glob(f"*/{CHECKPOINT_NAME}")
     path.write_bytes(damage(path.read_bytes()))
@@ -302,11 +347,11 @@ def test_a_damaged_checkpoint_starts_again(
 
 @pytest.mark.parametrize("epoch", [1, 3, 4])
 def test_halving_goes_on_among_the_same(
-    epoch: int, sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+    epoch: int, sweep: Any, uninterrupted: Any, interrupted: Any, epochs: list[tuple[int, int]]
 ) -> None:
     """Members dropped before the interruption are not trained again: alone they would not be dropped."""
     members = [option(lr=lr, halve_at=[2, 3], val_split="val") for lr in (1e-6, 0.02, 0.01, 1e-4)]
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     assert [summary.status for summary in whole] == ["pruned", "finished", "pruned", "pruned"]
     interrupted(epoch, *members)
     epochs.clear()
@@ -325,10 +370,10 @@ def test_a_checkpoint_of_other_company_does_not_count(
 
 
 def test_members_that_are_halved_go_on_together_or_not_at_all(
-    sweep: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    sweep: Any, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 0.01, 1e-6, 1e-5)]
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     save, saved = MemberFiles.save_checkpoint, []
 
     def dying(*arguments: Any) -> None:
@@ -347,9 +392,9 @@ def test_members_that_are_halved_go_on_together_or_not_at_all(
 
 
 def test_an_interruption_while_scoring_costs_no_epoch(
-    sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: list[tuple[int, int]]
+    sweep: Any, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch, epochs: list[tuple[int, int]]
 ) -> None:
-    whole = sweep(*MEMBERS, folder="whole")
+    whole = uninterrupted(*MEMBERS)
 
     def stopping(*arguments: Any) -> None:
         raise KeyboardInterrupt
@@ -366,9 +411,9 @@ def test_an_interruption_while_scoring_costs_no_epoch(
     ("told", "message"), [("version", "another version of losa"), ("cache", "another state")]
 )
 def test_a_checkpoint_that_does_not_fit_is_not_dropped_in_silence(
-    told: str, message: str, sweep: Any, interrupted: Any, monkeypatch: Any, caplog: Any
+    told: str, message: str, sweep: Any, uninterrupted: Any, interrupted: Any, monkeypatch: Any, caplog: Any
 ) -> None:
-    whole = sweep(MEMBERS[0], folder="whole")
+    whole = uninterrupted(MEMBERS[0])
     with monkeypatch.context() as patch:
         if told == "version":
             patch.setattr("losa.adapt.members.member_files.CHECKPOINT_VERSION", 0)
@@ -384,18 +429,18 @@ def test_a_checkpoint_that_does_not_fit_is_not_dropped_in_silence(
 
 
 @pytest.mark.parametrize("epoch", [1, 4, 7])
-def test_early_stopping_goes_on(epoch: int, sweep: Any, interrupted: Any) -> None:
+def test_early_stopping_goes_on(epoch: int, sweep: Any, uninterrupted: Any, interrupted: Any) -> None:
     options = {"val_split": "val", "eval_split": ["val", "test"], "epochs": 8, "lr": 0.1}
     members = [option(**options, seed=seed, patience=3) for seed in range(3)]
     members.append(option(**options, side="linear", patience=7))
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     assert {summary.epochs for summary in whole} > {8}
     interrupted(epoch, *members)
     exactly_the_same(sweep(*members), whole)
 
 
-def test_a_process_that_is_killed(sweep: Any, member: Any, tmp_path: Path) -> None:
-    whole = sweep(*MEMBERS[:2], folder="whole")
+def test_a_process_that_is_killed(sweep: Any, uninterrupted: Any, member: Any, tmp_path: Path) -> None:
+    whole = uninterrupted(*MEMBERS[:2])
     program = f"""
 import os, signal
 from pathlib import Path
@@ -419,7 +464,7 @@ adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) f
 """
     died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
-    folders = [Path(summary.folder.replace("whole", "sweep")) for summary in whole]
+    folders = [tmp_path / "sweep" / Path(summary.folder).name for summary in whole]
     assert [len(metrics(folder)) for folder in folders] == [2, 2]
     assert all({CHECKPOINT_NAME, LOCK_NAME} <= {path.name for path in each.iterdir()} for each in folders)
     assert not any((folder / SUMMARY_NAME).exists() for folder in folders)
@@ -440,10 +485,14 @@ def option_of(config: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interruption_saves_the_last_epoch(
-    error: type[BaseException], sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+    error: type[BaseException],
+    sweep: Any,
+    uninterrupted: Any,
+    interrupted: Any,
+    epochs: list[tuple[int, int]],
 ) -> None:
     patient = [each | {"checkpoint_seconds": 1000.0} for each in MEMBERS]
-    whole = sweep(*patient, folder="whole")
+    whole = uninterrupted(*patient)
     interrupted(3, *patient, error=error)
     epochs.clear()
     exactly_the_same(sweep(*patient), whole)
@@ -463,9 +512,14 @@ def test_a_damaged_checkpoint_is_told_once(
 
 @pytest.mark.parametrize("change", ["missing", "shape"])
 def test_a_checkpoint_that_lacks_a_tensor_is_named_and_its_member_retrained(
-    change: str, sweep: Any, interrupted: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    change: str,
+    sweep: Any,
+    uninterrupted: Any,
+    interrupted: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
 ) -> None:
-    whole = sweep(*MEMBERS[:2], folder="whole")
+    whole = uninterrupted(*MEMBERS[:2])
 
     def incomplete(files: MemberFiles, checkpoint: Checkpoint, origin: Any) -> None:
         state = dict(checkpoint.state)
@@ -501,11 +555,11 @@ def test_all_seconds_count(sweep: Any, interrupted: Any, monkeypatch: pytest.Mon
 
 
 def test_a_company_goes_on_without_those_that_diverged(
-    sweep: Any, interrupted: Any, epochs: list[tuple[int, int]]
+    sweep: Any, uninterrupted: Any, interrupted: Any, epochs: list[tuple[int, int]]
 ) -> None:
     members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 0.01)]
     members.append(option(lr=1e30, norm="none", halve_at=[2], val_split="val"))
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     interrupted(3, *members)
     epochs.clear()
     found = sweep(*members)
@@ -517,10 +571,10 @@ def test_a_company_goes_on_without_those_that_diverged(
 
 
 def test_a_company_whose_results_are_written_in_part_is_scored_again(
-    sweep: Any, monkeypatch: pytest.MonkeyPatch, epochs: list[tuple[int, int]]
+    sweep: Any, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch, epochs: list[tuple[int, int]]
 ) -> None:
     members = [option(lr=lr, halve_at=[2], val_split="val") for lr in (0.02, 1e-6)]
-    whole = sweep(*members, folder="whole")
+    whole = uninterrupted(*members)
     finish, finished = MemberFiles.finish, []
 
     def dying(files: MemberFiles, *arguments: Any) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -33,15 +33,6 @@ def _load(name: str) -> ModuleType:
 def tiny() -> ModuleType:
     """The module ``tiny_cache``."""
     return _load("tiny_cache")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_waiting_for_the_device() -> Iterator[None]:
-    # Ten thousand fsyncs take most of the time of these tests on a busy disk, and no test cuts the power.
-    # `system_calls` records when they are called.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        yield
 
 
 @pytest.fixture(params=get_args(CodecName))

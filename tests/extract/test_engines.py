@@ -36,6 +36,7 @@ def test_two_workers_write_the_bytes_of_one_process(config, on_ray, tmp_path, tr
     assert "bottleneck: " not in caplog.text
 
 
+@pytest.mark.slow
 def test_invalid_images_are_those_of_one_process(config, on_ray, photos, tmp_path, tree):
     (photos / "train/cat/1.png").write_bytes(b"no image")
     options = {"dataset": {"kind": "folder", "root": str(photos)}, "codec": "float16", "on_error": "skip"}

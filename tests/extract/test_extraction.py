@@ -501,7 +501,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def extract_elsewhere():
     """``extract_elsewhere(config, fsync=n, load=n)``: extract in a process of its own.
 

@@ -20,6 +20,11 @@ def _whole_commands(shapes_are_not_checked: None) -> None:
     pass
 
 
+@pytest.fixture(autouse=True)
+def _whole_trainings(sizes_are_not_measured: None) -> None:
+    pass
+
+
 Command = Callable[..., Any]
 
 
