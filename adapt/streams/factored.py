@@ -129,21 +129,22 @@ class _Product(Function):
         for stack in tape.updates.values():
             summed, other = stack.factors(axis)
             coefficients[stack] = inner(rows, summed.all())
-            term = with_images_axis(combine(coefficients[stack], other.all()))
-            updates = term if updates is None else updates + term
+            updates = combine(coefficients[stack], other.all(), updates)
         if tape.recording:
             record = tape.products[axis].append(rows, coefficients) if coefficients else None
             ctx.kept = (tape, base, axis, weight, rows, record)
         if updates is not None:
-            # A copy only if neither an update nor a weight has an images axis.
-            updates = updates.expand(-1, tape.images, -1, -1).contiguous()
-            if axis == "width" and scale is not None:
-                updates *= scale[:, None]
+            updates = with_images_axis(updates)
         if base is None:
             assert updates is not None, "a product has a base or updates"
-            return updates
+            return updates.expand(-1, tape.images, -1, -1)
         result = _base_product(base.normalised, axis, weight)
-        return result.contiguous() if updates is None else updates.add_(result)
+        if updates is None:
+            return result.contiguous()
+        into = updates if updates.shape == result.shape else None
+        if axis == "width" and scale is not None:
+            return torch.addcmul(result, updates, scale[:, None], out=into).contiguous()
+        return torch.add(updates, result, out=into).contiguous()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -237,9 +238,12 @@ def _base_product(
     base: Float[Tensor, "images tokens width"], axis: Axis, weight: Float[Tensor, "members ... columns"]
 ) -> Float[Tensor, "members images rank _"]:
     members, rank = weight.shape[0], weight.shape[-2]
-    flat = weight.flatten(0, 1) if weight.ndim == 3 else weight.transpose(0, 1).flatten(1, 2)
-    product: Tensor = torch.matmul(flat, base.mT if axis == "width" else base).unflatten(1, (members, rank))
-    return product.transpose(0, 1)
+    if weight.ndim == 3:
+        flat = weight.flatten(0, 1).expand(base.shape[0], -1, -1)
+    else:
+        flat = weight.transpose(0, 1).flatten(1, 2)
+    product = torch.bmm(flat, base.mT if axis == "width" else base)
+    return product.unflatten(1, (members, rank)).transpose(0, 1)
 
 
 def _base_grad_weight(
@@ -249,7 +253,7 @@ def _base_grad_weight(
     if axis == "width":
         # Over images and tokens at once: one large product, rounded once.
         rows = grad.transpose(1, 2).flatten(2).flatten(0, 1)
-        return torch.matmul(rows, base.flatten(0, 1)).view(*grad.shape[:3:2], -1)
+        return torch.mm(rows, base.flatten(0, 1)).view(*grad.shape[:3:2], -1)
     products = torch.bmm(grad.transpose(0, 1).flatten(1, 2), base.mT)
     grads = products.unflatten(1, grad.shape[:3:2]).transpose(0, 1)
     return grads if weight.ndim == 4 else sum_images(grads)
