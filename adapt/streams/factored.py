@@ -197,7 +197,7 @@ class _Update(Function):
     @staticmethod
     def backward(ctx: Any, grad_previous: Tensor) -> tuple[Tensor | None, ...]:
         tape, stack, positions, first_readers = take_kept(ctx, "factored")
-        terms: tuple[list[Tensor], list[Tensor]] = ([], [])
+        totals: list[Tensor | None] = [None, None]
         for axis, products in tape.products.items():
             # A product that the loss does not depend on has no gradient.
             readers = [
@@ -206,14 +206,18 @@ class _Update(Function):
             summed, other = (1, 0) if axis == "width" else (0, 1)
             if readers and ctx.needs_input_grad[1 + other]:
                 coefficients = _stack_rows([record.coefficients[stack] for record in readers], positions)
-                terms[other].append(combine(coefficients.mT, products.grads_of(readers)))
+                grads = products.grads_of(readers)
+                totals[other] = _plus(totals[other], coefficients.mT, grads, ctx.ndims[other])
             if readers and ctx.needs_input_grad[1 + summed]:
                 grads = _stack_rows([record.grad_coefficients[stack] for record in readers], positions)
                 weights = products.weights_of(readers)
                 if weights.ndim == 3 and ctx.ndims[summed] == 3:
                     grads = grads.sum(dim=1)
-                terms[summed].append(combine(grads.mT, weights))
-        grad_u, grad_v = map(_total, terms, ctx.ndims, ctx.dtypes)
+                totals[summed] = _plus(totals[summed], grads.mT, weights, ctx.ndims[summed])
+        grad_u, grad_v = (
+            None if total is None else _in_shape(total, ndim).to(dtype)
+            for total, ndim, dtype in zip(totals, ctx.ndims, ctx.dtypes, strict=True)
+        )
         return None, grad_u, grad_v, grad_previous
 
 
@@ -226,12 +230,16 @@ def _stack_rows(coefficients: list[Tensor], positions: slice) -> Tensor:
     return torch.cat(chosen, dim=-2)
 
 
-def _total(terms: list[Tensor], ndim: int, dtype: torch.dtype) -> Tensor | None:
-    total: Tensor | None = None
-    for term in terms:
-        reduced = sum_images(term) if term.ndim > ndim else term
-        total = reduced if total is None else total + reduced
-    return None if total is None else total.to(dtype)
+def _plus(total: Tensor | None, s: Tensor, f: Tensor, ndim: int) -> Tensor:
+    """``total + s f``, two terms of the gradient of a factor with so many axes."""
+    if total is None or total.ndim == max(s.ndim, f.ndim):
+        return combine(s, f, total)
+    return _in_shape(total, ndim) + _in_shape(combine(s, f), ndim)
+
+
+def _in_shape(grad: Tensor, ndim: int) -> Tensor:
+    """The gradient of a factor with so many axes: summed over images if it has no axis for them."""
+    return sum_images(grad) if grad.ndim > ndim else grad
 
 
 def _base_product(
