@@ -97,6 +97,6 @@ class LAST(SideNetwork):
         members, batch, _, tokens = projected.shape
         heads = projected.reshape(members * batch, 3, self.architecture.heads, -1, tokens)
         # If these are not contiguous, torch falls back to a kernel that forms all similarities.
-        query, key, value = (each.contiguous() for each in heads.mT.unbind(dim=1))
+        query, key, value = heads.mT.movedim(1, 0).contiguous().unbind()
         attended = attend(query, key, value, read, dtype)
         return attended.mT.reshape(members, batch, -1, tokens)
