@@ -27,7 +27,7 @@ SHAPES = {
     "deit-tiny": Shape(12, 197, 192),
     "vit-b": Shape(12, 197, 768),
 }
-"""Those of losa-demo, whose backbone is losa_tiny, with a cls token added; of DeiT-Tiny and ViT-B at 224 pixels."""
+"""Those of losa-demo (losa_tiny), with a cls token added, and of DeiT-Tiny and ViT-B at 224 pixels."""
 
 COMPILE: dict[str, Compile] = {"auto": "auto", "true": True, "false": False}
 """Values of ``--compile``, which are those of the option of losa-adapt."""
