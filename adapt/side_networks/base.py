@@ -11,6 +11,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.dropout import Dropout
 from losa.adapt.side_networks.head import Head
+from losa.adapt.side_networks.parameters import Weights, by_layer
 from losa.adapt.streams import (
     Factored,
     FactoredFrames,
@@ -96,21 +97,29 @@ class SideNetwork(nn.Module, ABC):
         """Number of inputs of the head's linear layer."""
         return self.features.width
 
-    def step(self, stream: Stream, layer: int, drop: Drop) -> None:
+    def layered(self) -> dict[str, Float[Tensor, "members layers ..."]]:
+        """What the layers compute with, by name: all parameters but those of the head, if not overridden."""
+        named = self.named_parameters()
+        return {name: value for name, value in named if not name.startswith("head.")}
+
+    def step(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
         """Apply a layer, which the stream has entered already.
 
         Args:
             stream: the stream to read and to update.
             layer: number of the layer.
+            weights: the layer's part of `layered`.
             drop: dropout of hidden values; each place may be used once.
         """
         raise NotImplementedError("a subclass with layers overrides step or pooled")
 
     def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
         """Apply all layers, then pool the stream."""
-        for layer in range(len(self.stream_sites().layers)):
-            stream.enter(layer)
-            self.step(stream, layer, drop)
+        layers = range(len(self.stream_sites().layers))
+        if layers:
+            for layer, weights in zip(layers, by_layer(self.layered()), strict=True):
+                stream.enter(layer)
+                self.step(stream, layer, weights, drop)
         return stream.pool(self.architecture.pool)
 
     def scores(

@@ -6,7 +6,8 @@ and after a resume.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,9 +19,11 @@ _MULTIPLIERS = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 """Multipliers of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), as signed numbers."""
 _INCREMENT = -0x61C8864680B583EB
 """Increment of splitmix64, as a signed number."""
+_BITS = 24
+"""Bits that decide whether a value is dropped: float32, the dtype of rates, has as many."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Dropout:
     """Dropout of all members at one step."""
 
@@ -30,6 +33,8 @@ class Dropout:
     """The key of each member's mask at a place of the network; see `DropoutKeys`."""
     first_image: int = 0
     """Position in the batch of the first image of the micro-batch."""
+    _counters: dict[torch.Size, Int64[Tensor, "images *rest"]] = field(default_factory=dict)
+    """What masks of one shape have in common."""
 
     def __call__(self, values: Float[Tensor, "members images *rest"], place: str) -> Tensor:
         """Set values to zero and scale the others up, so that the expectation is unchanged.
@@ -38,13 +43,29 @@ class Dropout:
             values: hidden values of a layer.
             place: name of the place in the network; two places drop independently.
         """
-        each = values[0, 0].numel()
-        start = self.first_image * each
-        counter = torch.arange(start, start + values[0].numel(), device=values.device).view(values.shape[1:])
         lead = (-1, *[1] * (values.ndim - 1))
-        rates = self.rates.view(lead)
-        keep = _uniform_(self.keys(place).view(lead) + counter * _INCREMENT) >= rates
-        return values * (keep / (1 - rates)).to(values.dtype)
+        numbers = _mixed_(self.keys(place).view(lead) + self._counter(values))
+        keep = numbers >= self._least_kept.view(lead)
+        return values * (keep * self._scale.view(lead)).to(values.dtype)
+
+    @cached_property
+    def _least_kept(self) -> Int64[Tensor, "members"]:
+        """The least number of a value that is kept."""
+        return (self.rates.double() * 2**_BITS).ceil().long()
+
+    @cached_property
+    def _scale(self) -> Float[Tensor, "members"]:
+        """The factor of values that are kept."""
+        return 1 / (1 - self.rates)
+
+    def _counter(self, values: Float[Tensor, "members images *rest"]) -> Int64[Tensor, "images *rest"]:
+        """A number for each value of a member, which depends on its place in the batch alone."""
+        shape = values.shape[1:]
+        if shape not in self._counters:
+            start = self.first_image * values[0, 0].numel()
+            counted = torch.arange(start, start + shape.numel(), device=values.device)
+            self._counters[shape] = counted.mul_(_INCREMENT).view(shape)
+        return self._counters[shape]
 
 
 class DropoutKeys:
@@ -103,17 +124,17 @@ def _key(seed: int, step: int, place: str) -> int:
     return int.from_bytes(digest[:8], "little", signed=True)
 
 
-def _uniform_(bits: Tensor) -> Float[Tensor, "..."]:
-    """Map 64-bit integers to numbers from 0 (inclusive) to 1 (exclusive) by the mixer of splitmix64.
+def _mixed_(bits: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
+    """The upper 24 bits of the mixer of splitmix64, which its last shift by 31 does not change.
 
     In place, because the masks of a step are larger than the caches of a processor.
     """
+    shifted = torch.empty_like(bits)
     for shift, multiplier in zip((30, 27), _MULTIPLIERS, strict=True):
-        bits.bitwise_xor_(_shifted(bits, shift)).mul_(multiplier)
-    bits.bitwise_xor_(_shifted(bits, 31))
-    return _shifted(bits, 40).float().div_(2**24)
+        bits.bitwise_xor_(_shift(bits, shift, shifted)).mul_(multiplier)
+    return _shift(bits, 64 - _BITS, shifted)
 
 
-def _shifted(bits: Tensor, by: int) -> Tensor:
+def _shift(bits: Tensor, by: int, out: Tensor) -> Tensor:
     """Shift right and fill with zeros; the shift of torch fills with the sign bit."""
-    return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)
+    return torch.bitwise_right_shift(bits, by, out=out).bitwise_and_((1 << (64 - by)) - 1)

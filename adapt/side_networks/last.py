@@ -23,7 +23,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.attention import attend
 from losa.adapt.side_networks.base import Drop, SideNetwork
-from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.adapt.side_networks.parameters import Weights, member_constant, member_normal
 from losa.adapt.side_networks.time_embedding import TimeEmbedding
 from losa.adapt.streams import Stream, StreamSites
 
@@ -56,22 +56,30 @@ class LAST(SideNetwork):
         """Layer i sees ``z_0 + ... + z_i``; the output starts from ``z_m``, which makes the subtraction."""
         return StreamSites.cumulative(len(self.features.sites))
 
-    def step(self, stream: Stream, layer: int, drop: Drop) -> None:
-        """Attend over the tokens, project up and add."""
-        stream.update(drop(self._attend(stream, layer), f"attention.{layer}"), self.up[:, layer])
+    def layered(self) -> dict[str, Float[Tensor, "members layers ..."]]:
+        """The parameters. A stream's norm has no weight and bias: they are folded into the projection."""
+        values = super().layered()
+        projection = values.pop("query_key_value")
+        weight, bias = values.pop("norm_weight"), values.pop("norm_bias")
+        values["projection"] = weight[:, :, None] * projection
+        values["offset"] = projection @ bias[..., None]
+        return values
 
-    def _attend(self, stream: Stream, layer: int) -> Float[Tensor, "members images rank tokens"]:
-        projection = self.query_key_value[:, layer]
-        # The norm of a stream has no weight and bias, so they are folded into the projection.
-        projected = stream.project(self.norm_weight[:, layer, None] * projection)
-        projected = projected + (projection @ self.norm_bias[:, layer, :, None])[:, None]
+    def step(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
+        """Attend over the tokens, project up and add."""
+        stream.update(drop(self._attend(stream, layer, weights), f"attention.{layer}"), weights["up"])
+
+    def _attend(
+        self, stream: Stream, layer: int, weights: Weights
+    ) -> Float[Tensor, "members images rank tokens"]:
+        projected = stream.project(weights["projection"]) + weights["offset"][:, None]
         read = self.read_tokens(last=layer == len(self.features.sites) - 1)
         frames = self.features.tokens.frames
         if not self.factorised:
-            timed = self.time(projected, layer) if frames > 1 else projected
+            timed = self.time(projected, weights) if frames > 1 else projected
             return self._among_tokens(timed, read, stream.dtype)
         space, time = projected.chunk(2, dim=2)
-        time = self.time(time, layer)
+        time = self.time(time, weights)
         space, time = (each.unflatten(3, (frames, -1)).movedim(2, -2) for each in (space, time))
         among_positions = self._among_tokens(space.flatten(1, 2), read, stream.dtype).unflatten(
             1, space.shape[1:3]
@@ -89,6 +97,6 @@ class LAST(SideNetwork):
         members, batch, _, tokens = projected.shape
         heads = projected.reshape(members * batch, 3, self.architecture.heads, -1, tokens)
         # If these are not contiguous, torch falls back to a kernel that forms all similarities.
-        query, key, value = (each.contiguous() for each in heads.mT.unbind(dim=1))
+        query, key, value = heads.mT.movedim(1, 0).contiguous().unbind()
         attended = attend(query, key, value, read, dtype)
         return attended.mT.reshape(members, batch, -1, tokens)

@@ -20,7 +20,7 @@ from torch.nn import functional
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import Drop, SideNetwork
-from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.adapt.side_networks.parameters import Weights, member_constant, member_normal
 from losa.adapt.side_networks.space_time_mixer import SpaceTimeMixer
 from losa.adapt.streams import Stream, StreamSites
 
@@ -62,29 +62,29 @@ class LoSA(SideNetwork):
         start = last if self.architecture.start == "last" else 0
         return StreamSites(layers=tuple((site, start) for site in range(last + 1)), output=start)
 
-    def step(self, stream: Stream, layer: int, drop: Drop) -> None:
+    def step(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
         """``g_i``: both MLPs in the chosen order."""
         mix_tokens = self.space_time if self.factorised else self._mix_tokens
         mixers = (self._mix_channels, mix_tokens)
         for mix in mixers if self.architecture.order == "channel_token" else mixers[::-1]:
-            mix(stream, layer, drop)
+            mix(stream, layer, weights, drop)
 
-    def _mix_channels(self, stream: Stream, layer: int, drop: Drop) -> None:
-        hidden = stream.project(self.channel_down[:, layer])
+    def _mix_channels(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
+        hidden = stream.project(weights["channel_down"])
         if self.architecture.bias:
-            hidden = hidden + self.channel_down_bias[:, layer, None, :, None]
+            hidden = hidden + weights["channel_down_bias"][:, None, :, None]
         hidden = drop(functional.gelu(hidden), f"channels.{layer}")
-        stream.update(hidden, self.channel_up[:, layer])
+        stream.update(hidden, weights["channel_up"])
         if self.architecture.bias:
             ones = self.channel_up.new_ones(self.members, 1, self.features.tokens.count)
-            stream.update(ones, self.channel_up_bias[:, layer])
+            stream.update(ones, weights["channel_up_bias"])
 
-    def _mix_tokens(self, stream: Stream, layer: int, drop: Drop) -> None:
-        hidden = stream.project_tokens(self.token_down[:, layer])
+    def _mix_tokens(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
+        hidden = stream.project_tokens(weights["token_down"])
         if self.architecture.bias:
-            hidden = hidden + self.token_down_bias[:, layer, None, :, None]
+            hidden = hidden + weights["token_down_bias"][:, None, :, None]
         hidden = drop(functional.gelu(hidden), f"tokens.{layer}")
-        stream.update(self.token_up[:, layer], hidden)
+        stream.update(weights["token_up"], hidden)
         if self.architecture.bias:
-            ones = torch.ones_like(self.channel_up[:, layer, :1])
-            stream.update(self.token_up_bias[:, layer], ones)
+            ones = torch.ones_like(weights["channel_up"][:, :1])
+            stream.update(weights["token_up_bias"], ones)

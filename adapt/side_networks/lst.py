@@ -26,7 +26,7 @@ from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.attention import attend
 from losa.adapt.side_networks.base import Drop, SideNetwork
-from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.adapt.side_networks.parameters import Weights, by_layer, member_constant, member_normal
 from losa.adapt.streams import Stream, StreamSites
 from losa.adapt.streams.frozen_features import layer_norm
 from losa.adapt.streams.products import inner
@@ -75,37 +75,45 @@ class LST(SideNetwork):
         sites = len(self.features.sites)
         return StreamSites(layers=tuple((site,) for site in range(sites)), output=sites - 1)
 
+    def layered(self) -> dict[str, Float[Tensor, "members layers ..."]]:
+        """What the blocks compute with: their parameters, and their gates."""
+        others = ("down", "last_norm_weight", "last_norm_bias", "up")
+        values = {name: value for name, value in super().layered().items() if name not in others}
+        return values | {"gate": torch.sigmoid(self.gate / TEMPERATURE)}
+
     def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
         """Go through the blocks, project up and add to the last site."""
-        hidden = self._projected(stream, 0)
-        gates = torch.sigmoid(self.gate / TEMPERATURE)
-        for block, gate in enumerate(gates.unbind(dim=1)):
-            gate = gate[:, None, None, None]
-            hidden = gate * self._projected(stream, block + 1) + (1 - gate) * hidden
-            hidden = hidden + self._attend(hidden, block, drop, stream.dtype)
-            hidden = hidden + self._mix(hidden, block, drop)
+        down = self.down.unbind(dim=1)
+        hidden = self._projected(stream, 0, down[0])
+        for block, weights in enumerate(by_layer(self.layered())):
+            gate = weights["gate"][:, None, None, None]
+            hidden = gate * self._projected(stream, block + 1, down[block + 1]) + (1 - gate) * hidden
+            hidden = hidden + self._attend(hidden, block, weights, drop, stream.dtype)
+            hidden = hidden + self._mix(hidden, block, weights, drop)
         stream.update(_normalise(hidden, self.last_norm_weight, self.last_norm_bias).mT, self.up)
         return stream.pool(self.architecture.pool)
 
-    def _projected(self, stream: Stream, site: int) -> Hidden:
+    @staticmethod
+    def _projected(stream: Stream, site: int, down: Float[Tensor, "members rank width"]) -> Hidden:
         stream.enter(site)
-        return stream.project(self.down[:, site]).mT.to(self.down.dtype)
+        return stream.project(down).mT.to(down.dtype)
 
-    def _attend(self, hidden: Hidden, block: int, drop: Drop, dtype: torch.dtype) -> Hidden:
+    def _attend(self, hidden: Hidden, block: int, weights: Weights, drop: Drop, dtype: torch.dtype) -> Hidden:
         members, images, tokens, _ = hidden.shape
-        hidden = _normalise(hidden, self.attention_norm_weight[:, block], self.attention_norm_bias[:, block])
-        projected = inner(hidden, self.query_key_value[:, block])
+        hidden = _normalise(hidden, weights["attention_norm_weight"], weights["attention_norm_bias"])
+        projected = inner(hidden, weights["query_key_value"])
         heads = projected.view(members * images, tokens, 3, self.architecture.heads, -1)
         query, key, value = heads.transpose(1, 3).unbind(dim=2)
         is_last = block == len(self.features.sites) - 2
         attended = attend(query, key, value, self.read_tokens(last=is_last), dtype)
         together = attended.transpose(1, 2).reshape(members, images, tokens, -1)
-        return inner(drop(together, f"attention.{block}"), self.attention_out[:, block])
+        return inner(drop(together, f"attention.{block}"), weights["attention_out"])
 
-    def _mix(self, hidden: Hidden, block: int, drop: Drop) -> Hidden:
-        hidden = _normalise(hidden, self.mlp_norm_weight[:, block], self.mlp_norm_bias[:, block])
-        units = functional.gelu(inner(hidden, self.mlp_in[:, block]))
-        return inner(drop(units, f"mlp.{block}"), self.mlp_out[:, block])
+    @staticmethod
+    def _mix(hidden: Hidden, block: int, weights: Weights, drop: Drop) -> Hidden:
+        hidden = _normalise(hidden, weights["mlp_norm_weight"], weights["mlp_norm_bias"])
+        units = functional.gelu(inner(hidden, weights["mlp_in"]))
+        return inner(drop(units, f"mlp.{block}"), weights["mlp_out"])
 
 
 def _normalise(

@@ -1,10 +1,14 @@
 """Parameters with a leading members axis, whose initial values depend on (seed, name) alone."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+
+Weights = Mapping[str, Tensor]
+"""What one layer computes with, by name: ``(members, ...)``."""
 
 
 def seeded_normal(seed: int, name: str, shape: Sequence[int], std: float) -> Tensor:
@@ -32,3 +36,15 @@ def member_normal(seeds: Sequence[int], name: str, shape: Sequence[int], std: fl
 def member_constant(seeds: Sequence[int], shape: Sequence[int], value: float) -> nn.Parameter:
     """A parameter ``(members, *shape)`` filled with one value."""
     return nn.Parameter(torch.full((len(seeds), *shape), value))
+
+
+def by_layer(values: Mapping[str, Float[Tensor, "members layers ..."]]) -> list[Weights]:
+    """What each layer computes with, split at once for all layers.
+
+    If each layer took its own part, the backward pass would make a gradient of the whole for each of them.
+
+    Args:
+        values: what all layers compute with, by name.
+    """
+    parts = zip(*(each.unbind(dim=1) for each in values.values()), strict=True)
+    return [dict(zip(values, of_layer, strict=True)) for of_layer in parts]

@@ -27,7 +27,7 @@ from torch.nn import functional
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.base import Drop, SideNetwork
-from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.adapt.side_networks.parameters import Weights, member_constant, member_normal
 from losa.adapt.side_networks.time_embedding import TimeEmbedding
 from losa.adapt.streams import FrameStream, Stream, StreamSites
 
@@ -61,31 +61,36 @@ class Relay(SideNetwork):
         """Layer i sees ``z_0 + ... + z_i``; the output starts from the last site."""
         return StreamSites.cumulative(len(self.features.sites))
 
-    def step(self, stream: Stream, layer: int, drop: Drop) -> None:
+    def layered(self) -> dict[str, Float[Tensor, "members layers ..."]]:
+        """The parameters, with both projections as one."""
+        values = super().layered()
+        return values | {"both": torch.cat([values.pop("gather"), values.pop("scatter")], dim=2)}
+
+    def step(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
         """Gather, then scatter."""
-        both = torch.cat([self.gather[:, layer], self.scatter[:, layer]], dim=1)
-        projected = stream.project(both)
+        projected = stream.project(weights["both"])
         frames = self.features.tokens.frames
         if frames > 1 and not self.factorised:
-            projected = self.time(projected, layer)
+            projected = self.time(projected, weights)
         logits, received = projected.split(self.architecture.rank, dim=2)
-        gathered = self._gathered(stream, logits, layer)
-        received = functional.gelu(received + self.scatter_bias[:, layer, None, :, None].to(received.dtype))
+        gathered = self._gathered(stream, logits, weights)
+        bias = weights["scatter_bias"][:, None, :, None]
+        received = functional.gelu(received + bias.to(received.dtype))
         received = drop(received, f"relay.{layer}")
         if self.factorised:
-            scaled = self.scale[:, layer, None, None] * gathered
+            scaled = weights["scale"][:, None, None] * gathered
             cast(FrameStream, stream).update_space(self._by_frame(received), scaled)
         else:
-            stream.update(received, self.scale[:, layer, None] * gathered)
+            stream.update(received, weights["scale"][:, None] * gathered)
 
     def _gathered(
-        self, stream: Stream, logits: Float[Tensor, "members images rank tokens"], layer: int
+        self, stream: Stream, logits: Float[Tensor, "members images rank tokens"], weights: Weights
     ) -> Float[Tensor, "members images *frames rank width"]:
         """What each relay hands on: one vector, or one for each frame."""
         if not self.factorised:
             return stream.project_tokens(logits.softmax(dim=-1))
         gathered = cast(FrameStream, stream).project_space(self._by_frame(logits).softmax(dim=-1))
-        between = self.between_frames[:, layer].to(gathered.dtype)
+        between = weights["between_frames"].to(gathered.dtype)
         return gathered + torch.einsum("mrft,mntrd->mnfrd", between, gathered)
 
     def _by_frame(

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from losa.adapt.side_networks.base import Drop
-from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.adapt.side_networks.parameters import Weights, member_constant, member_normal
 from losa.adapt.streams import SpaceTimeStream, Stream
 from losa.cache_format.identity import TokenLayout
 
@@ -47,19 +47,20 @@ class SpaceTimeMixer(nn.Module):
             self.time_down_bias = member_constant(seeds, (layers, rank), 0.0)
             self.time_up_bias = member_constant(seeds, (layers, 1, frames), 0.0)
 
-    def forward(self, stream: Stream, layer: int, drop: Drop) -> None:
-        """Update a `SpaceTimeStream`."""
+    def forward(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
+        """Update a `SpaceTimeStream`; see `SideNetwork.step`."""
+        weights = {name.rpartition(".")[2]: value for name, value in weights.items()}
         frames = cast(SpaceTimeStream, stream)
-        in_space = frames.project_space(self.space_down[:, layer])
-        in_time = frames.project_time(self.time_down[:, layer])
+        in_space = frames.project_space(weights["space_down"])
+        in_time = frames.project_time(weights["time_down"])
         if self._bias:
-            in_space = in_space + self.space_down_bias[:, layer, None, None, :, None]
-            in_time = in_time + self.time_down_bias[:, layer, None, :, None, None]
+            in_space = in_space + weights["space_down_bias"][:, None, None, :, None]
+            in_time = in_time + weights["time_down_bias"][:, None, :, None, None]
         in_space = drop(functional.gelu(in_space), f"space.{layer}")
         in_time = drop(functional.gelu(in_time), f"time.{layer}")
-        frames.update_space(self.space_up[:, layer], in_space)
-        frames.update_time(self.time_up[:, layer], in_time)
+        frames.update_space(weights["space_up"], in_space)
+        frames.update_time(weights["time_up"], in_time)
         if self._bias:
             # One number for each token, which is added to all of its channels.
-            each = self.time_up_bias[:, layer, ..., None] + self.space_up_bias[:, layer, :, None]
+            each = weights["time_up_bias"][..., None] + weights["space_up_bias"][:, :, None]
             frames.update(each.flatten(2), each.new_ones(len(each), 1, in_space.shape[-1]))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losa.adapt.side_networks.parameters import member_normal
+from losa.adapt.side_networks.parameters import Weights, member_normal
 
 STD = 1.0
 """Standard deviation of the initial values: that of the projections of normalised features."""
@@ -30,10 +30,10 @@ class TimeEmbedding(nn.Module):
         self.embedding = member_normal(seeds, "time_embedding", (layers, rows, frames), STD)
 
     def forward(
-        self, projected: Float[Tensor, "members images rows tokens"], layer: int
+        self, projected: Float[Tensor, "members images rows tokens"], weights: Weights
     ) -> Float[Tensor, "members images rows tokens"]:
-        """Add the embedding of each token's frame."""
-        embedding = self.embedding[:, layer, None, :, :, None].to(projected.dtype)
-        by_frame = projected.unflatten(3, (self.embedding.shape[-1], -1))
-        embedded: Tensor = (by_frame + embedding).flatten(3)
+        """Add the embedding of each token's frame; see `SideNetwork.step` for the weights."""
+        embedding = weights["time.embedding"].to(projected.dtype)
+        by_frame = projected.unflatten(3, (embedding.shape[-1], -1))
+        embedded: Tensor = (by_frame + embedding[:, None, :, :, None]).flatten(3)
         return embedded

@@ -129,21 +129,22 @@ class _Product(Function):
         for stack in tape.updates.values():
             summed, other = stack.factors(axis)
             coefficients[stack] = inner(rows, summed.all())
-            term = with_images_axis(combine(coefficients[stack], other.all()))
-            updates = term if updates is None else updates + term
+            updates = combine(coefficients[stack], other.all(), updates)
         if tape.recording:
             record = tape.products[axis].append(rows, coefficients) if coefficients else None
             ctx.kept = (tape, base, axis, weight, rows, record)
         if updates is not None:
-            # A copy only if neither an update nor a weight has an images axis.
-            updates = updates.expand(-1, tape.images, -1, -1).contiguous()
-            if axis == "width" and scale is not None:
-                updates *= scale[:, None]
+            updates = with_images_axis(updates)
         if base is None:
             assert updates is not None, "a product has a base or updates"
-            return updates
+            return updates.expand(-1, tape.images, -1, -1)
         result = _base_product(base.normalised, axis, weight)
-        return result.contiguous() if updates is None else updates.add_(result)
+        if updates is None:
+            return result.contiguous()
+        into = updates if updates.shape == result.shape else None
+        if axis == "width" and scale is not None:
+            return torch.addcmul(result, updates, scale[:, None], out=into).contiguous()
+        return torch.add(updates, result, out=into).contiguous()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -196,7 +197,7 @@ class _Update(Function):
     @staticmethod
     def backward(ctx: Any, grad_previous: Tensor) -> tuple[Tensor | None, ...]:
         tape, stack, positions, first_readers = take_kept(ctx, "factored")
-        terms: tuple[list[Tensor], list[Tensor]] = ([], [])
+        totals: list[Tensor | None] = [None, None]
         for axis, products in tape.products.items():
             # A product that the loss does not depend on has no gradient.
             readers = [
@@ -205,14 +206,18 @@ class _Update(Function):
             summed, other = (1, 0) if axis == "width" else (0, 1)
             if readers and ctx.needs_input_grad[1 + other]:
                 coefficients = _stack_rows([record.coefficients[stack] for record in readers], positions)
-                terms[other].append(combine(coefficients.mT, products.grads_of(readers)))
+                grads = products.grads_of(readers)
+                totals[other] = _plus(totals[other], coefficients.mT, grads, ctx.ndims[other])
             if readers and ctx.needs_input_grad[1 + summed]:
                 grads = _stack_rows([record.grad_coefficients[stack] for record in readers], positions)
                 weights = products.weights_of(readers)
                 if weights.ndim == 3 and ctx.ndims[summed] == 3:
                     grads = grads.sum(dim=1)
-                terms[summed].append(combine(grads.mT, weights))
-        grad_u, grad_v = map(_total, terms, ctx.ndims, ctx.dtypes)
+                totals[summed] = _plus(totals[summed], grads.mT, weights, ctx.ndims[summed])
+        grad_u, grad_v = (
+            None if total is None else _in_shape(total, ndim).to(dtype)
+            for total, ndim, dtype in zip(totals, ctx.ndims, ctx.dtypes, strict=True)
+        )
         return None, grad_u, grad_v, grad_previous
 
 
@@ -225,21 +230,28 @@ def _stack_rows(coefficients: list[Tensor], positions: slice) -> Tensor:
     return torch.cat(chosen, dim=-2)
 
 
-def _total(terms: list[Tensor], ndim: int, dtype: torch.dtype) -> Tensor | None:
-    total: Tensor | None = None
-    for term in terms:
-        reduced = sum_images(term) if term.ndim > ndim else term
-        total = reduced if total is None else total + reduced
-    return None if total is None else total.to(dtype)
+def _plus(total: Tensor | None, s: Tensor, f: Tensor, ndim: int) -> Tensor:
+    """``total + s f``, two terms of the gradient of a factor with so many axes."""
+    if total is None or total.ndim == max(s.ndim, f.ndim):
+        return combine(s, f, total)
+    return _in_shape(total, ndim) + _in_shape(combine(s, f), ndim)
+
+
+def _in_shape(grad: Tensor, ndim: int) -> Tensor:
+    """The gradient of a factor with so many axes: summed over images if it has no axis for them."""
+    return sum_images(grad) if grad.ndim > ndim else grad
 
 
 def _base_product(
     base: Float[Tensor, "images tokens width"], axis: Axis, weight: Float[Tensor, "members ... columns"]
 ) -> Float[Tensor, "members images rank _"]:
     members, rank = weight.shape[0], weight.shape[-2]
-    flat = weight.flatten(0, 1) if weight.ndim == 3 else weight.transpose(0, 1).flatten(1, 2)
-    product: Tensor = torch.matmul(flat, base.mT if axis == "width" else base).unflatten(1, (members, rank))
-    return product.transpose(0, 1)
+    if weight.ndim == 3:
+        flat = weight.flatten(0, 1).expand(base.shape[0], -1, -1)
+    else:
+        flat = weight.transpose(0, 1).flatten(1, 2)
+    product = torch.bmm(flat, base.mT if axis == "width" else base)
+    return product.unflatten(1, (members, rank)).transpose(0, 1)
 
 
 def _base_grad_weight(
@@ -249,7 +261,7 @@ def _base_grad_weight(
     if axis == "width":
         # Over images and tokens at once: one large product, rounded once.
         rows = grad.transpose(1, 2).flatten(2).flatten(0, 1)
-        return torch.matmul(rows, base.flatten(0, 1)).view(*grad.shape[:3:2], -1)
+        return torch.mm(rows, base.flatten(0, 1)).view(*grad.shape[:3:2], -1)
     products = torch.bmm(grad.transpose(0, 1).flatten(1, 2), base.mT)
     grads = products.unflatten(1, grad.shape[:3:2]).transpose(0, 1)
     return grads if weight.ndim == 4 else sum_images(grads)

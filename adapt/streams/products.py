@@ -17,21 +17,45 @@ def inner(
 
 
 def combine(
-    s: Float[Tensor, "members ... rows terms"], f: Float[Tensor, "members ... terms columns"]
+    s: Float[Tensor, "members ... rows terms"],
+    f: Float[Tensor, "members ... terms columns"],
+    total: Float[Tensor, "members ... rows columns"] | None = None,
 ) -> Float[Tensor, "members ... rows columns"]:
-    """``s f``: linear combinations of the rows of ``f``."""
-    if s.ndim == f.ndim:
-        return s @ f
-    if s.ndim == 3:
-        return s[:, None] @ f
-    # One product for each member, not for each image.
-    members, images, rows, terms = s.shape
-    return (s.reshape(members, images * rows, terms) @ f).view(members, images, rows, -1)
+    """``s f``: linear combinations of the rows of ``f``.
+
+    Args:
+        s: the coefficients.
+        f: the rows.
+        total: earlier combinations, to which these are added; its memory may be used.
+    """
+    if total is not None and total.ndim != max(s.ndim, f.ndim):
+        return with_images_axis(total) + with_images_axis(combine(s, f))
+    if s.ndim > f.ndim:
+        # One product for each member, not for each image.
+        members, images, rows, _ = s.shape
+        s = s.reshape(members, images * rows, -1)
+        return _multiplied(s, f, None if total is None else total.view(*s.shape[:2], -1)).view(
+            members, images, rows, -1
+        )
+    if f.ndim == 3:
+        return _multiplied(s, f, total)
+    members, images = f.shape[:2]
+    s = with_images_axis(s).expand(-1, images, -1, -1).flatten(0, 1)
+    product = _multiplied(s, f.flatten(0, 1), None if total is None else total.flatten(0, 1))
+    return product.unflatten(0, (members, images))
+
+
+def _multiplied(
+    s: Float[Tensor, "batch rows terms"],
+    f: Float[Tensor, "batch terms columns"],
+    total: Float[Tensor, "batch rows columns"] | None,
+) -> Float[Tensor, "batch rows columns"]:
+    return torch.bmm(s, f) if total is None else total.baddbmm_(s, f)
 
 
 def sum_images(rows: Float[Tensor, "members images rows columns"]) -> Float[Tensor, "members rows columns"]:
     """The sum over images, in float32 at least."""
-    return rows.sum(dim=1, dtype=torch.promote_types(rows.dtype, torch.float32))
+    return rows.sum(dim=1, dtype=torch.float32 if rows.itemsize < 4 else rows.dtype)
 
 
 def with_images_axis(factor: Float[Tensor, "members ... rows columns"]) -> Tensor:

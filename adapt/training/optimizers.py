@@ -7,10 +7,11 @@ once (`losa.adapt.training.recorded_steps`) is right for every step.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from losa.adapt.config import AdaptConfig
@@ -21,13 +22,17 @@ ADAM_EPS = 1e-8
 
 
 class MemberOptimizer(ABC):
-    """Updates parameters ``(members, ...)`` in place. Weight decay skips biases and norms."""
+    """Updates parameters ``(members, ...)`` in place. Weight decay skips biases and norms.
+
+    The parameters become views of one matrix ``(members, numbers)``, a row for each member, and so does each
+    tensor of state: an update is a few operations, however many parameters there are.
+    """
 
     slots: tuple[str, ...]
-    """Names of the tensors of state that each parameter has, each in the shape of the parameter."""
+    """Names of the tensors of state."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], configs: Sequence[AdaptConfig]) -> None:
-        """Remember nothing yet.
+        """Join the parameters, and remember nothing yet.
 
         Args:
             parameters: parameters by name; biases and norms are recognised by their names.
@@ -38,10 +43,8 @@ class MemberOptimizer(ABC):
         # In float64, as torch's own optimisers, whose rates are Python numbers.
         momentum = torch.tensor([config.momentum for config in configs], dtype=torch.float64)
         self._momentum = to_device(momentum, self._device)
-        self.state = {
-            slot: {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
-            for slot in self.slots
-        }
+        self._joined = self._join()
+        self.state = {slot: torch.zeros_like(self._joined) for slot in self.slots}
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""
@@ -65,16 +68,16 @@ class MemberOptimizer(ABC):
 
     @torch.no_grad()
     def step(self, numbers: Float64[Tensor, "numbers members"]) -> None:
-        """Update every parameter that has a gradient.
+        """Update the parameters by their gradients; one that has none is taken to have zeros.
 
         Args:
             numbers: those of the step; see `numbers`.
         """
-        numbers = numbers.to(next(iter(self.parameters.values())).dtype)
-        for name, parameter in self.parameters.items():
-            if parameter.grad is not None:
-                of_step = numbers.view(len(numbers), -1, *[1] * (parameter.ndim - 1)).unbind()
-                self._update(name, parameter, parameter.grad, *of_step, decays=not skips_weight_decay(name))
+        ordered = [self.parameters[name] for name in self._columns]
+        grads = torch.cat(
+            [_rows(torch.zeros_like(each) if each.grad is None else each.grad) for each in ordered], dim=1
+        )
+        self._update(grads, *numbers.to(grads.dtype)[..., None].unbind())
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
         """Keep only some members.
@@ -86,15 +89,33 @@ class MemberOptimizer(ABC):
         self.parameters = dict(parameters)
         chosen = to_device(torch.tensor(list(members)), self._device)
         self._momentum = self._momentum[chosen]
-        for slot in self.state.values():
-            for name, value in slot.items():
-                slot[name] = value[chosen]
+        self._joined = self._join()
+        self.state = {slot: values[chosen] for slot, values in self.state.items()}
 
     def member_state(self) -> Iterator[tuple[str, Tensor]]:
-        """Names and values of all state tensors, each ``(members, ...)``."""
+        """Names and values of the state of each parameter, in its shape ``(members, ...)``; views."""
         for slot, values in self.state.items():
-            for name, value in values.items():
+            for name, value in self._split(values).items():
                 yield f"{slot}.{name}", value
+
+    @torch.no_grad()
+    def _join(self) -> Float[Tensor, "members numbers"]:
+        """Copy the parameters into one matrix and make them views of it, first those that decay."""
+        ordered = sorted(self.parameters, key=skips_weight_decay)
+        ends = list(accumulate((self.parameters[name][0].numel() for name in ordered), initial=0))
+        self._columns = {name: slice(*each) for name, each in zip(ordered, pairwise(ends), strict=True)}
+        self._decaying = slice(ends[sum(not skips_weight_decay(name) for name in ordered)])
+        joined = torch.cat([_rows(self.parameters[name]) for name in ordered], dim=1)
+        for name, value in self._split(joined).items():
+            self.parameters[name].data = value
+        return joined
+
+    def _split(self, joined: Float[Tensor, "members numbers"]) -> dict[str, Tensor]:
+        """For each parameter the columns of a matrix that are its own, in its shape."""
+        return {
+            name: joined[:, self._columns[name]].view(parameter.shape)
+            for name, parameter in self.parameters.items()
+        }
 
     @abstractmethod
     def _numbers(
@@ -109,15 +130,12 @@ class MemberOptimizer(ABC):
         """
 
     @abstractmethod
-    def _update(self, name: str, parameter: Tensor, grad: Tensor, *numbers: Tensor, decays: bool) -> None:
-        """Update one parameter.
+    def _update(self, grads: Float[Tensor, "members numbers"], *numbers: Float[Tensor, "members 1"]) -> None:
+        """Update the joined parameters.
 
         Args:
-            name: its name.
-            parameter: the parameter.
-            grad: its gradient.
-            numbers: those of the step, each in the dtype of the parameter and with as many axes.
-            decays: whether weight decay applies to it.
+            grads: their gradients, whose memory may be used.
+            numbers: those of the step, each in the dtype of the parameters.
         """
 
 
@@ -134,15 +152,14 @@ class AdamW(MemberOptimizer):
             [1 - lr * weight_decay, lr / mean, np.broadcast_to(np.sqrt(square), lr.shape)], axis=1
         )
 
-    def _update(self, name: str, parameter: Tensor, grad: Tensor, *numbers: Tensor, decays: bool) -> None:
+    def _update(self, grads: Float[Tensor, "members numbers"], *numbers: Float[Tensor, "members 1"]) -> None:
         shrinkage, rate, root = numbers
-        mean, square = self.state["mean"][name], self.state["square"][name]
-        if decays:
-            parameter.mul_(shrinkage)
-        mean.lerp_(grad, 1 - ADAM_BETAS[0])
-        square.mul_(ADAM_BETAS[1]).addcmul_(grad, grad, value=1 - ADAM_BETAS[1])
-        denominator = square.sqrt().div_(root).add_(ADAM_EPS)
-        parameter.sub_(rate * mean / denominator)
+        mean, square = self.state["mean"], self.state["square"]
+        self._joined[:, self._decaying].mul_(shrinkage)
+        mean.lerp_(grads, 1 - ADAM_BETAS[0])
+        square.mul_(ADAM_BETAS[1]).addcmul_(grads, grads, value=1 - ADAM_BETAS[1])
+        denominator = torch.sqrt(square, out=grads).div_(root).add_(ADAM_EPS)
+        self._joined.sub_((rate * mean).div_(denominator))
 
 
 class SGD(MemberOptimizer):
@@ -158,14 +175,12 @@ class SGD(MemberOptimizer):
     ) -> Float64[np.ndarray, "steps numbers members"]:
         return np.stack([lr, np.broadcast_to(weight_decay, lr.shape)], axis=1)
 
-    def _update(self, name: str, parameter: Tensor, grad: Tensor, *numbers: Tensor, decays: bool) -> None:
+    def _update(self, grads: Float[Tensor, "members numbers"], *numbers: Float[Tensor, "members 1"]) -> None:
         rate, decay = numbers
-        velocity = self.state["velocity"][name]
-        momentum = self._momentum.to(parameter.dtype).view(rate.shape)
-        if decays:
-            grad = grad + decay * parameter
-        velocity.mul_(momentum).add_(grad)
-        parameter.sub_(rate * velocity)
+        grads[:, self._decaying] += decay * self._joined[:, self._decaying]
+        velocity = self.state["velocity"]
+        velocity.mul_(self._momentum.to(velocity.dtype)[:, None]).add_(grads)
+        self._joined.sub_(rate * velocity)
 
 
 OPTIMIZERS: dict[str, type[MemberOptimizer]] = {"adamw": AdamW, "sgd": SGD}
@@ -180,3 +195,8 @@ def make_optimizer(parameters: Mapping[str, nn.Parameter], configs: Sequence[Ada
 def skips_weight_decay(name: str) -> bool:
     """Whether a parameter is a bias or belongs to a norm."""
     return name.endswith("bias") or "norm" in name
+
+
+def _rows(values: Tensor) -> Float[Tensor, "members numbers"]:
+    """Values ``(members, ...)`` as a row for each member."""
+    return values.reshape(len(values), -1)

@@ -20,9 +20,9 @@ CPU_MICRO_BATCH_IMAGES = 10
 """Images that a micro-batch has on a CPU even if they take more bytes than that, as long as they fit into
 memory: with fewer, the overhead of each operation is too large. Both were measured with
 `losa-bench fused --micro-batch`."""
-PARAMETER_COPIES = 6
-"""Tensors of the size of a member's parameters: the parameters, their gradients, two of the optimiser, the
-parameters of the best epoch, and one in reserve."""
+PARAMETER_COPIES = 7
+"""Tensors of the size of a member's parameters: the parameters, their gradients, the gradients joined, two of
+the optimiser, the parameters of the best epoch, and one in reserve."""
 FREE_MEMORY_DIVISOR = 4
 """A pass may use one quarter of the free memory."""
 

@@ -23,11 +23,11 @@ class Shape(NamedTuple):
 
 
 SHAPES = {
-    "demo": Shape(6, 101, 64),
+    "demo": Shape(3, 65, 160),
     "deit-tiny": Shape(12, 197, 192),
     "vit-b": Shape(12, 197, 768),
 }
-"""Those of timm's test_vit (``demo``), and of DeiT-Tiny and ViT-B at 224 pixels."""
+"""Those of losa-demo (losa_tiny), with a cls token added, and of DeiT-Tiny and ViT-B at 224 pixels."""
 
 COMPILE: dict[str, Compile] = {"auto": "auto", "true": True, "false": False}
 """Values of ``--compile``, which are those of the option of losa-adapt."""

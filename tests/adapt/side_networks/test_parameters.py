@@ -3,7 +3,7 @@ import random
 import pytest
 import torch
 
-from losa.adapt.side_networks.parameters import member_constant, member_normal, seeded_normal
+from losa.adapt.side_networks.parameters import by_layer, member_constant, member_normal, seeded_normal
 
 
 @pytest.mark.parametrize("company", [(5,), (5, 6), (9, 5, 1), (5, 5)])
@@ -48,3 +48,13 @@ def test_constants_have_a_members_axis() -> None:
 def test_no_members_have_a_shape_but_take_no_memory() -> None:
     assert member_normal([], "down", (2**20, 2**20), 0.1).shape == (0, 2**20, 2**20)
     assert member_constant([], (2**20, 2**20), 0.1).nbytes == 0
+
+
+def test_layers_share_one_gradient() -> None:
+    down, up = member_normal([1, 2], "down", (3, 4), 1.0), member_constant([1, 2], (3, 5, 6), 2.0)
+    layers = by_layer({"down": down, "up": up})
+    assert len(layers) == 3
+    for layer, weights in enumerate(layers):
+        assert torch.equal(weights["down"], down[:, layer])
+        assert torch.equal(weights["up"], up[:, layer])
+    assert len({weights["down"].grad_fn for weights in layers}) == 1

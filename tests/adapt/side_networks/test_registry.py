@@ -12,7 +12,7 @@ from losa.adapt import AdaptConfig, FeatureSpec, Job, adapt_all, load_side_netwo
 from losa.adapt.architecture import Architecture
 from losa.adapt.side_networks import SIDE_NETWORKS, SideKind, SideNetwork, effective_options, idle_options
 from losa.adapt.side_networks.base import Drop
-from losa.adapt.side_networks.parameters import member_constant, member_normal
+from losa.adapt.side_networks.parameters import Weights, member_constant, member_normal
 from losa.adapt.streams import Stream, StreamSites
 from losa.cache_format import LosaError
 from losa.cache_format.identity import TokenLayout
@@ -28,7 +28,7 @@ class Toy(SideNetwork):
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
     ) -> None:
         super().__init__(architecture, features, num_classes, seeds)
-        shape = (architecture.rank, features.width)
+        shape = (1, architecture.rank, features.width)
         self.down = member_normal(seeds, "down", shape, features.width**-0.5)
         self.up = member_constant(seeds, shape, 0.0)
 
@@ -36,8 +36,8 @@ class Toy(SideNetwork):
         last = len(self.features.sites) - 1
         return StreamSites(layers=((last,),), output=last)
 
-    def step(self, stream: Stream, layer: int, drop: Drop) -> None:
-        stream.update(drop(stream.project(self.down), "toy"), self.up)
+    def step(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
+        stream.update(drop(stream.project(weights["down"]), "toy"), weights["up"])
 
 
 @pytest.fixture

@@ -102,6 +102,14 @@ def all_axes_in_one_stream(stream: Stream, leaves: Leaves) -> Tensor:
 
 
 @program
+def axes_from_most_to_fewest(stream: Stream, leaves: Leaves) -> Tensor:
+    stream.enter(0)
+    for axes in reversed(AXES):
+        stream.update(leaves.along_tokens(axes[0]), leaves.along_width(axes[1]))
+    return read(stream, leaves) + both_pools(stream)
+
+
+@program
 def only_the_pool_reads(stream: Stream, leaves: Leaves) -> Tensor:
     stream.update(leaves.along_tokens(), leaves.along_width())
     stream.update(leaves.along_tokens(True), leaves.along_width())

@@ -21,6 +21,11 @@ def test_products(left_images: bool, right_images: bool) -> None:
     expected = torch.einsum(axes, s, f)
     torch.testing.assert_close(combine(s, f), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(inner(s, f.mT.contiguous()), expected, rtol=0, atol=1e-12)
+    for total_images in (True, False):
+        total = normal(2, total_images, ROWS, COLUMNS)
+        sum_of_both = with_images_axis(total) + with_images_axis(expected)
+        found = with_images_axis(combine(s, f, total.clone()))
+        torch.testing.assert_close(found, sum_of_both, rtol=0, atol=1e-12)
 
 
 def test_images_are_summed_in_float32() -> None:

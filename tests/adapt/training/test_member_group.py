@@ -45,7 +45,7 @@ def test_state_is_parameters_and_what_the_optimiser_remembers(make: Any) -> None
     state = group.member_state(7)
     assert set(state) == expected
     assert torch.equal(state["parameter.head.weight"], group.network.head.weight[1])
-    assert torch.equal(state["mean.head.weight"], group.optimizer.state["mean"]["head.weight"][1])
+    assert torch.equal(state["mean.head.weight"], dict(group.optimizer.member_state())["mean.head.weight"][1])
     assert not any(value.requires_grad for value in state.values())
 
 

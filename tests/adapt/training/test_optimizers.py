@@ -108,6 +108,14 @@ def test_those_that_are_kept_go_on_as_before(configs: list[AdaptConfig]) -> None
         assert torch.equal(mine, theirs[places]), name
 
 
+def test_parameters_and_each_state_are_one_matrix(configs: list[AdaptConfig]) -> None:
+    optimizer = make_optimizer(make_parameters(3), configs)
+    optimizer.keep([1], {name: nn.Parameter(value[1:2]) for name, value in make_parameters(3).items()})
+    joined = {each.untyped_storage().data_ptr() for each in optimizer.parameters.values()}
+    states = {value.untyped_storage().data_ptr() for _, value in optimizer.member_state()}
+    assert (len(joined), len(states)) == (1, len(optimizer.slots))
+
+
 def test_what_is_remembered_is_all_that_is(configs: list[AdaptConfig]) -> None:
     """An optimiser that is given parameters and state of another one goes on like it."""
     first = make_optimizer(make_parameters(3), configs)
