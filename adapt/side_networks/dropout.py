@@ -51,7 +51,7 @@ class Dropout:
     @cached_property
     def _least_kept(self) -> Int64[Tensor, "members"]:
         """The least number of a value that is kept."""
-        return (self.rates.double() * 2**_BITS).ceil().long()
+        return (self.rates.double() * (1 << _BITS)).ceil().long()
 
     @cached_property
     def _scale(self) -> Float[Tensor, "members"]:

@@ -250,8 +250,9 @@ def _base_product(
         flat = weight.flatten(0, 1).expand(base.shape[0], -1, -1)
     else:
         flat = weight.transpose(0, 1).flatten(1, 2)
-    product = torch.bmm(flat, base.mT if axis == "width" else base)
-    return product.unflatten(1, (members, rank)).transpose(0, 1)
+    products = torch.bmm(flat, base.mT if axis == "width" else base)
+    product: Tensor = products.unflatten(1, (members, rank))
+    return product.transpose(0, 1)
 
 
 def _base_grad_weight(

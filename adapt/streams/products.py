@@ -41,8 +41,9 @@ def combine(
         return _multiplied(s, f, total)
     members, images = f.shape[:2]
     s = with_images_axis(s).expand(-1, images, -1, -1).flatten(0, 1)
-    product = _multiplied(s, f.flatten(0, 1), None if total is None else total.flatten(0, 1))
-    return product.unflatten(0, (members, images))
+    flat = _multiplied(s, f.flatten(0, 1), None if total is None else total.flatten(0, 1))
+    combined: Tensor = flat.unflatten(0, (members, images))
+    return combined
 
 
 def _multiplied(
