@@ -43,7 +43,7 @@ class Thumbnails:
         for source in self.sources:
             try:
                 loaded = ImageLoader(source, self.decoding).load(key)
-            except (LosaError, OSError, ValueError):  # not there, or another file that is no image
+            except (LosaError, OSError, ValueError, IndexError):  # not there, or a file that is no image
                 continue
             if loaded.source_hash == source_hash:
                 picture = loaded.image

@@ -7,6 +7,7 @@ from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import make_folder, publish
 from losa.cache_format.storage.paths import local_path
 from losa.extract.sources.base import StoredImages
+from losa.extract.sources.digits import DigitsSource
 from losa.pipelines.matching_paths import matching_paths
 from losa.pipelines.report.html import render
 from losa.pipelines.report.inputs import read_members
@@ -48,7 +49,7 @@ def write_page(
         members,
         hardest=hardest,
         device=device,
-        thumbnails=Thumbnails([_image_folder(folder) for folder in image_folders]),
+        thumbnails=Thumbnails([*(_image_folder(folder) for folder in image_folders), *_bundled_images()]),
     )
     path = out or folders[0] / REPORT_NAME
     make_folder(path.parent)
@@ -61,3 +62,11 @@ def _image_folder(text: str) -> StoredImages:
     if not folder.is_dir():
         raise LosaError(f"--images {text}: there is no such folder")
     return ImageFolder(folder)
+
+
+def _bundled_images() -> list[StoredImages]:
+    """Images that need no folder: the digits of ``dataset=digits``, where they are installed."""
+    try:
+        return [DigitsSource()]
+    except LosaError:
+        return []

@@ -20,7 +20,9 @@ def test_the_demo_runs_offline(
     assert len(list(tmp_path.glob("demo/runs/*/summary.json"))) == 4
     (chosen,) = tmp_path.glob("demo/runs/selected/*/summary.json")
     assert "linear" not in chosen.parent.name
-    assert "</html>" in (tmp_path / "demo/report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "demo/report.html").read_text(encoding="utf-8")
+    assert "</html>" in page
+    assert page.count('src="data:image/jpeg;base64,') == 24
     assert re.search(r"seven\.png.* 7 ", capfd.readouterr().out)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from losa.extract.sources.base import hash_source
+from losa.extract.sources.digits import DigitsSource
 from losa.pipelines.report.thumbnails import ImageFolder, Thumbnails
 
 
@@ -30,3 +31,11 @@ def test_an_image_is_found_by_its_key_and_its_hash(tmp_path: Path, paint_photo: 
 def test_a_file_that_is_no_image_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_text("<script>")
     assert Thumbnails([ImageFolder(tmp_path)]).find("1.png", hash_source(b"<script>")) is None
+
+
+def test_digits_are_found_and_others_of_such_names_are_not() -> None:
+    digits = DigitsSource()
+    some = hash_source(digits.read("digit/0007"))
+    assert Thumbnails([digits]).find("digit/0007", some) is not None
+    for key in ("digit/0008", "digit/5000", "digit/seven.png"):
+        assert Thumbnails([digits]).find(key, some) is None
