@@ -43,3 +43,22 @@ def test_a_launch_has_a_limited_number_of_rows(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(functional, "scaled_dot_product_attention", launched)
     torch.testing.assert_close(fused_attention(query, key, value, 1), whole)
     assert rows == [12, 12, 4]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "channels", "computed"), [(127, 2, 2), (128, 2, 16), (128, 1, 1), (128, 20, 32)]
+)
+def test_a_cpu_is_given_more_channels_if_there_are_many_tokens(
+    tokens: int, channels: int, computed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, key, value = torch.randn(3, 2, 4, tokens, channels).unbind()
+    whole = functional.scaled_dot_product_attention(query, key, value)
+    launch, given = functional.scaled_dot_product_attention, []
+
+    def launched(query: Tensor, *arguments: Tensor, **options: float) -> Tensor:
+        given.append(query.shape[-1])
+        return launch(query, *arguments, **options)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", launched)
+    torch.testing.assert_close(attend(query, key, value, slice(None), torch.float32), whole)
+    assert given == [computed]
