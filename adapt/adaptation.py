@@ -21,6 +21,7 @@ from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.members.training_task import Share, TrainingTask
 from losa.cache_format import LosaError
 from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.common.units import counted
 from losa.cache_format.engines import Engine, LocalEngine
 from losa.cache_format.storage.atomic_writes import create_folder, sync_folder
 from losa.cache_format.storage.lock import FileLock, allow_locks
@@ -159,7 +160,7 @@ def _train(
         engine.map(task, shares, receiver(listener, outcomes, None))
     elif shares:
         images = sum(share.computed_images for share in shares)
-        named = "1 member" if len(members) == 1 else f"{len(members)} members"
+        named = counted(len(members), "member", "members")
         with progress_bar(images, named, "img", unit_scale=True, counts=False) as bar:
             engine.map(task, shares, receiver(listener, outcomes, Progress(bar, len(members))))
 

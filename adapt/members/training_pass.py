@@ -25,6 +25,7 @@ from losa.adapt.training.trainer import MemberEpoch, Trainer
 from losa.cache_format import LosaError
 from losa.cache_format.common.interruption import uninterrupted
 from losa.cache_format.common.progress import OpenBar, progress_bar
+from losa.cache_format.common.units import counted
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class TrainingPass:
     def _train(self, trainer: Trainer) -> None:
         config = self._config
         validation = None if config.val_split is None else self._data.load_validation(config.val_split)
-        title = "1 member" if len(self._prepared) == 1 else f"{len(self._prepared)} members"
+        title = counted(len(self._prepared), "member", "members")
         images = len(self._prepared[0].training)
         with self._open_bar(
             images * config.trained_epochs,

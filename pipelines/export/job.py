@@ -67,7 +67,7 @@ def _export_model(to: ModelPath, config: ExportConfig, places: Sequence[str]) ->
 
 
 def _counted(networks: Collection[str]) -> str:
-    return "1 side network" if len(networks) == 1 else f"{len(networks)} side networks"
+    return counted(len(networks), "side network", "side networks")
 
 
 def run() -> None:

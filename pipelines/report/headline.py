@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from losa.cache_format.common.units import counted
 from losa.pipelines.cells import Cell
 from losa.pipelines.report.configurations import Configuration, Task, over_all
 from losa.pipelines.report.inputs.contract import Member
@@ -94,4 +95,4 @@ def _failed(member: Member) -> bool:
 
 
 def _members(count: int) -> str:
-    return "1 member" if count == 1 else f"{count:,} members"
+    return counted(count, "member", "members")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from losa.cache_format import LosaError
+from losa.cache_format.common.units import counted
 from losa.pipelines.report.charts.confusion import confusion_chart
 from losa.pipelines.report.charts.curves import curves_chart
 from losa.pipelines.report.charts.noise import noise_chart
@@ -137,7 +138,7 @@ def _chart(title: str, caption: str, spec: Spec | None) -> Chart | None:
 def _counted(members: Sequence[Member], tasks: Sequence[Task]) -> str:
     configurations = len({one.name for task in tasks for one in task.configurations})
     counts = {"member": len(members), "configuration": configurations, "task": len(tasks)}
-    return ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    return ", ".join(counted(count, name, f"{name}s") for name, count in counts.items())
 
 
 def _confusions(task: Task) -> Iterator[ShownConfusion]:
