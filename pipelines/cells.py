@@ -74,3 +74,8 @@ class Cell:
 def text_of(cell: Cell | None) -> str:
     """The cell as text."""
     return MISSING if cell is None else str(cell)
+
+
+def signed_text_of(difference: Cell | None) -> str:
+    """A difference as text, with its sign: ``+1.2 ± 0.4``."""
+    return f"+{difference}" if difference is not None and difference.mean > 0 else text_of(difference)

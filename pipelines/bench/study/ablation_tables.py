@@ -8,7 +8,7 @@ from losa.pipelines.bench.study.changes import CHANGES
 from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.bench.study.settings import StudySettings
 from losa.pipelines.bench.study.variants import DEFAULT
-from losa.pipelines.cells import MISSING, Cell, text_of
+from losa.pipelines.cells import MISSING, Cell, signed_text_of, text_of
 from losa.pipelines.shown_options import shown
 from losa.pipelines.text_table import TextTable
 
@@ -68,7 +68,7 @@ def _table(by: By, option: str, sets: Sequence[str]) -> TextTable:
                 shown_value, against = f"{_default(by[side], option)} ({DEFAULT})", ""
             elif _changes(variant, option):
                 shown_value = variant.removeprefix(f"{option}=")
-                against = _signed(_difference(cells_of(members, sets)[-1], default[-1]))
+                against = signed_text_of(_difference(cells_of(members, sets)[-1], default[-1]))
             else:
                 continue
             cells = map(text_of, cells_of(members, sets))
@@ -95,16 +95,10 @@ def _seen(variants: dict[str, list[StudyRow]], option: str, sets: Sequence[str])
         if _changes(variant, option) and difference is not None:
             changes[variant.removeprefix(f"{option}=")] = difference
     ordered = sorted(changes, key=lambda value: -changes[value].mean)
-    told = [f"{value}: {_signed(changes[value])}" for value in ordered]
+    told = [f"{value}: {signed_text_of(changes[value])}" for value in ordered]
     best, *others = told or [MISSING]
     return [_default(variants, option), best, others[-1] if others else ""]
 
 
 def _difference(cell: Cell | None, default: Cell | None) -> Cell | None:
     return cell.minus(default) if cell and default else None
-
-
-def _signed(difference: Cell | None) -> str:
-    if difference is None:
-        return MISSING
-    return f"+{difference}" if difference.mean > 0 else str(difference)

@@ -9,6 +9,7 @@ from losa.adapt.members.summary import Outcome
 from losa.cache_format import LosaError
 from losa.pipelines.bench.study.accuracy_tables import accuracy_tables
 from losa.pipelines.bench.study.caches import SetCaches
+from losa.pipelines.bench.study.correct_images import with_correct_images
 from losa.pipelines.bench.study.grid import grid_points
 from losa.pipelines.bench.study.protocols import CANDIDATE, FIXED, PROTOCOL, SELECTED
 from losa.pipelines.bench.study.results import results_folder, write_results
@@ -25,6 +26,8 @@ class AccuracyStudy:
     settings: StudySettings
     choice_seeds: int = 1
     """Seeds over whose mean the choice is made."""
+    fixed_only: bool = False
+    """Whether only the defaults are trained, so that nothing is chosen."""
 
     def __post_init__(self) -> None:
         """Refuse a choice by no seed."""
@@ -59,15 +62,16 @@ class AccuracyStudy:
             for side in sides
             for config in settings.seeded(settings.trained(settings.config(cache, side)))
         ]
-        if settings.validate:
-            return _trained(name, fixed, settings.runs)
+        if settings.validate or self.fixed_only:
+            return with_correct_images(_trained(name, fixed, settings.runs))
         candidates = self._candidates(cache, sides)
         # In one call: members that read the same images in the same order share a pass.
         first = _trained(name, [*fixed, *candidates], settings.runs)
         tried: dict[str, list[Candidate]] = {side: [] for side in sides}
         for request, row in zip(candidates, first[len(fixed) :], strict=True):
             tried[request.side].append(Candidate(request.config, row.outcome))
-        return [*first, *self._selected(name, tried)]
+        reported = with_correct_images([*first[: len(fixed)], *self._selected(name, tried)])
+        return [*reported, *first[len(fixed) :]]
 
     def _candidates(self, cache: Path, sides: Sequence[str]) -> list["_Requested"]:
         requested = [

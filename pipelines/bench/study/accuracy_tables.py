@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from losa.pipelines.bench.study.cells import cells_of, parameters_of
+from losa.pipelines.bench.study.correct_images import difference_of
 from losa.pipelines.bench.study.protocols import CANDIDATE, PROTOCOL, SELECTED
 from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.bench.study.settings import LINEAR, StudySettings
-from losa.pipelines.cells import MISSING, text_of
+from losa.pipelines.cells import MISSING, Cell, signed_text_of, text_of
 from losa.pipelines.shown_options import shown, varying_options
 from losa.pipelines.text_table import TextTable
 
@@ -14,7 +15,7 @@ BELOW = "↓"
 
 
 def accuracy_tables(rows: Sequence[StudyRow], settings: StudySettings) -> list[TextTable]:
-    """A table of the accuracies and, if there was a choice, one of what was chosen."""
+    """A table of the accuracies, one of the differences from the linear probe, and one of what was chosen."""
     sets = list(dict.fromkeys(row.set for row in rows))
     reported: dict[tuple[str, str], list[StudyRow]] = {}
     for row in rows:
@@ -32,6 +33,8 @@ def accuracy_tables(rows: Sequence[StudyRow], settings: StudySettings) -> list[T
             below=[_legend(settings)],
         )
     ]
+    if any(side != LINEAR for side, _ in kinds):
+        tables.append(_differences(reported, kinds, sets))
     if any(protocol == SELECTED for _, protocol in kinds):
         tables.append(_choices(rows, sets, sides))
     return tables
@@ -54,6 +57,30 @@ def _legend(settings: StudySettings) -> str:
     return (
         f"{BELOW} below the linear probe under the same protocol, by more than the standard error of the "
         "difference."
+    )
+
+
+def _differences(
+    reported: dict[tuple[str, str], list[StudyRow]], kinds: Sequence[tuple[str, str]], sets: Sequence[str]
+) -> TextTable:
+    lines = []
+    for side, protocol in kinds:
+        if side == LINEAR:
+            continue
+        ours, probe = reported[side, protocol], reported[LINEAR, protocol]
+        cells = [
+            difference_of(*([row for row in rows if row.set == name] for rows in (ours, probe)))
+            for name in sets
+        ]
+        lines.append([side, protocol, *map(signed_text_of, [*cells, Cell.mean_of(cells)])])
+    return TextTable(
+        above=[
+            "What they add to the linear probe under the same protocol, with the standard error that other "
+            "images and other seeds make."
+        ],
+        titles=["side network", PROTOCOL, *sets, "mean"],
+        labels=2,
+        lines=lines,
     )
 
 

@@ -70,6 +70,9 @@ def accuracy(
     set_: Set = None,
     override: Override = None,
     validate: Validate = False,
+    fixed_only: Annotated[
+        bool, typer.Option("--fixed-only", help="train the defaults alone, and choose nothing")
+    ] = False,
     choice_seeds: Annotated[int, typer.Option(help="seeds of each candidate of a choice")] = 1,
     device: Device = "auto",
     workers: Workers = None,
@@ -78,8 +81,9 @@ def accuracy(
     """Train side networks on several data sets, with the defaults and with options chosen on val200.
 
     Each data set is extracted once. The defaults are trained on train800val200 and scored on test. A small
-    grid is trained on train800 and scored on val200; its best point is then trained like the defaults.
-    OUT/accuracy has results.csv, with a line for each member, and table.md.
+    grid is trained on train800 and scored on val200; its best point is then trained like the defaults. A
+    second table compares each side network with the linear probe, image by image. OUT/accuracy has
+    results.csv, with a line for each member, and table.md.
     """
     from losa.pipelines.bench.study.accuracy import AccuracyStudy
     from losa.pipelines.bench.study.accuracy_tables import accuracy_tables
@@ -103,7 +107,7 @@ def accuracy(
         device=device,
         workers=workers,
     )
-    study = AccuracyStudy(settings=settings, choice_seeds=choice_seeds)
+    study = AccuracyStudy(settings=settings, choice_seeds=choice_seeds, fixed_only=fixed_only)
     rows = study.run()
     _print(rows, accuracy_tables(rows, settings), settings, PROTOCOL, as_json=as_json)
     refuse_failures(study.folder, [row for row in rows if row.variant != CANDIDATE])

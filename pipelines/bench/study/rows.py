@@ -1,9 +1,12 @@
 """The members of a study with their results, and the file of all of them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from losa.adapt import AdaptConfig, MemberSummary
 from losa.adapt.members.summary import Outcome
@@ -27,6 +30,9 @@ class StudyRow:
     """What tells the member from others of its side network on this set, but for the seeds."""
     config: AdaptConfig
     outcome: Outcome
+    correct: Float[np.ndarray, "images"] | None = field(default=None, compare=False, repr=False)
+    """For each valid image of the split the part of its labels that the member predicts, NaN if it has none;
+    None if it failed or nobody has looked."""
 
     @property
     def summary(self) -> MemberSummary | None:

@@ -30,6 +30,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, make_summary: Any) -> list[list[Adapt
 
     monkeypatch.setattr(different_members, "adapt_all", adapt_all)
     monkeypatch.setattr(accuracy, "candidate_of", lambda job: job)
+    monkeypatch.setattr(accuracy, "with_correct_images", list)
     monkeypatch.setattr(SetCaches, "of", lambda self: "cache")
     monkeypatch.setattr(grid, "grid_values", lambda: {"lr": (1e-3, 1e-2), "dropout": (0.0, 0.1)})
     return found
@@ -64,6 +65,14 @@ def test_without_a_choice_there_are_only_the_defaults(
     found = AccuracyStudy(settings=settings(validate=True)).run()
     assert len(calls) == 1
     assert {(row.variant, row.split, row.config.lr) for row in found} == {("fixed", "val200", AdaptConfig.lr)}
+
+
+def test_the_defaults_alone_need_no_choice(
+    settings: Callable[..., Any], calls: list[list[AdaptConfig]]
+) -> None:
+    found = AccuracyStudy(settings=settings(), fixed_only=True).run()
+    assert len(calls) == 1
+    assert {(row.variant, row.split) for row in found} == {("fixed", "test")}
 
 
 def test_a_side_network_without_a_choice_fails_alone(
