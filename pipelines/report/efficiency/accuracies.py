@@ -19,6 +19,7 @@ from losa.pipelines.bench.matrix_rate import Dtype
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
 from losa.pipelines.report.efficiency.extracting import extract_splits
 from losa.pipelines.report.efficiency.measurements import Measurement
+from losa.pipelines.report.efficiency.names import RUNS
 
 LRS: Mapping[str, float] = {"full": 1e-4}
 """Learning rates of methods for which that of losa-adapt is far too high."""
@@ -56,8 +57,7 @@ def train_for_accuracy(
     if not measured:
         return {}
     backbone = load_backbone(comparison.settings[0].backbone_config)
-    data = LiveData(comparison.folder, [comparison.train_split, test], backbone.preprocessing)
-    data.refuse_shared_images(test, [comparison.train_split])
+    data = _data(comparison, test, backbone)
     rates = {name: lrs.get(name, LRS.get(name, _DEFAULT_LR)) for name in measured}
     sides = [name for name, setting in measured.items() if setting.kind == "cache"]
     methods = [name for name, setting in measured.items() if setting.kind == "live"]
@@ -68,6 +68,14 @@ def train_for_accuracy(
         if methods:
             found |= _live(comparison, {method: rates[method] for method in methods}, test, data, backbone)
     return found
+
+
+def refuse_missing_list(comparison: EfficiencyComparison, test: str) -> None:
+    """Raise a LosaError if there is no list to score on, or it shares images with the training list.
+
+    Before anything is measured, which takes its time.
+    """
+    _data(comparison, test, load_backbone(comparison.settings[0].backbone_config))
 
 
 def parse_rates(texts: Sequence[str], comparison: EfficiencyComparison) -> dict[str, float]:
@@ -93,11 +101,17 @@ def parse_rates(texts: Sequence[str], comparison: EfficiencyComparison) -> dict[
     return rates
 
 
+def _data(comparison: EfficiencyComparison, test: str, backbone: FrozenBackbone) -> LiveData:
+    data = LiveData(comparison.folder, [comparison.train_split, test], backbone.preprocessing)
+    data.refuse_shared_images(test, [comparison.train_split])
+    return data
+
+
 def _side_networks(
     comparison: EfficiencyComparison, rates: Mapping[str, float], test: str
 ) -> dict[str, float]:
     extract_splits(comparison.settings[0], [comparison.train_split, test])
-    folder = Path(comparison.out) / "runs"
+    folder = Path(comparison.out) / RUNS
     configs = [
         AdaptConfig(
             cache=str(comparison.cache),

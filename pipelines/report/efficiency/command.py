@@ -98,7 +98,11 @@ def efficiency(
     from losa.pipelines.report.libraries import refuse_missing_libraries
 
     refuse_missing_libraries()
-    from losa.pipelines.report.efficiency.accuracies import parse_rates, train_for_accuracy
+    from losa.pipelines.report.efficiency.accuracies import (
+        parse_rates,
+        refuse_missing_list,
+        train_for_accuracy,
+    )
     from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
     from losa.pipelines.report.efficiency.files import content_of
     from losa.pipelines.report.efficiency.measurements import refuse_failures
@@ -134,6 +138,8 @@ def efficiency(
         **{name: value for name, value in given.items() if value is not None},
     )
     rates = parse_rates(lr or (), comparison)
+    if train:
+        refuse_missing_list(comparison, test_split)
     measurements = comparison.run()
     rows = write_results(measurements, comparison)
     if train:  # the costs are written before, because this takes its time

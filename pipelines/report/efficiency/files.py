@@ -10,11 +10,8 @@ from typing import Any
 from losa.cache_format.storage.atomic_writes import make_folder, publish
 from losa.pipelines.csv_text import csv_text
 from losa.pipelines.report.efficiency.comparison import EfficiencyComparison
+from losa.pipelines.report.efficiency.names import CSV_NAME, JSON_NAME, TABLE_NAME
 from losa.pipelines.text_table import TextTable, markdown_of
-
-CSV_NAME = "results.csv"
-JSON_NAME = "results.json"
-TABLE_NAME = "table.md"
 
 
 def content_of(rows: Sequence[dict[str, Any]], comparison: EfficiencyComparison) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from losa.cache_format import LosaError
 from losa.pipelines.matching_paths import matching_paths
 from losa.pipelines.report.inputs.contract import Member, Reader
+from losa.pipelines.report.inputs.efficiency import refuse_efficiency
 from losa.pipelines.report.inputs.live import read_live
 from losa.pipelines.report.inputs.study import read_study
 from losa.pipelines.report.inputs.suite import read_suite
@@ -28,7 +29,7 @@ def read_members(places: Sequence[str]) -> list[Member]:
         places: folders, or patterns of folders.
 
     Raises:
-        LosaError: a place does not exist or holds no results, or results cannot be read.
+        LosaError: a place does not exist or holds no members, or results cannot be read.
     """
     members: list[Member] = []
     for place in places:
@@ -36,6 +37,7 @@ def read_members(places: Sequence[str]) -> list[Member]:
         if not folders:
             raise LosaError(f"{place}: there is no such folder")
         for folder in folders:
+            refuse_efficiency(folder)
             found = next(filter(None, (read(folder) for read in _READERS.values())), None)
             if found is None:
                 raise LosaError(f"{folder}: expected {', or '.join(_READERS)}; it holds no results")

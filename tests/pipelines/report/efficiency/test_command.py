@@ -57,6 +57,13 @@ def test_the_command_measures_trains_and_writes_a_page_once(command, leaves, tmp
     assert "Compared with bitfit:" in shown.stdout
     assert "report.html" in shown.stdout
 
+    page = (tmp_path / "out/report.html").read_bytes()
+    refused = command(tmp_path, "losa-report", "out")
+    assert refused.returncode == 1
+    assert "out holds what losa-report efficiency measured, and the page of it. The members" in refused.stderr
+    assert (tmp_path / "out/report.html").read_bytes() == page
+    assert command(tmp_path, "losa-report", "out/runs").returncode == 0
+
 
 @pytest.mark.long
 def test_a_failure_is_told_after_the_table(command, leaves, tmp_path, in_this_process):
@@ -82,3 +89,15 @@ def test_wrong_rates_are_refused(command, leaves, tmp_path, in_this_process, rat
     assert done.returncode == 1
     assert message in done.stderr
     assert not in_this_process
+
+
+def test_a_wrong_list_to_score_is_refused_before_anything_is_measured(
+    command, leaves, tmp_path, in_this_process
+):
+    pytest.importorskip("altair")
+    for split, message in (("tset", "tset"), ("train800val200", "images of train800val200 are also in")):
+        done = command(tmp_path, "losa-report", *options(leaves, "--train", "--test-split", split))
+        assert done.returncode == 1
+        assert message in done.stderr
+    assert in_this_process == []
+    assert not (tmp_path / "out").exists()
