@@ -11,6 +11,7 @@ from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.comparison import differences
 from losa.cache_format.common.distinct import distinct
 from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.common.units import counted
 from losa.cache_format.contents import Placement, SplitContents, StoredSegment, place
 from losa.cache_format.errors import CacheError, CorruptCache, Difference, IdentityMismatch
 from losa.cache_format.identity import FeatureIdentity
@@ -245,7 +246,7 @@ def _replay(
     raise CorruptCache(
         "\n".join(
             [
-                f"{metadata.path}: {len(damaged)} files are damaged:",
+                f"{metadata.path}: {counted(len(damaged), 'file is', 'files are')} damaged:",
                 *(f"  {error}" for error in damaged.values()),
                 advice,
             ]

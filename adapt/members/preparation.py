@@ -28,6 +28,7 @@ from losa.adapt.training.running_epoch import CORRECT, LOSSES
 from losa.cache_format import Cache, LabelColumn, LosaError
 from losa.cache_format.common.emulated_dtypes import warn_if_emulated
 from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.common.units import counted
 from losa.cache_format.engines import Engine, LocalEngine
 from losa.cache_format.metadata.constants import NORM_BIAS, NORM_WEIGHT
 from losa.cache_format.metadata.labels import MISSING_LABEL
@@ -184,7 +185,8 @@ class JobPreparer:
         for column in columns:
             if column.num_classes < 2:
                 raise LosaError(
-                    f"{cache.path}: label column {column.name!r} has {column.num_classes} classes; "
+                    f"{cache.path}: label column {column.name!r} has "
+                    f"{counted(column.num_classes, 'class', 'classes')}; "
                     "training a classifier needs at least two"
                 )
         # An architecture that does not fit must fail this job alone, not all jobs of its pass.

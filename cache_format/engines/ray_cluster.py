@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from losa.cache_format.common.units import counted
 from losa.cache_format.engines.config import EngineConfig
 from losa.cache_format.errors import LosaError
 
@@ -120,7 +121,8 @@ def choose_workers(
     room = sum(_room(node, cpus, gpus) for node in able)
     if config.workers is not None and config.workers > room:
         raise LosaError(
-            f"engine.workers={config.workers}: the cluster has room for {room} workers with {cpus} CPU"
+            f"engine.workers={config.workers}: the cluster has room for "
+            f"{counted(room, 'worker', 'workers')} with {cpus} CPU"
             + (f" and {gpus:g} GPU" if gpus else "")
             + f" each ({_described(nodes)}): use fewer, or a smaller engine.cpus=... or engine.gpus=..."
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from losa.cache_format.common.units import counted
 from losa.cache_format.errors import LosaError
 from losa.cache_format.manifest import LabelColumn
 from losa.cache_format.metadata.labels import MISSING_LABEL
@@ -92,7 +93,7 @@ def named_column(
     named = [None if text in missing else composed(str(text)) for text in classes]
     names = in_order(text for text in named if text is not None)
     if num_classes is not None and num_classes != len(names):
-        raise LosaError(f"{told} names {len(names)} classes")
+        raise LosaError(f"{told} names {counted(len(names), 'class', 'classes')}")
     return LabelColumn(name=name, num_classes=len(names), classes=names), named_labels(named, names)
 
 

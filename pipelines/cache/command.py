@@ -13,6 +13,7 @@ from losa.cache_format import verify as verify_cache
 from losa.cache_format.codecs import CodecName
 from losa.cache_format.codecs.compressors import CompressorName
 from losa.cache_format.common.progress import progress_bar
+from losa.cache_format.common.units import counted
 from losa.cache_format.manifest_schema import manifest_schema
 from losa.cache_format.sites import SiteSelection
 from losa.cache_format.storage.paths import cache_folder
@@ -89,7 +90,7 @@ def merge(
     """
     with _shards("merging") as progress:
         done = merge_caches([Cache(source) for source in sources], cache_folder(to), progress)
-    print(visible(f"{to}: {done.copied} shards copied{_missing(done.missing)}"))
+    print(visible(f"{to}: {counted(done.copied, 'shard', 'shards')} copied{_missing(done.missing)}"))
 
 
 @tool.command()
@@ -123,7 +124,7 @@ def convert(
     )
     with _shards("converting") as progress:
         done = conversion.run(Cache(cache), cache_folder(to), progress)
-    print(visible(f"{to}: {done.written} shards written{_missing(done.missing)}"))
+    print(visible(f"{to}: {counted(done.written, 'shard', 'shards')} written{_missing(done.missing)}"))
 
 
 @tool.command()
@@ -140,7 +141,7 @@ def drop(
     if everything:
         opened = Cache(folder)
         images = sum(segment.images for segment in opened.manifest.segments)
-        _ask(yes, f"remove {folder} with its {images:,} images?")
+        _ask(yes, f"remove {folder} with its {counted(images, 'image', 'images')}?")
         drop_cache(folder)
         print(visible(f"{folder} is removed"))
         return
@@ -170,7 +171,8 @@ def _sites(text: str) -> SiteSelection:
 def _missing(shards: int) -> str:
     if not shards:
         return ""
-    return f"; {shards} are missing there: the losa-extract command that made the source can make them"
+    told = counted(shards, "is", "are")
+    return f"; {told} missing there: the losa-extract command that made the source can make them"
 
 
 def _ask(yes: bool, question: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from losa.cache_format import Repair, Verification
-from losa.cache_format.common.units import readable
+from losa.cache_format.common.units import counted, readable
 from losa.cache_format.storage.paths import shell_path
 
 
@@ -26,18 +26,21 @@ def verification_lines(path: str, found: Verification) -> Iterator[str]:
             site = "all sites" if image.site is None else f"site {image.site!r}"
             yield f"  bad image {name}, {site}: {image.problem}"
     for segment, count in found.missing_shards.items():
-        yield f"segment {segment!r}: {count} shards are not extracted yet"
+        yield f"segment {segment!r}: {counted(count, 'shard is', 'shards are')} not extracted yet"
     if found.strays:
-        yield f"{len(found.strays)} unknown files, the first is {found.strays[0]}"
-    read = f"{path}: {readable(found.bytes)} in {found.files:,} files, {found.images:,} images"
+        unknown = counted(len(found.strays), "unknown file", "unknown files")
+        yield f"{unknown}, the first is {found.strays[0]}"
+    files, images = counted(found.files, "file", "files"), counted(found.images, "image", "images")
+    read = f"{path}: {readable(found.bytes)} in {files}, {images}"
     if found.ok:
         yield f"{read}: undamaged, every byte fits its checksum"
     else:
         bad = sum(len({image.row for image in shard.images}) for shard in found.bad_shards)
-        yield (
-            f"{read}: {len(found.bad_files)} files, {len(found.bad_shards)} shards and {bad} images are "
-            f"damaged. Next: losa-cache repair {shell_path(path)}"
+        damaged = (
+            f"{counted(len(found.bad_files), 'file', 'files')}, "
+            f"{counted(len(found.bad_shards), 'shard', 'shards')} and {counted(bad, 'image', 'images')}"
         )
+        yield f"{read}: {damaged} are damaged. Next: losa-cache repair {shell_path(path)}"
 
 
 def repair_lines(path: str, done: Repair) -> Iterator[str]:
@@ -50,8 +53,8 @@ def repair_lines(path: str, done: Repair) -> Iterator[str]:
         yield f"damaged, and left unchanged: {name}"
     if done.left:
         yield (
-            f"{len(done.left)} unknown files were left, the first is {done.left[0]} "
-            "(--prune removes segments and splits that are not in the manifest)"
+            f"{counted(len(done.left), 'unknown file was', 'unknown files were')} left, "
+            f"the first is {done.left[0]} (--prune removes segments and splits that are not in the manifest)"
         )
     if not (done.dropped_shards or done.removed or done.not_repaired):
         yield f"{path}: nothing to repair"

@@ -12,6 +12,7 @@ from losa.adapt.trained.scoring import refuse_other_cache
 from losa.cache_format import Cache, LabelColumn, LosaError, SplitContents
 from losa.cache_format.clips import clips_of_each, parse_clip
 from losa.cache_format.common.hashes import hash_array
+from losa.cache_format.common.units import counted
 from losa.cache_format.storage.paths import cache_folder
 from losa.extract import DatasetConfig, FrozenBackbone, open_source
 from losa.extract.data_set_root import root_record
@@ -94,7 +95,11 @@ class CachedImages:
             rows = np.array([row for row, key in enumerate(contents.keys) if key in chosen])
         valid = np.logical_and.reduce(split.valid.reshape(-1, self.clips), axis=1)[rows]
         self.invalid = [f"{contents.keys[row]}: invalid in the cache" for row in rows[~valid]]
-        self.notes = [f"{len(self.invalid):,} images are invalid in the cache"] if self.invalid else []
+        self.notes = (
+            [f"{counted(len(self.invalid), 'image is', 'images are')} invalid in the cache"]
+            if self.invalid
+            else []
+        )
         kept = rows[valid]
         self.keys = [contents.keys[row] for row in kept]
         self.labels = {column: labels[kept] for column, labels in contents.labels.items()}

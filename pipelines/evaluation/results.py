@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
 from losa.cache_format import LosaError
+from losa.cache_format.common.units import counted
 from losa.cache_format.storage.atomic_writes import make_folder, publish
 from losa.pipelines.evaluation.judge import Output
 from losa.pipelines.evaluation.progress import other_evaluation
@@ -98,7 +99,7 @@ class Results:
         """The judgements as a table."""
         columns = {each.column: each.images for each in self.judgements}
         images = ", ".join(
-            f"{count:,} images" + (f" with {column}" if len(columns) > 1 else "")
+            counted(count, "image", "images") + (f" with {column}" if len(columns) > 1 else "")
             for column, count in columns.items()
         )
         title = f"{self.data}, split {self.split}: {images}, {len(self.invalid_images):,} invalid"

@@ -7,7 +7,7 @@ from typing import Any
 
 from losa.adapt import MemberSummary
 from losa.cache_format import Cache, LosaError
-from losa.cache_format.common.units import readable
+from losa.cache_format.common.units import counted, readable
 from losa.cache_format.storage.paths import cache_folder
 from losa.pipelines.cache.info import describe
 from losa.pipelines.report.inputs.contract import Member
@@ -80,7 +80,9 @@ def _used(summary: MemberSummary, folder: Path) -> UsedCache:
 def _facts_of(info: Mapping[str, Any]) -> dict[str, str]:
     height, width = info["input_size"][1:]
     preprocessing = info["preprocessing"]
-    splits = ", ".join(f"{split['name']} ({split['extracted']:,} images)" for split in info["splits"])
+    splits = ", ".join(
+        f"{split['name']} ({counted(split['extracted'], 'image', 'images')})" for split in info["splits"]
+    )
     return {
         "images": f"{info['images']:,} stored, {readable(info['bytes'])}",
         "input": f"{height} x {width} pixels, {preprocessing['crop_mode']}, {preprocessing['interpolation']}",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from losa.cache_format import LosaError, SplitContents
+from losa.cache_format.common.units import counted
 from losa.extract.config import SplitParts
 from losa.extract.sources import ImageSource
 from losa.extract.sources.lists import STANDARD_SPLITS
@@ -104,7 +105,8 @@ def difference_of_both(contents: Mapping[str, SplitContents], roles: SplitRoles)
 
 def _refuse_shared(one: str, keys: set[str], other: str, others: set[str]) -> None:
     if shared := sorted(keys & others):
+        told = counted(len(shared), f"image of {one} is", f"images of {one} are")
         raise LosaError(
-            f"{len(shared)} images of {one} are also in {other}, such as {shared[0]}: expected none, because "
+            f"{told} also in {other}, such as {shared[0]}: expected none, because "
             "nothing is chosen or scored on images that were trained on"
         )

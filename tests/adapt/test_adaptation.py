@@ -456,7 +456,7 @@ def test_unknown_label_column(run: Any) -> None:
 
 
 def test_a_label_column_of_one_class(run: Any) -> None:
-    with pytest.raises(LosaError, match=r"label column 'single' has 1 classes; .* needs at least two$"):
+    with pytest.raises(LosaError, match=r"label column 'single' has 1 class; .* needs at least two$"):
         run(label="single")
 
 

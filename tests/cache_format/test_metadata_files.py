@@ -112,7 +112,7 @@ def test_a_request_that_does_not_say_all_is_told_what_to_do(shared, finished, ti
         with pytest.raises(CorruptCache) as caught:
             shared.open(path, splits=[shared.contents(split) for split in splits])
         assert str(caught.value).splitlines() == [
-            f"{path}: 1 files are damaged:",
+            f"{path}: 1 file is damaged:",
             f"  {path / name}: expected {size} bytes, found {size - 1}",
             "They can be written again from the data set: run the losa-extract command that made the cache, "
             "with all its splits (splits=[train,val,trainval]). The shards are kept.",
@@ -127,7 +127,7 @@ def test_other_labels_do_not_take_the_place_of_damaged_ones(recipe, finished, ti
     labels = recipe.labels(tiny.VAL)
     labels["colour"][0] += 1
     others = [recipe.contents("train"), SplitContents(name="val", keys=tiny.VAL, labels=labels)]
-    with pytest.raises(CorruptCache, match="1 files are damaged"):
+    with pytest.raises(CorruptCache, match="1 file is damaged"):
         recipe.open(path, splits=others)
     assert tiny.tree(path) == before
 

@@ -140,7 +140,7 @@ def test_labels_far_beyond_the_number_of_classes_are_refused(table):
 def test_num_classes_is_that_of_one_column(table):
     with pytest.raises(LosaError, match=r"num_classes=5 is meant for one label column, not for a, b"):
         table("file,a,b\n0.png,1,2\n", label_columns=["a", "b"], num_classes=5)
-    with pytest.raises(LosaError, match=r"num_classes=5, but column 'a' names 1 classes"):
+    with pytest.raises(LosaError, match=r"num_classes=5, but column 'a' names 1 class"):
         table("file,a,b\n0.png,x,2\n", label_columns=["a"], num_classes=5)
 
 

@@ -66,9 +66,9 @@ def test_without_train_and_test_there_is_no_protocol(splits: Mapping[str, str]) 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"test": "gb"}, "1 images of train800val200 are also in test, such as b"),
-        ({"train800val200": "abcdefg"}, "1 images of train800val200 are also in test, such as g"),
-        ({"val200": "ae"}, "1 images of train800 are also in val200, such as a"),
+        ({"test": "gb"}, "1 image of train800val200 is also in test, such as b"),
+        ({"train800val200": "abcdefg"}, "1 image of train800val200 is also in test, such as g"),
+        ({"val200": "ae"}, "1 image of train800 is also in val200, such as a"),
     ],
 )
 def test_images_with_two_uses_are_refused(changed: Mapping[str, str], message: str) -> None:
