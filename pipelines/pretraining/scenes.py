@@ -37,6 +37,11 @@ class Scenes:
     """How much of a pixel the visible figure covers, 0 to 1."""
 
 
+def numbered_generator(seed: int, number: int) -> torch.Generator:
+    """The generator of one of many draws, which a training that resumes can make again."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + number)
+
+
 class SceneDrawer:
     """Draws batches, each a function of the seed and its number alone, on one kind of machine."""
 
@@ -61,7 +66,7 @@ class SceneDrawer:
             number: which one; together with the seed it determines the batch.
             count: images in it.
         """
-        rng = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
+        rng = numbered_generator(self._seed, number)
         figure = torch.randint(len(self._fields), (count,), generator=rng)
         texture, ground = torch.randint(len(self._tiles), (2, count), generator=rng)
         clutter = torch.rand(count, 1, 1, 1, generator=rng)

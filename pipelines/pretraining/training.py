@@ -14,7 +14,7 @@ from losa.cache_format.common.comparison import differences, listed
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.storage.atomic_writes import make_folder, publishing
 from losa.pipelines.pretraining.learner import PATCH, SIDE, Learner
-from losa.pipelines.pretraining.scenes import SceneDrawer
+from losa.pipelines.pretraining.scenes import SceneDrawer, numbered_generator
 
 _PATCHES = (SIDE // PATCH) ** 2
 _CLIP = 1.0
@@ -96,7 +96,7 @@ def train(recipe: Recipe, checkpoint: Path, *, every: int = 100) -> Learner:
 
 def _seen(recipe: Recipe, step: int) -> Int64[Tensor, "images patches"]:
     """Indices of the patches that are seen of each image, in a random order."""
-    rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    rng = numbered_generator(recipe.seed, step)
     return torch.rand(recipe.batch, _PATCHES, generator=rng).argsort(1)[:, : recipe.patches(step)]
 
 
