@@ -3,6 +3,7 @@
 from losa.adapt.adaptation import adapt, adapt_all
 from losa.adapt.config import AdaptConfig
 from losa.adapt.data.activations import ActivationSource, Batch, CachedActivations
+from losa.adapt.data.labelled_activations import LabelledActivations
 from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.features import FeatureSpec
 from losa.adapt.members.job import Job
@@ -14,8 +15,9 @@ from losa.adapt.trained.files import load_side_network, save_side_network
 from losa.adapt.trained.scoring import ActivationBatch, ActivationStream, CachedStream, ScoredBatch, score
 from losa.adapt.trained.side_network import TrainedSideNetwork
 from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
+from losa.adapt.training.member_epoch import MemberEpoch
 from losa.adapt.training.member_group import MemberGroup, make_group
-from losa.adapt.training.trainer import LabelledActivations, MemberEpoch, Trainer
+from losa.adapt.training.trainer import Trainer
 
 __all__ = [
     "ActivationBatch",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
 from losa.adapt.members.member_files import BEST, Checkpoint
-from losa.adapt.training.trainer import MemberEpoch
+from losa.adapt.training.member_epoch import MemberEpoch
 from losa.cache_format import LosaError
 
 

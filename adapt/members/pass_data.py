@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from losa.adapt.data.activations import ActivationSource, CachedActivations
+from losa.adapt.data.labelled_activations import LabelledActivations
 from losa.adapt.data.labelled_images import LabelledImages
 from losa.adapt.data.residency import Residency, choose_residency
 from losa.adapt.data.resident_activations import load_codes
 from losa.adapt.data.split_union import open_union, union_name
 from losa.adapt.free_memory import is_out_of_memory
 from losa.adapt.members.preparation import PreparedJob
-from losa.adapt.training.trainer import LabelledActivations
 from losa.cache_format import LosaError
 
 _log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from losa.adapt.members.result_files import PassRecord, write_results
 from losa.adapt.members.summary import MemberSummary, Outcome
 from losa.adapt.peak_memory import forget_peak, highest_bytes
 from losa.adapt.training.losses import make_objective
+from losa.adapt.training.member_epoch import MemberEpoch
 from losa.adapt.training.scores import Scores, mean_accuracy
-from losa.adapt.training.trainer import MemberEpoch, Trainer
+from losa.adapt.training.trainer import Trainer
 from losa.cache_format import LosaError
 from losa.cache_format.common.interruption import uninterrupted
 from losa.cache_format.common.progress import OpenBar, progress_bar

@@ -3,21 +3,21 @@
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from losa.adapt.config import AdaptConfig
-from losa.adapt.data.activations import ActivationSource, Batch, read_ahead
-from losa.adapt.data.labelled_images import LabelledImages
+from losa.adapt.data.activations import Batch
+from losa.adapt.data.labelled_activations import LabelledActivations
 from losa.adapt.data.order import batch_count, ordered_batches, shuffled_batches
 from losa.adapt.free_memory import is_cuda, is_out_of_memory
 from losa.adapt.streams import FrozenFeatures
 from losa.adapt.training.epoch_inputs import EpochInputs, StepInputs
 from losa.adapt.training.losses import Objective
+from losa.adapt.training.member_epoch import MemberEpoch
 from losa.adapt.training.member_group import MemberGroup
 from losa.adapt.training.pace import Pace
 from losa.adapt.training.recorded_steps import RecordedSteps
@@ -32,54 +32,6 @@ from losa.cache_format.metadata.labels import MISSING_LABEL
 _log = logging.getLogger(__name__)
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledActivations:
-    """Labelled images to train on or to score, and the source of their activations."""
-
-    source: ActivationSource
-    images: LabelledImages
-    sites: tuple[str, ...]
-    """Names along the sites axis of the source's activations."""
-    name: str = "the data"
-    """Name in error messages."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.images)
-
-    def with_drawn_views(self, data_seed: int, epoch: int) -> "LabelledActivations":
-        """The images, each in the view that an epoch shows."""
-        return replace(self, images=self.images.with_drawn_views(data_seed, epoch))
-
-    def read(self, batches: Sequence[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:
-        """Batches of images, given by their rows in `images`, read ahead of the consumer."""
-        return read_ahead(self.source, [self.images.positions[rows] for rows in batches])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberEpoch:
-    """Losses and accuracy of one member in one epoch."""
-
-    epoch: int
-    lr: float
-    """Learning rate at the last step."""
-    step_losses: Float[np.ndarray, "steps"]
-    """Loss at each step."""
-    train_accuracy: float
-    """Accuracy over the batches of the epoch, each scored before its update, averaged over label columns.
-    NaN with mixup, because a mixed image has no single label."""
-
-    @property
-    def train_loss(self) -> float:
-        """Mean loss over the steps."""
-        return float(self.step_losses.mean())
-
-    @property
-    def finite(self) -> bool:
-        """Whether no loss was NaN or infinite."""
-        return bool(np.isfinite(self.step_losses).all())
 
 
 class Trainer:
