@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -151,6 +153,49 @@ def command() -> Callable[..., Finished]:
         return Finished(int(str(code or 0)), out.getvalue(), error.getvalue())
 
     return run
+
+
+_FORKING = """
+import gc, json, os, sys
+import timm, torch
+
+gc.freeze()
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
+program, sys.argv[1:], folder, *outputs = json.loads(line)
+for number, path in enumerate(outputs, start=1):
+    os.dup2(os.open(path, os.O_WRONLY), number)
+os.chdir(folder)
+exec(program, {"__name__": "__main__"})
+"""
+
+
+@pytest.fixture(scope="session")
+def run_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Finished]]:
+    """``run_alone(program, *arguments)``: run a program in a process of its own; a warning is an error.
+
+    It is the copy of a process that has done nothing but import torch and timm, which takes seconds.
+    """
+    outputs = [tmp_path_factory.mktemp("alone") / name for name in ("stdout", "stderr")]
+    command, pipe = [sys.executable, "-P", "-W", "error", "-c", _FORKING], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as forking:
+        assert forking.stdin is not None
+        assert forking.stdout is not None
+
+        def run(program: str, *arguments: str, folder: Path | str = ".") -> Finished:
+            for path in outputs:
+                path.write_text("")
+            order = program, arguments, str(Path(folder).absolute()), *map(str, outputs)
+            print(json.dumps(order), file=forking.stdin, flush=True)
+            returncode = int(forking.stdout.readline())
+            return Finished(returncode, *(path.read_text() for path in outputs))
+
+        yield run
 
 
 class RayCluster:

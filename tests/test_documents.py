@@ -37,6 +37,18 @@ WALKS = [page for page in PAGES if page == MIGRATING or "```console\n" in page.r
 """Pages that are typed from top to bottom."""
 
 
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Splits of few images: commands are typed as the pages have them."""
+    splits = {
+        "train800": slice(40),
+        "val200": slice(40, 60),
+        "train800val200": slice(60),
+        "test": slice(100, 200),
+    }
+    monkeypatch.setattr("losa.extract.sources.digits._SPLITS", splits)
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
@@ -72,7 +84,7 @@ def type_in(console: str, folder: Path, command: Callable[..., Any]) -> None:
         assert finished.returncode == 0, finished.stderr
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("few_digits")
 def test_commands_and_program_run_as_printed(tmp_path: Path, command: Callable[..., Any]) -> None:
     paint_photo(tmp_path)
     (console,) = blocks("console")
@@ -110,6 +122,7 @@ def paint_photos(folder: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("page", WALKS, ids=lambda page: page.stem)
 def test_a_page_can_be_typed_from_top_to_bottom(
     page: Path, tmp_path: Path, command: Callable[..., Any]
@@ -123,7 +136,6 @@ def test_a_page_can_be_typed_from_top_to_bottom(
             assert lines(run(text, tmp_path, names)) == lines(printed)
 
 
-@pytest.mark.long
 def test_programs_that_use_side_networks_run(tmp_path: Path, make_run: Callable[..., Path]) -> None:
     paint_photo(tmp_path)
     make_run(tmp_path / "runs/sweep/losa-one")

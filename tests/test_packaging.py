@@ -5,7 +5,9 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -94,11 +96,11 @@ def test_the_sdist_makes_the_same_wheel(distributions: Path, tmp_path: Path) -> 
     assert contents(again) == contents(wheel)
 
 
-@pytest.fixture
-def unpacked(distributions: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def unpacked(distributions: Path) -> Path:
     (wheel,) = distributions.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    return tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(distributions / "site")
+    return distributions / "site"
 
 
 def test_the_version_is_told_where_it_is_cited_and_in_the_changelog() -> None:
@@ -109,41 +111,37 @@ def test_the_version_is_told_where_it_is_cited_and_in_the_changelog() -> None:
     assert f"\n## {project['version']}" in (ROOT / "docs/changelog.md").read_text(encoding="utf-8")
 
 
-def run_outside(unpacked: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # -P and an empty folder: nothing of the checkout is on the path but what the wheel brought.
-    program = f"import sys; sys.path.insert(0, {str(unpacked)!r})\n{program}"
-    folder = unpacked.parent / "elsewhere"
-    folder.mkdir()
-    return subprocess.run(
-        [sys.executable, "-P", "-c", program, str(unpacked), *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def run_outside(unpacked: Path, run_alone: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """``run_outside(program, *arguments)``: in an empty folder, with what the wheel brought."""
+
+    def run(program: str, *arguments: str) -> Any:
+        program = f"import sys; sys.path.insert(0, {str(unpacked)!r})\n{program}"
+        return run_alone(program, str(unpacked), *arguments, folder=tmp_path)
+
+    return run
 
 
-@pytest.mark.long
-def test_the_wheel_runs_outside_the_checkout(unpacked: Path) -> None:
-    finished = run_outside(unpacked, TRY)
+def test_the_wheel_runs_outside_the_checkout(run_outside: Callable[..., Any]) -> None:
+    finished = run_outside(TRY)
     assert finished.returncode == 0, finished.stderr
 
 
-@pytest.mark.long
-def test_a_command_of_the_wheel_runs_outside_the_checkout(unpacked: Path) -> None:
+def test_a_command_of_the_wheel_runs_outside_the_checkout(run_outside: Callable[..., Any]) -> None:
     options = "plan=true dataset=digits backbone.name=test_vit backbone.pretrained=false cache=c"
-    planned = run_outside(unpacked, COMMAND, "losa-extract", *options.split())
+    planned = run_outside(COMMAND, "losa-extract", *options.split())
     assert planned.returncode == 0, planned.stderr
     assert "1,797 to extract" in planned.stderr
 
 
-def test_the_wheel_brings_its_launcher(unpacked: Path) -> None:
+def test_the_wheel_brings_its_launcher(unpacked: Path, run_outside: Callable[..., Any]) -> None:
     program = COMMAND.replace(
         "entry()",
         "try:\n    entry()\n"
         "finally:\n    print(sys.modules['hydra_plugins.losa_fused'].__file__)\n"
         "    print(sys.modules['losa.pipelines.fused_launcher'].__file__)",
     )
-    failed = run_outside(unpacked, program, "losa-adapt", "-m", "cache=nowhere", "rank=2,4")
+    failed = run_outside(program, "losa-adapt", "-m", "cache=nowhere", "rank=2,4")
     assert "error: 2 of 2 jobs failed:" in failed.stderr
     assert "nowhere is not a cache" in failed.stderr
     *_, plugin, launcher = failed.stdout.splitlines()

@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -439,7 +437,9 @@ def test_early_stopping_goes_on(epoch: int, sweep: Any, uninterrupted: Any, inte
     exactly_the_same(sweep(*members), whole)
 
 
-def test_a_process_that_is_killed(sweep: Any, uninterrupted: Any, member: Any, tmp_path: Path) -> None:
+def test_a_process_that_is_killed(
+    sweep: Any, uninterrupted: Any, member: Any, run_alone: Any, tmp_path: Path
+) -> None:
     whole = uninterrupted(*MEMBERS[:2])
     program = f"""
 import os, signal
@@ -462,7 +462,7 @@ MemberFiles.save_checkpoint = dying
 configs = [AdaptConfig(**options) for options in {[option_of(member(**each)) for each in MEMBERS[:2]]!r}]
 adapt_all([Job(config, Path({str(tmp_path / "sweep")!r}) / config.member_name) for config in configs])
 """
-    died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    died = run_alone(program)
     assert died.returncode == -signal.SIGKILL, died.stderr
     folders = [tmp_path / "sweep" / Path(summary.folder).name for summary in whole]
     assert [len(metrics(folder)) for folder in folders] == [2, 2]

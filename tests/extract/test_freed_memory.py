@@ -1,8 +1,6 @@
 """What the C library does with freed memory, in processes of their own: others have freed memory before."""
 
 import ctypes
-import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -29,17 +27,20 @@ def resident_pages():
 """
 
 
-def run_alone(program: str) -> None:
-    """Run a program in a process of its own; its assertions must hold."""
-    found = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(program)], capture_output=True, text=True
-    )
-    assert found.returncode == 0, found.stderr
+@pytest.fixture
+def check(run_alone):
+    """``check(program)``: run a program in a process of its own; its assertions must hold."""
+
+    def check(program):
+        found = run_alone(PRELUDE + textwrap.dedent(program))
+        assert found.returncode == 0, found.stderr
+
+    return check
 
 
 @needs_glibc
-def test_what_is_freed_serves_again_and_is_given_back_at_the_end():
-    run_alone(
+def test_what_is_freed_serves_again_and_is_given_back_at_the_end(check):
+    check(
         """
         torch.zeros(NUMBERS)
         before = resident_pages()
@@ -56,8 +57,8 @@ def test_what_is_freed_serves_again_and_is_given_back_at_the_end():
 
 
 @needs_glibc
-def test_an_error_gives_it_back_too():
-    run_alone(
+def test_an_error_gives_it_back_too(check):
+    check(
         """
         try:
             with freed_memory_kept():

@@ -1,10 +1,7 @@
 """Clips of videos through the whole first stage."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -219,14 +216,12 @@ extract(TypeAdapter(ExtractConfig).validate_json(sys.argv[1]))
 """
 
 
-@pytest.mark.long
-def test_a_killed_extraction_resumes_to_identical_bytes(settings, tmp_path, tree):
+def test_a_killed_extraction_resumes_to_identical_bytes(settings, tmp_path, tree, run_alone):
     options = {"rows_per_shard": 2, "codec": "float16", "splits": ["train"]}
     whole = tmp_path / "whole"
     extract(settings(cache=str(whole), **options))
     killed = settings(cache=str(tmp_path / "killed"), **options)
-    command = [sys.executable, "-W", "error", "-c", KILLED, json.dumps(asdict(killed)), "5"]
-    assert subprocess.run(command, env=dict(os.environ), check=False).returncode == -signal.SIGKILL
+    assert run_alone(KILLED, json.dumps(asdict(killed)), "5").returncode == -signal.SIGKILL
     assert 0 < len(list((tmp_path / "killed").rglob("commit.*.json"))) < 4
     extract(killed)
     assert tree(tmp_path / "killed") == tree(whole)

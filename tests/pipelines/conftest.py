@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,27 @@ def _whole_commands(shapes_are_not_checked: None) -> None:
 @pytest.fixture(autouse=True)
 def _whole_trainings(sizes_are_not_measured: None) -> None:
     pass
+
+
+@pytest.fixture
+def forked_modules(run_alone: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of ``python -m module`` that benchmarks start are forked, see `run_alone`.
+
+    Nor do they multiply large matrices, to tell the rate of matrix products.
+    """
+
+    def run(command: list[str], **options: Any) -> Any:
+        python, option, module, *arguments = command
+        assert (python, option) == (sys.executable, "-m")
+        program = f"""
+import runpy
+from losa.pipelines.bench import matrix_rate
+matrix_rate.LARGE_SIZES = {{"cpu": ()}}
+runpy.run_module({module!r}, run_name="__main__")
+"""
+        return run_alone(program, *arguments)
+
+    monkeypatch.setattr(subprocess, "run", run)
 
 
 Command = Callable[..., Any]

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import unicodedata
 from datetime import date
 
@@ -283,7 +281,7 @@ class TestParquet:
         with pytest.raises(LosaError, match=r"t\.parquet, row 2: there is no file"):
             parquet({"file": ["0.png", "gone.png"], "label": [0, 1]}).contents("all")
 
-    def test_no_thread_is_left(self, parquet, pictures):
+    def test_no_thread_is_left(self, parquet, pictures, run_alone):
         """Workers are forked, and a thread of the parent would be in an unknown state in them."""
         parquet({"file": ["0.png"], "label": [0]})
         program = (
@@ -293,7 +291,7 @@ class TestParquet:
             f"before = threads(); read(Path({str(pictures / 't.parquet')!r}), None);"
             "assert threads() == before, threads() - before"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        done = run_alone(program)
         assert done.returncode == 0, done.stderr
 
     def test_a_damaged_file_is_named(self, parquet, pictures):

@@ -1,8 +1,5 @@
 """Memory of a piece of work: that of others, before it, does not count."""
 
-import subprocess
-import sys
-
 from losa.pipelines.bench import peak_memory
 from losa.pipelines.bench.peak_memory import PeakMemory
 
@@ -21,9 +18,9 @@ assert found is None or 0.9 * BYTES < found < 1.1 * BYTES, found
 """
 
 
-def test_the_peak_is_that_of_the_work_though_its_memory_is_freed():
+def test_the_peak_is_that_of_the_work_though_its_memory_is_freed(run_alone):
     """In a process of its own, whose memory is known."""
-    found = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    found = run_alone(PROGRAM)
     assert found.returncode == 0, found.stderr
 
 

@@ -138,7 +138,6 @@ def test_a_step_trains(method, side, dtype, monkeypatch):
     assert all(not torch.equal(parameter, old) for parameter, old in zip(trained, before, strict=True))
 
 
-@pytest.mark.long
 def test_the_command_says_what_it_measured(command, tmp_path, in_this_process):
     pytest.importorskip("peft")
     options = [*OPTIONS.split(), "--members", "1", "--members", "2", "--json"]
@@ -172,8 +171,7 @@ def test_the_command_says_what_it_measured(command, tmp_path, in_this_process):
     assert set(found["machine"]["matmul_flops_per_second"]) == {"float32", "bfloat16"}
 
 
-@pytest.mark.long
-def test_each_measurement_has_a_process_of_its_own(command, tmp_path):
+def test_each_measurement_has_a_process_of_its_own(command, tmp_path, forked_modules):
     done = command(
         tmp_path, "losa-bench", "fused", *OPTIONS.split(), "--method", "plain", "--dtype", "float32", "--json"
     )

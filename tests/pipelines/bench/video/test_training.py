@@ -44,8 +44,7 @@ def test_memory_grows_no_faster_than_clips(axis):
     assert held[2] < tokens * 1.1 * held[1]
 
 
-@pytest.mark.long
-def test_every_combination_is_a_row(monkeypatch):
+def test_every_combination_is_a_row(forked_modules):
     small = replace(TINY, backbone="vit-b", grid=2, sites=1)
     rows = VideoBenchmark(setting=small, frames=[1, 2], grids=[2]).run()
     assert [(row["frames"], row["tokens"]) for row in rows] == [(1, 4), (2, 8)]
@@ -53,7 +52,7 @@ def test_every_combination_is_a_row(monkeypatch):
     assert len(render_video(rows).rows) == 2
 
 
-def test_a_process_that_fails_is_told(monkeypatch):
+def test_a_process_that_fails_is_told(forked_modules):
     broken = VideoBenchmark(setting=replace(TINY, backbone="none"))
     with pytest.raises(LosaError, match="a measurement failed: KeyError: 'none'"):
         broken.run()

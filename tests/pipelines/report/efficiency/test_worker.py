@@ -1,8 +1,6 @@
 """Each kind of measurement on a toy transformer: what the figures are, not how large their times."""
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -173,14 +171,10 @@ def test_what_a_user_can_correct_is_told(setting, monkeypatch):
     assert "no cls token" in found["error"]
 
 
-@pytest.mark.long
-def test_the_process_prints_lines_of_json(setting):
+def test_the_process_prints_lines_of_json(setting, run_alone):
     request = json.dumps(asdict(setting("live", "bitfit", threads=1)))
-    done = subprocess.run(
-        [sys.executable, "-m", "losa.pipelines.report.efficiency.worker", request],
-        capture_output=True,
-        text=True,
-    )
+    as_main = f"import runpy; runpy.run_module({worker.__name__!r}, run_name='__main__')"
+    done = run_alone(as_main, request)
     assert done.returncode == 0, done.stderr
     needed, found = map(json.loads, done.stdout.splitlines())
     assert needed.keys() == {"needed_bytes"}
