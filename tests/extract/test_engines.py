@@ -22,6 +22,7 @@ def on_ray(ray_cluster):
     return EngineConfig(kind="ray", address=ray_cluster.address)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("codec", ["int8", pytest.param("float16", marks=pytest.mark.slow)])
 def test_two_workers_write_the_bytes_of_one_process(config, on_ray, tmp_path, tree, caplog, capfd, codec):
     caplog.set_level(logging.INFO)

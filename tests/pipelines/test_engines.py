@@ -45,6 +45,7 @@ def test_a_part_that_does_not_exist_is_refused(command: Command, tmp_path: Path)
     assert "part=4/3: expected the number of a part and how many there are, such as 3/16" in finished.stderr
 
 
+@pytest.mark.long
 def test_a_sweep_on_ray_is_that_of_one_machine(command: Command, extracted: Path, ray_cluster: Any) -> None:
     sweep = ["-m", "cache=cache", "side=linear,losa", "lr=1e-3,1e-2", "epochs=2", *SPLITS]
     on_ray = ["engine=ray", f"engine.address={ray_cluster.address}"]
