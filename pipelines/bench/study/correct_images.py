@@ -15,6 +15,7 @@ from jaxtyping import Float
 from losa.adapt import load_side_network, stack_side_networks
 from losa.adapt.trained.scoring import CachedStream, score
 from losa.cache_format import Cache
+from losa.cache_format.common.device import resolve_device
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.cells import Cell
@@ -37,14 +38,15 @@ def with_correct_images(rows: Sequence[StudyRow]) -> list[StudyRow]:
     }
     if not trained:
         return list(rows)
-    networks = stack_side_networks(trained)
     config = rows[0].config
+    device = resolve_device(config.device)
+    networks = stack_side_networks(trained).to(device)
     cache = Cache(config.cache)
     split = cache.split(rows[0].split, networks.sites)
     labels = np.stack([split.labels(name) for name in config.labels], axis=1)[split.valid]
     found: list[list[Float[np.ndarray, "images"]]] = [[] for _ in trained]
     start = 0
-    for batch in score(networks, CachedStream(cache, rows[0].split, networks)):
+    for batch in score(networks, CachedStream(cache, rows[0].split, networks, device=device)):
         true = labels[start : start + len(batch.keys)]
         start += len(true)
         for each, scores, columns in zip(found, batch.scores, networks.columns, strict=True):
