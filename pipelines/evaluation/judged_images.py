@@ -95,11 +95,8 @@ class CachedImages:
             rows = np.array([row for row, key in enumerate(contents.keys) if key in chosen])
         valid = np.logical_and.reduce(split.valid.reshape(-1, self.clips), axis=1)[rows]
         self.invalid = [f"{contents.keys[row]}: invalid in the cache" for row in rows[~valid]]
-        self.notes = (
-            [f"{counted(len(self.invalid), 'image is', 'images are')} invalid in the cache"]
-            if self.invalid
-            else []
-        )
+        told = counted(len(self.invalid), "image is", "images are")
+        self.notes = [f"{told} invalid in the cache"] if self.invalid else []
         kept = rows[valid]
         self.keys = [contents.keys[row] for row in kept]
         self.labels = {column: labels[kept] for column, labels in contents.labels.items()}

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from losa.adapt import load_side_network, stack_side_networks
-from losa.adapt.trained.scoring import CachedStream, score
+from losa.adapt import CachedStream, load_side_network, score, stack_side_networks
 from losa.cache_format import Cache
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.metadata.labels import MISSING_LABEL
@@ -38,15 +37,15 @@ def with_correct_images(rows: Sequence[StudyRow]) -> list[StudyRow]:
     }
     if not trained:
         return list(rows)
-    config = rows[0].config
+    config, scored = rows[0].config, rows[0].split
     device = resolve_device(config.device)
     networks = stack_side_networks(trained).to(device)
     cache = Cache(config.cache)
-    split = cache.split(rows[0].split, networks.sites)
+    split = cache.split(scored)
     labels = np.stack([split.labels(name) for name in config.labels], axis=1)[split.valid]
     found: list[list[Float[np.ndarray, "images"]]] = [[] for _ in trained]
     start = 0
-    for batch in score(networks, CachedStream(cache, rows[0].split, networks, device=device)):
+    for batch in score(networks, CachedStream(cache, scored, networks, device=device)):
         true = labels[start : start + len(batch.keys)]
         start += len(true)
         for each, scores, columns in zip(found, batch.scores, networks.columns, strict=True):
