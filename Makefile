@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # pip would compile every module of torch and its libraries, of which a tenth is imported. Python compiles those
 # when it first imports them, unless an environment variable forbids it.
 export PYTHONDONTWRITEBYTECODE :=
+# Installations compile them.
+KERNELS := $(wildcard adapt/kernels/*.cpp)
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: setup demo docs tutorial test test-all lint types bench build clean
@@ -17,22 +19,22 @@ $(BIN)/python:
 	$(INSTALL) --upgrade pip
 
 # What a user needs.
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+$(VENV)/.demo: pyproject.toml $(KERNELS) | $(BIN)/python
 	$(INSTALL) -e '.[demo]'
 	touch $@
 
 # What builds the site.
-$(VENV)/.docs: pyproject.toml | $(BIN)/python
+$(VENV)/.docs: pyproject.toml $(KERNELS) | $(BIN)/python
 	$(INSTALL) -e '.[docs]'
 	touch $@
 
 # What runs the tutorial.
-$(VENV)/.tutorial: pyproject.toml | $(BIN)/python
+$(VENV)/.tutorial: pyproject.toml $(KERNELS) | $(BIN)/python
 	$(INSTALL) -e '.[tutorial]'
 	touch $@
 
 # The same, and what developers need.
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml $(KERNELS) | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.demo $(VENV)/.docs
 

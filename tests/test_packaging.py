@@ -1,7 +1,9 @@
 """The distribution as others get it."""
 
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
 import zipfile
@@ -48,6 +50,20 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def unpacked_sources(distributions: Path, folder: Path) -> Path:
+    """The folder that the sdist unpacks to."""
+    (sdist,) = distributions.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (sources,) = folder.iterdir()
+    return sources
+
+
+def build_wheel(sources: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    return subprocess.run(command, cwd=sources, check=True, capture_output=True, text=True)
+
+
 def contents(wheel: Path) -> list[str]:
     return [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
 
@@ -69,6 +85,29 @@ def test_the_wheel_holds_the_five_packages_and_the_plugin_and_nothing_else(distr
     assert "losa/__init__.py" not in names
 
 
+def test_the_wheel_holds_the_kernels_that_were_compiled_and_is_for_this_platform(distributions: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    compiled = {f"losa/adapt/kernels/{path.name}" for path in ROOT.glob("adapt/kernels/*.so")}
+    assert {name for name in contents(wheel) if name.endswith(".so")} == compiled
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    assert wheel.stem.endswith(f"py3-none-{platform}" if compiled else "py3-none-any")
+
+
+def test_without_a_compiler_the_wheel_is_for_any_platform(
+    distributions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    sources = unpacked_sources(distributions, tmp_path)
+    told = build_wheel(sources, tmp_path).stderr
+    assert "The kernels were not compiled, torch takes their place: no C++ compiler" in told
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stem.endswith("py3-none-any")
+    assert not [name for name in contents(wheel) if name.endswith(".so")]
+    monkeypatch.setenv("LOSA_KERNELS", "required")
+    with pytest.raises(subprocess.CalledProcessError):
+        build_wheel(sources, tmp_path)
+
+
 def test_the_sdist_holds_the_sources_and_the_tests(distributions: Path) -> None:
     (sdist,) = distributions.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
@@ -82,16 +121,11 @@ def test_the_sdist_holds_the_sources_and_the_tests(distributions: Path) -> None:
 
 
 def test_the_sdist_makes_the_same_wheel(distributions: Path, tmp_path: Path) -> None:
-    (wheel,), (sdist,) = distributions.glob("*.whl"), distributions.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
-    (sources,) = tmp_path.iterdir()
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=sources,
-        check=True,
-        capture_output=True,
-    )
+    (wheel,) = distributions.glob("*.whl")
+    sources = unpacked_sources(distributions, tmp_path)
+    for library in ROOT.glob("adapt/kernels/*.so"):  # named by a checksum of their sources: not compiled again
+        shutil.copy(library, sources / "adapt/kernels")
+    build_wheel(sources, tmp_path)
     (again,) = tmp_path.glob("*.whl")
     assert contents(again) == contents(wheel)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from losa.adapt.free_memory import is_out_of_memory
+from losa.adapt.kernels import kernels_told
 from losa.adapt.members.job import Job
 from losa.adapt.members.outcomes import does_not_fit, failing_alone, unfinished, what_is_kept
 from losa.adapt.members.pass_threads import pass_threads
@@ -16,6 +17,7 @@ from losa.adapt.members.preparation import PreparedJob
 from losa.adapt.members.reports import Advanced, ReportedBar, Reporter
 from losa.adapt.members.summary import Outcome
 from losa.adapt.members.training_pass import TrainingPass
+from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format import LosaError
 from losa.cache_format.common.cores import idle_cores
 from losa.cache_format.common.emulated_dtypes import warn_if_emulated
@@ -161,4 +163,6 @@ def _described(members: Sequence[PreparedJob], number: int, passes: int, threads
     named = members[0].config.member_name if len(members) == 1 else f"{len(members)} members"
     which = f"pass {number} of {passes}: " if passes > 1 else ""
     told = counted(threads, "thread", "threads")
-    return f"{which}{named}, {told} (threads={members[0].config.threads})"
+    attends = any(SIDE_NETWORKS[member.config.side].attends for member in members)
+    attention = f", attention by {kernels_told()}" if attends and members[0].device == "cpu" else ""
+    return f"{which}{named}, {told} (threads={members[0].config.threads}){attention}"

@@ -7,48 +7,38 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from losa.adapt.kernels import computes, narrow_attention
+
 MOST_ROWS = 65_535
 """The most pairs of batch and head of one launch: a limit of the grid of torch's CUDA kernels."""
 GPU_CHANNELS = 8
 """Fused kernels on a GPU take heads of a multiple of so many channels; any other number gets the one that
 forms all similarities."""
-CPU_CHANNELS = 16
-"""Channels that the kernel on a CPU has at once in a vector register; heads of fewer take longer than padded
-ones, if there are many tokens: 1.3 to 1.4 times as long at 197 to 577 tokens and 2 channels."""
-CPU_TOKENS = 128
-"""Tokens from which heads are padded on a CPU; with fewer, padding takes more time than it saves."""
 
 
 def attend(
-    query: Float[Tensor, "batch heads tokens _"],
-    key: Float[Tensor, "batch heads tokens _"],
-    value: Float[Tensor, "batch heads tokens _"],
-    read: slice,
-    dtype: torch.dtype,
-) -> Float[Tensor, "batch heads tokens _"]:
+    projected: Float[Tensor, "batch 3 heads channels tokens"], read: slice, dtype: torch.dtype
+) -> Float[Tensor, "batch heads channels tokens"]:
     """Softmax attention; zeros at the tokens that nothing reads.
 
     Members and images share the batch axis, because torch's fused attention takes four axes.
 
     Args:
-        query: the queries.
-        key: the keys.
-        value: the values.
+        projected: queries, keys and values.
         read: tokens whose result is read. All tokens are attended to.
         dtype: dtype of the products on a GPU. On a CPU it is that of the arguments, which is faster there.
     """
-    if query.is_cuda:
-        computed, multiple = dtype, GPU_CHANNELS
-    else:
-        padded = query.shape[2] >= CPU_TOKENS and query.shape[3] > 1
-        computed, multiple = query.dtype, CPU_CHANNELS if padded else 1
-    asking = query[:, :, read].to(computed)
-    attended = fused_attention(asking, key.to(computed), value.to(computed), multiple).to(query.dtype)
+    if computes(projected):
+        return narrow_attention(projected, read)
+    computed, multiple = (dtype, GPU_CHANNELS) if projected.is_cuda else (projected.dtype, 1)
+    # If these are not contiguous, torch falls back to a kernel that forms all similarities.
+    query, key, value = projected.mT.movedim(1, 0).contiguous().to(computed).unbind()
+    attended = fused_attention(query[:, :, read], key, value, multiple).to(projected.dtype)
     if attended.shape == query.shape:
-        return attended
-    everywhere = torch.zeros_like(query)
+        return attended.mT
+    everywhere = torch.zeros_like(query, dtype=projected.dtype)
     everywhere[:, :, read] = attended
-    return everywhere
+    return everywhere.mT
 
 
 def fused_attention(

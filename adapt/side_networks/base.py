@@ -54,6 +54,8 @@ class SideNetwork(nn.Module, ABC):
     sees_updates: ClassVar[bool] = True
     """Whether a layer sees the updates of earlier ones. If not, LayerNorm of x is LayerNorm of ``base_i``."""
 
+    attends: ClassVar[bool] = False
+    """Whether its tokens attend to each other, which compiled kernels compute on a CPU."""
     mixes_along_time: ClassVar[bool] = False
     """Whether its layers have products or updates along the frames of a position, where factorised."""
 

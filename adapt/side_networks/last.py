@@ -36,6 +36,7 @@ class LAST(SideNetwork):
 
     options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool", "mixing")
     default_dropout: ClassVar[float] = 0.7
+    attends: ClassVar[bool] = True
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
@@ -96,7 +97,4 @@ class LAST(SideNetwork):
         """Attention of each item of the batch among its tokens."""
         members, batch, _, tokens = projected.shape
         heads = projected.reshape(members * batch, 3, self.architecture.heads, -1, tokens)
-        # If these are not contiguous, torch falls back to a kernel that forms all similarities.
-        query, key, value = heads.mT.movedim(1, 0).contiguous().unbind()
-        attended = attend(query, key, value, read, dtype)
-        return attended.mT.reshape(members, batch, -1, tokens)
+        return attend(heads, read, dtype).reshape(members, batch, -1, tokens)

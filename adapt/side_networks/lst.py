@@ -29,7 +29,7 @@ from losa.adapt.side_networks.base import Drop, SideNetwork
 from losa.adapt.side_networks.parameters import Weights, by_layer, member_constant, member_normal
 from losa.adapt.streams import Stream, StreamSites
 from losa.adapt.streams.frozen_features import layer_norm
-from losa.adapt.streams.products import inner
+from losa.adapt.streams.products import combine, inner
 
 TEMPERATURE = 0.1
 """Temperature T of the gates."""
@@ -48,6 +48,7 @@ class LST(SideNetwork):
 
     options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool")
     sees_updates: ClassVar[bool] = False
+    attends: ClassVar[bool] = True
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
@@ -101,12 +102,11 @@ class LST(SideNetwork):
     def _attend(self, hidden: Hidden, block: int, weights: Weights, drop: Drop, dtype: torch.dtype) -> Hidden:
         members, images, tokens, _ = hidden.shape
         hidden = _normalise(hidden, weights["attention_norm_weight"], weights["attention_norm_bias"])
-        projected = inner(hidden, weights["query_key_value"])
-        heads = projected.view(members * images, tokens, 3, self.architecture.heads, -1)
-        query, key, value = heads.transpose(1, 3).unbind(dim=2)
+        projected = combine(weights["query_key_value"], hidden.mT)
+        heads = projected.reshape(members * images, 3, self.architecture.heads, -1, tokens)
         is_last = block == len(self.features.sites) - 2
-        attended = attend(query, key, value, self.read_tokens(last=is_last), dtype)
-        together = attended.transpose(1, 2).reshape(members, images, tokens, -1)
+        attended = attend(heads, self.read_tokens(last=is_last), dtype)
+        together = attended.reshape(members, images, -1, tokens).mT
         return inner(drop(together, f"attention.{block}"), weights["attention_out"])
 
     @staticmethod

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from losa.adapt.kernels import kernels_told
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.emulated_dtypes import EMULATED_RATIO, SMALL_SIZE
 from losa.cache_format.common.units import readable
@@ -87,6 +88,7 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         "plain and lora train one member at a time.\n"
         "Dispatches: calls of torch's operators in a step of all members. Kernels: those that compute "
         "(on a GPU, kernels and copies).\n"
+        f"Attention of factored on a CPU: {kernels_told()}.\n"
         "GFLOP/s: of the products of each method's own algorithm. GB/s: of the frozen features that factored "
         "reads, which all members share.\n"
         f"Matrix products reach {peaks}. Of matmul peak: GFLOP/s as a part of that."

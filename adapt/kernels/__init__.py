@@ -1,0 +1,10 @@
+"""Kernels for processors, in C++, where torch has none that suits.
+
+They are compiled when the wheel is built, or when losa is installed from its sources on a machine with a C++
+compiler. Where they are missing, torch computes the same; `kernels_told` says which of the two does.
+"""
+
+from losa.adapt.kernels.library import kernels_told
+from losa.adapt.kernels.narrow_heads import MOST_CHANNELS, computes, narrow_attention
+
+__all__ = ["MOST_CHANNELS", "computes", "kernels_told", "narrow_attention"]

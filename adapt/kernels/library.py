@@ -1,0 +1,104 @@
+"""The compiled kernels of this processor, and threads that share their work."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from losa.adapt.kernels.compiling import architecture, library_path
+
+SWITCH = "LOSA_KERNELS"
+"""Environment variable; ``off`` leaves everything to torch."""
+
+_LEVELS = {
+    ("x86_64", "AVX512"): "x86-64-v4",
+    ("x86_64", "AVX2"): "x86-64-v3",
+    ("aarch64", "DEFAULT"): "armv8-a",
+    ("aarch64", "SVE256"): "armv8-a",
+}
+"""The instruction set to use, by architecture and by what torch says that the processor can do."""
+_LEAST_WORK = 500_000
+"""Similarities, or as much of anything else, that are worth a thread: it takes a tenth of a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The compiled kernels."""
+
+    level: str
+    """The instruction set that they were compiled for."""
+    functions: ctypes.CDLL
+
+
+@cache
+def load_kernels() -> Kernels | str:
+    """The kernels for this processor, or why there are none."""
+    if os.environ.get(SWITCH) == "off":
+        return f"{SWITCH}=off"
+    capability = torch.backends.cpu.get_cpu_capability()
+    level = _LEVELS.get((architecture(), capability))
+    if level is None:
+        return f"there are none for {architecture()} {capability}"
+    path = library_path(level)
+    if not path.exists():
+        return "losa was installed without a C++ compiler"
+    try:
+        return open_kernels(level)
+    except OSError as error:
+        return f"{path.name} cannot be loaded: {error}"
+
+
+def open_kernels(level: str) -> Kernels:
+    """The kernels that were compiled for an instruction set.
+
+    Raises:
+        OSError: their file cannot be loaded.
+    """
+    functions = ctypes.CDLL(str(library_path(level)))
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    functions.losa_attention.argtypes = [pointer, *[integer] * 8, *[pointer] * 4]
+    return Kernels(level, functions)
+
+
+def kernels_told() -> str:
+    """In a few words, whether there are kernels.
+
+    >>> kernels_told()  # doctest: +SKIP
+    'compiled kernels (x86-64-v4)'
+    """
+    kernels = load_kernels()
+    if isinstance(kernels, str):
+        return f"torch, without compiled kernels: {kernels}"
+    return f"compiled kernels ({kernels.level})"
+
+
+def in_threads(function: Callable[[int, int], int], items: int, work: int) -> None:
+    """Call ``function(first, last)`` for all items, in as many threads as torch uses.
+
+    Args:
+        function: computes items from first to last, without the GIL, and returns 0 unless memory ran out.
+        items: number of items.
+        work: operations of all of them, to tell whether they are worth several threads.
+
+    Raises:
+        MemoryError: a thread had no memory.
+    """
+    threads = max(1, min(torch.get_num_threads(), items, work // _LEAST_WORK))
+    bounds = [items * part // threads for part in range(threads + 1)]
+    waiting = [_pool(threads).submit(function, *bounds[part : part + 2]) for part in range(1, threads)]
+    results = [function(*bounds[:2]), *(each.result() for each in waiting)]
+    if any(results):
+        raise MemoryError("no memory for the copies of one head")
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="losa-kernels")
+
+
+# Threads do not outlive a fork: the child makes its own.
+os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,0 +1,43 @@
+"""The compiled kernels of each instruction set that this processor has."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from losa.adapt.kernels import library, narrow_heads
+from losa.adapt.kernels.compiling import LEVELS, architecture, library_path
+from losa.adapt.kernels.library import Kernels, load_kernels
+
+Use = Callable[[Kernels | str], None]
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Use:
+    """``use(kernels)``: these instead of those that were found when the first was asked for."""
+
+    def use(kernels: Kernels | str) -> None:
+        monkeypatch.setattr(narrow_heads, "load_kernels", lambda: kernels)
+
+    return use
+
+
+@pytest.fixture(params=[level for levels in LEVELS.values() for level in levels])
+def level(request: pytest.FixtureRequest, use: Use) -> str:
+    """An instruction set whose kernels are used; torch knows those that the processor has."""
+    level: str = request.param
+    if level not in LEVELS.get(architecture(), {}) or not library_path(level).exists():
+        pytest.skip("compiled for another architecture, or not at all")
+    if level == "x86-64-v4" and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("the processor does not have AVX-512")
+    use(library.open_kernels(level))
+    return level
+
+
+@pytest.fixture
+def kernels() -> Kernels:
+    """The kernels that are used here."""
+    kernels = load_kernels()
+    if isinstance(kernels, str):
+        pytest.skip(kernels)
+    return kernels

@@ -1,0 +1,147 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from losa.adapt.kernels import computes, library, narrow_attention
+from losa.adapt.kernels.library import Kernels
+from losa.adapt.side_networks import attention
+from losa.adapt.side_networks.attention import attend
+
+ALL = slice(None)
+
+
+def random_projected(batch: int, heads: int, channels: int, tokens: int, *, scale: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(batch + heads + channels + tokens)
+    return scale * torch.randn(batch, 3, heads, channels, tokens, generator=generator)
+
+
+def by_formula(projected: Tensor, read: slice) -> Tensor:
+    query, key, value = projected.unbind(dim=1)
+    similarities = query.mT @ key / math.sqrt(query.shape[-2])
+    attended = (similarities.softmax(dim=-1) @ value.mT).mT
+    everywhere = torch.zeros_like(attended)
+    everywhere[..., read] = attended[..., read]
+    return everywhere
+
+
+def assert_is_the_formula(projected: Tensor, read: slice) -> None:
+    """Results and gradients are those of the formula in float64, to the rounding of float32."""
+    mine, exact = projected.clone().requires_grad_(), projected.double().requires_grad_()
+    found, expected = narrow_attention(mine, read), by_formula(exact, read)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found.backward(grad.float())
+    expected.backward(grad)
+    assert mine.grad is not None
+    assert exact.grad is not None
+    torch.testing.assert_close(mine.grad.double(), exact.grad, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+@pytest.mark.parametrize("tokens", [1, 16, 50, 197])
+@pytest.mark.usefixtures("level")
+def test_it_is_the_formula(channels: int, tokens: int) -> None:
+    assert_is_the_formula(random_projected(3, 2, channels, tokens), ALL)
+
+
+@pytest.mark.parametrize("read", [slice(1), slice(None, None, 9), slice(2, None, 5), slice(20, 30)])
+@pytest.mark.usefixtures("level")
+def test_only_tokens_that_are_read_have_results(read: slice) -> None:
+    assert_is_the_formula(random_projected(2, 4, 2, 45), read)
+
+
+@pytest.mark.usefixtures("level")
+def test_great_similarities_and_small_ones() -> None:
+    projected = random_projected(2, 2, 4, 60, scale=20)
+    assert by_formula(projected, ALL).isfinite().all()
+    mine, exact = narrow_attention(projected, ALL), by_formula(projected.double(), ALL)
+    # Of similarities of a thousand float32 keeps three digits behind the point.
+    torch.testing.assert_close(mine.double(), exact, rtol=1e-3, atol=1e-2)
+    assert_is_the_formula(random_projected(2, 2, 4, 60, scale=1e-6), ALL)
+
+
+@pytest.mark.parametrize("part", range(3))
+@pytest.mark.usefixtures("level")
+def test_what_is_not_a_number_stays_so(part: int) -> None:
+    projected = random_projected(2, 2, 2, 40)
+    projected[1, part, 1, 0, 7] = torch.nan
+    mine, formula = narrow_attention(projected, ALL), by_formula(projected, ALL)
+    assert (mine.isnan() == formula.isnan()).all()
+    assert mine.isnan().any()
+    assert mine[0].isfinite().all()
+
+
+@pytest.mark.usefixtures("level")
+def test_memory_may_be_in_any_order() -> None:
+    projected = random_projected(3, 2, 2, 33)
+    other = projected.mT.contiguous().mT.requires_grad_()
+    assert not other.is_contiguous()
+    found = narrow_attention(other, ALL)
+    assert found.equal(narrow_attention(projected, ALL))
+    grad = torch.randn(found.mT.shape, generator=torch.Generator().manual_seed(0)).mT
+    found.backward(grad)
+    same = projected.requires_grad_()
+    narrow_attention(same, ALL).backward(grad.contiguous())
+    assert other.grad is not None
+    assert other.grad.equal(same.grad)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_LEAST_WORK", 1)
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        projected = random_projected(7, 1, 2, 50).requires_grad_()
+        attended = narrow_attention(projected, ALL)
+        attended.sin().sum().backward()
+        assert projected.grad is not None
+        found.append(torch.cat([attended.detach().flatten(), projected.grad.flatten()]))
+    assert found[0].equal(found[1])
+    assert found[0].equal(found[2])
+
+
+def test_what_it_does_not_compute(kernels: Kernels) -> None:
+    projected = random_projected(1, 1, 2, 4)
+    assert computes(projected)
+    assert not computes(projected.double())
+    assert not computes(projected.bfloat16())
+    assert not computes(projected.to("meta"))
+    assert not computes(random_projected(1, 1, 9, 4))
+
+
+@pytest.mark.usefixtures("kernels")
+def test_graphs_have_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert not computes(random_projected(1, 1, 2, 4))
+
+
+@pytest.mark.usefixtures("kernels")
+def test_side_networks_attend_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    projected = random_projected(2, 4, 2, 50)
+    found = attend(projected, ALL, torch.float32)
+    assert found.equal(narrow_attention(projected, ALL))
+    monkeypatch.setattr(attention, "computes", lambda projected: False)
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", _refuse)
+    with pytest.raises(AssertionError, match="asked"):
+        attend(projected, ALL, torch.float32)
+
+
+def _refuse(*arguments: Tensor, **options: float) -> Tensor:
+    raise AssertionError("torch was asked")
+
+
+def test_memory_that_is_missing_is_told(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        @staticmethod
+        def losa_attention(*arguments: object) -> int:
+            return 1
+
+    monkeypatch.setattr(
+        "losa.adapt.kernels.narrow_heads.load_kernels", lambda: Kernels(kernels.level, Failing())
+    )
+    with pytest.raises(MemoryError, match="copies of one head"):
+        narrow_attention(random_projected(1, 1, 2, 4), ALL)
