@@ -52,9 +52,13 @@ tutorial: export PATH := $(abspath $(BIN)):$(PATH)
 tutorial: $(VENV)/.tutorial
 	$(BIN)/python docs/run_tutorial.py
 
-# One worker for each core, at most eight; tests/conftest.py gives each of them one thread.
+# One worker for each core, at most eight; tests/conftest.py gives each of them one thread. Their many small files are
+# in memory, if it has 4 GB for them, and are removed at the end; pytest alone keeps them.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m 'not slow' -n logical --maxprocesses 8 --dist worksteal
+	free=$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1); \
+	scratch=$$(TMPDIR=$$([ "$${free:-0}" -gt 4000000 ] && echo /dev/shm || echo "$${TMPDIR:-/tmp}") mktemp -d); \
+	trap 'rm -rf "$$scratch"' EXIT; \
+	$(BIN)/python -m pytest -q -m 'not slow' -n logical --maxprocesses 8 --dist worksteal --basetemp "$$scratch/tests"
 
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -q
