@@ -123,7 +123,7 @@ def test_the_sdist_holds_the_sources_and_the_tests(distributions: Path) -> None:
 def test_the_sdist_makes_the_same_wheel(distributions: Path, tmp_path: Path) -> None:
     (wheel,) = distributions.glob("*.whl")
     sources = unpacked_sources(distributions, tmp_path)
-    for library in ROOT.glob("adapt/kernels/*.so"):  # named by a checksum of their sources: not compiled again
+    for library in ROOT.glob("adapt/kernels/*.so"):
         shutil.copy(library, sources / "adapt/kernels")
     build_wheel(sources, tmp_path)
     (again,) = tmp_path.glob("*.whl")

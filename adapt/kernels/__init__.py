@@ -4,7 +4,15 @@ They are compiled when the wheel is built, or when losa is installed from its so
 compiler. Where they are missing, torch computes the same; `kernels_told` says which of the two does.
 """
 
+from losa.adapt.kernels.dropout_factors import computes_factors, dropout_factors
 from losa.adapt.kernels.library import kernels_told
-from losa.adapt.kernels.narrow_heads import MOST_CHANNELS, computes, narrow_attention
+from losa.adapt.kernels.narrow_heads import MOST_CHANNELS, computes_attention, narrow_attention
 
-__all__ = ["MOST_CHANNELS", "computes", "kernels_told", "narrow_attention"]
+__all__ = [
+    "MOST_CHANNELS",
+    "computes_attention",
+    "computes_factors",
+    "dropout_factors",
+    "kernels_told",
+    "narrow_attention",
+]

@@ -52,6 +52,12 @@ def load_kernels() -> Kernels | str:
         return f"{path.name} cannot be loaded: {error}"
 
 
+def compiled_for(values: torch.Tensor) -> Kernels | None:
+    """The kernels, if they are there and can compute with such values; graphs have operations of torch."""
+    kernels = load_kernels() if values.is_cpu and not torch.compiler.is_compiling() else None
+    return kernels if isinstance(kernels, Kernels) else None
+
+
 def open_kernels(level: str) -> Kernels:
     """The kernels that were compiled for an instruction set.
 
@@ -61,6 +67,7 @@ def open_kernels(level: str) -> Kernels:
     functions = ctypes.CDLL(str(library_path(level)))
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     functions.losa_attention.argtypes = [pointer, *[integer] * 8, *[pointer] * 4]
+    functions.losa_dropout.argtypes = [*[pointer] * 3, *[integer] * 5, pointer]
     return Kernels(level, functions)
 
 

@@ -8,21 +8,16 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from losa.adapt.kernels.library import Kernels, in_threads, load_kernels
+from losa.adapt.kernels.library import compiled_for, in_threads
 
 MOST_CHANNELS = 8
 """The most channels of a head. With more, matrix products are as fast."""
 
 
-def computes(projected: Float[Tensor, "batch 3 heads channels tokens"]) -> bool:
+def computes_attention(projected: Float[Tensor, "batch 3 heads channels tokens"]) -> bool:
     """Whether `narrow_attention` is there for such queries, keys and values."""
-    return (
-        projected.device.type == "cpu"
-        and projected.dtype == torch.float32
-        and projected.shape[3] <= MOST_CHANNELS
-        and not torch.compiler.is_compiling()
-        and isinstance(load_kernels(), Kernels)
-    )
+    fits = projected.dtype == torch.float32 and projected.shape[3] <= MOST_CHANNELS
+    return fits and compiled_for(projected) is not None
 
 
 def narrow_attention(
@@ -73,8 +68,8 @@ def _compute(
     grad: Tensor | None,
     grad_projected: Tensor | None,
 ) -> None:
-    kernels = load_kernels()
-    assert isinstance(kernels, Kernels)
+    kernels = compiled_for(projected)
+    assert kernels is not None
     batch, _, heads, channels, tokens = projected.shape
     start, _, step = read.indices(tokens)
     count = statistics.shape[-1]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from losa.adapt.kernels import computes, narrow_attention
+from losa.adapt.kernels import computes_attention, narrow_attention
 
 MOST_ROWS = 65_535
 """The most pairs of batch and head of one launch: a limit of the grid of torch's CUDA kernels."""
@@ -28,7 +28,7 @@ def attend(
         read: tokens whose result is read. All tokens are attended to.
         dtype: dtype of the products on a GPU. On a CPU it is that of the arguments, which is faster there.
     """
-    if computes(projected):
+    if computes_attention(projected):
         return narrow_attention(projected, read)
     computed, multiple = (dtype, GPU_CHANNELS) if projected.is_cuda else (projected.dtype, 1)
     # If these are not contiguous, torch falls back to a kernel that forms all similarities.

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from losa.adapt.kernels import computes_factors, dropout_factors
 from losa.cache_format.common.device import to_device
 
 _MULTIPLIERS = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
@@ -43,10 +44,21 @@ class Dropout:
             values: hidden values of a layer.
             place: name of the place in the network; two places drop independently.
         """
+        compute = self._compiled_factors if computes_factors(values) else self._factors
+        return values * compute(values, self.keys(place)).to(values.dtype)
+
+    def _factors(
+        self, values: Float[Tensor, "members images *rest"], keys: Int64[Tensor, "members"]
+    ) -> Float[Tensor, "members images *rest"]:
         lead = (-1, *[1] * (values.ndim - 1))
-        numbers = _mixed_(self.keys(place).view(lead) + self._counter(values))
+        numbers = _mixed_(keys.view(lead) + self._counter(values))
         keep = numbers >= self._least_kept.view(lead)
-        return values * (keep * self._scale.view(lead)).to(values.dtype)
+        return keep * self._scale.view(lead)
+
+    def _compiled_factors(
+        self, values: Float[Tensor, "members images *rest"], keys: Int64[Tensor, "members"]
+    ) -> Float[Tensor, "members images *rest"]:
+        return dropout_factors(keys, self._least_kept, self._scale, self.first_image, tuple(values.shape))
 
     @cached_property
     def _least_kept(self) -> Int64[Tensor, "members"]:

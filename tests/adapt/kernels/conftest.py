@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from losa.adapt.kernels import library, narrow_heads
+from losa.adapt.kernels import library
 from losa.adapt.kernels.compiling import LEVELS, architecture, library_path
 from losa.adapt.kernels.library import Kernels, load_kernels
 
@@ -17,7 +17,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     """``use(kernels)``: these instead of those that were found when the first was asked for."""
 
     def use(kernels: Kernels | str) -> None:
-        monkeypatch.setattr(narrow_heads, "load_kernels", lambda: kernels)
+        monkeypatch.setattr(library, "load_kernels", lambda: kernels)
 
     return use
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from losa.adapt.kernels import computes, library, narrow_attention
+from losa.adapt.kernels import computes_attention, library, narrow_attention
 from losa.adapt.kernels.library import Kernels
 from losa.adapt.side_networks import attention
 from losa.adapt.side_networks.attention import attend
@@ -106,17 +106,17 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_it_does_not_compute(kernels: Kernels) -> None:
     projected = random_projected(1, 1, 2, 4)
-    assert computes(projected)
-    assert not computes(projected.double())
-    assert not computes(projected.bfloat16())
-    assert not computes(projected.to("meta"))
-    assert not computes(random_projected(1, 1, 9, 4))
+    assert computes_attention(projected)
+    assert not computes_attention(projected.double())
+    assert not computes_attention(projected.bfloat16())
+    assert not computes_attention(projected.to("meta"))
+    assert not computes_attention(random_projected(1, 1, 9, 4))
 
 
 @pytest.mark.usefixtures("kernels")
 def test_graphs_have_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    assert not computes(random_projected(1, 1, 2, 4))
+    assert not computes_attention(random_projected(1, 1, 2, 4))
 
 
 @pytest.mark.usefixtures("kernels")
@@ -124,7 +124,7 @@ def test_side_networks_attend_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     projected = random_projected(2, 4, 2, 50)
     found = attend(projected, ALL, torch.float32)
     assert found.equal(narrow_attention(projected, ALL))
-    monkeypatch.setattr(attention, "computes", lambda projected: False)
+    monkeypatch.setattr(attention, "computes_attention", lambda projected: False)
     monkeypatch.setattr(functional, "scaled_dot_product_attention", _refuse)
     with pytest.raises(AssertionError, match="asked"):
         attend(projected, ALL, torch.float32)
@@ -140,8 +140,6 @@ def test_memory_that_is_missing_is_told(kernels: Kernels, monkeypatch: pytest.Mo
         def losa_attention(*arguments: object) -> int:
             return 1
 
-    monkeypatch.setattr(
-        "losa.adapt.kernels.narrow_heads.load_kernels", lambda: Kernels(kernels.level, Failing())
-    )
+    monkeypatch.setattr(library, "load_kernels", lambda: Kernels(kernels.level, Failing()))
     with pytest.raises(MemoryError, match="copies of one head"):
         narrow_attention(random_projected(1, 1, 2, 4), ALL)
