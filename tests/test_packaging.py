@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from losa.adapt.kernels import kernels_told
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"cache_format", "extract", "adapt", "pipelines", "conf"}
 PLUGIN = {"losa_fused/__init__.py", "losa_fused/py.typed"}
@@ -25,6 +27,8 @@ import sys
 for package in (losa.adapt, losa.extract, losa.cache_format, losa.pipelines):
     assert Path(package.__file__).is_relative_to(sys.argv[1]), package.__file__
 assert importlib.resources.files("losa.conf").joinpath("extract.yaml").is_file()
+from losa.adapt.kernels import kernels_told
+print(kernels_told())
 """
 
 COMMAND = """
@@ -158,6 +162,7 @@ def run_outside(unpacked: Path, run_alone: Callable[..., Any], tmp_path: Path) -
 
 def test_the_wheel_runs_outside_the_checkout(run_outside: Callable[..., Any]) -> None:
     finished = run_outside(TRY)
+    assert finished.stdout == f"{kernels_told()}\n"
     assert finished.returncode == 0, finished.stderr
 
 

@@ -5,7 +5,7 @@ compiler. Where they are missing, torch computes the same; `kernels_told` says w
 """
 
 from losa.adapt.kernels.dropout_factors import computes_factors, dropout_factors
-from losa.adapt.kernels.library import kernels_told
+from losa.adapt.kernels.library import kernels_told, left_to_torch
 from losa.adapt.kernels.narrow_heads import MOST_CHANNELS, computes_attention, narrow_attention
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "computes_factors",
     "dropout_factors",
     "kernels_told",
+    "left_to_torch",
     "narrow_attention",
 ]

@@ -2,8 +2,10 @@
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 
@@ -52,9 +54,24 @@ def load_kernels() -> Kernels | str:
         return f"{path.name} cannot be loaded: {error}"
 
 
+_left_to_torch = ContextVar("left_to_torch", default=False)
+
+
+@contextmanager
+def left_to_torch() -> Iterator[None]:
+    """A context without kernels, for what looks at torch's operators; graphs are made of them in any case."""
+    token = _left_to_torch.set(True)
+    try:
+        yield
+    finally:
+        _left_to_torch.reset(token)
+
+
 def compiled_for(values: torch.Tensor) -> Kernels | None:
-    """The kernels, if they are there and can compute with such values; graphs have operations of torch."""
-    kernels = load_kernels() if values.is_cpu and not torch.compiler.is_compiling() else None
+    """The kernels, if they are there and can compute with such values."""
+    if not values.is_cpu or torch.compiler.is_compiling() or _left_to_torch.get():
+        return None
+    kernels = load_kernels()
     return kernels if isinstance(kernels, Kernels) else None
 
 
@@ -87,7 +104,7 @@ def in_threads(function: Callable[[int, int], int], items: int, work: int) -> No
     """Call ``function(first, last)`` for all items, in as many threads as torch uses.
 
     Args:
-        function: computes items from first to last, without the GIL, and returns 0 unless memory ran out.
+        function: computes items from first to last, without the GIL. Anything but 0 says that memory ran out.
         items: number of items.
         work: operations of all of them, to tell whether they are worth several threads.
 
@@ -99,7 +116,7 @@ def in_threads(function: Callable[[int, int], int], items: int, work: int) -> No
     waiting = [_pool(threads).submit(function, *bounds[part : part + 2]) for part in range(1, threads)]
     results = [function(*bounds[:2]), *(each.result() for each in waiting)]
     if any(results):
-        raise MemoryError("no memory for the copies of one head")
+        raise MemoryError("a kernel found no memory for its copies of one head")
 
 
 @cache

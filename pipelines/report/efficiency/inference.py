@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from losa.adapt.kernels import left_to_torch
 from losa.cache_format.common.timing import timed_calls
 from losa.cache_format.identity import Preprocessing
 from losa.extract.precision import precision
@@ -56,7 +57,8 @@ def count_flops(forward: Forward, images: Tensor) -> int:
         forward: the forward pass.
         images: images on the CPU.
     """
-    # Attention as products of matrices: the counter does not know torch's fused kernel for CPUs.
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    # Attention as products of matrices: the counter does not know fused kernels for CPUs, torch's and ours.
+    in_products = sdpa_kernel(SDPBackend.MATH)
+    with torch.inference_mode(), left_to_torch(), in_products, FlopCounterMode(display=False) as counter:
         forward(images)
     return int(counter.get_total_flops())

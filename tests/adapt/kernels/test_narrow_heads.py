@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from losa.adapt.kernels import computes_attention, library, narrow_attention
+from losa.adapt.kernels import computes_attention, left_to_torch, library, narrow_attention
 from losa.adapt.kernels.library import Kernels
 from losa.adapt.side_networks import attention
 from losa.adapt.side_networks.attention import attend
@@ -132,6 +132,31 @@ def test_side_networks_attend_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _refuse(*arguments: Tensor, **options: float) -> Tensor:
     raise AssertionError("torch was asked")
+
+
+@pytest.mark.usefixtures("kernels")
+def test_it_can_be_left_to_torch() -> None:
+    projected = random_projected(1, 1, 2, 4)
+    with left_to_torch():
+        assert not computes_attention(projected)
+    assert computes_attention(projected)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_no_gradient_is_computed_that_nobody_asked_for() -> None:
+    with torch.inference_mode():
+        assert not narrow_attention(random_projected(1, 1, 2, 4), ALL).requires_grad
+    assert not narrow_attention(random_projected(1, 1, 2, 4), ALL).requires_grad
+
+
+@pytest.mark.usefixtures("kernels")
+def test_an_empty_batch() -> None:
+    projected = random_projected(0, 2, 2, 4).requires_grad_()
+    found = narrow_attention(projected, ALL)
+    assert found.shape == (0, 2, 2, 4)
+    found.sum().backward()
+    assert projected.grad is not None
+    assert projected.grad.shape == projected.shape
 
 
 def test_memory_that_is_missing_is_told(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:

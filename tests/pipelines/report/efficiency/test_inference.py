@@ -5,6 +5,7 @@ import timm
 import torch
 from torch import nn
 
+from losa.adapt.side_networks.attention import attend
 from losa.cache_format.identity import Preprocessing
 from losa.pipelines.report.efficiency import inference
 from losa.pipelines.report.efficiency.inference import count_flops, measure_inference
@@ -17,6 +18,13 @@ def test_products_convolutions_and_attention_count_two_for_each_multiplication()
     block = 2 * tokens * (4 * width**2 + 2 * width * hidden) + 2 * 2 * tokens**2 * width
     expected = patches + len(model.blocks) * block + 2 * width * 5
     assert count_flops(model, torch.randn(1, 3, 160, 160)) == expected
+
+
+def test_attention_of_side_networks_counts_too():
+    batch, heads, channels, tokens = 2, 4, 2, 50
+    projected = torch.randn(batch, 3, heads, channels, tokens)
+    expected = batch * heads * 2 * 2 * tokens**2 * channels
+    assert count_flops(lambda images: attend(images, slice(None), torch.float32), projected) == expected
 
 
 def test_a_batch_has_the_operations_of_its_images():
