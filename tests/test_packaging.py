@@ -162,8 +162,8 @@ def run_outside(unpacked: Path, run_alone: Callable[..., Any], tmp_path: Path) -
 
 def test_the_wheel_runs_outside_the_checkout(run_outside: Callable[..., Any]) -> None:
     finished = run_outside(TRY)
-    assert finished.stdout == f"{kernels_told()}\n"
     assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == f"{kernels_told()}\n"
 
 
 def test_a_command_of_the_wheel_runs_outside_the_checkout(run_outside: Callable[..., Any]) -> None:
