@@ -156,13 +156,14 @@ def command() -> Callable[..., Finished]:
 
 
 _FORKING = """
-import gc, json, os, sys
+import gc, json, os, signal, sys
 import timm, torch
 
 gc.freeze()
 for line in sys.stdin:
     child = os.fork()
     if not child:
+        signal.alarm(600)
         break
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 else:
@@ -179,7 +180,8 @@ exec(program, {"__name__": "__main__"})
 def run_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Finished]]:
     """``run_alone(program, *arguments)``: run a program in a process of its own; a warning is an error.
 
-    It is the copy of a process that has done nothing but import torch and timm, which takes seconds.
+    It is the copy of a process that has done nothing but import torch and timm, which takes seconds. After ten
+    minutes it is ended.
     """
     outputs = [tmp_path_factory.mktemp("alone") / name for name in ("stdout", "stderr")]
     command, pipe = [sys.executable, "-P", "-W", "error", "-c", _FORKING], subprocess.PIPE
