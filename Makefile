@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # when it first imports them, unless an environment variable forbids it.
 export PYTHONDONTWRITEBYTECODE :=
 # Installations compile them.
-KERNELS := $(wildcard adapt/kernels/*.cpp)
+KERNELS := $(wildcard adapt/kernels/*.cpp) adapt/kernels/compiling.py
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: setup demo docs tutorial test test-all lint types bench build clean
@@ -52,13 +52,9 @@ tutorial: export PATH := $(abspath $(BIN)):$(PATH)
 tutorial: $(VENV)/.tutorial
 	$(BIN)/python docs/run_tutorial.py
 
-# One worker for each core, at most eight; tests/conftest.py gives each of them one thread. Their many small files are
-# in memory, if it has 4 GB for them, and are removed at the end; pytest alone keeps them.
+# One worker for each core, at most eight; tests/conftest.py gives each of them one thread.
 test: $(VENV)/.dev
-	free=$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1); \
-	scratch=$$(TMPDIR=$$([ "$${free:-0}" -gt 4000000 ] && echo /dev/shm || echo "$${TMPDIR:-/tmp}") mktemp -d); \
-	trap 'rm -rf "$$scratch"' EXIT; \
-	$(BIN)/python -m pytest -q -m 'not slow' -n logical --maxprocesses 8 --dist worksteal --basetemp "$$scratch/tests"
+	sh tests/in_memory.sh $(BIN)/python -m pytest -q -m 'not slow' -n logical --maxprocesses 8 --dist worksteal
 
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -q

@@ -180,8 +180,8 @@ exec(program, {"__name__": "__main__"})
 def run_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Finished]]:
     """``run_alone(program, *arguments)``: run a program in a process of its own; a warning is an error.
 
-    It is the copy of a process that has done nothing but import torch and timm, which takes seconds. After ten
-    minutes it is ended.
+    It is the copy of a process that has done nothing but import torch and timm, which takes seconds. It is
+    ended after ten minutes.
     """
     outputs = [tmp_path_factory.mktemp("alone") / name for name in ("stdout", "stderr")]
     command, pipe = [sys.executable, "-P", "-W", "error", "-c", _FORKING], subprocess.PIPE

@@ -46,7 +46,8 @@ INLINE float sum(const float* values) {
 INLINE Lanes power_of_two(Lanes x) {
   const Lanes least = Lanes{} - 126.0f;
   x = x < least ? least : x;
-  const Lanes to_integer = Lanes{} + 12582912.0f;  // 1.5 * 2^23: the last bits of the sum are the nearest integer
+  // 1.5 * 2^23: the last bits of the sum are the integer nearest to x, plus 127, the exponent of that power of two.
+  const Lanes to_integer = Lanes{} + (12582912.0f + 127.0f);
   const Lanes shifted = x + to_integer;
   const Lanes rest = x - (shifted - to_integer);  // -0.5 to 0.5
   Lanes power = Lanes{} + 1.33335581e-3f;
@@ -55,7 +56,7 @@ INLINE Lanes power_of_two(Lanes x) {
   power = power * rest + 2.40226507e-1f;
   power = power * rest + 6.93147181e-1f;
   power = power * rest + 1.0f;
-  return (Lanes)((Bits)power + ((Bits)shifted << 23));
+  return power * (Lanes)((Bits)shifted << 23);
 }
 
 struct Shape {
@@ -86,9 +87,10 @@ struct Head {
 };
 
 template <int C>
-INLINE Lanes dot(const Lanes (&a)[C], const float* b, Lanes start) {
-  for (int c = 0; c < C; ++c) start += a[c] * b[c];
-  return start;
+INLINE Lanes dot(const Lanes (&a)[C], const float* b) {
+  Lanes sum = a[0] * b[0];
+  for (int c = 1; c < C; ++c) sum += a[c] * b[c];
+  return sum;
 }
 
 // N registers of queries: their results and statistics.
@@ -105,12 +107,12 @@ INLINE void attend(const Head<C>& head, const Shape& shape, int64_t first, float
   }
   for (int64_t t = 0; t < shape.tokens; ++t)
     for (int n = 0; n < N; ++n) {
-      const Lanes similarity = dot<C>(query[n], head.key + t * C, Lanes{});
+      const Lanes similarity = dot<C>(query[n], head.key + t * C);
       greatest[n] = greatest[n] > similarity ? greatest[n] : similarity;
     }
   for (int64_t t = 0; t < shape.tokens; ++t)
     for (int n = 0; n < N; ++n) {
-      const Lanes power = power_of_two(dot<C>(query[n], head.key + t * C, -greatest[n]));
+      const Lanes power = power_of_two(dot<C>(query[n], head.key + t * C) - greatest[n]);
       total[n] += power;
       for (int c = 0; c < C; ++c) result[n][c] += power * head.value[t * C + c];
     }
@@ -138,8 +140,8 @@ INLINE void attend_backward(const Head<C>& head, const Shape& shape, int64_t fir
     const float *key = head.key + t * C, *value = head.value + t * C;
     float* sum_key = sums + t * 2 * C * LANES;
     float* sum_value = sum_key + C * LANES;
-    const Lanes power = power_of_two(dot<C>(query, key, -greatest));
-    const Lanes grad_similarity = power * dot<C>(scaled_grad, value, -scaled_offset);
+    const Lanes power = power_of_two(dot<C>(query, key) - greatest);
+    const Lanes grad_similarity = power * (dot<C>(scaled_grad, value) - scaled_offset);
     for (int c = 0; c < C; ++c) {
       result[c] += grad_similarity * key[c];
       store(sum_key + c * LANES, load(sum_key + c * LANES) + grad_similarity * query[c]);

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -35,42 +36,51 @@ def architecture() -> str:
 
 
 def library_path(level: str) -> Path:
-    """The file of the kernels for an instruction set. Its name tells by a checksum which sources it is of."""
+    """The file of the kernels for an instruction set; a checksum says from what it was compiled, and how."""
     checksum = 0
-    for source in SOURCES:
+    for source in (*SOURCES, Path(__file__)):
         checksum = zlib.crc32(source.read_bytes(), checksum)
     return FOLDER / f"kernels.{level}.{checksum:08x}.so"
 
 
-def compile_kernels() -> list[Path]:
-    """Compile what is missing, and remove what earlier sources left.
+def compiled_libraries() -> list[Path]:
+    """The libraries that are there, for this architecture and of these sources."""
+    paths = [library_path(level) for level in LEVELS.get(architecture(), {})]
+    return [path for path in paths if path.exists()]
 
-    Returns:
-        The libraries of this architecture; none if there are no kernels for it.
+
+def compile_kernels() -> None:
+    """Compile what is missing for this architecture, and remove what is of other sources.
 
     Raises:
-        CompilerError: no compiler was found, or it failed.
+        CompilerError: no compiler was found, it failed, or the folder cannot be written. What could be
+            compiled is there all the same.
     """
-    levels = LEVELS.get(architecture(), {})
-    paths = {library_path(level): flags for level, flags in levels.items()}
-    for path, flags in paths.items():
-        if not path.exists():
-            _compile(path, flags)
-    for path in FOLDER.glob("*.so"):
-        if path not in paths:
-            path.unlink()
-    return list(paths)
+    errors = []
+    for level, flags in LEVELS.get(architecture(), {}).items():
+        try:
+            if not library_path(level).exists():
+                _compile(library_path(level), flags)
+        except CompilerError as error:
+            errors.append(error)
+        except OSError as error:
+            errors.append(CompilerError(f"{error.strerror}: {error.filename}"))
+    if errors:
+        raise errors[0]
+    for path in set(FOLDER.glob("*.so")) - set(compiled_libraries()):
+        path.unlink()
 
 
 def _compile(path: Path, flags: tuple[str, ...]) -> None:
     named = os.environ.get("CXX", "c++")
-    compiler = shutil.which(named)
-    if compiler is None:
-        raise CompilerError(f"no C++ compiler: expected {named} on the PATH, or CXX to name one")
+    compiler, *options = shlex.split(named)
+    found = shutil.which(compiler)
+    if found is None:
+        raise CompilerError(f"no C++ compiler: expected {compiler} on the PATH, or CXX to name one")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        command = [compiler, *FLAGS, *flags, *map(str, SOURCES), "-o", str(made)]
+        command = [found, *options, *FLAGS, *flags, *map(str, SOURCES), "-o", str(made)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise CompilerError(f"{compiler} ended with exit code {done.returncode}: {done.stderr.strip()}")
+            raise CompilerError(f"{named} ended with exit code {done.returncode}: {done.stderr.strip()}")
         made.replace(path)

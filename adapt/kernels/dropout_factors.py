@@ -27,16 +27,16 @@ def dropout_factors(
     Args:
         keys: the key of each member's mask.
         least_kept: the least number of a value that is kept.
-        scales: the factor of values that are kept, in float32.
+        scales: the factor of values that are kept.
         first_image: position in the batch of the first image.
         shape: shape of the values, ``(members, images, ...)``.
     """
-    factors = torch.empty(shape)
+    factors = torch.empty(shape, dtype=torch.float32, device=keys.device)
     kernels = compiled_for(factors)
     assert kernels is not None
     members, images, *rest = shape
     count = torch.Size(rest).numel()
-    each = [value.contiguous() for value in (keys, least_kept, scales)]
+    each = [value.contiguous() for value in (keys, least_kept, scales.float())]
     addresses = [value.data_ptr() for value in each]
     function, address = kernels.functions.losa_dropout, factors.data_ptr()
 

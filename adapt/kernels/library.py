@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,13 +16,8 @@ from losa.adapt.kernels.compiling import architecture, library_path
 SWITCH = "LOSA_KERNELS"
 """Environment variable; ``off`` leaves everything to torch."""
 
-_LEVELS = {
-    ("x86_64", "AVX512"): "x86-64-v4",
-    ("x86_64", "AVX2"): "x86-64-v3",
-    ("aarch64", "DEFAULT"): "armv8-a",
-    ("aarch64", "SVE256"): "armv8-a",
-}
-"""The instruction set to use, by architecture and by what torch says that the processor can do."""
+_X86_LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
+"""The instruction set to use, by what torch says that the processor can do."""
 _LEAST_WORK = 500_000
 """Similarities, or as much of anything else, that are worth a thread: it takes a tenth of a millisecond."""
 
@@ -42,12 +37,12 @@ def load_kernels() -> Kernels | str:
     if os.environ.get(SWITCH) == "off":
         return f"{SWITCH}=off"
     capability = torch.backends.cpu.get_cpu_capability()
-    level = _LEVELS.get((architecture(), capability))
+    level = {"x86_64": _X86_LEVELS.get(capability), "aarch64": "armv8-a"}.get(architecture())
     if level is None:
         return f"there are none for {architecture()} {capability}"
     path = library_path(level)
     if not path.exists():
-        return "losa was installed without a C++ compiler"
+        return "none were compiled from these sources: install losa again, with a C++ compiler"
     try:
         return open_kernels(level)
     except OSError as error:
@@ -69,10 +64,21 @@ def left_to_torch() -> Iterator[None]:
 
 def compiled_for(values: torch.Tensor) -> Kernels | None:
     """The kernels, if they are there and can compute with such values."""
-    if not values.is_cpu or torch.compiler.is_compiling() or _left_to_torch.get():
+    if not values.is_cpu or _left_to_torch.get() or _is_traced(values):
         return None
     kernels = load_kernels()
     return kernels if isinstance(kernels, Kernels) else None
+
+
+def _is_traced(values: torch.Tensor) -> bool:
+    """Whether torch follows its operators, to make a graph of them or to transform them."""
+    return (
+        type(values) not in (torch.Tensor, torch.nn.Parameter)
+        or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+    )
 
 
 def open_kernels(level: str) -> Kernels:
@@ -113,9 +119,13 @@ def in_threads(function: Callable[[int, int], int], items: int, work: int) -> No
     """
     threads = max(1, min(torch.get_num_threads(), items, work // _LEAST_WORK))
     bounds = [items * part // threads for part in range(threads + 1)]
-    waiting = [_pool(threads).submit(function, *bounds[part : part + 2]) for part in range(1, threads)]
-    results = [function(*bounds[:2]), *(each.result() for each in waiting)]
-    if any(results):
+    pool = _pool(torch.get_num_threads()) if threads > 1 else None
+    others = [pool.submit(function, *bounds[part : part + 2]) for part in range(1, threads) if pool]
+    try:
+        failed = function(*bounds[:2])
+    finally:
+        wait(others)  # the memory that they write to outlives them
+    if failed or any(each.result() for each in others):
         raise MemoryError("a kernel found no memory for its copies of one head")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from losa.adapt.kernels.library import compiled_for, in_threads
+from losa.adapt.kernels.library import Kernels, compiled_for, in_threads
 
 MOST_CHANNELS = 8
 """The most channels of a head. With more, matrix products are as fast."""
@@ -44,8 +44,10 @@ class _NarrowAttention(Function):
         make = projected.new_empty if count == tokens else projected.new_zeros
         attended = make(batch, heads, channels, tokens)
         statistics = projected.new_empty(batch, heads, 2, count)
-        _compute(projected, read, attended, statistics, None, None)
-        ctx.read = read
+        kernels = compiled_for(projected)
+        assert kernels is not None, "computes_attention was not asked"
+        _compute(kernels, projected, read, attended, statistics, None, None)
+        ctx.kernels, ctx.read = kernels, read
         ctx.save_for_backward(projected, attended, statistics)
         return attended
 
@@ -56,11 +58,13 @@ class _NarrowAttention(Function):
         grad_projected = torch.empty_like(projected)
         if statistics.shape[-1] < projected.shape[-1]:
             grad_projected[:, 0] = 0
-        _compute(projected, ctx.read, attended, statistics, grad.contiguous(), grad_projected)
+        grad = grad.contiguous()
+        _compute(ctx.kernels, projected, ctx.read, attended, statistics, grad, grad_projected)
         return grad_projected, None
 
 
 def _compute(
+    kernels: Kernels,
     projected: Tensor,
     read: slice,
     attended: Tensor,
@@ -68,8 +72,6 @@ def _compute(
     grad: Tensor | None,
     grad_projected: Tensor | None,
 ) -> None:
-    kernels = compiled_for(projected)
-    assert kernels is not None
     batch, _, heads, channels, tokens = projected.shape
     start, _, step = read.indices(tokens)
     count = statistics.shape[-1]

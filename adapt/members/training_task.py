@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from losa.adapt.config import AdaptConfig
 from losa.adapt.free_memory import is_out_of_memory
-from losa.adapt.kernels import kernels_told
+from losa.adapt.kernels import MOST_CHANNELS, kernels_told
 from losa.adapt.members.job import Job
 from losa.adapt.members.outcomes import does_not_fit, failing_alone, unfinished, what_is_kept
 from losa.adapt.members.pass_threads import pass_threads
@@ -163,6 +164,11 @@ def _described(members: Sequence[PreparedJob], number: int, passes: int, threads
     named = members[0].config.member_name if len(members) == 1 else f"{len(members)} members"
     which = f"pass {number} of {passes}: " if passes > 1 else ""
     told = counted(threads, "thread", "threads")
-    attends = any(SIDE_NETWORKS[member.config.side].attends for member in members)
-    attention = f", attention by {kernels_told()}" if attends and members[0].device == "cpu" else ""
+    narrow = members[0].device == "cpu" and any(_has_narrow_heads(member.config) for member in members)
+    attention = f", attention by {kernels_told()}" if narrow else ""
     return f"{which}{named}, {told} (threads={members[0].config.threads}){attention}"
+
+
+def _has_narrow_heads(config: AdaptConfig) -> bool:
+    """Whether kernels compute attention, if they are there."""
+    return SIDE_NETWORKS[config.side].attends and config.resolved_rank // config.heads <= MOST_CHANNELS

@@ -77,6 +77,9 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         if any(row["emulated"] for row in rows)
         else ""
     )
+    on_cpu = resolve_device(benchmark.device) == "cpu"
+    attends = any(row["side"] == "last" and row["method"] == "factored" for row in rows)
+    attention = f"Attention of factored: {kernels_told()}.\n" if on_cpu and attends else ""
     return (
         f"Rank {benchmark.rank}, norm {benchmark.norm}, batch {benchmark.batch}; sites x tokens x width. "
         f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"
@@ -88,7 +91,7 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         "plain and lora train one member at a time.\n"
         "Dispatches: calls of torch's operators in a step of all members. Kernels: those that compute "
         "(on a GPU, kernels and copies).\n"
-        f"Attention of factored on a CPU: {kernels_told()}.\n"
+        f"{attention}"
         "GFLOP/s: of the products of each method's own algorithm. GB/s: of the frozen features that factored "
         "reads, which all members share.\n"
         f"Matrix products reach {peaks}. Of matmul peak: GFLOP/s as a part of that."

@@ -109,8 +109,6 @@ def needed_bytes(setting: Setting) -> int:
         images = setting.micro_batch_size or min(setting.batch, USUAL_MICRO_BATCH_SIZE)
         bases = images * setting.sites * one * (4 + setting.itemsize)
         kept = setting.members * images * setting.sites * thin * 8 * setting.itemsize
-        if setting.side == "last":  # three of (tokens x tokens) for each head, in float32
-            kept += setting.members * images * setting.sites * setting.heads * setting.tokens**2 * 12
         return states + bases + kept
     x = setting.batch * one * setting.itemsize
     kept = (3 * mixes * setting.sites + 6) * x * setting.members

@@ -28,8 +28,9 @@ def level(request: pytest.FixtureRequest, use: Use) -> str:
     level: str = request.param
     if level not in LEVELS.get(architecture(), {}) or not library_path(level).exists():
         pytest.skip("compiled for another architecture, or not at all")
-    if level == "x86-64-v4" and torch.backends.cpu.get_cpu_capability() != "AVX512":
-        pytest.skip("the processor does not have AVX-512")
+    capabilities = {"x86-64-v4": {"AVX512"}, "x86-64-v3": {"AVX512", "AVX2"}}.get(level)
+    if capabilities is not None and torch.backends.cpu.get_cpu_capability() not in capabilities:
+        pytest.skip("the processor does not have it")
     use(library.open_kernels(level))
     return level
 

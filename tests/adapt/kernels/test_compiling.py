@@ -1,11 +1,20 @@
+import errno
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from losa.adapt.kernels import compiling
-from losa.adapt.kernels.compiling import LEVELS, CompilerError, architecture, compile_kernels, library_path
+from losa.adapt.kernels.compiling import (
+    LEVELS,
+    CompilerError,
+    architecture,
+    compile_kernels,
+    compiled_libraries,
+    library_path,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -33,30 +42,57 @@ COUNTING = 'echo >> "$(dirname "$0")/calls"; for last; do :; done; echo made > "
 
 def test_each_instruction_set_has_a_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler(folder, monkeypatch, COUNTING)
+    compile_kernels()
     levels = LEVELS[architecture()]
-    assert compile_kernels() == [library_path(level) for level in levels]
-    assert all(library_path(level).read_text() == "made\n" for level in levels)
+    assert compiled_libraries() == [library_path(level) for level in levels]
+    assert all(path.read_text() == "made\n" for path in compiled_libraries())
     assert len((folder / "calls").read_text()) == len(levels)
 
 
 def test_nothing_is_made_twice_and_nothing_old_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler(folder, monkeypatch, COUNTING)
-    before = compile_kernels()
-    assert compile_kernels() == before
+    compile_kernels()
+    before = compiled_libraries()
+    compile_kernels()
     assert len((folder / "calls").read_text()) == len(before)
     (folder / "one.cpp").write_text('extern "C" int other() { return LANES; }\n')
-    after = compile_kernels()
-    assert set(folder.glob("*.so")) == set(after)
-    assert not set(before) & set(after)
+    assert compiled_libraries() == []
+    compile_kernels()
+    assert set(folder.glob("*.so")) == set(compiled_libraries())
+    assert not set(before) & set(compiled_libraries())
 
 
-def test_a_failing_compiler_is_quoted_and_leaves_nothing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_compiler_is_quoted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler(folder, monkeypatch, "echo what a source >&2; exit 3")
     with pytest.raises(CompilerError, match="ended with exit code 3: what a source"):
         compile_kernels()
     assert {path.name for path in folder.iterdir()} == {"one.cpp", "compiler"}
+
+
+def test_one_instruction_set_does_not_need_the_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *others = LEVELS[architecture()]
+    refusing = f'case "$*" in *={first}*) echo bad value >&2; exit 1;; esac; {COUNTING}'
+    compiler(folder, monkeypatch, refusing)
+    with pytest.raises(CompilerError, match="bad value"):
+        compile_kernels()
+    assert compiled_libraries() == [library_path(level) for level in others]
+
+
+def test_a_compiler_may_have_options(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler(folder, monkeypatch, f'echo "$1" > "$(dirname "$0")/option"; {COUNTING}')
+    monkeypatch.setenv("CXX", f"{folder / 'compiler'} -m64")
+    compile_kernels()
+    assert (folder / "option").read_text() == "-m64\n"
+
+
+def test_sources_that_cannot_be_written_to_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    compiler(folder, monkeypatch, COUNTING)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(CompilerError, match=f"Permission denied: {folder}"):
+        compile_kernels()
 
 
 def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,10 +103,13 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_architectures_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "architecture", lambda: "riscv64")
-    assert compile_kernels() == []
+    compile_kernels()
+    assert compiled_libraries() == []
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 def test_a_real_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
-    assert all(path.stat().st_size > 1000 for path in compile_kernels())
+    compile_kernels()
+    assert all(path.stat().st_size > 1000 for path in compiled_libraries())
+    assert compiled_libraries()

@@ -31,6 +31,17 @@ def test_they_are_those_of_torch(
 
 
 @pytest.mark.usefixtures("level")
+def test_the_default_dtype_does_not_matter() -> None:
+    values = torch.randn(len(SEEDS), 3, 8, generator=torch.Generator().manual_seed(0))
+    expected = dropped(values, 0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert dropped(values, 0).equal(expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("level")
 def test_values_may_be_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.randn(len(SEEDS), 3, 8, 50, generator=torch.Generator().manual_seed(0)).mT
     assert dropped(values, 2).equal(dropped(values.contiguous(), 2))

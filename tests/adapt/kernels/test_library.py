@@ -30,7 +30,7 @@ def test_an_installation_without_a_compiler_has_none(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(library, "library_path", lambda level: tmp_path / f"{level}.so")
     monkeypatch.setattr(library, "architecture", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert kernels_told().endswith("losa was installed without a C++ compiler")
+    assert kernels_told().endswith("install losa again, with a C++ compiler")
     (tmp_path / "x86-64-v3.so").write_text("no library")
     assert "x86-64-v3.so cannot be loaded" in kernels_told_again()
 

@@ -3,6 +3,8 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 from losa.adapt.kernels import computes_attention, left_to_torch, library, narrow_attention
@@ -63,11 +65,21 @@ def test_great_similarities_and_small_ones() -> None:
     assert_is_the_formula(random_projected(2, 2, 4, 60, scale=1e-6), ALL)
 
 
+@pytest.mark.parametrize("scale", [1e3, 3e4, 1e8, 1e18])
+@pytest.mark.usefixtures("level")
+def test_similarities_of_which_float32_knows_no_difference(scale: float) -> None:
+    """The greatest one has all the weight, whatever is lost in rounding."""
+    projected = random_projected(2, 2, 2, 60, scale=scale)
+    found = narrow_attention(projected, ALL)
+    torch.testing.assert_close(found, by_formula(projected, ALL), rtol=1e-3, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7FFFFFFF, 0x7FC00001])
 @pytest.mark.parametrize("part", range(3))
 @pytest.mark.usefixtures("level")
-def test_what_is_not_a_number_stays_so(part: int) -> None:
+def test_what_is_not_a_number_stays_so(part: int, bits: int) -> None:
     projected = random_projected(2, 2, 2, 40)
-    projected[1, part, 1, 0, 7] = torch.nan
+    projected.view(torch.int32)[1, part, 1, 0, 7] = bits
     mine, formula = narrow_attention(projected, ALL), by_formula(projected, ALL)
     assert (mine.isnan() == formula.isnan()).all()
     assert mine.isnan().any()
@@ -113,10 +125,27 @@ def test_what_it_does_not_compute(kernels: Kernels) -> None:
     assert not computes_attention(random_projected(1, 1, 9, 4))
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch says so of its attention in vmap
 @pytest.mark.usefixtures("kernels")
 def test_graphs_have_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    assert not computes_attention(random_projected(1, 1, 2, 4))
+    def attended(projected: Tensor) -> Tensor:
+        return attend(projected, ALL, torch.float32)
+
+    class Network(torch.nn.Module):
+        def forward(self, projected: Tensor) -> Tensor:
+            return attended(projected)
+
+    projected = random_projected(3, 2, 2, 17)
+    expected = by_formula(projected, ALL)
+    exported = torch.export.export(Network(), (projected,), strict=False).module()
+    mapped = torch.func.vmap(lambda each: attended(each[None])[0])
+    for graph in (exported, make_fx(attended)(projected), mapped):
+        torch.testing.assert_close(graph(projected), expected)
+    with FakeTensorMode() as mode:
+        assert attended(mode.from_tensor(projected)).shape == expected.shape
+    assert computes_attention(projected)
+    monkeypatch.setattr(torch._C, "_get_tracing_state", object)  # of torch.jit.trace
+    assert not computes_attention(projected)
 
 
 @pytest.mark.usefixtures("kernels")
