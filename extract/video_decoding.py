@@ -165,7 +165,10 @@ def _shown_at(times: Sequence[int], frames: "Iterable[VideoFrame]") -> "Iterator
 
 def _upright(frame: "VideoFrame", decoding: ImageDecoding | None) -> tuple[Image.Image, bool]:
     """The frame in RGB as its display matrix and ``exif`` request it, and whether it is turned."""
-    image: Image.Image = frame.to_image()
+    from av.video.reformatter import VideoReformatter
+
+    # One of its own: that which PyAV 19 keeps has threads, which a process that is forked waits for in vain.
+    image: Image.Image = VideoReformatter().reformat(frame, format="rgb24", threads=1).to_image()
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return image, False

@@ -107,29 +107,31 @@ def run_python(start_python: Callable[..., subprocess.Popen[str]]) -> Callable[.
 
 @pytest.fixture
 def system_calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[object, ...]]:
-    """Recorded system calls: mkdir, fsync (with the flushed size), rename and unlink."""
+    """Recorded system calls in ``tmp_path``: mkdir, fsync (with the flushed size), rename and unlink."""
     calls: list[tuple[object, ...]] = []
     fsync, rename, unlink, mkdir = os.fsync, Path.replace, Path.unlink, Path.mkdir
 
-    def name(path: str | Path) -> str:
-        return Path(path).relative_to(tmp_path).as_posix()
+    def record(call: str, path: Path, *others: object) -> None:
+        if path.is_relative_to(tmp_path):
+            names = [x.relative_to(tmp_path).as_posix() if isinstance(x, Path) else x for x in (path, *others)]
+            calls.append((call, *names))
 
     def recording_fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        calls.append(("fsync", name(path), "folder" if path.is_dir() else os.fstat(descriptor).st_size))
+        record("fsync", path, "folder" if path.is_dir() else os.fstat(descriptor).st_size)
         fsync(descriptor)
 
     def recording_rename(self: Path, target: Path) -> Path:
-        calls.append(("rename", name(self), name(target)))
+        record("rename", self, Path(target))
         return rename(self, target)
 
     def recording_unlink(self: Path, missing_ok: bool = False) -> None:
         if self.exists():
-            calls.append(("unlink", name(self)))
+            record("unlink", self)
         unlink(self, missing_ok=missing_ok)
 
     def recording_mkdir(self: Path, *args: Any, **kwargs: Any) -> None:
-        calls.append(("mkdir", name(self)))
+        record("mkdir", self)
         mkdir(self, *args, **kwargs)
 
     monkeypatch.setattr(os, "fsync", recording_fsync)
