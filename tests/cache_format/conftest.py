@@ -111,10 +111,12 @@ def system_calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[
     calls: list[tuple[object, ...]] = []
     fsync, rename, unlink, mkdir = os.fsync, Path.replace, Path.unlink, Path.mkdir
 
+    def name(value: object) -> object:
+        return value.relative_to(tmp_path).as_posix() if isinstance(value, Path) else value
+
     def record(call: str, path: Path, *others: object) -> None:
         if path.is_relative_to(tmp_path):
-            names = [x.relative_to(tmp_path).as_posix() if isinstance(x, Path) else x for x in (path, *others)]
-            calls.append((call, *names))
+            calls.append((call, *map(name, (path, *others))))
 
     def recording_fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
