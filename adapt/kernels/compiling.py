@@ -72,7 +72,7 @@ def compile_kernels() -> None:
 
 
 def _compile(path: Path, flags: tuple[str, ...]) -> None:
-    named = os.environ.get("CXX", "c++")
+    named = os.environ.get("CXX", "").strip() or "c++"
     compiler, *options = shlex.split(named)
     found = shutil.which(compiler)
     if found is None:
