@@ -13,6 +13,7 @@ from upath import UPath
 from losa.cache_format.codecs import Calibration, Codec, CodeLayout, Codes, code_layout, make_codec
 from losa.cache_format.common.distinct import distinct
 from losa.cache_format.common.hashes import hash_keys
+from losa.cache_format.common.work_threads import WorkThreads
 from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.manifest import LabelColumn, Manifest, SplitRecord
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
@@ -22,7 +23,7 @@ from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.metadata.labels import read_labels
 from losa.cache_format.positions import Positions, as_positions
 from losa.cache_format.shards.buffers import empty_codes
-from losa.cache_format.shards.read_threads import ReadThreads, default_threads
+from losa.cache_format.shards.read_threads import default_threads
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.segment_reader import SegmentReader
 from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
@@ -219,7 +220,7 @@ class Split:
             for segment in cache.manifest.segments
             if (self._segment_of == segment.number).any()
         }
-        self._threads = ReadThreads(1 if ranges.together else threads)
+        self._threads = WorkThreads(1 if ranges.together else threads)
 
     def __len__(self) -> int:
         """Number of images."""

@@ -3,15 +3,16 @@
 import ctypes
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import torch
 
 from losa.adapt.kernels.compiling import architecture, library_path
+from losa.cache_format.common.work_threads import WorkThreads
 
 SWITCH = "LOSA_KERNELS"
 """Environment variable; ``off`` leaves everything to torch."""
@@ -119,20 +120,12 @@ def in_threads(function: Callable[[int, int], int], items: int, work: int) -> No
     """
     threads = max(1, min(torch.get_num_threads(), items, work // _LEAST_WORK))
     bounds = [items * part // threads for part in range(threads + 1)]
-    pool = _pool(torch.get_num_threads()) if threads > 1 else None
-    others = [pool.submit(function, *bounds[part : part + 2]) for part in range(1, threads) if pool]
-    try:
-        failed = function(*bounds[:2])
-    finally:
-        wait(others)  # the memory that they write to outlives them
-    if failed or any(each.result() for each in others):
+    failed: list[int] = []
+    _work_threads(torch.get_num_threads()).map(
+        lambda part: failed.append(function(*part)), list(pairwise(bounds))
+    )
+    if any(failed):
         raise MemoryError("a kernel found no memory for its copies of one head")
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="losa-kernels")
-
-
-# Threads do not outlive a fork: the child makes its own.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+_work_threads = cache(WorkThreads)
