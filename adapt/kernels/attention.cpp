@@ -62,22 +62,26 @@ INLINE Lanes power_of_two(Lanes x) {
 struct Shape {
   int64_t heads, tokens, start, step, count, padded;
 
-  const float* part(const float* projected, int64_t item, int64_t which, int64_t channels) const {
-    return projected + ((item / heads * 3 + which) * heads + item % heads) * channels * tokens;
+  // Where the queries (0), keys (1) or values (2) of an item begin.
+  int64_t begin(int64_t item, int64_t which, int64_t channels) const {
+    return ((item / heads * 3 + which) * heads + item % heads) * channels * tokens;
   }
 };
 
 // Copies of one head: queries as lanes, padded with zeros, times scale and log2(e); keys and values by token.
 template <int C>
 struct Head {
-  float *query, *key, *value;
+  float *query, *key, *value, *end;
+
+  Head(float* memory, const Shape& shape)
+      : query(memory), key(query + C * shape.padded), value(key + C * shape.tokens), end(value + C * shape.tokens) {}
 
   void read(const float* projected, const Shape& shape, int64_t item) const {
     const float scale = LOG2_E / std::sqrt(float(C));
     for (int c = 0; c < C; ++c) {
-      const float* queries = shape.part(projected, item, 0, C) + c * shape.tokens + shape.start;
-      const float* keys = shape.part(projected, item, 1, C) + c * shape.tokens;
-      const float* values = shape.part(projected, item, 2, C) + c * shape.tokens;
+      const float* queries = projected + shape.begin(item, 0, C) + c * shape.tokens + shape.start;
+      const float* keys = projected + shape.begin(item, 1, C) + c * shape.tokens;
+      const float* values = projected + shape.begin(item, 2, C) + c * shape.tokens;
       float* lanes = query + c * shape.padded;
       for (int64_t q = 0; q < shape.count; ++q) lanes[q] = queries[q * shape.step] * scale;
       for (int64_t q = shape.count; q < shape.padded; ++q) lanes[q] = 0;
@@ -155,8 +159,8 @@ template <int C>
 void forward(const float* projected, const Shape& shape, int64_t item, float* attended, float* statistics,
              float* memory) {
   constexpr int N = C <= 4 ? 2 : 1;  // as many registers of queries as a processor has room for
-  const Head<C> head{memory, memory + C * shape.padded, memory + C * (shape.padded + shape.tokens)};
-  float* result = head.value + C * shape.tokens;
+  const Head<C> head(memory, shape);
+  float* result = head.end;
   float* found = result + C * shape.padded;
   head.read(projected, shape, item);
   int64_t first = 0;
@@ -173,8 +177,8 @@ void forward(const float* projected, const Shape& shape, int64_t item, float* at
 template <int C>
 void backward(const float* projected, const Shape& shape, int64_t item, const float* attended, const float* statistics,
               const float* grad, float* grad_projected, float* memory) {
-  const Head<C> head{memory, memory + C * shape.padded, memory + C * (shape.padded + shape.tokens)};
-  float* grads = head.value + C * shape.tokens;
+  const Head<C> head(memory, shape);
+  float* grads = head.end;
   float* found = grads + C * shape.padded;
   float* offset = found + 2 * shape.padded;
   float* result = offset + shape.padded;
@@ -196,9 +200,9 @@ void backward(const float* projected, const Shape& shape, int64_t item, const fl
     attend_backward<C>(head, shape, first, found, grads, offset, result, sums);
   const float scale = 1 / std::sqrt(float(C));
   for (int c = 0; c < C; ++c) {
-    float* query = const_cast<float*>(shape.part(grad_projected, item, 0, C)) + c * shape.tokens + shape.start;
-    float* key = const_cast<float*>(shape.part(grad_projected, item, 1, C)) + c * shape.tokens;
-    float* value = const_cast<float*>(shape.part(grad_projected, item, 2, C)) + c * shape.tokens;
+    float* query = grad_projected + shape.begin(item, 0, C) + c * shape.tokens + shape.start;
+    float* key = grad_projected + shape.begin(item, 1, C) + c * shape.tokens;
+    float* value = grad_projected + shape.begin(item, 2, C) + c * shape.tokens;
     for (int64_t q = 0; q < shape.count; ++q) query[q * shape.step] = result[c * shape.padded + q] * scale;
     for (int64_t t = 0; t < shape.tokens; ++t) {
       key[t] = sum(sums + (t * 2 * C + c) * LANES) * LN_2;  // the queries are times log2(e)
@@ -221,8 +225,8 @@ void all(const float* projected, const Shape& shape, int64_t first, int64_t last
 
 // Items from first to last. Without `grad`, `attended` and `statistics` are computed; with it, `grad_projected` is,
 // but for queries that are not read. Returns 0, or 1 if there is no memory for the copies of one head.
-extern "C" int losa_attention(const float* projected, int64_t heads, int64_t channels, int64_t tokens, int64_t start, int64_t step,
-                              int64_t count, int64_t first, int64_t last, float* attended, float* statistics,
+extern "C" int losa_attention(const float* projected, int64_t heads, int64_t channels, int64_t tokens,
+                              int64_t start, int64_t step, int64_t count, int64_t first, int64_t last, float* attended, float* statistics,
                               const float* grad, float* grad_projected) {
   constexpr decltype(&all<1>) BY_CHANNELS[] = {all<1>, all<2>, all<3>, all<4>, all<5>, all<6>, all<7>, all<8>};
   const int64_t padded = (count + LANES - 1) / LANES * LANES;

@@ -70,16 +70,16 @@ def _figures(row: dict[str, Any]) -> list[str]:
 
 def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchmark: FusedBenchmark) -> str:
     peaks = ", ".join(f"{rate / 1e9:.1f} GFLOP/s in {dtype}" for dtype, rate in rates.items())
-    size = SMALL_SIZE[resolve_device(benchmark.device).partition(":")[0]]
+    device = resolve_device(benchmark.device)
+    size = SMALL_SIZE[device.partition(":")[0]]
     emulated = (
         f"\nEmulated: products of {size} x {size} take more than {EMULATED_RATIO:g} times as long as in "
         "float32."
         if any(row["emulated"] for row in rows)
         else ""
     )
-    on_cpu = resolve_device(benchmark.device) == "cpu"
     attends = any(row["side"] == "last" and row["method"] == "factored" for row in rows)
-    attention = f"Attention of factored: {kernels_told()}.\n" if on_cpu and attends else ""
+    attention = f"Attention of factored: {kernels_told()}.\n" if device == "cpu" and attends else ""
     return (
         f"Rank {benchmark.rank}, norm {benchmark.norm}, batch {benchmark.batch}; sites x tokens x width. "
         f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"

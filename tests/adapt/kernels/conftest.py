@@ -1,7 +1,5 @@
 """The compiled kernels of each instruction set that this processor has."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
@@ -9,21 +7,9 @@ from losa.adapt.kernels import library
 from losa.adapt.kernels.compiling import LEVELS, architecture, library_path
 from losa.adapt.kernels.library import Kernels, load_kernels
 
-Use = Callable[[Kernels | str], None]
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Use:
-    """``use(kernels)``: these instead of those that were found when the first was asked for."""
-
-    def use(kernels: Kernels | str) -> None:
-        monkeypatch.setattr(library, "load_kernels", lambda: kernels)
-
-    return use
-
 
 @pytest.fixture(params=[level for levels in LEVELS.values() for level in levels])
-def level(request: pytest.FixtureRequest, use: Use) -> str:
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """An instruction set whose kernels are used; torch knows those that the processor has."""
     level: str = request.param
     if level not in LEVELS.get(architecture(), {}) or not library_path(level).exists():
@@ -31,7 +17,8 @@ def level(request: pytest.FixtureRequest, use: Use) -> str:
     capabilities = {"x86-64-v4": {"AVX512"}, "x86-64-v3": {"AVX512", "AVX2"}}.get(level)
     if capabilities is not None and torch.backends.cpu.get_cpu_capability() not in capabilities:
         pytest.skip("the processor does not have it")
-    use(library.open_kernels(level))
+    kernels = library.open_kernels(level)
+    monkeypatch.setattr(library, "load_kernels", lambda: kernels)
     return level
 
 
