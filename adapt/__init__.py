@@ -11,6 +11,7 @@ from losa.adapt.members.listener import TrainingListener
 from losa.adapt.members.summary import MemberSummary
 from losa.adapt.side_networks import SideNetwork, make_side_network
 from losa.adapt.streams import FrozenFeatures
+from losa.adapt.trained.ensemble import Ensemble
 from losa.adapt.trained.files import load_side_network, save_side_network
 from losa.adapt.trained.scoring import ActivationBatch, ActivationStream, CachedStream, ScoredBatch, score
 from losa.adapt.trained.side_network import TrainedSideNetwork
@@ -27,6 +28,7 @@ __all__ = [
     "Batch",
     "CachedActivations",
     "CachedStream",
+    "Ensemble",
     "FeatureSpec",
     "FrozenFeatures",
     "Job",

@@ -1,6 +1,6 @@
 """A trained side network, together with what its inputs and outputs mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,5 +54,13 @@ class TrainedSideNetwork:
         features = FrozenFeatures(torch.as_tensor(activations, dtype=torch.float32, device=device))
         with torch.no_grad():
             (scores,) = self.network(features)
-        parts = scores.split([column.num_classes for column in self.columns], dim=-1)
+        parts = split_columns(scores, self.columns)
         return {column.name: part for column, part in zip(self.columns, parts, strict=True)}
+
+
+def split_columns(
+    scores: Float[Tensor, "*images _"], columns: Sequence[LabelColumn]
+) -> tuple[Float[Tensor, "*images _"], ...]:
+    """Class scores of each label column."""
+    parts: tuple[Tensor, ...] = scores.split([column.num_classes for column in columns], dim=-1)
+    return parts

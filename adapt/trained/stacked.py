@@ -13,6 +13,7 @@ from losa.adapt.streams import FrozenFeatures
 from losa.adapt.trained.side_network import TrainedSideNetwork
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.common.comparison import differences
+from losa.cache_format.common.units import counted
 from losa.cache_format.identity import BackboneIdentity, Preprocessing, TokenLayout
 from losa.cache_format.sites import in_order
 
@@ -64,6 +65,11 @@ class StackedSideNetworks(nn.Module):
     def __len__(self) -> int:
         """Number of side networks."""
         return len(self.names)
+
+    @property
+    def told(self) -> str:
+        """What they are, for messages: "2 side networks"."""
+        return counted(len(self), "side network", "side networks")
 
     def forward(
         self,

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from losa.adapt.trained.scoring import ScoredBatch
+from losa.adapt.trained.side_network import split_columns
 from losa.cache_format import LabelColumn
 from losa.cache_format.clips import parse_clip
-from losa.pipelines.classifier.prediction import split_columns
 
 
 def averaged(

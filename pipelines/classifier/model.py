@@ -9,6 +9,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
+from losa.adapt.trained.ensemble import Ensemble
+from losa.adapt.trained.side_network import split_columns
 from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
@@ -23,7 +25,7 @@ from losa.extract.sources import InvalidImage
 from losa.extract.sources.base import not_now, read_file
 from losa.pipelines.classifier.matching_backbone import BackboneSource, matching_backbone
 from losa.pipelines.classifier.media import refuse_videos
-from losa.pipelines.classifier.prediction import Prediction, predictions, split_columns
+from losa.pipelines.classifier.prediction import Prediction, predictions
 from losa.pipelines.classifier.side_network_folders import load_side_networks
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image
@@ -144,6 +146,7 @@ class Classifier(nn.Module):
 def load(
     places: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
+    ensemble: bool = False,
     backbone: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     pretrained: bool | None = None,
@@ -159,6 +162,8 @@ def load(
 
     Args:
         places: folder of a side network, of a sweep, or a pattern; or several of them.
+        ensemble: whether the classifier gives one answer, the mean of the class probabilities of all side
+            networks, which need the same label columns and classes.
         backbone: name of the backbone, where the recorded one does not lead to it, as for a local folder.
         checkpoint: file of the backbone's weights, if they are not the pretrained ones that timm has.
         pretrained: False: random weights; None: as recorded.
@@ -168,13 +173,14 @@ def load(
         max_pixels: images with more pixels are invalid.
 
     Raises:
-        LosaError: there is no side network, they need different backbones, or the backbone cannot be loaded
-            or is another one.
+        LosaError: there is no side network, they need different backbones or have other classes, or the
+            backbone cannot be loaded or is another one.
     """
     device = resolve_device(device)
     check_precision(device, dtype)
     several = [places] if isinstance(places, str | os.PathLike) else list(places)
-    networks = stack_side_networks(load_side_networks(several))
+    trained = load_side_networks(several)
+    networks = Ensemble(trained) if ensemble else stack_side_networks(trained)
     source = BackboneSource(
         name=backbone,
         checkpoint=None if checkpoint is None else os.fspath(checkpoint),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from losa.adapt.trained.side_network import split_columns
 from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import LabelColumn
 
@@ -89,12 +90,6 @@ def by_image(found: Iterable[Prediction]) -> Iterator[tuple[str, list[Prediction
     """Each image, and what all side networks say of it."""
     for image, group in groupby(found, key=lambda prediction: prediction.image):
         yield image, list(group)
-
-
-def split_columns(scores: Tensor, columns: Sequence[LabelColumn]) -> tuple[Tensor, ...]:
-    """Class scores of each label column."""
-    parts: tuple[Tensor, ...] = scores.split([column.num_classes for column in columns], dim=-1)
-    return parts
 
 
 def class_name(column: LabelColumn, number: int) -> str:

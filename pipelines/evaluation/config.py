@@ -36,6 +36,7 @@ class EvaluateConfig:
     workers: Annotated[int, Field(ge=0)] | None = None
     max_pixels: Positive = MAX_PIXELS
     on_error: Literal["fail", "skip"] = "fail"
+    ensemble: bool = False
     predictions: PredictionFormat = "csv"
     out: str | None = None
     overwrite: bool = False

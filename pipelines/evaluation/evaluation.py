@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from losa.adapt import score, stack_side_networks
+from losa.adapt import Ensemble, score, stack_side_networks
 from losa.adapt.trained.scoring import ScoredBatch
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
@@ -75,7 +75,8 @@ class Evaluator:
         self._parent = parent
         device = resolve_device(config.device)
         trained = load_side_networks(places)
-        self._networks = stack_side_networks(trained).to(device)
+        joined = Ensemble(trained, with_members=True) if config.ensemble else stack_side_networks(trained)
+        self._networks = joined.to(device)
         self._images: JudgedImages
         if config.dataset is None:
             self._images = CachedImages(config, self._networks, device)
@@ -175,6 +176,8 @@ class Evaluator:
             "images": dict(images.facts),
             "predictions": self._config.predictions,
         }
+        if self._config.ensemble:
+            facts["ensemble"] = True
         return hashlib.sha256(canonical(facts)).hexdigest()
 
     def _path(self) -> Path:

@@ -9,9 +9,9 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from losa.adapt import StackedSideNetworks
+from losa.adapt.trained.side_network import split_columns
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.metadata.labels import MISSING_LABEL
-from losa.pipelines.classifier.prediction import split_columns
 from losa.pipelines.evaluation.judged_images import LabelledImages
 from losa.pipelines.evaluation.label_matching import matched_labels
 from losa.pipelines.evaluation.tally import Figures, Tally

@@ -13,6 +13,7 @@ class ExportConfig:
     """The options of one export."""
 
     to: str
+    ensemble: bool = False
     images: str | list[str] | None = None
     backbone: BackboneSource = field(default_factory=BackboneSource)
     private: bool = True

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from omegaconf import DictConfig
 
+from losa.adapt.trained.ensemble import Ensemble
 from losa.adapt.trained.stacked import stack_side_networks
 from losa.cache_format import LosaError
 from losa.cache_format.common.units import counted
@@ -36,6 +37,11 @@ def task(composed: DictConfig, places: Sequence[str]) -> None:
         return
     if config.images is not None:
         raise LosaError(f"images=...: there is no model to check in to={config.to}, which has no backbone")
+    if config.ensemble:
+        raise LosaError(
+            f"ensemble=true: to={config.to} keeps each side network as it is. Whoever uses them averages "
+            "them, by losa-predict ... ensemble=true or load(..., ensemble=True)"
+        )
     sources = find_side_networks(places)
     if isinstance(to, HubPlace):
         commit = publish_side_networks(to, sources, private=config.private)
@@ -51,7 +57,7 @@ def _export_model(to: ModelPath, config: ExportConfig, places: Sequence[str]) ->
     images = [config.images] if isinstance(config.images, str) else config.images
     files = () if images is None else find_images(images).files
     trained = load_side_networks(places)
-    networks = stack_side_networks(trained)
+    networks = Ensemble(trained) if config.ensemble else stack_side_networks(trained)
     classifier = Classifier(matching_backbone(networks, config.backbone), networks)
     agreement = write_model(to.path, classifier, trained, files)
     _log.info(
@@ -59,7 +65,7 @@ def _export_model(to: ModelPath, config: ExportConfig, places: Sequence[str]) ->
         "spread, %.4g %% of the predictions are the same",
         to.path,
         to.path.name,
-        _counted(trained),
+        networks.told,
         f"{counted(agreement.images, 'image', 'images')} and 8 drawn ones" if files else "8 drawn images",
         agreement.largest_difference,
         100 * agreement.same_class,

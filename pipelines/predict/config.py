@@ -18,6 +18,7 @@ class PredictConfig:
     """The options of one prediction, which are those of a forward pass, too."""
 
     top: Positive = 5
+    ensemble: bool = False
     format: FormatName = "table"
     out: str | None = None
     backbone: BackboneSource = field(default_factory=BackboneSource)

@@ -9,7 +9,7 @@ from itertools import takewhile
 from omegaconf import DictConfig
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from losa.adapt import score
+from losa.adapt import Ensemble, score
 from losa.adapt.trained.scoring import ScoredBatch
 from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
 from losa.cache_format import LosaError
@@ -43,7 +43,8 @@ def task(composed: DictConfig, places: Sequence[str]) -> None:
     """Write the predictions for the images."""
     config = to_config(PredictConfig, composed)
     runs, image_places = split_runs(places)
-    networks = stack_side_networks(load_side_networks(runs))
+    trained = load_side_networks(runs)
+    networks = Ensemble(trained) if config.ensemble else stack_side_networks(trained)
     videos = networks.preprocessing.sampling is not None
     images = find_images(image_places, "videos" if videos else "images")
     refuse_other_media(networks, videos, config.clips, config.crops)

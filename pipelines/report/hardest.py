@@ -9,10 +9,11 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from losa.adapt import CachedStream, StackedSideNetworks, load_side_network, score
+from losa.adapt.trained.side_network import split_columns
 from losa.cache_format import LabelColumn, LosaError, Split
 from losa.cache_format.common.progress import progress_bar
 from losa.cache_format.metadata.labels import MISSING_LABEL
-from losa.pipelines.classifier.prediction import class_name, split_columns
+from losa.pipelines.classifier.prediction import class_name
 from losa.pipelines.report.configurations import Task
 from losa.pipelines.report.inputs.summaries import read_summary
 from losa.pipelines.report.thumbnails import Thumbnails

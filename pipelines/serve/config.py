@@ -17,6 +17,7 @@ class ServeConfig:
     """The options of a server."""
 
     top: Positive = 5
+    ensemble: bool = False
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     max_upload: Positive = 20_000_000

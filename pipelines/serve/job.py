@@ -73,6 +73,7 @@ def _serve(config: ServeConfig, places: Sequence[str], listener: socket.socket) 
 
     classifier = load(
         places,
+        ensemble=config.ensemble,
         backbone=config.backbone.name,
         checkpoint=config.backbone.checkpoint,
         pretrained=config.backbone.pretrained,
@@ -96,8 +97,8 @@ def _serve(config: ServeConfig, places: Sequence[str], listener: socket.socket) 
     )
     name = f"[{config.host}]" if ":" in config.host else config.host
     _log.info(
-        "%d side networks of %s on http://%s:%d (Ctrl-C stops)",
-        len(classifier.networks),
+        "%s of %s on http://%s:%d (Ctrl-C stops)",
+        classifier.networks.told,
         classifier.networks.backbone.name,
         name,
         listener.getsockname()[1],

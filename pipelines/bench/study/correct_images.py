@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Float
 
 from losa.adapt import CachedStream, load_side_network, score, stack_side_networks
+from losa.adapt.trained.side_network import split_columns
 from losa.cache_format import Cache
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.pipelines.bench.study.rows import StudyRow
 from losa.pipelines.cells import Cell
-from losa.pipelines.classifier.prediction import split_columns
 
 
 def with_correct_images(rows: Sequence[StudyRow]) -> list[StudyRow]:

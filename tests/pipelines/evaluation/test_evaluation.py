@@ -82,6 +82,18 @@ def test_what_is_written(sweep: Path, configured: Any) -> None:
         assert [float(row["top1"]) for row in csv.DictReader(file)] == top1
 
 
+def test_an_ensemble_is_judged_beside_its_members(sweep: Path, configured: Any, tmp_path: Path) -> None:
+    alone = evaluate([str(sweep)], configured())
+    done = evaluate([str(sweep)], configured(out=str(tmp_path / "ensemble"), ensemble=True))
+    (ensemble,) = (each for each in done.results.judgements if each.side_network == "ensemble of 3")
+    assert [each for each in done.results.judgements if each != ensemble] == alone.results.judgements
+    assert ensemble.nll <= np.mean([each.nll for each in alone.results.judgements])  # it is convex
+    rows = [row for row in predictions(done.folder) if row["side_network"] == "ensemble of 3"]
+    assert ensemble.top1 == np.mean([row["correct"] == "true" for row in rows])
+    with pytest.raises(LosaError, match="holds another evaluation"):
+        evaluate([str(sweep)], configured(out=str(tmp_path / "ensemble")))
+
+
 def test_a_killed_evaluation_goes_on_where_it_was(
     sweep: Path, configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

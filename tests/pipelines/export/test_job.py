@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
+from losa.pipelines import load
+from losa.pipelines.export.graph import drawn_images
 from losa.pipelines.export.job import _with_option
 
 
@@ -33,6 +36,24 @@ def test_a_model_is_written_checked_and_described(command: Any, folder: Path) ->
     assert description["check"]["images"] == 1
 
 
+@pytest.mark.long
+def test_an_ensemble_is_one_output(command: Any, folder: Path, make_run: Any) -> None:
+    for name, side in (("one", "losa"), ("two", "linear")):
+        make_run(folder / "pets" / name, side)
+    finished = command(folder, "losa-export", "pets", "to=model.pt2", "ensemble=true")
+    assert finished.returncode == 0, finished.stderr
+    assert "model.pt2.json: ensemble of 2 side networks with the backbone; on 8" in finished.stderr
+    description = json.loads((folder / "model.pt2.json").read_text())
+    assert [output["name"] for output in description["outputs"]] == ["pet"]
+    assert description["outputs"][0]["side_network"] == "ensemble of 2"
+    assert list(description["side_networks"]) == ["one", "two"]
+    classifier = load(folder / "pets", ensemble=True, device="cpu")
+    images = drawn_images(classifier.networks.preprocessing, 3)
+    scores = torch.export.load(folder / "model.pt2").module()(images)["pet"]
+    expected = classifier(images)["ensemble of 2"]["pet"]
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_side_networks_alone_need_no_backbone(command: Any, folder: Path) -> None:
     finished = command(folder, "losa-export", "runs/*", "to=out/")
     assert finished.returncode == 0, finished.stderr
@@ -50,6 +71,7 @@ def test_side_networks_alone_need_no_backbone(command: Any, folder: Path) -> Non
         (["runs/probe", "to=a.bin"], "to=a.bin: expected <file>.pt2 or <file>.onnx"),
         (["none", "to=a.pt2"], "none: expected the folder of a side network"),
         (["runs/probe", "to=out/", "images=photos"], "images=...: there is no model to check in to=out/"),
+        (["runs/*", "to=out/", "ensemble=true"], "to=out/ keeps each side network as it is"),
         (["runs/probe", "to=a.pt2", "images=none"], "none: there is no such file or folder"),
         (
             ["runs/probe", "to=a.pt2", "backbone.seed=1"],

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,25 @@ def test_a_table_for_people(command: Command, folder: Path) -> None:
     assert (two[1].split()[0], two[2].split()[0], two[3]) == ("linear-two", "losa-one", "")
 
 
+def test_an_ensemble_gives_one_answer(command: Command, folder: Path) -> None:
+    arguments = ["runs", "photos/*.png", "workers=0", "format=json", "top=3", "device=cpu"]
+    each, together = (
+        [json.loads(line)["predictions"] for line in finished.stdout.splitlines()]
+        for finished in (
+            command(folder, "losa-predict", *arguments),
+            command(folder, "losa-predict", *arguments, "ensemble=true"),
+        )
+    )
+    assert len(each) == len(together) == 2
+    for members, (ensemble,) in zip(each, together, strict=True):
+        assert ensemble["side_network"] == "ensemble of 2"
+        mean = Counter[str]()
+        for likely in (likely for member in members for likely in member["classes"]):
+            mean[likely["name"]] += likely["probability"] / 2
+        found = {likely["name"]: likely["probability"] for likely in ensemble["classes"]}
+        assert found == pytest.approx(mean, abs=1e-5)
+
+
 def test_a_file_named_like_a_view_is_a_file(command: Command, folder: Path, paint_photo: Any) -> None:
     paint_photo(folder / "photos" / VIEW, 7)
     finished = command(folder, "losa-predict", "runs", f"photos/{VIEW}", "format=json", "workers=0")
@@ -109,6 +129,7 @@ def test_names_of_files_cannot_steer_the_terminal(command: Command, folder: Path
         (["runs", "photos", "backbone.name=test_vit2"], "expected test_vit, found test_vit2"),
         (["runs", "photos", "backbone=vit_b16"], "backbone=...: there are no presets to choose from"),
         (["runs", "photos", "top=0"], "top=0: input should be greater than or equal to 1"),
+        (["runs/losa-one", "photos", "ensemble=true"], "an ensemble needs at least two side networks"),
         (["runs", "photos", "format=xml"], "format=xml: expected one of table, csv, json"),
         (["runs", "photos", "out=nowhere/o.csv"], "there is no folder nowhere"),
         (["runs", "photos", "-m"], "-m, --multirun: this command is no sweep"),

@@ -38,6 +38,14 @@ def test_it_serves_until_it_is_interrupted(
     )
 
 
+def test_an_ensemble_is_served_as_one(
+    command: Command, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+    finished = command(tmp_path, "losa-serve", str(runs), "ensemble=true", "port=0", "device=cpu")
+    assert finished.stderr.startswith("ensemble of 2 side networks of test_vit on http://127.0.0.1:")
+
+
 def test_an_open_address_is_said_plainly(
     command: Command, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
