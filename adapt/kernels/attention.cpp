@@ -228,7 +228,8 @@ void all(const float* projected, const Shape& shape, int64_t first, int64_t last
 extern "C" int losa_attention(const float* projected, int64_t heads, int64_t channels, int64_t tokens,
                               int64_t start, int64_t step, int64_t count, int64_t first, int64_t last, float* attended, float* statistics,
                               const float* grad, float* grad_projected) {
-  constexpr decltype(&all<1>) BY_CHANNELS[] = {all<1>, all<2>, all<3>, all<4>, all<5>, all<6>, all<7>, all<8>};
+  constexpr decltype(&all<1>) BY_CHANNELS[] = {all<1>,  all<2>,  all<3>,  all<4>,  all<5>,  all<6>,  all<7>, all<8>,
+                                               all<9>,  all<10>, all<11>, all<12>, all<13>, all<14>, all<15>};
   const int64_t padded = (count + LANES - 1) / LANES * LANES;
   const Shape shape{heads, tokens, start, step, count, padded};
   const int64_t floats = padded * (3 * channels + 3) + 2 * channels * tokens * (1 + LANES);

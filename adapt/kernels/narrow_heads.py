@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from losa.adapt.kernels.library import Kernels, compiled_for, in_threads
 
-MOST_CHANNELS = 8
+MOST_CHANNELS = 15
 """The most channels of a head. With more, matrix products are as fast."""
 
 

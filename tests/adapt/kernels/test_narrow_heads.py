@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
-from losa.adapt.kernels import computes_attention, left_to_torch, library, narrow_attention
+from losa.adapt.kernels import MOST_CHANNELS, computes_attention, left_to_torch, library, narrow_attention
 from losa.adapt.kernels.library import Kernels
 from losa.adapt.side_networks import attention
 from losa.adapt.side_networks.attention import attend
@@ -42,11 +42,11 @@ def assert_is_the_formula(projected: Tensor, read: slice) -> None:
     torch.testing.assert_close(mine.grad.double(), exact.grad, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("channels", range(1, 9))
 @pytest.mark.parametrize("tokens", [1, 16, 50, 197])
 @pytest.mark.usefixtures("level")
-def test_it_is_the_formula(channels: int, tokens: int) -> None:
-    assert_is_the_formula(random_projected(3, 2, channels, tokens), ALL)
+def test_it_is_the_formula(tokens: int) -> None:
+    for channels in range(1, MOST_CHANNELS + 1):
+        assert_is_the_formula(random_projected(3, 2, channels, tokens), ALL)
 
 
 @pytest.mark.parametrize("read", [slice(1), slice(None, None, 9), slice(2, None, 5), slice(20, 30)])
@@ -122,7 +122,7 @@ def test_what_it_does_not_compute(kernels: Kernels) -> None:
     assert not computes_attention(projected.double())
     assert not computes_attention(projected.bfloat16())
     assert not computes_attention(projected.to("meta"))
-    assert not computes_attention(random_projected(1, 1, 9, 4))
+    assert not computes_attention(random_projected(1, 1, MOST_CHANNELS + 1, 4))
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch says so of its attention in vmap
