@@ -34,12 +34,20 @@ INLINE Lanes load(const float* from) {
 
 INLINE void store(float* to, Lanes values) { std::memcpy(to, &values, sizeof values); }
 
+// The sum of 2 W values: halves are added until two are left.
+template <int W>
 INLINE float sum(const float* values) {
-  float sums[LANES];
-  std::memcpy(sums, values, sizeof sums);
-  for (int width = LANES / 2; width; width /= 2)
-    for (int lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
-  return sums[0];
+  typedef float Half __attribute__((vector_size(4 * W)));
+  Half first, second;
+  std::memcpy(&first, values, sizeof first);
+  std::memcpy(&second, values + W, sizeof second);
+  first += second;
+  float sums[W];
+  std::memcpy(sums, &first, sizeof sums);
+  if constexpr (W > 2)
+    return sum<W / 2>(sums);
+  else
+    return sums[0] + sums[1];
 }
 
 // 2^x for x <= 0, to 1e-7 of it; at least 2^-126, and NaN for NaN.
@@ -205,8 +213,8 @@ void backward(const float* projected, const Shape& shape, int64_t item, const fl
     float* value = grad_projected + shape.begin(item, 2, C) + c * shape.tokens;
     for (int64_t q = 0; q < shape.count; ++q) query[q * shape.step] = result[c * shape.padded + q] * scale;
     for (int64_t t = 0; t < shape.tokens; ++t) {
-      key[t] = sum(sums + (t * 2 * C + c) * LANES) * LN_2;  // the queries are times log2(e)
-      value[t] = sum(sums + (t * 2 * C + C + c) * LANES);
+      key[t] = sum<LANES / 2>(sums + (t * 2 * C + c) * LANES) * LN_2;  // the queries are times log2(e)
+      value[t] = sum<LANES / 2>(sums + (t * 2 * C + C + c) * LANES);
     }
   }
 }

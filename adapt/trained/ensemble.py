@@ -12,6 +12,8 @@ from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.common.comparison import differences, listed
 
+ENSEMBLE = "ensemble"
+"""Name of an ensemble among side networks."""
 _TOLD = 5
 """The most differences that a message lists."""
 
@@ -21,6 +23,9 @@ class Ensemble(StackedSideNetworks):
 
     The scores of the ensemble are logarithms of probabilities, the mean over its members. A softmax gives the
     mean probabilities.
+
+    Attributes:
+        members: names of the members of the ensemble.
     """
 
     def __init__(self, trained: Mapping[str, TrainedSideNetwork], *, with_members: bool = False) -> None:
@@ -31,22 +36,27 @@ class Ensemble(StackedSideNetworks):
             with_members: whether the members are kept as side networks of their own, before the ensemble.
 
         Raises:
-            LosaError: there are fewer than two, they were trained on different backbones or inputs, or they
-                have other label columns or classes.
+            LosaError: there are fewer than two, two are the same, they were trained on different backbones or
+                inputs, or they have other label columns or classes; or one is called as the ensemble is, and
+                they are kept beside it.
         """
         super().__init__(trained)
         _refuse_single(self.names)
+        _refuse_copies(trained)
         _refuse_other_columns(trained)
+        if with_members and ENSEMBLE in trained:
+            raise LosaError(f"a side network is called {ENSEMBLE} already: rename its folder")
         self._with_members = with_members
         self._averaged_columns = self.columns[0]
+        self.members = self.names
         kept = len(trained) if with_members else 0
-        self.names = (*self.names[:kept], f"ensemble of {len(trained)}")
+        self.names = (*self.names[:kept], ENSEMBLE)
         self.columns = (*self.columns[:kept], self._averaged_columns)
 
     @property
     def told(self) -> str:
         """What it is, for messages: "ensemble of 2 side networks"."""
-        return f"{self.names[-1]} side networks"
+        return f"{ENSEMBLE} of {len(self.members)} side networks"
 
     def forward(
         self,
@@ -69,6 +79,14 @@ def _mean_log_probabilities(
 def _refuse_single(names: Sequence[str]) -> None:
     if len(names) < 2:
         raise LosaError(f"an ensemble needs at least two side networks; found only {names[0]}")
+
+
+def _refuse_copies(trained: Mapping[str, TrainedSideNetwork]) -> None:
+    names: dict[str, str] = {}
+    for name, each in trained.items():
+        first = names.setdefault(each.tensors_sha256, name)
+        if first != name:
+            raise LosaError(f"an ensemble has each side network once; {first} and {name} are the same")
 
 
 def _refuse_other_columns(trained: Mapping[str, TrainedSideNetwork]) -> None:

@@ -68,7 +68,9 @@ def holds_side_networks(place: str) -> bool:
 def _matching(place: str | os.PathLike[str]) -> list[_Root]:
     if is_on_hub(os.fspath(place)):
         on_hub = hub_place(os.fspath(place))
-        return [_Root(on_hub.fetch(), tuple(on_hub.repository.split("/")))]
+        owner, name = on_hub.repository.split("/")
+        revised = name if on_hub.revision is None else f"{name}@{on_hub.revision}"
+        return [_Root(on_hub.fetch(), (owner, revised))]
     return [_Root(each, each.resolve().parts) for each in matching_paths(os.fspath(place))]
 
 

@@ -166,7 +166,7 @@ class Evaluator:
             tensors: side network -> hash of its tensors.
         """
         images = self._images
-        facts = {
+        facts: dict[str, Any] = {
             "side_networks": list(tensors.items()),
             "backbone": asdict(self._networks.backbone),
             "preprocessing": _preprocessing(self._networks.preprocessing),

@@ -41,6 +41,7 @@ def describe(
             {
                 "name": output.name,
                 "side_network": output.side_network,
+                "members": list(output.members),
                 "column": output.column.name,
                 "num_classes": output.column.num_classes,
                 "classes": None if output.column.classes is None else list(output.column.classes),

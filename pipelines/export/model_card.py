@@ -30,7 +30,7 @@ from losa.pipelines import load
 classifier = load({place})
 print(classifier.predict(["photo.jpg"])[0])
 ```
-
+{together}
 ## Side networks
 
 | side network | options | trainable parameters | data set | accuracy |
@@ -39,6 +39,11 @@ print(classifier.predict(["photo.jpg"])[0])
 ## Classes
 
 {classes}"""
+
+
+_TOGETHER = """
+With `ensemble=True`, `load` averages their class probabilities; they need the same label columns and classes.
+"""
 
 
 def model_card(trained: Mapping[str, TrainedSideNetwork], sources: Mapping[str, Path], place: str) -> str:
@@ -59,6 +64,7 @@ def model_card(trained: Mapping[str, TrainedSideNetwork], sources: Mapping[str, 
         backbone=_plain(backbone.name),
         digest=backbone.weights_sha256,
         place=json.dumps(place, ensure_ascii=False),
+        together="" if len(trained) == 1 else _TOGETHER,
         rows="".join(_row(name, each, sources[name]) for name, each in trained.items()),
         classes="\n".join(_classes(trained)),
     )

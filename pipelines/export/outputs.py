@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from losa.adapt.trained.ensemble import Ensemble
 from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import LabelColumn
 
@@ -15,6 +16,8 @@ class Output:
 
     name: str
     side_network: str
+    members: tuple[str, ...]
+    """The side networks whose mean it is; one, if it is no ensemble."""
     column: LabelColumn
 
 
@@ -26,7 +29,12 @@ def outputs_of(networks: StackedSideNetworks) -> tuple[Output, ...]:
     """
     several = len(networks) > 1
     return tuple(
-        Output(f"{name}/{column.name}" if several or column.name == INPUT else column.name, name, column)
+        Output(
+            f"{name}/{column.name}" if several or column.name == INPUT else column.name,
+            name,
+            networks.members if isinstance(networks, Ensemble) else (name,),
+            column,
+        )
         for name, columns in zip(networks.names, networks.columns, strict=True)
         for column in columns
     )

@@ -104,6 +104,5 @@ document.addEventListener("paste", (event) => first(event.clipboardData.files));
 
 fetch("about").then(async (answer) => {
   about = await answer.json();
-  const several = about.side_networks.length === 1 ? "1 side network" : `${about.side_networks.length} side networks`;
-  find("about").textContent = `${several} on ${about.backbone}`;
+  find("about").textContent = `${about.told} on ${about.backbone}`;
 });

@@ -20,7 +20,8 @@ def activations(make_features: Any, activations_of: Any) -> torch.Tensor:
 def test_probabilities_of_all_kinds_are_averaged(make_trained: Any, activations: torch.Tensor) -> None:
     trained = {side: make_trained(side, sites=1 + number % 3) for number, side in enumerate(SIDE_NETWORKS)}
     ensemble = Ensemble(trained)
-    assert ensemble.names == (f"ensemble of {len(trained)}",)
+    assert (ensemble.names, ensemble.members) == (("ensemble",), tuple(trained))
+    assert ensemble.told == "ensemble of 7 side networks"
     assert ensemble.columns == (trained["losa"].columns,)
     (scores,) = ensemble(activations)
     alone = [each.softmax(dim=-1) for each in stack_side_networks(trained)(activations)]
@@ -30,7 +31,7 @@ def test_probabilities_of_all_kinds_are_averaged(make_trained: Any, activations:
 def test_members_can_be_kept_beside_it(make_trained: Any, activations: torch.Tensor) -> None:
     trained = {"one": make_trained("last"), "two": make_trained("losa")}
     ensemble = Ensemble(trained, with_members=True)
-    assert ensemble.names == ("one", "two", "ensemble of 2")
+    assert ensemble.names == ("one", "two", "ensemble")
     assert len(ensemble) == len(ensemble.columns) == 3
     *members, together = ensemble(activations)
     for ours, theirs in zip(members, stack_side_networks(trained)(activations), strict=True):
@@ -70,6 +71,19 @@ def test_other_classes_are_refused(make_trained: Any, columns: tuple[LabelColumn
     first = make_trained(changes={"columns": (PET, AGE)})
     with pytest.raises(LosaError, match=rf"(?s)first and other differ in\n.*{told}"):
         Ensemble({"first": first, "other": make_trained(changes={"columns": columns})})
+
+
+def test_each_counts_once(make_trained: Any) -> None:
+    one, two = make_trained(), make_trained("last")
+    with pytest.raises(LosaError, match="once; one and copy are the same"):
+        Ensemble({"one": one, "two": two, "copy": one})
+
+
+def test_a_member_with_the_name_of_the_ensemble_has_no_place_beside_it(make_trained: Any) -> None:
+    trained = {"ensemble": make_trained(), "two": make_trained("last")}
+    assert Ensemble(trained).names == ("ensemble",)
+    with pytest.raises(LosaError, match="a side network is called ensemble already"):
+        Ensemble(trained, with_members=True)
 
 
 def test_one_is_no_ensemble(make_trained: Any) -> None:

@@ -50,7 +50,7 @@ def describe(*folders: Path) -> None:
 
 def test_a_repository_is_fetched_at_its_revision(asked: list[Any], tmp_path: Path) -> None:
     describe(tmp_path)
-    assert find_side_networks(["hf-hub:me/birds@v1"]) == {"birds": tmp_path}
+    assert find_side_networks(["hf-hub:me/birds@v1"]) == {"birds@v1": tmp_path}
     assert holds_side_networks("hf-hub:me/birds")
     assert asked == [("me/birds", "v1"), ("me/birds", None)]
 

@@ -85,10 +85,10 @@ def test_what_is_written(sweep: Path, configured: Any) -> None:
 def test_an_ensemble_is_judged_beside_its_members(sweep: Path, configured: Any, tmp_path: Path) -> None:
     alone = evaluate([str(sweep)], configured())
     done = evaluate([str(sweep)], configured(out=str(tmp_path / "ensemble"), ensemble=True))
-    (ensemble,) = (each for each in done.results.judgements if each.side_network == "ensemble of 3")
+    (ensemble,) = (each for each in done.results.judgements if each.side_network == "ensemble")
     assert [each for each in done.results.judgements if each != ensemble] == alone.results.judgements
     assert ensemble.nll <= np.mean([each.nll for each in alone.results.judgements])  # it is convex
-    rows = [row for row in predictions(done.folder) if row["side_network"] == "ensemble of 3"]
+    rows = [row for row in predictions(done.folder) if row["side_network"] == "ensemble"]
     assert ensemble.top1 == np.mean([row["correct"] == "true" for row in rows])
     with pytest.raises(LosaError, match="holds another evaluation"):
         evaluate([str(sweep)], configured(out=str(tmp_path / "ensemble")))
@@ -97,7 +97,7 @@ def test_an_ensemble_is_judged_beside_its_members(sweep: Path, configured: Any, 
 def test_a_killed_evaluation_goes_on_where_it_was(
     sweep: Path, configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = evaluate([str(sweep)], configured(out=str(tmp_path / "whole")))
+    whole = evaluate([str(sweep)], configured(out=str(tmp_path / "whole"), ensemble=True))
     monkeypatch.setattr(evaluation, "SECONDS_BETWEEN_SAVES", -1.0)
     keys: list[str] = []
     score = evaluation.score
@@ -112,7 +112,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(
     monkeypatch.setattr(evaluation, "score", killed)
     for _ in range(3):
         try:
-            done = evaluate([str(sweep)], configured())
+            done = evaluate([str(sweep)], configured(ensemble=True))
         except KeyboardInterrupt:
             continue
     assert len(keys) == len(set(keys)) == 24

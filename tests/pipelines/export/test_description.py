@@ -98,6 +98,7 @@ def test_a_description_tells_whose_scores_each_output_has(trained: dict[str, Tra
         "relay/label",
         "relay/colour",
     ]
+    assert [output["members"] for output in description["outputs"]] == [["probe"], ["relay"], ["relay"]]
     assert description["outputs"][0]["classes"] == ["ant", "bee", "cat"]
     assert description["outputs"][2]["classes"] is None
     assert description["side_networks"]["relay"]["architecture"]["rank"] == 4

@@ -45,12 +45,12 @@ def test_an_ensemble_is_one_output(command: Any, folder: Path, make_run: Any) ->
     assert "model.pt2.json: ensemble of 2 side networks with the backbone; on 8" in finished.stderr
     description = json.loads((folder / "model.pt2.json").read_text())
     assert [output["name"] for output in description["outputs"]] == ["pet"]
-    assert description["outputs"][0]["side_network"] == "ensemble of 2"
-    assert list(description["side_networks"]) == ["one", "two"]
+    assert description["outputs"][0]["side_network"] == "ensemble"
+    assert description["outputs"][0]["members"] == list(description["side_networks"]) == ["one", "two"]
     classifier = load(folder / "pets", ensemble=True, device="cpu")
     images = drawn_images(classifier.networks.preprocessing, 3)
     scores = torch.export.load(folder / "model.pt2").module()(images)["pet"]
-    expected = classifier(images)["ensemble of 2"]["pet"]
+    expected = classifier(images)["ensemble"]["pet"]
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
 
 

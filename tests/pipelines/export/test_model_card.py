@@ -26,6 +26,7 @@ def test_it_tells_what_the_side_networks_are_and_how_to_load_them(
     assert "2 side networks for the frozen backbone test_vit" in card
     assert trained["probe"].backbone.weights_sha256 in card
     assert 'classifier = load("hf-hub:me/birds")' in card
+    assert "With `ensemble=True`, `load` averages" in card
     assert "| relay | side=relay rank=4 norm=frozen pool=cls |" in card
     assert '["ant", "bee", "cat"]' in card
     assert "colour, 2 classes" in card
@@ -42,6 +43,7 @@ def test_accuracy_and_data_set_are_those_of_the_summary(
     (tmp_path / "summary.json").write_text(json.dumps(summary.to_json()))
     card = model_card({"probe": trained["probe"]}, {"probe": tmp_path}, "birds")
     assert "| sign_digits | 94.7 % on test |" in card
+    assert "ensemble" not in card
     (tmp_path / "summary.json").write_text("no summary")
     assert "94.7 %" not in model_card({"probe": trained["probe"]}, {"probe": tmp_path}, "birds")
 

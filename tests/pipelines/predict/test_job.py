@@ -78,7 +78,7 @@ def test_an_ensemble_gives_one_answer(command: Command, folder: Path) -> None:
     )
     assert len(each) == len(together) == 2
     for members, (ensemble,) in zip(each, together, strict=True):
-        assert ensemble["side_network"] == "ensemble of 2"
+        assert ensemble["side_network"] == "ensemble"
         mean = Counter[str]()
         for likely in (likely for member in members for likely in member["classes"]):
             mean[likely["name"]] += likely["probability"] / 2
