@@ -54,7 +54,7 @@ class Ensemble(StackedSideNetworks):
         self.columns = (*self.columns[:kept], self._averaged_columns)
 
     @property
-    def told(self) -> str:
+    def title(self) -> str:
         """What it is, for messages: "ensemble of 2 side networks"."""
         return f"{ENSEMBLE} of {len(self.members)} side networks"
 

@@ -67,7 +67,7 @@ class StackedSideNetworks(nn.Module):
         return len(self.names)
 
     @property
-    def told(self) -> str:
+    def title(self) -> str:
         """What they are, for messages: "2 side networks"."""
         return counted(len(self), "side network", "side networks")
 

@@ -65,7 +65,7 @@ def _export_model(to: ModelPath, config: ExportConfig, places: Sequence[str]) ->
         "spread, %.4g %% of the predictions are the same",
         to.path,
         to.path.name,
-        networks.told,
+        networks.title,
         f"{counted(agreement.images, 'image', 'images')} and 8 drawn ones" if files else "8 drawn images",
         agreement.largest_difference,
         100 * agreement.same_class,

@@ -98,7 +98,7 @@ def _serve(config: ServeConfig, places: Sequence[str], listener: socket.socket) 
     name = f"[{config.host}]" if ":" in config.host else config.host
     _log.info(
         "%s of %s on http://%s:%d (Ctrl-C stops)",
-        classifier.networks.told,
+        classifier.networks.title,
         classifier.networks.backbone.name,
         name,
         listener.getsockname()[1],

@@ -34,15 +34,15 @@ class PredictionService:
         self._requests = 0
 
     async def about(self, request: Request) -> JSONResponse:  # noqa: ARG002 -- the signature is Starlette's
-        """What is served: ``{"backbone": ..., "told": ..., "side_networks": [...], "max_upload": ...}``.
+        """What is served: ``{"backbone": ..., "title": ..., "side_networks": [...], "max_upload": ...}``.
 
-        ``told`` says for people what the side networks are.
+        ``title`` says what the side networks are.
         """
         networks = self._classifier.networks
         return JSONResponse(
             {
                 "backbone": networks.backbone.name,
-                "told": networks.told,
+                "title": networks.title,
                 "side_networks": list(networks.names),
                 "max_upload": self._max_upload,
             }

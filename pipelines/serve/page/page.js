@@ -104,5 +104,5 @@ document.addEventListener("paste", (event) => first(event.clipboardData.files));
 
 fetch("about").then(async (answer) => {
   about = await answer.json();
-  find("about").textContent = `${about.told} on ${about.backbone}`;
+  find("about").textContent = `${about.title} on ${about.backbone}`;
 });

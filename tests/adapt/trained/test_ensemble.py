@@ -21,7 +21,7 @@ def test_probabilities_of_all_kinds_are_averaged(make_trained: Any, activations:
     trained = {side: make_trained(side, sites=1 + number % 3) for number, side in enumerate(SIDE_NETWORKS)}
     ensemble = Ensemble(trained)
     assert (ensemble.names, ensemble.members) == (("ensemble",), tuple(trained))
-    assert ensemble.told == "ensemble of 7 side networks"
+    assert ensemble.title == "ensemble of 7 side networks"
     assert ensemble.columns == (trained["losa"].columns,)
     (scores,) = ensemble(activations)
     alone = [each.softmax(dim=-1) for each in stack_side_networks(trained)(activations)]

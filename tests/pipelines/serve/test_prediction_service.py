@@ -14,7 +14,7 @@ from losa.pipelines.serve.prediction_service import MOST_REQUESTS
 def test_about(client) -> None:
     assert client().get("/about").json() == {
         "backbone": "test_vit",
-        "told": "2 side networks",
+        "title": "2 side networks",
         "side_networks": ["linear-two", "losa-one"],
         "max_upload": 5_000,
     }
