@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losa.adapt.trained.side_network import TrainedSideNetwork, split_columns
-from losa.adapt.trained.stacked import StackedSideNetworks
-from losa.cache_format import LabelColumn, LosaError
-from losa.cache_format.common.comparison import differences, listed
+from losa.adapt.trained.stacked import StackedSideNetworks, first_difference
+from losa.cache_format import LosaError
+from losa.cache_format.common.comparison import listed
 
 ENSEMBLE = "ensemble"
 """Name of an ensemble among side networks."""
@@ -23,9 +23,6 @@ class Ensemble(StackedSideNetworks):
 
     The scores of the ensemble are logarithms of probabilities, the mean over its members. A softmax gives the
     mean probabilities.
-
-    Attributes:
-        members: names of the members of the ensemble.
     """
 
     def __init__(self, trained: Mapping[str, TrainedSideNetwork], *, with_members: bool = False) -> None:
@@ -47,16 +44,15 @@ class Ensemble(StackedSideNetworks):
         if with_members and ENSEMBLE in trained:
             raise LosaError(f"a side network is called {ENSEMBLE} already: rename its folder")
         self._with_members = with_members
-        self._averaged_columns = self.columns[0]
-        self.members = self.names
         kept = len(trained) if with_members else 0
         self.names = (*self.names[:kept], ENSEMBLE)
-        self.columns = (*self.columns[:kept], self._averaged_columns)
+        self.members = (*self.members[:kept], tuple(trained))
+        self.columns = (*self.columns[:kept], self.columns[0])
 
     @property
     def title(self) -> str:
         """What it is, for messages: "ensemble of 2 side networks"."""
-        return f"{ENSEMBLE} of {len(self.members)} side networks"
+        return f"{ENSEMBLE} of {len(self.members[-1])} side networks"
 
     def forward(
         self,
@@ -65,7 +61,7 @@ class Ensemble(StackedSideNetworks):
     ) -> tuple[Float[Tensor, "images _"], ...]:
         """See `StackedSideNetworks`."""
         scores = super().forward(activations, sites)
-        of_columns = zip(*(split_columns(each, self._averaged_columns) for each in scores), strict=True)
+        of_columns = zip(*(split_columns(each, self.columns[-1]) for each in scores), strict=True)
         ensemble = torch.cat([_mean_log_probabilities(torch.stack(each)) for each in of_columns], dim=-1)
         return (*scores, ensemble) if self._with_members else (ensemble,)
 
@@ -90,21 +86,20 @@ def _refuse_copies(trained: Mapping[str, TrainedSideNetwork]) -> None:
 
 
 def _refuse_other_columns(trained: Mapping[str, TrainedSideNetwork]) -> None:
-    (first, expected), *others = trained.items()
-    for name, found in others:
-        if different := differences(_classes(expected.columns), _classes(found.columns)):
-            told = listed(different[:_TOLD])
-            more = len(different) - _TOLD
-            raise LosaError(
-                "an ensemble is an average over the same label columns and classes, in the same order; "
-                f"{first} and {name} differ in\n{told}" + (f"\n  and {more} more" if more > 0 else "")
-            )
+    if (found := first_difference(trained, _classes)) is not None:
+        first, other, different = found
+        told = listed(different[:_TOLD])
+        more = len(different) - _TOLD
+        raise LosaError(
+            "an ensemble is an average over the same label columns and classes, in the same order; "
+            f"{first} and {other} differ in\n{told}" + (f"\n  and {more} more" if more > 0 else "")
+        )
 
 
-def _classes(columns: Sequence[LabelColumn]) -> dict[str, str]:
-    """All columns and their classes in order, so that two records differ where a name does."""
+def _classes(trained: TrainedSideNetwork) -> dict[str, str]:
+    """All label columns and their classes in order, so that two records differ where a name does."""
     facts: dict[str, str] = {}
-    for place, column in enumerate(columns, 1):
+    for place, column in enumerate(trained.columns, 1):
         facts[f"label column {place}"] = column.name
         names = range(column.num_classes) if column.classes is None else column.classes
         facts |= {f"{column.name}, class {number}": str(name) for number, name in enumerate(names)}

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from losa.adapt.trained.side_network import TrainedSideNetwork
 from losa.cache_format import LabelColumn, LosaError
 from losa.cache_format.common.comparison import differences
 from losa.cache_format.common.units import counted
+from losa.cache_format.errors import Difference
 from losa.cache_format.identity import BackboneIdentity, Preprocessing, TokenLayout
 from losa.cache_format.sites import in_order
 
@@ -23,6 +24,7 @@ class StackedSideNetworks(nn.Module):
 
     Attributes:
         names: name of each side network, in the order of their scores.
+        members: for each of them, the side networks whose mean it is: itself, if it is no ensemble.
         columns: label columns of each side network, in the same order.
         sites: the sites that they read: sums, then the others from input to output.
         tokens: the layout of the tokens that they read.
@@ -46,6 +48,7 @@ class StackedSideNetworks(nn.Module):
         _refuse_other_backbones(trained)
         first = next(iter(trained.values()))
         self.names = tuple(trained)
+        self.members: tuple[tuple[str, ...], ...] = tuple((name,) for name in trained)
         self.columns: tuple[tuple[LabelColumn, ...], ...] = tuple(each.columns for each in trained.values())
         self.sites = in_order({site for each in trained.values() for site in each.sites})
         self.tokens: TokenLayout = first.network.features.tokens
@@ -104,24 +107,35 @@ def stack_side_networks(trained: Mapping[str, TrainedSideNetwork]) -> StackedSid
     return StackedSideNetworks(trained)
 
 
-def _refuse_other_backbones(trained: Mapping[str, TrainedSideNetwork]) -> None:
+def first_difference(
+    trained: Mapping[str, TrainedSideNetwork], facts: Callable[[TrainedSideNetwork], object]
+) -> tuple[str, str, list[Difference]] | None:
+    """The first side network and one of which other facts are true, and in what they differ."""
     (first, expected), *others = trained.items()
     for name, found in others:
-        facts = [
-            {
-                "backbone": each.backbone,
-                "preprocessing": each.preprocessing,
-                "tokens": each.network.features.tokens,
-                "width": each.network.features.width,
-            }
-            for each in (expected, found)
-        ]
-        if different := differences(*facts):
-            listed = "\n".join(f"  {field}: {ours} and {theirs}" for field, ours, theirs in different)
-            raise LosaError(
-                f"side networks that are computed together need one backbone and the same inputs; {first} "
-                f"and {name} differ in\n{listed}"
-            )
+        if different := differences(facts(expected), facts(found)):
+            return first, name, different
+    return None
+
+
+def _refuse_other_backbones(trained: Mapping[str, TrainedSideNetwork]) -> None:
+    if (found := first_difference(trained, _inputs)) is not None:
+        first, other, different = found
+        listed = "\n".join(f"  {field}: {ours} and {theirs}" for field, ours, theirs in different)
+        raise LosaError(
+            f"side networks that are computed together need one backbone and the same inputs; {first} "
+            f"and {other} differ in\n{listed}"
+        )
+
+
+def _inputs(trained: TrainedSideNetwork) -> dict[str, object]:
+    """What determines the activations that it reads."""
+    return {
+        "backbone": trained.backbone,
+        "preprocessing": trained.preprocessing,
+        "tokens": trained.network.features.tokens,
+        "width": trained.network.features.width,
+    }
 
 
 def _shape(network: SideNetwork) -> object:

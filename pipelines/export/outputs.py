@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from losa.adapt.trained.ensemble import Ensemble
 from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import LabelColumn
 
@@ -32,9 +31,9 @@ def outputs_of(networks: StackedSideNetworks) -> tuple[Output, ...]:
         Output(
             f"{name}/{column.name}" if several or column.name == INPUT else column.name,
             name,
-            networks.members if isinstance(networks, Ensemble) else (name,),
+            members,
             column,
         )
-        for name, columns in zip(networks.names, networks.columns, strict=True)
+        for name, members, columns in zip(networks.names, networks.members, networks.columns, strict=True)
         for column in columns
     )

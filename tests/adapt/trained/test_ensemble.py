@@ -20,7 +20,7 @@ def activations(make_features: Any, activations_of: Any) -> torch.Tensor:
 def test_probabilities_of_all_kinds_are_averaged(make_trained: Any, activations: torch.Tensor) -> None:
     trained = {side: make_trained(side, sites=1 + number % 3) for number, side in enumerate(SIDE_NETWORKS)}
     ensemble = Ensemble(trained)
-    assert (ensemble.names, ensemble.members) == (("ensemble",), tuple(trained))
+    assert (ensemble.names, ensemble.members) == (("ensemble",), (tuple(trained),))
     assert ensemble.title == "ensemble of 7 side networks"
     assert ensemble.columns == (trained["losa"].columns,)
     (scores,) = ensemble(activations)
@@ -32,6 +32,7 @@ def test_members_can_be_kept_beside_it(make_trained: Any, activations: torch.Ten
     trained = {"one": make_trained("last"), "two": make_trained("losa")}
     ensemble = Ensemble(trained, with_members=True)
     assert ensemble.names == ("one", "two", "ensemble")
+    assert ensemble.members == (("one",), ("two",), ("one", "two"))
     assert len(ensemble) == len(ensemble.columns) == 3
     *members, together = ensemble(activations)
     for ours, theirs in zip(members, stack_side_networks(trained)(activations), strict=True):

@@ -13,6 +13,10 @@ class Named:
     names: tuple[str, ...]
     columns: tuple[tuple[LabelColumn, ...], ...]
 
+    @property
+    def members(self) -> tuple[tuple[str, ...], ...]:
+        return tuple((name,) for name in self.names)
+
     def __len__(self) -> int:
         return len(self.names)
 
