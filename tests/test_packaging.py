@@ -28,7 +28,7 @@ for package in (losa.adapt, losa.extract, losa.cache_format, losa.pipelines):
     assert Path(package.__file__).is_relative_to(sys.argv[1]), package.__file__
 assert importlib.resources.files("losa.conf").joinpath("extract.yaml").is_file()
 from losa.adapt.kernels import kernels_told
-print(kernels_told())
+print(kernels_told("cpu"))
 """
 
 COMMAND = """
@@ -163,7 +163,7 @@ def run_outside(unpacked: Path, run_alone: Callable[..., Any], tmp_path: Path) -
 def test_the_wheel_runs_outside_the_checkout(run_outside: Callable[..., Any]) -> None:
     finished = run_outside(TRY)
     assert finished.returncode == 0, finished.stderr
-    assert finished.stdout == f"{kernels_told()}\n"
+    assert finished.stdout == f"{kernels_told('cpu')}\n"
 
 
 def test_a_command_of_the_wheel_runs_outside_the_checkout(run_outside: Callable[..., Any]) -> None:

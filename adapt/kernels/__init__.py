@@ -1,7 +1,8 @@
-"""Kernels for processors, in C++, where torch has none that suits.
+"""Kernels for processors and for GPUs, where torch has none that suits.
 
-They are compiled when the wheel is built, or when losa is installed from its sources on a machine with a C++
-compiler. Where they are missing, torch computes the same; `kernels_told` says which of the two does.
+Those of processors, in C++, are compiled when the wheel is built, or when losa is installed from its sources
+on a machine with a C++ compiler. Those of GPUs, in CUDA C++, are compiled where they run. Where kernels are
+missing, torch computes the same; `kernels_told` says which of the two does.
 """
 
 from losa.adapt.kernels.dropout_factors import computes_factors, dropout_factors

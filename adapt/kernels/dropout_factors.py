@@ -4,15 +4,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from losa.adapt.kernels.library import compiled_for, in_threads
-
-_VALUES_OF_A_SIMILARITY = 2
-"""Values in the time of a similarity of attention, by which `in_threads` counts."""
+from losa.adapt.kernels.library import kernels_for
 
 
 def computes_factors(values: Tensor) -> bool:
     """Whether `dropout_factors` is there for values on this device."""
-    return compiled_for(values) is not None
+    return kernels_for(values) is not None
 
 
 def dropout_factors(
@@ -32,17 +29,8 @@ def dropout_factors(
         shape: shape of the values, ``(members, images, ...)``.
     """
     factors = torch.empty(shape, dtype=torch.float32, device=keys.device)
-    kernels = compiled_for(factors)
-    assert kernels is not None
-    members, images, *rest = shape
-    count = torch.Size(rest).numel()
-    each = [value.contiguous() for value in (keys, least_kept, scales.float())]
-    addresses = [value.data_ptr() for value in each]
-    function, address = kernels.functions.losa_dropout, factors.data_ptr()
-
-    def some(first: int, last: int) -> int:
-        failed: int = function(*addresses, first_image * count, images, count, first, last, address)
-        return failed
-
-    in_threads(some, members * images, factors.numel() // _VALUES_OF_A_SIMILARITY)
+    kernels = kernels_for(factors)
+    assert kernels is not None, "computes_factors was not asked"
+    keys, least_kept, scales = keys.contiguous(), least_kept.contiguous(), scales.float().contiguous()
+    kernels.dropout(keys, least_kept, scales, first_image, factors)
     return factors

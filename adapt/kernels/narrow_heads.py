@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from losa.adapt.kernels.library import Kernels, compiled_for, in_threads
+from losa.adapt.kernels.library import kernels_for
 
 MOST_CHANNELS = 15
 """The most channels of a head. With more, matrix products are as fast."""
@@ -17,7 +17,7 @@ MOST_CHANNELS = 15
 def computes_attention(projected: Float[Tensor, "batch 3 heads channels tokens"]) -> bool:
     """Whether `narrow_attention` is there for such queries, keys and values."""
     fits = projected.dtype == torch.float32 and projected.shape[3] <= MOST_CHANNELS
-    return fits and compiled_for(projected) is not None
+    return fits and kernels_for(projected) is not None
 
 
 def narrow_attention(
@@ -26,7 +26,7 @@ def narrow_attention(
     """Softmax attention among tokens; zeros at the tokens that nothing reads.
 
     Args:
-        projected: queries, keys and values in float32, in the memory of a CPU.
+        projected: queries, keys and values in float32.
         read: tokens whose result is read. All tokens are attended to.
 
     Raises:
@@ -40,14 +40,14 @@ class _NarrowAttention(Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, read: slice) -> Tensor:
         batch, _, heads, channels, tokens = projected.shape
-        count = len(range(*read.indices(tokens)))
-        make = projected.new_empty if count == tokens else projected.new_zeros
+        positions = range(*read.indices(tokens))
+        make = projected.new_empty if len(positions) == tokens else projected.new_zeros
         attended = make(batch, heads, channels, tokens)
-        statistics = projected.new_empty(batch, heads, 2, count)
-        kernels = compiled_for(projected)
+        statistics = projected.new_empty(batch, heads, 2, len(positions))
+        kernels = kernels_for(projected)
         assert kernels is not None, "computes_attention was not asked"
-        _compute(kernels, projected, read, attended, statistics, None, None)
-        ctx.kernels, ctx.read = kernels, read
+        kernels.attention(projected, positions, attended, statistics)
+        ctx.kernels, ctx.positions = kernels, positions
         ctx.save_for_backward(projected, attended, statistics)
         return attended
 
@@ -58,30 +58,6 @@ class _NarrowAttention(Function):
         grad_projected = torch.empty_like(projected)
         if statistics.shape[-1] < projected.shape[-1]:
             grad_projected[:, 0] = 0
-        grad = grad.contiguous()
-        _compute(ctx.kernels, projected, ctx.read, attended, statistics, grad, grad_projected)
+        grads = (grad.contiguous(), grad_projected)
+        ctx.kernels.attention(projected, ctx.positions, attended, statistics, grads)
         return grad_projected, None
-
-
-def _compute(
-    kernels: Kernels,
-    projected: Tensor,
-    read: slice,
-    attended: Tensor,
-    statistics: Tensor,
-    grad: Tensor | None,
-    grad_projected: Tensor | None,
-) -> None:
-    batch, _, heads, channels, tokens = projected.shape
-    start, _, step = read.indices(tokens)
-    count = statistics.shape[-1]
-    shape = (heads, channels, tokens, start, step, count)
-    others = (attended, statistics, grad, grad_projected)
-    addresses = [None if each is None else each.data_ptr() for each in others]
-    attention, address = kernels.functions.losa_attention, projected.data_ptr()
-
-    def some(first: int, last: int) -> int:
-        failed: int = attention(address, *shape, first, last, *addresses)
-        return failed
-
-    in_threads(some, batch * heads, batch * heads * tokens * count)

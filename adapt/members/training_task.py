@@ -164,8 +164,8 @@ def _described(members: Sequence[PreparedJob], number: int, passes: int, threads
     named = members[0].config.member_name if len(members) == 1 else f"{len(members)} members"
     which = f"pass {number} of {passes}: " if passes > 1 else ""
     told = counted(threads, "thread", "threads")
-    narrow = members[0].device == "cpu" and any(_has_narrow_heads(member.config) for member in members)
-    attention = f", attention by {kernels_told()}" if narrow else ""
+    narrow = any(_has_narrow_heads(member.config) for member in members)
+    attention = f", attention by {kernels_told(members[0].device)}" if narrow else ""
     return f"{which}{named}, {told} (threads={members[0].config.threads}){attention}"
 
 

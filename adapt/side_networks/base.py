@@ -55,7 +55,7 @@ class SideNetwork(nn.Module, ABC):
     """Whether a layer sees the updates of earlier ones. If not, LayerNorm of x is LayerNorm of ``base_i``."""
 
     attends: ClassVar[bool] = False
-    """Whether its tokens attend to each other, which compiled kernels compute on a CPU."""
+    """Whether its tokens attend to each other, which compiled kernels may compute."""
     mixes_along_time: ClassVar[bool] = False
     """Whether its layers have products or updates along the frames of a position, where factorised."""
 

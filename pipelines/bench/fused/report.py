@@ -79,7 +79,7 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         else ""
     )
     attends = any(row["side"] == "last" and row["method"] == "factored" for row in rows)
-    attention = f"Attention of factored: {kernels_told()}.\n" if device == "cpu" and attends else ""
+    attention = f"Attention of factored: {kernels_told(device)}.\n" if attends else ""
     return (
         f"Rank {benchmark.rank}, norm {benchmark.norm}, batch {benchmark.batch}; sites x tokens x width. "
         f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"

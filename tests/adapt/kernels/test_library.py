@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from losa.adapt.kernels import kernels_told, library
-from losa.adapt.kernels.library import Kernels, in_threads, load_kernels
+from losa.adapt.kernels import cpu_kernels, kernels_told
+from losa.adapt.kernels.cpu_kernels import CpuKernels, in_threads
+from losa.adapt.kernels.library import load_kernels
 
 
 @pytest.fixture(autouse=True)
@@ -17,33 +18,33 @@ def _looks_again() -> Iterator[None]:
     load_kernels.cache_clear()
 
 
-def test_the_kernels_are_told(kernels: Kernels) -> None:
-    assert kernels_told() == f"compiled kernels ({kernels.level})"
+def test_the_kernels_are_told(kernels: CpuKernels) -> None:
+    assert kernels_told("cpu") == f"compiled kernels ({kernels.target})"
 
 
 def test_they_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOSA_KERNELS", "off")
-    assert kernels_told() == "torch, without compiled kernels: LOSA_KERNELS=off"
+    assert kernels_told("cpu") == "torch, without compiled kernels: LOSA_KERNELS=off"
 
 
 def test_an_installation_without_a_compiler_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setattr(library, "library_path", lambda level: tmp_path / f"{level}.so")
-    monkeypatch.setattr(library, "architecture", lambda: "x86_64")
+    monkeypatch.setattr(cpu_kernels, "library_path", lambda level: tmp_path / f"{level}.so")
+    monkeypatch.setattr(cpu_kernels, "architecture", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert kernels_told().endswith("install losa again, with a C++ compiler")
+    assert kernels_told("cpu").endswith("install losa again, with a C++ compiler")
     (tmp_path / "x86-64-v3.so").write_text("no library")
     assert "x86-64-v3.so cannot be loaded" in kernels_told_again()
 
 
 def kernels_told_again() -> str:
     load_kernels.cache_clear()
-    return kernels_told()
+    return kernels_told("cpu")
 
 
 def test_an_old_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "architecture", lambda: "x86_64")
+    monkeypatch.setattr(cpu_kernels, "architecture", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
-    assert kernels_told().endswith("there are none for x86_64 DEFAULT")
+    assert kernels_told("cpu").endswith("there are none for x86_64 DEFAULT")
 
 
 @pytest.mark.parametrize(("items", "work", "threads"), [(10, 10**9, 3), (2, 10**9, 2), (10, 10, 1)])

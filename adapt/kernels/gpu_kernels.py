@@ -1,0 +1,185 @@
+"""The kernels of GPUs. NVRTC, the compiler that torch brings, compiles them where they run.
+
+It needs no CUDA toolkit and no other compiler, and takes a fraction of a second for each source and number of
+channels, once in a process.
+"""
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_FOLDER = Path(__file__).parent
+_MOST_QUERIES = 256
+"""The most queries, or keys, of a block of attention."""
+_WARP = 32
+_FACTORS = 256
+"""Factors of dropout that a block computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuKernels:
+    """The kernels of one GPU; see `losa.adapt.kernels.contract.Kernels`."""
+
+    device: int
+    """Its number."""
+    target: str
+    """What is compiled for, as NVRTC names it: ``sm_90``."""
+
+    def attention(
+        self,
+        projected: Tensor,
+        read: range,
+        attended: Tensor,
+        statistics: Tensor,
+        grads: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """See `Kernels`."""
+        batch, _, heads, channels, tokens = projected.shape
+        if not attended.numel():
+            return
+        rows = tokens if grads else len(read)
+        blocks = -(-rows // _MOST_QUERIES)
+        threads = _WARP * -(-rows // (blocks * _WARP))
+        self._launch(
+            "attention",
+            "losa_attention_backward" if grads else "losa_attention",
+            {"CHANNELS": channels},
+            (batch * heads, blocks, 2 if grads else 1),
+            threads,
+            projected,
+            *(ctypes.c_int(each) for each in (heads, tokens, read.start, read.step, len(read))),
+            attended,
+            statistics,
+            *(grads or ()),
+        )
+
+    def dropout(
+        self, keys: Tensor, least_kept: Tensor, scales: Tensor, first_image: int, factors: Tensor
+    ) -> None:
+        """See `Kernels`."""
+        count = factors[0].numel()
+        if not count:
+            return
+        start = first_image * factors[0, 0].numel()
+        self._launch(
+            "dropout",
+            "losa_dropout",
+            {},
+            (-(-count // _FACTORS), len(factors), 1),
+            _FACTORS,
+            *(keys, least_kept, scales),
+            *(ctypes.c_longlong(each) for each in (start, count)),
+            factors,
+        )
+
+    def _launch(
+        self,
+        source: str,
+        name: str,
+        constants: dict[str, int],
+        blocks: tuple[int, int, int],
+        threads: int,
+        *arguments: Tensor | ctypes.c_int | ctypes.c_longlong,
+    ) -> None:
+        from cuda.bindings import driver
+
+        function = _function(source, name, tuple(constants.items()), self.target, self.device)
+        typed = [
+            (each.data_ptr(), ctypes.c_void_p) if isinstance(each, Tensor) else (each.value, type(each))
+            for each in arguments
+        ]
+        stream = torch.cuda.current_stream(self.device).cuda_stream
+        with torch.cuda.device(self.device):
+            # A thread that has not used the GPU yet, as those of the backward pass, has no context.
+            _checked(driver.cuCtxSetCurrent(_context(self.device)))
+            values, types = zip(*typed, strict=True)
+            _checked(driver.cuLaunchKernel(function, *blocks, threads, 1, 1, 0, stream, (values, types), 0))
+
+
+@functools.cache
+def load_gpu_kernels(device: int) -> GpuKernels | str:
+    """The kernels for a GPU, or why there are none.
+
+    Args:
+        device: its number.
+    """
+    if torch.version.cuda is None:
+        return "there are none for this GPU, only for CUDA"
+    try:
+        import cuda.bindings
+    except ImportError:
+        return "cuda-bindings is not installed: pip install cuda-bindings"
+    kernels = GpuKernels(device, "sm_{}{}".format(*torch.cuda.get_device_capability(device)))
+    try:
+        one = torch.zeros(1, dtype=torch.int64, device=f"cuda:{device}")
+        kernels.dropout(one, one, one.float(), 0, one.float()[:, None])
+    except (OSError, RuntimeError) as error:
+        return f"{cuda.bindings.__name__} {cuda.bindings.__version__}: {str(error).strip()}"
+    return kernels
+
+
+def compiled(source: str, constants: Sequence[tuple[str, int]], architecture: str) -> bytes:
+    """Machine code of a source in this folder.
+
+    Args:
+        source: its name, without ``.cu``.
+        constants: names and values to define.
+        architecture: as NVRTC names it.
+
+    Raises:
+        RuntimeError: NVRTC is missing or older than the architecture, or the source is invalid.
+    """
+    from cuda.bindings import nvrtc
+
+    text = (_FOLDER / f"{source}.cu").read_bytes()
+    program = _checked(nvrtc.nvrtcCreateProgram(text, f"{source}.cu".encode(), 0, [], []))
+    options = [f"--gpu-architecture={architecture}", "-std=c++17"]
+    options += [f"-D{name}={value}" for name, value in constants]
+    (code,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
+    if int(code):
+        log = bytearray(_checked(nvrtc.nvrtcGetProgramLogSize(program)))
+        _checked(nvrtc.nvrtcGetProgramLog(program, log))
+        told = bytes(log).rstrip(b"\0 \n").decode()
+        raise RuntimeError(f"{source}.cu for {architecture}: {code.name}{told and ': '}{told}")
+    machine_code = bytearray(_checked(nvrtc.nvrtcGetCUBINSize(program)))
+    _checked(nvrtc.nvrtcGetCUBIN(program, machine_code))
+    _checked(nvrtc.nvrtcDestroyProgram(program))
+    return bytes(machine_code)
+
+
+@functools.cache
+def _function(
+    source: str, name: str, constants: tuple[tuple[str, int], ...], architecture: str, device: int
+) -> Any:
+    from cuda.bindings import driver
+
+    with torch.cuda.device(device):
+        _checked(driver.cuCtxSetCurrent(_context(device)))
+        module = _checked(driver.cuModuleLoadData(compiled(source, constants, architecture)))
+        return _checked(driver.cuModuleGetFunction(module, name.encode()))
+
+
+@functools.cache
+def _context(device: int) -> Any:
+    """The context that torch uses, too."""
+    from cuda.bindings import driver
+
+    return _checked(driver.cuDevicePrimaryCtxRetain(_checked(driver.cuDeviceGet(device))))
+
+
+def _checked(result: tuple[Any, ...]) -> Any:
+    """The value beside a code of CUDA.
+
+    Raises:
+        RuntimeError: the code is one of an error.
+    """
+    code, *values = result
+    if int(code):
+        raise RuntimeError(code.name)
+    return values[0] if values else None
