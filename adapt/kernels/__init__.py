@@ -8,12 +8,16 @@ missing, torch computes the same; `kernels_told` says which of the two does.
 from losa.adapt.kernels.dropout_factors import computes_factors, dropout_factors
 from losa.adapt.kernels.library import kernels_told, left_to_torch
 from losa.adapt.kernels.narrow_heads import MOST_CHANNELS, computes_attention, narrow_attention
+from losa.adapt.kernels.thin_products import combined, computes_products, inner_products
 
 __all__ = [
     "MOST_CHANNELS",
+    "combined",
     "computes_attention",
     "computes_factors",
+    "computes_products",
     "dropout_factors",
+    "inner_products",
     "kernels_told",
     "left_to_torch",
     "narrow_attention",

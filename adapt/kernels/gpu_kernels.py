@@ -15,8 +15,12 @@ import torch
 from torch import Tensor
 
 _FOLDER = Path(__file__).parent
-_MOST_QUERIES = 256
-"""The most queries, or keys, of a block of attention."""
+_MOST_THREADS = 256
+"""The most threads of a block. In attention, each has a query or a key."""
+_MOST_PARTS = 4
+"""The most columns, or rows, of a thread of thin products."""
+_MOST_SUMS = 32
+"""The sums that such a thread keeps, if one part has no more."""
 _WARP = 32
 _FACTORS = 256
 """Factors of dropout that a block computes."""
@@ -44,7 +48,7 @@ class GpuKernels:
         if not attended.numel():
             return
         rows = tokens if grads else len(read)
-        blocks = -(-rows // _MOST_QUERIES)
+        blocks = -(-rows // _MOST_THREADS)
         threads = _WARP * -(-rows // (blocks * _WARP))
         self._launch(
             "attention",
@@ -76,6 +80,64 @@ class GpuKernels:
             *(keys, least_kept, scales),
             *(ctypes.c_longlong(each) for each in (start, count)),
             factors,
+        )
+
+    def combine(self, s: Tensor, f: Tensor, *, add: bool, result: Tensor) -> None:
+        """Compute linear combinations; see `losa.adapt.kernels.thin_products.combined`.
+
+        Args:
+            s: ``(members, images, rows, terms)``, in any order in memory.
+            f: ``(members, images, terms, columns)``; its columns are contiguous.
+            add: whether to add to the result or to replace it.
+            result: ``(members, images, rows, columns)``, contiguous.
+        """
+        members, images, rows, terms = s.shape
+        columns = f.shape[-1]
+        if not result.numel():
+            return
+        parts = min(_MOST_PARTS, -(-columns // _MOST_THREADS), max(1, _MOST_SUMS // rows))
+        blocks = -(-columns // (parts * _MOST_THREADS))
+        threads = _WARP * -(-columns // (blocks * parts * _WARP))
+        self._launch(
+            "products",
+            "losa_combine",
+            {"ROWS": rows, "PARTS": parts},
+            (members * images, blocks, 1),
+            threads,
+            s,
+            *map(ctypes.c_longlong, s.stride()),
+            f,
+            *map(ctypes.c_longlong, f.stride()[:3]),
+            *map(ctypes.c_int, (images, terms, columns, add)),
+            result,
+        )
+
+    def inner(self, a: Tensor, f: Tensor, *, result: Tensor) -> None:
+        """Compute inner products; see `losa.adapt.kernels.thin_products.inner_products`.
+
+        Args:
+            a: ``(members, images, rows, columns)``; its columns are contiguous.
+            f: ``(members, images, others, columns)``; its columns are contiguous.
+            result: ``(members, images, rows, others)``, contiguous.
+        """
+        members, images, rows, columns = a.shape
+        others = f.shape[2]
+        if not result.numel():
+            return
+        parts = max(1, min(_MOST_PARTS, _MOST_SUMS // rows))
+        warps = min(_MOST_THREADS // _WARP, -(-others // parts))
+        self._launch(
+            "products",
+            "losa_inner",
+            {"ROWS": rows, "PARTS": parts},
+            (members * images, 1, 1),
+            warps * _WARP,
+            a,
+            *map(ctypes.c_longlong, a.stride()[:3]),
+            f,
+            *map(ctypes.c_longlong, f.stride()[:3]),
+            *map(ctypes.c_int, (images, others, columns)),
+            result,
         )
 
     def _launch(
@@ -112,7 +174,7 @@ def load_gpu_kernels(device: int) -> GpuKernels | str:
     if torch.version.cuda is None:
         return "there are none for this GPU, only for CUDA"
     try:
-        import cuda.bindings
+        import cuda.bindings as bindings
     except ImportError:
         return "cuda-bindings is not installed: pip install cuda-bindings"
     kernels = GpuKernels(device, "sm_{}{}".format(*torch.cuda.get_device_capability(device)))
@@ -120,7 +182,7 @@ def load_gpu_kernels(device: int) -> GpuKernels | str:
         one = torch.zeros(1, dtype=torch.int64, device=f"cuda:{device}")
         kernels.dropout(one, one, one.float(), 0, one.float()[:, None])
     except (OSError, RuntimeError) as error:
-        return f"{cuda.bindings.__name__} {cuda.bindings.__version__}: {str(error).strip()}"
+        return f"{bindings.__name__} {bindings.__version__}: {str(error).strip()}"
     return kernels
 
 
@@ -159,10 +221,17 @@ def _function(
 ) -> Any:
     from cuda.bindings import driver
 
+    module = _module(source, constants, architecture, device)
+    return _checked(driver.cuModuleGetFunction(module, name.encode()))
+
+
+@functools.cache
+def _module(source: str, constants: tuple[tuple[str, int], ...], architecture: str, device: int) -> Any:
+    from cuda.bindings import driver
+
     with torch.cuda.device(device):
         _checked(driver.cuCtxSetCurrent(_context(device)))
-        module = _checked(driver.cuModuleLoadData(compiled(source, constants, architecture)))
-        return _checked(driver.cuModuleGetFunction(module, name.encode()))
+        return _checked(driver.cuModuleLoadData(compiled(source, constants, architecture)))
 
 
 @functools.cache

@@ -26,7 +26,7 @@ def attend(
     Args:
         projected: queries, keys and values.
         read: tokens whose result is read. All tokens are attended to.
-        dtype: dtype of torch's products on a GPU. On a CPU it is that of the arguments, which is faster there.
+        dtype: dtype of torch's products on a GPU. On a CPU it is that of the arguments, which is faster.
     """
     if computes_attention(projected):
         return narrow_attention(projected, read)

@@ -8,11 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from losa.adapt.kernels import combined, computes_products, inner_products
+
 
 def inner(
     a: Float[Tensor, "members ... rows columns"], f: Float[Tensor, "members ... others columns"]
 ) -> Float[Tensor, "members ... rows others"]:
     """``a f^T``: inner products of all rows of ``a`` with all rows of ``f``."""
+    if f.ndim == 4 and computes_products(a, f):
+        return inner_products(a, f)
     return combine(a, f.mT)
 
 
@@ -39,11 +43,13 @@ def combine(
         )
     if f.ndim == 3:
         return _multiplied(s, f, total)
+    if computes_products(s, f):
+        return combined(s, f, total)
     members, images = f.shape[:2]
     s = with_images_axis(s).expand(-1, images, -1, -1).flatten(0, 1)
     flat = _multiplied(s, f.flatten(0, 1), None if total is None else total.flatten(0, 1))
-    combined: Tensor = flat.unflatten(0, (members, images))
-    return combined
+    result: Tensor = flat.unflatten(0, (members, images))
+    return result
 
 
 def _multiplied(

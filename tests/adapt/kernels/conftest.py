@@ -17,7 +17,7 @@ GPU = pytest.param(
 
 @pytest.fixture(params=[*(level for levels in LEVELS.values() for level in levels), GPU])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A device with kernels: the processor with one instruction set, of which torch knows those that it has."""
+    """A device with kernels. A processor has those of one instruction set, if torch says that it has it."""
     if request.param == "cuda":
         found = load_kernels(torch.device("cuda"))
         assert not isinstance(found, str), found
