@@ -18,9 +18,9 @@ _FOLDER = Path(__file__).parent
 _MOST_THREADS = 256
 """The most threads of a block. In attention, each has a query or a key."""
 _MOST_PARTS = 4
-"""The most columns, or rows, of a thread of thin products."""
+"""The most columns of a thread of linear combinations."""
 _MOST_SUMS = 32
-"""The sums that such a thread keeps, if one part has no more."""
+"""The most sums that such a thread keeps, if a column has no more."""
 _WARP = 32
 _FACTORS = 256
 """Factors of dropout that a block computes."""
@@ -83,7 +83,7 @@ class GpuKernels:
         )
 
     def combine(self, s: Tensor, f: Tensor, *, add: bool, result: Tensor) -> None:
-        """Compute linear combinations; see `losa.adapt.kernels.thin_products.combined`.
+        """Compute linear combinations; see `losa.adapt.kernels.combinations.combined`.
 
         Args:
             s: ``(members, images, rows, terms)``, in any order in memory.
@@ -99,7 +99,7 @@ class GpuKernels:
         blocks = -(-columns // (parts * _MOST_THREADS))
         threads = _WARP * -(-columns // (blocks * parts * _WARP))
         self._launch(
-            "products",
+            "combinations",
             "losa_combine",
             {"ROWS": rows, "PARTS": parts},
             (members * images, blocks, 1),
@@ -109,34 +109,6 @@ class GpuKernels:
             f,
             *map(ctypes.c_longlong, f.stride()[:3]),
             *map(ctypes.c_int, (images, terms, columns, add)),
-            result,
-        )
-
-    def inner(self, a: Tensor, f: Tensor, *, result: Tensor) -> None:
-        """Compute inner products; see `losa.adapt.kernels.thin_products.inner_products`.
-
-        Args:
-            a: ``(members, images, rows, columns)``; its columns are contiguous.
-            f: ``(members, images, others, columns)``; its columns are contiguous.
-            result: ``(members, images, rows, others)``, contiguous.
-        """
-        members, images, rows, columns = a.shape
-        others = f.shape[2]
-        if not result.numel():
-            return
-        parts = max(1, min(_MOST_PARTS, _MOST_SUMS // rows))
-        warps = min(_MOST_THREADS // _WARP, -(-others // parts))
-        self._launch(
-            "products",
-            "losa_inner",
-            {"ROWS": rows, "PARTS": parts},
-            (members * images, 1, 1),
-            warps * _WARP,
-            a,
-            *map(ctypes.c_longlong, a.stride()[:3]),
-            f,
-            *map(ctypes.c_longlong, f.stride()[:3]),
-            *map(ctypes.c_int, (images, others, columns)),
             result,
         )
 

@@ -246,11 +246,15 @@ def _base_product(
     base: Float[Tensor, "images tokens width"], axis: Axis, weight: Float[Tensor, "members ... columns"]
 ) -> Float[Tensor, "members images rank _"]:
     members, rank = weight.shape[0], weight.shape[-2]
+    if axis == "width":
+        # Over images and tokens at once: one large product.
+        rows = torch.mm(weight.flatten(0, 1), base.flatten(0, 1).mT)
+        return rows.view(members, rank, *base.shape[:2]).transpose(1, 2)
     if weight.ndim == 3:
         flat = weight.flatten(0, 1).expand(base.shape[0], -1, -1)
     else:
         flat = weight.transpose(0, 1).flatten(1, 2)
-    products = torch.bmm(flat, base.mT if axis == "width" else base)
+    products = torch.bmm(flat, base)
     product: Tensor = products.unflatten(1, (members, rank))
     return product.transpose(0, 1)
 

@@ -8,15 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from losa.adapt.kernels import combined, computes_products, inner_products
+from losa.adapt.kernels import combined, computes_combinations
 
 
 def inner(
     a: Float[Tensor, "members ... rows columns"], f: Float[Tensor, "members ... others columns"]
 ) -> Float[Tensor, "members ... rows others"]:
     """``a f^T``: inner products of all rows of ``a`` with all rows of ``f``."""
-    if f.ndim == 4 and computes_products(a, f):
-        return inner_products(a, f)
     return combine(a, f.mT)
 
 
@@ -43,7 +41,7 @@ def combine(
         )
     if f.ndim == 3:
         return _multiplied(s, f, total)
-    if computes_products(s, f):
+    if computes_combinations(s, f):
         return combined(s, f, total)
     members, images = f.shape[:2]
     s = with_images_axis(s).expand(-1, images, -1, -1).flatten(0, 1)

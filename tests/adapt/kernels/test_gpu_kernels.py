@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from losa.adapt.kernels import MOST_CHANNELS, gpu_kernels, kernels_told
+from losa.adapt.kernels.combinations import MOST_ROWS
 from losa.adapt.kernels.gpu_kernels import compiled, load_gpu_kernels
 from losa.adapt.kernels.library import load_kernels
-from losa.adapt.kernels.thin_products import MOST_ROWS
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ class TestCompilation:
         for channels in (1, 2, MOST_CHANNELS):
             machine_codes.add(compiled("attention", [("CHANNELS", channels)], architecture))
         for rows, parts in ((1, 4), (8, 3), (MOST_ROWS, 1)):
-            machine_codes.add(compiled("products", [("ROWS", rows), ("PARTS", parts)], architecture))
+            machine_codes.add(compiled("combinations", [("ROWS", rows), ("PARTS", parts)], architecture))
         assert len(machine_codes) == 7
         assert all(code.startswith(b"\x7fELF") for code in machine_codes)
 
