@@ -64,6 +64,9 @@ class StudySettings:
     pretrained: bool = True
     seeds: int = 5
     """Members of a configuration: ``seed`` and ``data_seed`` of each are 0, 1, and so on."""
+    same_order: bool = False
+    """Whether ``data_seed`` is 0 for all: a configuration's members then train as one network, but the order
+    of images is no part of what their accuracies vary by."""
     sites: str = "all"
     """Sites of the caches that side networks read, as ``sites=...`` of losa-adapt."""
     grid: str | None = None
@@ -113,6 +116,7 @@ class StudySettings:
         overrides = f" All members: {' '.join(self.overrides)}." if self.overrides else ""
         grid = "" if self.grid is None else f", grid={self.grid}"
         seeds = "one seed" if self.seeds == 1 else f"mean ± standard error of {self.seeds} seeds"
+        seeds += " with the same order of images" if self.same_order and self.seeds > 1 else ""
         return (
             f"{self.backbone}, frozen, sites={self.sites}{grid}.{overrides} "
             f"Trained on {member.train_splits[0]}; accuracy on {member.eval_splits[0]} in percent, {seeds}. "
@@ -138,7 +142,8 @@ class StudySettings:
 
     def seeded(self, config: AdaptConfig) -> list[AdaptConfig]:
         """The members of a configuration, one for each seed."""
-        return [replace(config, seed=seed, data_seed=seed) for seed in range(self.seeds)]
+        orders = [0] * self.seeds if self.same_order else range(self.seeds)
+        return [replace(config, seed=seed, data_seed=order) for seed, order in enumerate(orders)]
 
     @cached_property
     def _base(self) -> dict[str, Any]:

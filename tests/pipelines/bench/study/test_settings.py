@@ -32,6 +32,13 @@ def test_both_seeds_vary(settings: Any) -> None:
     assert [replace(member, seed=0, data_seed=0) for member in members] == [members[0]] * 3
 
 
+def test_seeds_may_share_the_order_of_images(settings: Any) -> None:
+    study = settings(seeds=3, same_order=True)
+    members = study.seeded(study.config(CACHE, "losa"))
+    assert [(member.seed, member.data_seed) for member in members] == [(0, 0), (1, 0), (2, 0)]
+    assert "of 3 seeds with the same order of images." in study.described
+
+
 def test_validated_members_see_nothing_of_the_test_split(settings: Any) -> None:
     config = settings().config(CACHE, "losa")
     assert settings().trained(config) is config
