@@ -34,7 +34,7 @@ SameOrder = Annotated[
     bool,
     typer.Option(
         "--same-order",
-        help="one data_seed for all seeds, which then train as one network, several times as fast",
+        help="one data_seed for all seeds, which then train in one pass",
     ),
 ]
 Sites = Annotated[str, typer.Option(help="sites that side networks read: all, a number, or a list of names")]

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.usefixtures("shapes_are_not_checked")
 
 EPOCHS = 4
 OPTIONS = {"rank": 4, "heads": 2, "dropout": 0.3, "mixup": 0.4, "label_smoothing": 0.1, "bias": True}
+WORKSPACES = 4 * 32 * 2**20
+"""Bytes that cuBLAS takes on a Hopper GPU for a stream that it has not seen, forwards and backwards."""
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
 
@@ -234,7 +236,7 @@ class TestOnAGpu:
     def test_memory_that_runs_out_gives_smaller_micro_batches(
         self, compiled: Any, limit: Any, make_trainer: Any
     ) -> None:
-        options = {"recipe": {"width": 256, "tokens": TokenLayout(cls=1, registers=0, grid=(14, 14))}}
+        options = {"recipe": {"width": 1024, "tokens": TokenLayout(cls=1, registers=0, grid=(14, 14))}}
         options |= {"batch_size": 24, "mixup": 0.0, "micro_batch_size": 24}
         sides = ("losa", "lst")
         first = make_trainer(sides, "cuda", compile=False, **options)
@@ -246,7 +248,7 @@ class TestOnAGpu:
         del first
         torch.cuda.empty_cache()
         trainer = make_trainer(sides, "cuda", compile=compiled, **options)
-        limit(torch.cuda.memory_reserved() + (peak - before) // 2)
+        limit(torch.cuda.memory_reserved() + WORKSPACES + (peak - before) // 2)
         found = losses(trainer)
         assert trainer.micro_batch_size < 24
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
