@@ -14,36 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import jaxtyping
 import pytest
+
+import shape_checks
 
 # Before anything imports torch. The workers of pytest-xdist share the cores: threads that wait for each other
 # would make small matrix products a hundred times slower. Programs that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_check_shapes = jaxtyping.jaxtyped
-
-
-def _has_shape(annotation: object) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractArray):
-        return True
-    return any(map(_has_shape, get_args(annotation)))
-
-
-def _check_where_shapes_are(*, typechecker: Any) -> Callable[[Any], Any]:
-    def decorate(target: Any) -> Any:
-        annotations = getattr(target, "__annotations__", {}).values()
-        return _check_shapes(typechecker=typechecker)(target) if any(map(_has_shape, annotations)) else target
-
-    return decorate
-
-
-# jaxtyping's import hook decorates every function of losa, nested ones at each call of the outer one.
-# Functions without a shape in their signature are left alone: mypy checks them, and their wrappers took half
-# of the time of the suite.
-jaxtyping.jaxtyped = _check_where_shapes_are
+jaxtyping.jaxtyped = shape_checks.check_where_shapes_are
 
 if TYPE_CHECKING:
     from losa.adapt import AdaptConfig, MemberSummary
@@ -82,10 +64,7 @@ def _no_waiting_for_the_device() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shapes_are_not_checked() -> Iterator[None]:
-    """For tests of whole trainings, extractions and commands.
-
-    The tests of the parts check shapes at every call, which takes two thirds of the time of a tiny training.
-    """
+    """For tests of whole trainings, extractions and commands: the tests of the parts check shapes."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield

@@ -141,7 +141,8 @@ class _Product(Function):
         result = _base_product(base.normalised, axis, weight)
         if updates is None:
             return result.contiguous()
-        into = updates if updates.shape == result.shape else None
+        # In a graph, an argument `out` would get the strides of the result.
+        into = updates if updates.shape == result.shape and not torch.compiler.is_compiling() else None
         if axis == "width" and scale is not None:
             return torch.addcmul(result, updates, scale[:, None], out=into).contiguous()
         return torch.add(updates, result, out=into).contiguous()
