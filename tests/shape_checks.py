@@ -24,7 +24,9 @@ def check_where_shapes_are(*, typechecker: Any) -> Callable[[Any], Any]:
     def decorate(target: Any) -> Any:
         if not any(map(_has_shape, getattr(target, "__annotations__", {}).values())):
             return target
-        if inspect.isfunction(target):
+        # A length in braces is the value of a number, of which forms have only the type.
+        by_value = any("{" in str(annotation) for annotation in target.__annotations__.values())
+        if inspect.isfunction(target) and not by_value:
             return _checked(target, typechecker)
         if is_dataclass(target):
             target.__init__ = _checked(target.__init__, typechecker)  # type: ignore[misc]

@@ -1,19 +1,19 @@
 // Softmax attention of narrow heads and its gradients on a GPU, in float32. See attention.cpp for the arguments.
 //
-// A thread has one query, or one key where it computes gradients of keys and values; what it meets comes through
-// shared memory, MET tokens at a time. Nothing is added up by several threads: results are the same in every run.
+// A thread has one query, or one key where it computes gradients of keys and values; the others come through
+// shared memory, TILE tokens at a time. Nothing is added up by several threads: results are the same in every run.
 // CHANNELS is defined by whoever compiles.
 
 constexpr int C = CHANNELS;
-constexpr int MET = 128;
+constexpr int TILE = 128;
 constexpr float LOG2_E = 1.44269504088896341f;
 constexpr float LN_2 = 0.69314718055994531f;
 
-struct Key {
+struct KeyValue {
   float key[C], value[C];
 };
 
-struct __align__(16) SharedKey : Key {};
+struct __align__(16) SharedKeyValue : KeyValue {};
 
 struct __align__(16) SharedQuery {
   float query[C], grad[C];  // the query times scale and log2(e), the gradient of its result over the total
@@ -30,17 +30,17 @@ __device__ float dot(const float (&a)[C], const float (&b)[C]) {
 // One head of one element of the batch, and the queries that are read.
 struct Head {
   const float *projected, *attended, *statistics, *grad;
-  long long third;  // numbers between queries, keys and values
+  long long stride;  // between queries, keys and values
   int tokens, start, step, count;
 
-  __device__ float at(int which, int c, int token) const { return projected[which * third + (long long)c * tokens + token]; }
+  __device__ float at(int which, int c, int token) const { return projected[which * stride + (long long)c * tokens + token]; }
 
   __device__ void read_query(int q, float scale, float (&query)[C]) const {
 #pragma unroll
     for (int c = 0; c < C; ++c) query[c] = at(0, c, start + q * step) * scale;
   }
 
-  __device__ void read_key(int token, Key& into) const {
+  __device__ void read_key(int token, KeyValue& into) const {
 #pragma unroll
     for (int c = 0; c < C; ++c) into.key[c] = at(1, c, token), into.value[c] = at(2, c, token);
   }
@@ -69,18 +69,18 @@ __device__ Head head_of(const float* projected, const float* attended, const flo
 // A block for each item (x) and some of its queries (y).
 extern "C" __global__ void losa_attention(const float* projected, int heads, int tokens, int start, int step, int count,
                                           float* attended, float* statistics) {
-  __shared__ SharedKey met[MET];
+  __shared__ SharedKeyValue tile[TILE];
   const Head head = head_of(projected, attended, statistics, nullptr, heads, tokens, start, step, count);
   const int q = blockIdx.y * blockDim.x + threadIdx.x;
   float query[C] = {}, result[C] = {}, greatest = __int_as_float(0xff800000), total = 0;
   if (q < count) head.read_query(q, LOG2_E * rsqrtf(float(C)), query);
-  for (int first = 0; first < tokens; first += MET) {
-    const int last = min(MET, tokens - first);
+  for (int first = 0; first < tokens; first += TILE) {
+    const int last = min(TILE, tokens - first);
     __syncthreads();
-    for (int t = threadIdx.x; t < last; t += blockDim.x) head.read_key(first + t, met[t]);
+    for (int t = threadIdx.x; t < last; t += blockDim.x) head.read_key(first + t, tile[t]);
     __syncthreads();
     float most = greatest;
-    for (int t = 0; t < last; ++t) most = fmaxf(most, dot(query, met[t].key));
+    for (int t = 0; t < last; ++t) most = fmaxf(most, dot(query, tile[t].key));
     const float shrinkage = exp2f(greatest - most);
     total *= first ? shrinkage : 0;
 #pragma unroll
@@ -88,10 +88,10 @@ extern "C" __global__ void losa_attention(const float* projected, int heads, int
     greatest = most;
 #pragma unroll 4
     for (int t = 0; t < last; ++t) {
-      const float power = exp2f(dot(query, met[t].key) - greatest);
+      const float power = exp2f(dot(query, tile[t].key) - greatest);
       total += power;
 #pragma unroll
-      for (int c = 0; c < C; ++c) result[c] = fmaf(power, met[t].value[c], result[c]);
+      for (int c = 0; c < C; ++c) result[c] = fmaf(power, tile[t].value[c], result[c]);
     }
   }
   if (q >= count) return;
@@ -104,7 +104,7 @@ extern "C" __global__ void losa_attention(const float* projected, int heads, int
 }
 
 __device__ void backward_of_queries(const Head& head, float* grad_projected) {
-  __shared__ SharedKey met[MET];
+  __shared__ SharedKeyValue tile[TILE];
   const int q = blockIdx.y * blockDim.x + threadIdx.x;
   SharedQuery mine = {};
   float result[C] = {};
@@ -112,17 +112,17 @@ __device__ void backward_of_queries(const Head& head, float* grad_projected) {
     head.read_query(q, LOG2_E * rsqrtf(float(C)), mine.query);
     head.read_grad(q, mine);
   }
-  for (int first = 0; first < head.tokens; first += MET) {
-    const int last = min(MET, head.tokens - first);
+  for (int first = 0; first < head.tokens; first += TILE) {
+    const int last = min(TILE, head.tokens - first);
     __syncthreads();
-    for (int t = threadIdx.x; t < last; t += blockDim.x) head.read_key(first + t, met[t]);
+    for (int t = threadIdx.x; t < last; t += blockDim.x) head.read_key(first + t, tile[t]);
     __syncthreads();
 #pragma unroll 4
     for (int t = 0; t < last; ++t) {
-      const float power = exp2f(dot(mine.query, met[t].key) - mine.greatest);
-      const float grad = power * (dot(mine.grad, met[t].value) - mine.offset);
+      const float power = exp2f(dot(mine.query, tile[t].key) - mine.greatest);
+      const float grad = power * (dot(mine.grad, tile[t].value) - mine.offset);
 #pragma unroll
-      for (int c = 0; c < C; ++c) result[c] = fmaf(grad, met[t].key[c], result[c]);
+      for (int c = 0; c < C; ++c) result[c] = fmaf(grad, tile[t].key[c], result[c]);
     }
   }
   if (q >= head.count) return;
@@ -132,26 +132,26 @@ __device__ void backward_of_queries(const Head& head, float* grad_projected) {
 }
 
 __device__ void backward_of_keys(const Head& head, float* grad_projected) {
-  __shared__ SharedQuery met[MET];
+  __shared__ SharedQuery tile[TILE];
   const int token = blockIdx.y * blockDim.x + threadIdx.x;
-  Key mine = {}, result = {};
+  KeyValue mine = {}, result = {};
   if (token < head.tokens) head.read_key(token, mine);
-  for (int first = 0; first < head.count; first += MET) {
-    const int last = min(MET, head.count - first);
+  for (int first = 0; first < head.count; first += TILE) {
+    const int last = min(TILE, head.count - first);
     __syncthreads();
     for (int t = threadIdx.x; t < last; t += blockDim.x) {
-      head.read_query(first + t, LOG2_E * rsqrtf(float(C)), met[t].query);
-      head.read_grad(first + t, met[t]);
+      head.read_query(first + t, LOG2_E * rsqrtf(float(C)), tile[t].query);
+      head.read_grad(first + t, tile[t]);
     }
     __syncthreads();
 #pragma unroll 4
     for (int t = 0; t < last; ++t) {
-      const float power = exp2f(dot(met[t].query, mine.key) - met[t].greatest);
-      const float grad = power * (dot(met[t].grad, mine.value) - met[t].offset);
+      const float power = exp2f(dot(tile[t].query, mine.key) - tile[t].greatest);
+      const float grad = power * (dot(tile[t].grad, mine.value) - tile[t].offset);
 #pragma unroll
       for (int c = 0; c < C; ++c) {
-        result.key[c] = fmaf(grad, met[t].query[c], result.key[c]);
-        result.value[c] = fmaf(power, met[t].grad[c], result.value[c]);
+        result.key[c] = fmaf(grad, tile[t].query[c], result.key[c]);
+        result.value[c] = fmaf(power, tile[t].grad[c], result.value[c]);
       }
     }
   }
@@ -159,8 +159,8 @@ __device__ void backward_of_keys(const Head& head, float* grad_projected) {
 #pragma unroll
   for (int c = 0; c < C; ++c) {
     const long long place = (long long)c * head.tokens + token;
-    grad_projected[head.third + place] = result.key[c] * LN_2;  // the queries are times log2(e)
-    grad_projected[2 * head.third + place] = result.value[c];
+    grad_projected[head.stride + place] = result.key[c] * LN_2;  // the queries are times log2(e)
+    grad_projected[2 * head.stride + place] = result.value[c];
   }
 }
 

@@ -1,5 +1,5 @@
 // Linear combinations of many rows, few for each member and image, in float32. They are bound by memory, while libraries
-// divide the work as for large matrices. ROWS, of a result, and PARTS, columns of a thread, are defined by whoever compiles.
+// divide the work as for large matrices. Whoever compiles defines ROWS, those of a result, and COLUMNS, those of a thread.
 
 constexpr int TERMS = 64;
 constexpr int AHEAD = 8;  // loads of a thread that are under way at once
@@ -15,8 +15,8 @@ extern "C" __global__ void losa_combine(const float* __restrict__ s, long long s
   const int member = blockIdx.x / images, image = blockIdx.x % images;
   s += member * s_member + image * s_image;
   f += member * f_member + image * f_image;
-  const int begin = blockIdx.y * PARTS * blockDim.x + threadIdx.x;
-  float sums[PARTS][ROWS] = {};
+  const int begin = blockIdx.y * COLUMNS * blockDim.x + threadIdx.x;
+  float sums[COLUMNS][ROWS] = {};
   for (int first = 0; first < terms; first += TERMS) {
     const int last = min(TERMS, terms - first);
     __syncthreads();
@@ -25,7 +25,7 @@ extern "C" __global__ void losa_combine(const float* __restrict__ s, long long s
     __syncthreads();
     for (int t = 0; t < last; t += AHEAD) {
 #pragma unroll
-      for (int p = 0; p < PARTS; ++p) {
+      for (int p = 0; p < COLUMNS; ++p) {
         const int column = begin + p * blockDim.x;
         const float* from = f + (first + t) * f_term + column;
         float values[AHEAD];
@@ -41,7 +41,7 @@ extern "C" __global__ void losa_combine(const float* __restrict__ s, long long s
   }
   result += (long long)blockIdx.x * ROWS * columns;
 #pragma unroll
-  for (int p = 0; p < PARTS; ++p) {
+  for (int p = 0; p < COLUMNS; ++p) {
     const int column = begin + p * blockDim.x;
     if (column >= columns) continue;
 #pragma unroll

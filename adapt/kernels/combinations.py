@@ -1,7 +1,6 @@
 """Linear combinations of many rows, few for each member and image, on a GPU.
 
-A processor's libraries are about as fast as kernels of our own would be, and so are those of a GPU for inner
-products (docs/sweeps.md).
+Kernels for processors were tried too, and one for inner products: they were not worth it (docs/sweeps.md).
 """
 
 import torch
@@ -12,19 +11,22 @@ from losa.adapt.kernels.gpu_kernels import GpuKernels
 from losa.adapt.kernels.library import kernels_for
 
 MOST_ROWS = 16
-"""The most combinations of an image. With more, matrix products are as fast."""
+"""The most combinations of an image; on an H100, matrix products of 24 were as fast."""
 
 
 def computes_combinations(
-    s: Float[Tensor, "members ... rows terms"], f: Float[Tensor, "members images terms columns"]
+    s: Float[Tensor, "members ... rows terms"],
+    f: Float[Tensor, "members images terms columns"],
+    total: Float[Tensor, "members images rows columns"] | None = None,
 ) -> bool:
-    """Whether `combined` is there for such factors, without gradients."""
+    """Whether `combined` is there for such arguments, without gradients."""
+    given = [s, f] if total is None else [s, f, total]
     return (
         f.is_cuda
-        and s.dtype == f.dtype == torch.float32
+        and all(each.dtype == torch.float32 and each.device == f.device for each in given)
         and s.shape[-2] <= MOST_ROWS
         and f.stride(-1) == 1
-        and not (torch.is_grad_enabled() and (s.requires_grad or f.requires_grad))
+        and not (torch.is_grad_enabled() and any(each.requires_grad for each in given))
         and isinstance(kernels_for(f), GpuKernels)
     )
 
@@ -43,8 +45,10 @@ def combined(
     """
     kernels = kernels_for(f)
     assert isinstance(kernels, GpuKernels), "computes_combinations was not asked"
-    images = f.shape[1]
-    result = f.new_empty(*f.shape[:2], s.shape[-2], f.shape[-1]) if total is None else total.contiguous()
-    coefficients = s[:, None] if s.ndim == 3 else s
-    kernels.combine(coefficients.expand(-1, images, -1, -1), f, add=total is not None, result=result)
+    members, images, terms, columns = f.shape
+    rows = s.shape[-2]
+    coefficients = (s[:, None] if s.ndim == 3 else s).expand(members, images, rows, terms)
+    shape = (members, images, rows, columns)
+    result = f.new_empty(shape) if total is None else total.contiguous().view(shape)
+    kernels.combine(coefficients, f, add=total is not None, result=result)
     return result

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Kernels(Protocol):
-    """Kernels for one kind of device. All tensors are contiguous, on a device of that kind."""
+    """Kernels that both have. All tensors are contiguous, on a device of that kind."""
 
     def attention(
         self,

@@ -1,6 +1,7 @@
 """The kernels of processors, and threads that share their work."""
 
 import ctypes
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -58,7 +59,7 @@ class CpuKernels:
     ) -> None:
         """See `Kernels`."""
         members, images = factors.shape[:2]
-        count = factors[0, 0].numel()
+        count = math.prod(factors.shape[2:])
         addresses = [each.data_ptr() for each in (keys, least_kept, scales)]
         dropout, address = self.functions.losa_dropout, factors.data_ptr()
 

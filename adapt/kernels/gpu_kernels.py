@@ -1,7 +1,7 @@
 """The kernels of GPUs. NVRTC, the compiler that torch brings, compiles them where they run.
 
-It needs no CUDA toolkit and no other compiler, and takes a fraction of a second for each source and number of
-channels, once in a process.
+It needs no CUDA toolkit and no other compiler, and takes 0.1 to 0.6 s for each source and set of constants,
+once in a process.
 """
 
 import ctypes
@@ -17,13 +17,11 @@ from torch import Tensor
 _FOLDER = Path(__file__).parent
 _MOST_THREADS = 256
 """The most threads of a block. In attention, each has a query or a key."""
-_MOST_PARTS = 4
+_MOST_COLUMNS = 4
 """The most columns of a thread of linear combinations."""
 _MOST_SUMS = 32
 """The most sums that such a thread keeps, if a column has no more."""
 _WARP = 32
-_FACTORS = 256
-"""Factors of dropout that a block computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,9 @@ class GpuKernels:
     ) -> None:
         """See `Kernels`."""
         batch, _, heads, channels, tokens = projected.shape
-        if not attended.numel():
-            return
         rows = tokens if grads else len(read)
+        if not rows * batch * heads:
+            return
         blocks = -(-rows // _MOST_THREADS)
         threads = _WARP * -(-rows // (blocks * _WARP))
         self._launch(
@@ -67,16 +65,16 @@ class GpuKernels:
         self, keys: Tensor, least_kept: Tensor, scales: Tensor, first_image: int, factors: Tensor
     ) -> None:
         """See `Kernels`."""
-        count = factors[0].numel()
-        if not count:
+        if not factors.numel():
             return
+        count = factors[0].numel()
         start = first_image * factors[0, 0].numel()
         self._launch(
             "dropout",
             "losa_dropout",
             {},
-            (-(-count // _FACTORS), len(factors), 1),
-            _FACTORS,
+            (-(-count // _MOST_THREADS), len(factors), 1),
+            _MOST_THREADS,
             *(keys, least_kept, scales),
             *(ctypes.c_longlong(each) for each in (start, count)),
             factors,
@@ -95,13 +93,13 @@ class GpuKernels:
         columns = f.shape[-1]
         if not result.numel():
             return
-        parts = min(_MOST_PARTS, -(-columns // _MOST_THREADS), max(1, _MOST_SUMS // rows))
-        blocks = -(-columns // (parts * _MOST_THREADS))
-        threads = _WARP * -(-columns // (blocks * parts * _WARP))
+        each = min(_MOST_COLUMNS, -(-columns // _MOST_THREADS), max(1, _MOST_SUMS // rows))
+        blocks = -(-columns // (each * _MOST_THREADS))
+        threads = _WARP * -(-columns // (blocks * each * _WARP))
         self._launch(
             "combinations",
             "losa_combine",
-            {"ROWS": rows, "PARTS": parts},
+            {"ROWS": rows, "COLUMNS": each},
             (members * images, blocks, 1),
             threads,
             s,
@@ -153,7 +151,9 @@ def load_gpu_kernels(device: int) -> GpuKernels | str:
     try:
         one = torch.zeros(1, dtype=torch.int64, device=f"cuda:{device}")
         kernels.dropout(one, one, one.float(), 0, one.float()[:, None])
-    except (OSError, RuntimeError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (ImportError, OSError, RuntimeError) as error:
         return f"{bindings.__name__} {bindings.__version__}: {str(error).strip()}"
     return kernels
 

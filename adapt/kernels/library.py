@@ -16,16 +16,22 @@ SWITCH = "LOSA_KERNELS"
 """Environment variable; ``off`` leaves everything to torch."""
 
 
-@cache
 def load_kernels(device: torch.device) -> CpuKernels | GpuKernels | str:
-    """The kernels for a device, or why there are none."""
+    """The kernels for a device, or why there are none. They are loaded once."""
+    if device.type == "cuda" and device.index is None:
+        return _load(device.type, torch.cuda.current_device())
+    return _load(device.type, device.index)
+
+
+@cache
+def _load(kind: str, number: int | None) -> CpuKernels | GpuKernels | str:
     if os.environ.get(SWITCH) == "off":
         return f"{SWITCH}=off"
-    if device.type == "cpu":
+    if kind == "cpu":
         return load_cpu_kernels()
-    if device.type != "cuda":
-        return f"there are none for {device.type}"
-    return load_gpu_kernels(torch.cuda.current_device() if device.index is None else device.index)
+    if kind != "cuda" or number is None:
+        return f"there are none for {kind}"
+    return load_gpu_kernels(number)
 
 
 _left_to_torch = ContextVar("left_to_torch", default=False)

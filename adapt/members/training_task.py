@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from losa.adapt.config import AdaptConfig
-from losa.adapt.free_memory import is_out_of_memory
+from losa.adapt.free_memory import is_cuda, is_out_of_memory
 from losa.adapt.kernels import MOST_CHANNELS, kernels_told
 from losa.adapt.members.job import Job
 from losa.adapt.members.outcomes import does_not_fit, failing_alone, unfinished, what_is_kept
@@ -164,9 +164,13 @@ def _described(members: Sequence[PreparedJob], number: int, passes: int, threads
     named = members[0].config.member_name if len(members) == 1 else f"{len(members)} members"
     which = f"pass {number} of {passes}: " if passes > 1 else ""
     told = counted(threads, "thread", "threads")
+    device = members[0].device
     narrow = any(_has_narrow_heads(member.config) for member in members)
-    attention = f", attention by {kernels_told(members[0].device)}" if narrow else ""
-    return f"{which}{named}, {told} (threads={members[0].config.threads}){attention}"
+    # On a GPU they compute more than attention, for all kinds of side networks.
+    kernels = f", {kernels_told(device)}" if is_cuda(device) else ""
+    if narrow and not kernels:
+        kernels = f", attention by {kernels_told(device)}"
+    return f"{which}{named}, {told} (threads={members[0].config.threads}){kernels}"
 
 
 def _has_narrow_heads(config: AdaptConfig) -> bool:

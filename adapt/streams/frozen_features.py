@@ -99,7 +99,8 @@ class FrozenFeatures:
 
     def _normalise(self, base: Float[Tensor, "images tokens width"], norm: Norm) -> NormalisedBase:
         if norm == "none":
-            return NormalisedBase(base.to(self.dtype), None)
+            # Products flatten images and tokens, which would copy a part of the activations each time.
+            return NormalisedBase(base.to(self.dtype).contiguous(), None)
         normalised, _, scale = torch.native_layer_norm(base, base.shape[-1:], None, None, NORM_EPS)
         return NormalisedBase(normalised.to(self.dtype), scale[..., 0].to(self.dtype))
 

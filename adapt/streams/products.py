@@ -1,4 +1,4 @@
-"""Products of thin matrices whose images axes are optional, each computed as few large matrix products.
+"""Products of thin matrices whose images axes are optional, each as few large matrix products or by a kernel.
 
 Every argument is ``(members, [images], rows, columns)``. The images axis may be missing in any of them, and
 is missing in the result if it is missing in both.
@@ -41,7 +41,7 @@ def combine(
         )
     if f.ndim == 3:
         return _multiplied(s, f, total)
-    if computes_combinations(s, f):
+    if computes_combinations(s, f, total):
         return combined(s, f, total)
     members, images = f.shape[:2]
     s = with_images_axis(s).expand(-1, images, -1, -1).flatten(0, 1)

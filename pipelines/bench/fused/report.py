@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from losa.adapt.free_memory import is_cuda
 from losa.adapt.kernels import kernels_told
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.emulated_dtypes import EMULATED_RATIO, SMALL_SIZE
@@ -78,8 +79,10 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         if any(row["emulated"] for row in rows)
         else ""
     )
-    attends = any(row["side"] == "last" and row["method"] == "factored" for row in rows)
-    attention = f"Attention of factored: {kernels_told(device)}.\n" if attends else ""
+    factored = {row["side"] for row in rows if row["method"] == "factored"}
+    what = "Factored" if is_cuda(device) else "Attention of factored"
+    told = factored if is_cuda(device) else factored & {"last"}
+    kernels = f"{what}: {kernels_told(device)}.\n" if told else ""
     return (
         f"Rank {benchmark.rank}, norm {benchmark.norm}, batch {benchmark.batch}; sites x tokens x width. "
         f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"
@@ -91,7 +94,7 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         "plain and lora train one member at a time.\n"
         "Dispatches: calls of torch's operators in a step of all members. Kernels: those that compute "
         "(on a GPU, kernels and copies).\n"
-        f"{attention}"
+        f"{kernels}"
         "GFLOP/s: of the products of each method's own algorithm. GB/s: of the frozen features that factored "
         "reads, which all members share.\n"
         f"Matrix products reach {peaks}. Of matmul peak: GFLOP/s as a part of that."

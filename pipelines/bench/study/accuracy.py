@@ -1,7 +1,7 @@
 """Side networks on several data sets, with fixed options and with those that a validation split chooses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from losa.adapt import AdaptConfig, Job
@@ -75,12 +75,12 @@ class AccuracyStudy:
 
     def _candidates(self, cache: Path, sides: Sequence[str]) -> list["_Requested"]:
         requested = [
-            _Requested(side, CANDIDATE, replace(config, seed=seed, data_seed=seed))
+            _Requested(side, CANDIDATE, member)
             for side in sides
             for config in (
                 self.settings.config(cache, side, protocol="select", **point) for point in grid_points()
             )
-            for seed in range(self.choice_seeds)
+            for member in self.settings.seeded(config, self.choice_seeds)
         ]
         candidate_of(Job(requested[0].config, self.settings.runs))  # refuses splits that share images
         return requested

@@ -29,7 +29,7 @@ Checkpoint = Annotated[
     str | None, typer.Option(help="file of the backbone's weights [default: timm downloads them]")
 ]
 Pretrained = Annotated[bool, typer.Option(help="pretrained or random weights")]
-Seeds = Annotated[int, typer.Option(help="members of each configuration; seed and data_seed vary")]
+Seeds = Annotated[int, typer.Option(help="members of each configuration; seed varies, and data_seed with it")]
 SameOrder = Annotated[
     bool,
     typer.Option(

@@ -63,10 +63,10 @@ class StudySettings:
     checkpoint: str | None = None
     pretrained: bool = True
     seeds: int = 5
-    """Members of a configuration: ``seed`` and ``data_seed`` of each are 0, 1, and so on."""
+    """Members of a configuration: ``seed`` of each is 0, 1, and so on, and so is ``data_seed``."""
     same_order: bool = False
-    """Whether ``data_seed`` is 0 for all: a configuration's members then train as one network, but the order
-    of images is no part of what their accuracies vary by."""
+    """Whether ``data_seed`` is 0 for all instead: a configuration's members then train as one network, but
+    the order of images is no part of what their accuracies vary by."""
     sites: str = "all"
     """Sites of the caches that side networks read, as ``sites=...`` of losa-adapt."""
     grid: str | None = None
@@ -140,10 +140,17 @@ class StudySettings:
         """The member that a configuration stands for: the same one, or with ``validate`` a candidate."""
         return as_candidate(replace(config, protocol="select")) if self.validate else config
 
-    def seeded(self, config: AdaptConfig) -> list[AdaptConfig]:
-        """The members of a configuration, one for each seed."""
-        orders = [0] * self.seeds if self.same_order else range(self.seeds)
-        return [replace(config, seed=seed, data_seed=order) for seed, order in enumerate(orders)]
+    def seeded(self, config: AdaptConfig, seeds: int | None = None) -> list[AdaptConfig]:
+        """The members of a configuration, one for each seed.
+
+        Args:
+            config: the configuration.
+            seeds: their number; None for that of the study.
+        """
+        return [
+            replace(config, seed=seed, data_seed=0 if self.same_order else seed)
+            for seed in range(self.seeds if seeds is None else seeds)
+        ]
 
     @cached_property
     def _base(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def count_flops(forward: Forward, images: Tensor) -> int:
         forward: the forward pass.
         images: images on the CPU.
     """
-    # Attention as products of matrices: the counter does not know fused kernels for CPUs, torch's and ours.
+    # Attention as products of matrices: the counter does not know fused kernels, torch's on CPUs and ours.
     in_products = sdpa_kernel(SDPBackend.MATH)
     with torch.inference_mode(), left_to_torch(), in_products, FlopCounterMode(display=False) as counter:
         forward(images)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from losa.adapt.kernels import combined, computes_combinations
 from losa.adapt.kernels.combinations import MOST_ROWS
@@ -56,15 +57,31 @@ class TestOnAGpu:
         assert not computes_combinations(s.bfloat16(), f.bfloat16())
         assert not computes_combinations(random(MOST_ROWS + 1, 12), f)
         assert not computes_combinations(s, random(IMAGES, 50, 12).mT)
+        assert not computes_combinations(s, f, random(IMAGES, 4, 50).bfloat16())
+        assert not computes_combinations(s.cpu(), f)
         assert not computes_combinations(s.requires_grad_(), f)
         with torch.no_grad():
             assert computes_combinations(s, f)
+
+    def test_factors_that_do_not_fit_are_refused(self) -> None:
+        f = random(IMAGES, 12, 50)
+        for s in (random(4, 13), random(4, 12)[:2], random(IMAGES + 1, 4, 12)):
+            with pytest.raises(RuntimeError, match="expand"):
+                combined(s, f)
+        with pytest.raises(RuntimeError, match="shape"):
+            combined(random(4, 12), f, random(IMAGES, 3, 50))
+
+    def test_graphs_have_operations_of_torch(self) -> None:
+        f, s = random(IMAGES, 12, 50), random(4, 12)
+        graph = make_fx(products.combine)(s, f)
+        assert "bmm" in graph.code
+        assert_equals(graph(s, f), s[:, None].double() @ f.double())
 
     def test_streams_combine_by_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         f, s = random(IMAGES, 12, 50), random(4, 12)
         found = products.combine(s, f)
         assert found.equal(combined(s, f))
-        monkeypatch.setattr(products, "computes_combinations", lambda s, f: False)
+        monkeypatch.setattr(products, "computes_combinations", lambda s, f, total: False)
         assert_equals(found, products.combine(s, f).double())
 
 

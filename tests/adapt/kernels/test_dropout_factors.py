@@ -21,7 +21,7 @@ def random_values(*shape: int, device: str) -> Tensor:
     return torch.randn(len(SEEDS), *shape, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (5, 8, 50), (2, 7, 3, 11), (3, 1)])
+@pytest.mark.parametrize("shape", [(1, 3), (5, 8, 50), (2, 7, 3, 11), (3, 1), (4, 0)])
 @pytest.mark.parametrize("first_image", [0, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_they_are_those_of_torch(

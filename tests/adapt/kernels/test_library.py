@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from losa.adapt.kernels import cpu_kernels, kernels_told
+from losa.adapt.kernels import cpu_kernels, kernels_told, library
 from losa.adapt.kernels.cpu_kernels import CpuKernels, in_threads
-from losa.adapt.kernels.library import load_kernels
 
 
 @pytest.fixture(autouse=True)
 def _looks_again() -> Iterator[None]:
-    load_kernels.cache_clear()
+    library._load.cache_clear()
     yield
-    load_kernels.cache_clear()
+    library._load.cache_clear()
 
 
 def test_the_kernels_are_told(kernels: CpuKernels) -> None:
@@ -37,7 +36,7 @@ def test_an_installation_without_a_compiler_has_none(monkeypatch: pytest.MonkeyP
 
 
 def kernels_told_again() -> str:
-    load_kernels.cache_clear()
+    library._load.cache_clear()
     return kernels_told("cpu")
 
 

@@ -61,7 +61,7 @@ def test_it_is_the_formula(tokens: int, device: str) -> None:
             raise AssertionError(f"{channels} channels") from error
 
 
-@pytest.mark.parametrize("read", [slice(1), slice(None, None, 9), slice(2, None, 5), slice(20, 30)])
+@pytest.mark.parametrize("read", [slice(0), slice(1), slice(None, None, 9), slice(2, None, 5), slice(20, 30)])
 def test_only_tokens_that_are_read_have_results(read: slice, device: str) -> None:
     for channels in (2, MOST_CHANNELS):
         assert_is_the_formula(random_projected(2, 4, channels, 45, device=device), read)
@@ -135,8 +135,7 @@ def test_what_it_does_not_compute() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch says so of its attention in vmap
-@pytest.mark.usefixtures("kernels")
-def test_graphs_have_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_have_operations_of_torch(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def attended(projected: Tensor) -> Tensor:
         return attend(projected, ALL, torch.float32)
 
@@ -144,7 +143,7 @@ def test_graphs_have_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> Non
         def forward(self, projected: Tensor) -> Tensor:
             return attended(projected)
 
-    projected = random_projected(3, 2, 2, 17)
+    projected = random_projected(3, 2, 2, 17, device=device)
     expected = by_formula(projected, ALL)
     exported = torch.export.export(Network(), (projected,), strict=False).module()
     mapped = torch.func.vmap(lambda each: attended(each[None])[0])
@@ -157,9 +156,8 @@ def test_graphs_have_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not computes_attention(projected)
 
 
-@pytest.mark.usefixtures("kernels")
-def test_side_networks_attend_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    projected = random_projected(2, 4, 2, 50)
+def test_side_networks_attend_by_it(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    projected = random_projected(2, 4, 2, 50, device=device)
     found = attend(projected, ALL, torch.float32)
     assert found.equal(narrow_attention(projected, ALL))
     monkeypatch.setattr(attention, "computes_attention", lambda projected: False)
@@ -172,9 +170,8 @@ def _refuse(*arguments: Tensor, **options: float) -> Tensor:
     raise AssertionError("torch was asked")
 
 
-@pytest.mark.usefixtures("kernels")
-def test_it_can_be_left_to_torch() -> None:
-    projected = random_projected(1, 1, 2, 4)
+def test_it_can_be_left_to_torch(device: str) -> None:
+    projected = random_projected(1, 1, 2, 4, device=device)
     with left_to_torch():
         assert not computes_attention(projected)
     assert computes_attention(projected)
