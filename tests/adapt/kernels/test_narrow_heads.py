@@ -135,7 +135,8 @@ def test_what_it_does_not_compute() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch says so of its attention in vmap
-def test_graphs_have_operations_of_torch(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("kernels")
+def test_graphs_have_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def attended(projected: Tensor) -> Tensor:
         return attend(projected, ALL, torch.float32)
 
@@ -143,7 +144,7 @@ def test_graphs_have_operations_of_torch(device: str, monkeypatch: pytest.Monkey
         def forward(self, projected: Tensor) -> Tensor:
             return attended(projected)
 
-    projected = random_projected(3, 2, 2, 17, device=device)
+    projected = random_projected(3, 2, 2, 17)
     expected = by_formula(projected, ALL)
     exported = torch.export.export(Network(), (projected,), strict=False).module()
     mapped = torch.func.vmap(lambda each: attended(each[None])[0])
