@@ -15,6 +15,7 @@ _OUT_OF_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
     "out of memory",
+    "out_of_memory",  # CUDA_ERROR_OUT_OF_MEMORY
     "bad_alloc",
     "alloc_failed",
 )

@@ -105,6 +105,7 @@ def test_the_tightest_limit_counts(
         RuntimeError("std::bad_alloc"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("CUDA_ERROR_OUT_OF_MEMORY"),
     ],
     ids=str,
 )
