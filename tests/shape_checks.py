@@ -28,7 +28,7 @@ def check_where_shapes_are(*, typechecker: Any) -> Callable[[Any], Any]:
         by_value = any("{" in str(annotation) for annotation in target.__annotations__.values())
         if inspect.isfunction(target) and not by_value:
             return _checked(target, typechecker)
-        if is_dataclass(target):
+        if is_dataclass(target) and not by_value:
             target.__init__ = _checked(target.__init__, typechecker)  # type: ignore[misc]
             return target
         return _jaxtyped(typechecker=typechecker)(target)

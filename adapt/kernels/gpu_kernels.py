@@ -6,7 +6,8 @@ once in a process.
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,15 +127,12 @@ class GpuKernels:
             (each.data_ptr(), ctypes.c_void_p) if isinstance(each, Tensor) else (each.value, type(each))
             for each in arguments
         ]
+        values, types = zip(*typed, strict=True)
         stream = torch.cuda.current_stream(self.device).cuda_stream
-        with torch.cuda.device(self.device):
-            # A thread that has not used the GPU yet, as those of the backward pass, has no context.
-            _checked(driver.cuCtxSetCurrent(_context(self.device)))
-            values, types = zip(*typed, strict=True)
+        with _current(self.device):
             _checked(driver.cuLaunchKernel(function, *blocks, threads, 1, 1, 0, stream, (values, types), 0))
 
 
-@functools.cache
 def load_gpu_kernels(device: int) -> GpuKernels | str:
     """The kernels for a GPU, or why there are none.
 
@@ -201,9 +199,19 @@ def _function(
 def _module(source: str, constants: tuple[tuple[str, int], ...], architecture: str, device: int) -> Any:
     from cuda.bindings import driver
 
-    with torch.cuda.device(device):
-        _checked(driver.cuCtxSetCurrent(_context(device)))
+    with _current(device):
         return _checked(driver.cuModuleLoadData(compiled(source, constants, architecture)))
+
+
+@contextmanager
+def _current(device: int) -> Iterator[None]:
+    """A context in which CUDA's driver works on a GPU, as torch does."""
+    from cuda.bindings import driver
+
+    with torch.cuda.device(device):
+        # A thread that has not used the GPU yet, as those of the backward pass, has no context.
+        _checked(driver.cuCtxSetCurrent(_context(device)))
+        yield
 
 
 @functools.cache

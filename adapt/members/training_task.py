@@ -165,10 +165,10 @@ def _described(members: Sequence[PreparedJob], number: int, passes: int, threads
     which = f"pass {number} of {passes}: " if passes > 1 else ""
     told = counted(threads, "thread", "threads")
     device = members[0].device
-    narrow = any(_has_narrow_heads(member.config) for member in members)
-    # On a GPU they compute more than attention, for all kinds of side networks.
-    kernels = f", {kernels_told(device)}" if is_cuda(device) else ""
-    if narrow and not kernels:
+    kernels = ""
+    if is_cuda(device):  # they compute more than attention there, for all kinds of side networks
+        kernels = f", {kernels_told(device)}"
+    elif any(_has_narrow_heads(member.config) for member in members):
         kernels = f", attention by {kernels_told(device)}"
     return f"{which}{named}, {told} (threads={members[0].config.threads}){kernels}"
 

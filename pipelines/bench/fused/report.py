@@ -80,9 +80,11 @@ def _explanation(rows: Sequence[dict[str, Any]], rates: dict[str, float], benchm
         else ""
     )
     factored = {row["side"] for row in rows if row["method"] == "factored"}
-    what = "Factored" if is_cuda(device) else "Attention of factored"
-    told = factored if is_cuda(device) else factored & {"last"}
-    kernels = f"{what}: {kernels_told(device)}.\n" if told else ""
+    kernels = ""
+    if factored and is_cuda(device):
+        kernels = f"Factored: {kernels_told(device)}.\n"
+    elif "last" in factored:
+        kernels = f"Attention of factored: {kernels_told(device)}.\n"
     return (
         f"Rank {benchmark.rank}, norm {benchmark.norm}, batch {benchmark.batch}; sites x tokens x width. "
         f"lora: rank {benchmark.rank} on qkv through {benchmark.depth} live blocks of that shape.\n"

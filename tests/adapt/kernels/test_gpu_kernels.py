@@ -6,18 +6,15 @@ import torch
 
 from losa.adapt.kernels import MOST_CHANNELS, gpu_kernels, kernels_told
 from losa.adapt.kernels.combinations import MOST_ROWS
-from losa.adapt.kernels.gpu_kernels import compiled, load_gpu_kernels
+from losa.adapt.kernels.gpu_kernels import compiled
 from losa.adapt.kernels.library import _load
 
 
 @pytest.fixture(autouse=True)
 def _looks_again() -> Any:
-    caches = (load_gpu_kernels, _load)
-    for each in caches:
-        each.cache_clear()
+    _load.cache_clear()
     yield
-    for each in caches:
-        each.cache_clear()
+    _load.cache_clear()
 
 
 class TestCompilation:
