@@ -15,7 +15,8 @@ from losa.adapt.trained.ensemble import Ensemble
 from losa.adapt.trained.files import load_side_network, save_side_network
 from losa.adapt.trained.scoring import ActivationBatch, ActivationStream, CachedStream, ScoredBatch, score
 from losa.adapt.trained.side_network import TrainedSideNetwork
-from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
+from losa.adapt.trained.stacked import StackedSideNetworks
+from losa.adapt.trained.stacking import stack_side_networks
 from losa.adapt.training.member_epoch import MemberEpoch
 from losa.adapt.training.member_group import MemberGroup, make_group
 from losa.adapt.training.trainer import Trainer

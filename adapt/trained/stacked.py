@@ -95,18 +95,6 @@ class StackedSideNetworks(nn.Module):
         return tuple(scores[number] for number in range(len(scores)))
 
 
-def stack_side_networks(trained: Mapping[str, TrainedSideNetwork]) -> StackedSideNetworks:
-    """Put side networks side by side: one pass over the features of an image gives the scores of all of them.
-
-    Args:
-        trained: name -> side network, as `load_side_network` returns it.
-
-    Raises:
-        LosaError: there is none, or they were trained on different backbones or inputs.
-    """
-    return StackedSideNetworks(trained)
-
-
 def first_difference(
     trained: Mapping[str, TrainedSideNetwork], facts: Callable[[TrainedSideNetwork], object]
 ) -> tuple[str, str, list[Difference]] | None:

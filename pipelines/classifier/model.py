@@ -9,9 +9,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from losa.adapt.trained.ensemble import Ensemble
 from losa.adapt.trained.side_network import split_columns
-from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
+from losa.adapt.trained.stacked import StackedSideNetworks
+from losa.adapt.trained.stacking import stack_side_networks
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.identity import ComputeDtype
@@ -180,7 +180,7 @@ def load(
     check_precision(device, dtype)
     several = [places] if isinstance(places, str | os.PathLike) else list(places)
     trained = load_side_networks(several)
-    networks = Ensemble(trained) if ensemble else stack_side_networks(trained)
+    networks = stack_side_networks(trained, ensemble=ensemble)
     source = BackboneSource(
         name=backbone,
         checkpoint=None if checkpoint is None else os.fspath(checkpoint),

@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 
 from omegaconf import DictConfig
 
-from losa.adapt.trained.ensemble import Ensemble
-from losa.adapt.trained.stacked import stack_side_networks
+from losa.adapt.trained.stacking import stack_side_networks
 from losa.cache_format import LosaError
 from losa.cache_format.common.units import counted
 from losa.pipelines.classifier.hub import HubPlace
@@ -57,7 +56,7 @@ def _export_model(to: ModelPath, config: ExportConfig, places: Sequence[str]) ->
     images = [config.images] if isinstance(config.images, str) else config.images
     files = () if images is None else find_images(images).files
     trained = load_side_networks(places)
-    networks = Ensemble(trained) if config.ensemble else stack_side_networks(trained)
+    networks = stack_side_networks(trained, ensemble=config.ensemble)
     classifier = Classifier(matching_backbone(networks, config.backbone), networks)
     agreement = write_model(to.path, classifier, trained, files)
     _log.info(

@@ -9,9 +9,10 @@ from itertools import takewhile
 from omegaconf import DictConfig
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from losa.adapt import Ensemble, score
+from losa.adapt import score
 from losa.adapt.trained.scoring import ScoredBatch
-from losa.adapt.trained.stacked import StackedSideNetworks, stack_side_networks
+from losa.adapt.trained.stacked import StackedSideNetworks
+from losa.adapt.trained.stacking import stack_side_networks
 from losa.cache_format import LosaError
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.common.progress import progress_bar
@@ -44,7 +45,7 @@ def task(composed: DictConfig, places: Sequence[str]) -> None:
     config = to_config(PredictConfig, composed)
     runs, image_places = split_runs(places)
     trained = load_side_networks(runs)
-    networks = Ensemble(trained) if config.ensemble else stack_side_networks(trained)
+    networks = stack_side_networks(trained, ensemble=config.ensemble)
     videos = networks.preprocessing.sampling is not None
     images = find_images(image_places, "videos" if videos else "images")
     refuse_other_media(networks, videos, config.clips, config.crops)
