@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from losa.adapt.architecture import Architecture, Heads, MixerOrder, Mixing, Norm, Pool, Rank, Start
+from losa.adapt.architecture import Architecture, Heads, MixerOrder, Mixing, Norm, Pool, Rank, Share, Start
 from losa.adapt.side_networks import SIDE_NETWORKS, SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.common.threads import Threads
@@ -52,8 +52,9 @@ class AdaptConfig:
     norm: Norm = "frozen"
     pool: Literal["auto", Pool] = "auto"
     bias: bool = False
-    start: Start = "last"
+    start: Literal["auto", Start] = "auto"
     mixing: Literal["auto", Mixing] = "auto"
+    probe_share: Literal["auto"] | Share = "auto"
     sites: int | str | list[int | str] = "all"
     label: OneOrMore = "label"
     class_weights: Literal["none", "balanced"] = "none"
@@ -170,6 +171,8 @@ class AdaptConfig:
         """The options that determine the shape of the side network, for features of these tokens."""
         options = {name: getattr(self, name) for name in Architecture.options()}
         options["rank"] = self.resolved_rank
+        options["start"] = self.resolved_start
+        options["probe_share"] = self.resolved_probe_share
         if self.pool == "auto":
             options["pool"] = "cls" if tokens.cls else "mean"
         if tokens.frames == 1:
@@ -215,6 +218,21 @@ class AdaptConfig:
         return SIDE_NETWORKS[self.side].default_rank if self.rank == "auto" else self.rank
 
     @property
+    def resolved_start(self) -> Start:
+        """The site that LoSA's stream starts from; for ``auto`` the last, unless a probe reads that already."""
+        if self.start != "auto":
+            return self.start
+        return "first" if self.resolved_probe_share else "last"
+
+    @property
+    def resolved_probe_share(self) -> float:
+        """The probe's share; that of the kind of side network if it is ``auto``, 0 if it has no effect."""
+        kind = SIDE_NETWORKS[self.side]
+        if "probe_share" not in kind.options:
+            return 0.0
+        return kind.default_probe_share if self.probe_share == "auto" else self.probe_share
+
+    @property
     def effective_rank(self) -> int | None:
         """The rank, as `resolved_rank`; None for a side network that has none."""
         return None if "rank" in self.idle_options else self.resolved_rank
@@ -240,11 +258,17 @@ class AdaptConfig:
             left_out.add("stop_after")
         if self.mixing != "factorised":
             left_out.add("mixing")
+        if not self.resolved_probe_share:
+            left_out.add("probe_share")
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         # An idle dropout was hashed before, too: members without dropout keep their id.
         content["dropout"] = self.dropout_rate
-        if "rank" in content:
-            content["rank"] = self.resolved_rank
+        resolved = {
+            "rank": self.resolved_rank,
+            "start": self.resolved_start,
+            "probe_share": self.resolved_probe_share,
+        }
+        content |= {name: value for name, value in resolved.items() if name in content}
         content["cache"] = os.path.normpath(self.cache)
         # Their order has no effect. Descending, so that members scored on val and test keep their id.
         content["eval_split"] = sorted(set(self.eval_splits), reverse=True)
@@ -267,9 +291,10 @@ class AdaptConfig:
     @property
     def earlier_names(self) -> tuple[str, ...]:
         """The names that earlier versions gave to the member's folder, by fewer options or other defaults."""
-        return f"{self._usual_name}-{self.member_id}", self._name_among(
-            {"dropout": 0.0, "weight_decay": 1e-4}
-        )
+        without_probe = {"start": "last", "probe_share": 0.0}
+        without_dropout = without_probe | {"dropout": 0.0, "weight_decay": 1e-4}
+        named = [self._name_among(earlier) for earlier in (without_dropout, without_probe)]
+        return (f"{self._usual_name}-{self.member_id}", *named)
 
     def _name_among(self, earlier_defaults: dict[str, Any]) -> str:
         """The member's name where these options, if they have these values, have their defaults."""
@@ -277,7 +302,10 @@ class AdaptConfig:
             cache=self.cache, side=self.side, protocol=self.protocol, optimizer=self.optimizer
         )._identity | {"protocol": "direct", "optimizer": "adamw", **earlier_defaults}
         parts = [_in_file_name(PurePosixPath(self.cache).name)]
-        for name, value in self._identity.items():
+        identity = self._identity
+        if "probe_share" in usual:
+            identity.setdefault("probe_share", 0.0)
+        for name, value in identity.items():
             if name not in ("cache", "side", "rank", "lr", "seed") and value != usual.get(name):
                 parts.append(_named(name, value))
         room = _LONGEST_NAME

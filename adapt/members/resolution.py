@@ -1,7 +1,7 @@
 """Options that say the same of a cache get one spelling, by which their member is named.
 
-These are ``pool=auto``, ``mixing=auto``, ``rank=auto``, ``dropout=auto``, the ways to name sites, and the
-start of a stream that has only one site.
+These are the options that are ``auto``, the ways to name sites, and the start of a stream that has only one
+site.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,8 +29,8 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
     """The configuration in the spelling by which its member is named.
 
     ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``mixing=auto``
-    becomes ``factorised`` for clips of several frames; for images it is ``auto``. ``rank=auto`` and
-    ``dropout=auto`` become those of the kind of side network. Sites become ``all``, else the smallest number
+    becomes ``factorised`` for clips of several frames; for images it is ``auto``. ``rank=auto``,
+    ``dropout=auto``, ``start=auto`` and ``probe_share=auto`` become those of the kind of side network. Sites become ``all``, else the smallest number
     that selects them, else their names. A side network that reads the last of the sites only is named by
     that one.
 
@@ -54,7 +54,8 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
         pool=architecture.pool,
         mixing=architecture.mixing or "auto",
         sites=_spelling(chosen, features.group.sites, last_only=last_only),
-        start="last" if len(chosen) == 1 else config.start,
+        start="last" if len(chosen) == 1 else config.resolved_start,
+        probe_share=config.resolved_probe_share,
     )
     return config if changed == config else changed
 

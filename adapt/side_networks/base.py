@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from losa.adapt.architecture import Architecture
 from losa.adapt.features import FeatureSpec
 from losa.adapt.side_networks.dropout import Dropout
-from losa.adapt.side_networks.head import Head
+from losa.adapt.side_networks.head import Head, LinearClassifier
 from losa.adapt.side_networks.parameters import Weights, by_layer
 from losa.adapt.streams import (
     Factored,
@@ -22,6 +23,7 @@ from losa.adapt.streams import (
     StreamSites,
     SummedFrames,
     pooled_tokens,
+    pooling_weights,
 )
 from losa.cache_format.errors import LosaError
 
@@ -39,6 +41,9 @@ class SideNetwork(nn.Module, ABC):
     The members of one network share the architecture and differ in their seeds. A subclass defines which
     sites its layers see (`stream_sites`) and how a layer updates the stream (`step`); it never accesses the
     activations themselves.
+
+    With ``probe_share`` a linear probe of the last site is trained beside the layers, by a loss of its own, so
+    that it is the one that ``side=linear`` trains. The class scores are the mean of both.
     """
 
     options: ClassVar[tuple[str, ...]]
@@ -51,6 +56,8 @@ class SideNetwork(nn.Module, ABC):
     """Rank that ``rank=auto`` stands for."""
     default_dropout: ClassVar[float] = 0.0
     """Rate that ``dropout=auto`` stands for; docs/methods.md has the measurements that chose it."""
+    default_probe_share: ClassVar[float] = 0.0
+    """Share that ``probe_share=auto`` stands for; docs/accuracy.md has the measurements that chose it."""
     sees_updates: ClassVar[bool] = True
     """Whether a layer sees the updates of earlier ones. If not, LayerNorm of x is LayerNorm of ``base_i``."""
 
@@ -81,6 +88,8 @@ class SideNetwork(nn.Module, ABC):
         self.num_classes = num_classes
         self.members = len(seeds)
         self.head = Head(features, num_classes, seeds, self.head_inputs())
+        has_probe = "probe_share" in self.options and architecture.probe_share > 0
+        self.probe = LinearClassifier(features.width, num_classes, seeds) if has_probe else None
 
     @abstractmethod
     def stream_sites(self) -> StreamSites:
@@ -100,9 +109,9 @@ class SideNetwork(nn.Module, ABC):
         return self.features.width
 
     def layered(self) -> dict[str, Float[Tensor, "members layers ..."]]:
-        """What the layers compute with, by name: all parameters but those of the head, if not overridden."""
+        """What the layers compute with, by name: all parameters but the classifiers', if not overridden."""
         named = self.named_parameters()
-        return {name: value for name, value in named if not name.startswith("head.")}
+        return {name: value for name, value in named if not name.startswith(("head.", "probe."))}
 
     def step(self, stream: Stream, layer: int, weights: Weights, drop: Drop) -> None:
         """Apply a layer, which the stream has entered already.
@@ -142,9 +151,41 @@ class SideNetwork(nn.Module, ABC):
             features: the frozen features of the images.
             dropout: dropout of this step; None for evaluation.
         """
+        return self.mean_of_parts(self.parts(features, dropout))
+
+    def parts(
+        self, features: FrozenFeatures, dropout: Dropout | None = None
+    ) -> tuple[Float[Tensor, "members images classes"], ...]:
+        """Class scores of each part that has a loss of its own: of the layers, and of the probe if there is one.
+
+        Args:
+            features: the frozen features of the images.
+            dropout: dropout of this step; None for evaluation.
+        """
         stream = self.open_stream(features)
         drop = _no_dropout if dropout is None else dropout
-        return self.scores(self.pooled(stream, drop), drop)
+        scores = self.scores(self.pooled(stream, drop), drop)
+        return (scores,) if self.probe is None else (scores, self._probe_scores(features, self.probe))
+
+    def mean_of_parts(self, parts: Sequence[Float[Tensor, "members ..."]]) -> Float[Tensor, "members ..."]:
+        """The mean of what all parts have, like scores or losses, weighted by the probe's share.
+
+        The mean of the losses is at least the loss of the mean scores, because a cross-entropy is convex.
+        """
+        if self.probe is None:
+            (alone,) = parts
+            return alone
+        of_layers, of_probe = parts
+        return torch.lerp(of_layers, of_probe, self.architecture.probe_share)
+
+    def _probe_scores(
+        self, features: FrozenFeatures, probe: LinearClassifier
+    ) -> Float[Tensor, "members images classes"]:
+        last = StreamSites(layers=(), output=len(self.features.sites) - 1)
+        output = features.output(features.renumbered(last, self.features.sites).output)
+        weights = pooling_weights(self.architecture.pool, self.features.tokens, output.device)
+        pooled = (weights.to(output) @ output).expand(self.members, -1, -1)
+        return probe.classify(self.head.normalise(pooled))
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
         """The fastest stream for its layers: `Materialised` only if the norm is not linear in x.
@@ -199,5 +240,6 @@ class SideNetwork(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters()) // self.members
 
     def head_parameter_count(self) -> int:
-        """Number of trainable parameters of one member's head."""
-        return sum(parameter.numel() for parameter in self.head.parameters()) // self.members
+        """Number of trainable parameters of one member's head, and of its probe."""
+        classifiers = (self.head, self.probe)
+        return sum(each.numel() for part in classifiers if part for each in part.parameters()) // self.members

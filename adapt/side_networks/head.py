@@ -17,7 +17,22 @@ HEAD_STD = 0.01
 """Standard deviation of the initial weights: small, so that all classes start about equally likely."""
 
 
-class Head(nn.Module):
+class LinearClassifier(nn.Module):
+    """A linear layer from ``inputs`` to class scores for each member."""
+
+    def __init__(self, inputs: int, num_classes: int, seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.weight = member_normal(seeds, "head.weight", (inputs, num_classes), HEAD_STD)
+        self.bias = member_constant(seeds, (num_classes,), 0.0)
+
+    def classify(
+        self, hidden: Float[Tensor, "members images inputs"]
+    ) -> Float[Tensor, "members images classes"]:
+        """Apply the linear layer."""
+        return hidden @ self.weight + self.bias[:, None]
+
+
+class Head(LinearClassifier):
     """A frozen norm and a linear layer for each member.
 
     The weights of the norm are constants of the cache. There is no norm if the backbone has no final norm.
@@ -34,25 +49,17 @@ class Head(nn.Module):
             seeds: initialisation seed of each member.
             inputs: number of inputs of the linear layer; None for the features' width.
         """
-        super().__init__()
+        super().__init__(inputs or features.width, num_classes, seeds)
         self._final_norm = features.final_norm
         for constant, buffer in FINAL_NORM_BUFFERS.items():
             array = features.constants.get(constant)
             self.register_buffer(buffer, None if array is None else torch.from_numpy(array.copy()))
-        self.weight = member_normal(seeds, "head.weight", (inputs or features.width, num_classes), HEAD_STD)
-        self.bias = member_constant(seeds, (num_classes,), 0.0)
 
     def forward(
         self, pooled: Float[Tensor, "members images width"]
     ) -> Float[Tensor, "members images classes"]:
         """Class scores of the pooled stream."""
         return self.classify(self.normalise(pooled))
-
-    def classify(
-        self, hidden: Float[Tensor, "members images inputs"]
-    ) -> Float[Tensor, "members images classes"]:
-        """Apply the linear layer alone."""
-        return hidden @ self.weight + self.bias[:, None]
 
     def normalise(
         self, pooled: Float[Tensor, "members images width"]

@@ -34,7 +34,7 @@ class LAST(SideNetwork):
     Over frames there are ``3 * rank * frames`` more; where space and time are factorised, two attentions.
     """
 
-    options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool", "mixing")
+    options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool", "mixing", "probe_share")
     default_dropout: ClassVar[float] = 0.7
     attends: ClassVar[bool] = True
 

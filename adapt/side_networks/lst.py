@@ -46,7 +46,8 @@ class LST(SideNetwork):
     head.
     """
 
-    options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool")
+    options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool", "probe_share")
+    default_probe_share: ClassVar[float] = 0.5
     sees_updates: ClassVar[bool] = False
     attends: ClassVar[bool] = True
 

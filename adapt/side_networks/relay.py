@@ -38,7 +38,7 @@ class Relay(SideNetwork):
     Over frames there are ``2 * rank * frames`` more, or ``rank * frames^2`` if space and time are factorised.
     """
 
-    options: ClassVar[tuple[str, ...]] = ("rank", "norm", "pool", "mixing")
+    options: ClassVar[tuple[str, ...]] = ("rank", "norm", "pool", "mixing", "probe_share")
     default_dropout: ClassVar[float] = 0.5
 
     def __init__(

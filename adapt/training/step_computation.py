@@ -71,17 +71,22 @@ class StepComputation:
             for group, keys in zip(self.groups, inputs.dropout_keys, strict=True):
                 own = slice(place, place + len(group.numbers))
                 place = own.stop
-                scores = group.network(features, group.dropout(inputs.step, start, keys))
-                loss = objective.losses(scores, labels[images], weights[images], group.smoothing)
-                if mix is not None:
-                    partners = labels[mix.partner[images]]
-                    other = objective.losses(scores, partners, mixed_weights[images], group.smoothing)
-                    share, rest = mix.shares.to(loss.dtype)
-                    loss = share * loss + rest * other
-                # The sum keeps members apart: no parameter of one appears in the loss of another.
-                loss.sum().backward()
-                losses[own] += loss.detach()
-                for column, predicted in zip(labels[images].T, objective.split(scores.detach()), strict=True):
+                network = group.network
+                parts = network.parts(features, group.dropout(inputs.step, start, keys))
+                part_losses = []
+                for scores in parts:
+                    loss = objective.losses(scores, labels[images], weights[images], group.smoothing)
+                    if mix is not None:
+                        partners = labels[mix.partner[images]]
+                        other = objective.losses(scores, partners, mixed_weights[images], group.smoothing)
+                        share, rest = mix.shares.to(loss.dtype)
+                        loss = share * loss + rest * other
+                    part_losses.append(loss)
+                # The sum keeps members and parts apart: no parameter of one appears in the loss of another.
+                torch.stack(part_losses).sum().backward()
+                losses[own] += network.mean_of_parts([each.detach() for each in part_losses])
+                scores = network.mean_of_parts([each.detach() for each in parts])
+                for column, predicted in zip(labels[images].T, objective.split(scores), strict=True):
                     correct[own] += (predicted.argmax(dim=-1) == column).sum(dim=-1)
         return losses, correct
 

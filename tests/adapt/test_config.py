@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from losa.adapt import AdaptConfig
+from losa.adapt.architecture import Start
 from losa.adapt.side_networks import SIDE_NETWORKS
 from losa.cache_format.engines import EngineConfig
 from losa.cache_format.identity import TokenLayout
@@ -17,7 +18,8 @@ OTHER: dict[str, Any] = {
     "heads": 2,
     "order": "token_channel",
     "norm": "none",
-    "start": "first",
+    "start": "last",
+    "probe_share": 0.25,
     "pool": "mean",
     "bias": True,
     "mixing": "factorised",
@@ -61,10 +63,10 @@ FOREIGN = {
     "losa": {"heads"},
     "last": {"order", "bias", "start"},
     "lst": {"order", "bias", "start", "mixing"},
-    "linear": {"rank", "heads", "order", "norm", "bias", "start", "mixing", "dropout"},
-    "mlp": {"heads", "order", "norm", "bias", "start", "mixing"},
+    "linear": {"rank", "heads", "order", "norm", "bias", "start", "mixing", "dropout", "probe_share"},
+    "mlp": {"heads", "order", "norm", "bias", "start", "mixing", "probe_share"},
     "relay": {"heads", "order", "bias", "start"},
-    "attentive": {"rank", "order", "bias", "start", "pool", "mixing"},
+    "attentive": {"rank", "order", "bias", "start", "pool", "mixing", "probe_share"},
 }
 KINDS = tuple(SIDE_NETWORKS)
 
@@ -107,6 +109,32 @@ def test_dropout_that_is_not_given_is_that_of_the_kind(side: str) -> None:
     assert AdaptConfig(cache="here", side=side, dropout=0.25).dropout_rate == (
         0.25 if kind.has_dropout else 0
     )
+
+
+@pytest.mark.parametrize("side", KINDS)
+def test_probe_share_that_is_not_given_is_that_of_the_kind(side: str) -> None:
+    kind = SIDE_NETWORKS[side]
+    default = kind.default_probe_share
+    plain = AdaptConfig(cache="here", side=side)
+    given = AdaptConfig(cache="here", side=side, probe_share=default)
+    assert plain.resolved_probe_share == default
+    assert (given.member_id, given.member_name) == (plain.member_id, plain.member_name)
+    other = AdaptConfig(cache="here", side=side, probe_share=0.25)
+    assert other.resolved_probe_share == (0.25 if "probe_share" in kind.options else 0)
+    assert ("-probe_share0.25-" in other.member_name) == ("probe_share" in kind.options)
+
+
+@pytest.mark.parametrize(("share", "start"), [(0.0, "last"), (0.25, "first")])
+def test_a_stream_starts_where_no_probe_reads(share: float, start: Start) -> None:
+    automatic = AdaptConfig(cache="here", probe_share=share)
+    assert automatic.resolved_start == start
+    assert AdaptConfig(cache="here", probe_share=share, start=start).member_id == automatic.member_id
+    assert AdaptConfig(cache="here", probe_share=share, start="last").resolved_start == "last"
+
+
+def test_a_name_tells_that_there_is_no_probe() -> None:
+    assert "-start_last-probe_share0-" in AdaptConfig(cache="here", probe_share=0.0).member_name
+    assert "probe_share" not in AdaptConfig(cache="here", side="last", probe_share=0.0).member_name
 
 
 @pytest.mark.parametrize(("lr", "steps"), [(1e-3, 400), (3e-3, 20_000)])
@@ -231,7 +259,8 @@ def test_one_eval_split_is_a_list_of_one() -> None:
 
 def test_member_id_stays_the_same_in_later_versions() -> None:
     # Folders of finished members carry it: a change trains everything again.
-    assert AdaptConfig(cache="here", dropout=0.0, weight_decay=1e-4).member_id == "3eb70c5218"
+    earlier = AdaptConfig(cache="here", dropout=0.0, weight_decay=1e-4, start="last", probe_share=0.0)
+    assert earlier.member_id == "3eb70c5218"
 
 
 def test_member_name_has_a_rank_only_where_there_is_one() -> None:

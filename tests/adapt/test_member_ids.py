@@ -95,7 +95,13 @@ NAMES: list[tuple[dict[str, Any], str]] = [
     ),
 ]
 """Options, and the name of the member. Names are never edited; new options get new lines."""
-EARLIER_DEFAULTS: dict[str, Any] = {"cache": "caches/digits", "dropout": 0.0, "weight_decay": 1e-4}
+EARLIER_DEFAULTS: dict[str, Any] = {
+    "cache": "caches/digits",
+    "dropout": 0.0,
+    "weight_decay": 1e-4,
+    "start": "last",
+    "probe_share": 0.0,
+}
 """The options that the first line has, where they are not the defaults any more."""
 
 

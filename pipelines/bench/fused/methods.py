@@ -46,6 +46,7 @@ def make_trainer(setting: Setting, activations: Tensor, labels: Tensor) -> Train
         rank=setting.rank,
         heads=setting.heads,
         norm=setting.norm,
+        probe_share=0.0,
         batch_size=setting.batch,
         epochs=1,
         lr=LR,

@@ -61,6 +61,7 @@ CHANGES: Mapping[str, Change] = {
         Change(option="norm", values=("frozen", "layer", "none"), papers={"last": "LayerNorm [S]"}),
         Change(option="pool", values=("cls", "mean"), papers={}),
         Change(option="bias", values=(False, True), papers={}),
+        Change(option="probe_share", values=(0.0, 0.25, 0.5), papers={}, everywhere=OURS),
         Change(
             option="codec",
             values=("int8", "int4", "float32"),

@@ -108,6 +108,7 @@ def _trainer(setting: Setting) -> tuple[Trainer, int]:
         side=setting.side,
         rank=setting.rank,
         mixing=setting.mixing,
+        probe_share=0.0,
         batch_size=setting.batch,
         epochs=1 + setting.steps,
         dtype=setting.dtype,

@@ -264,7 +264,13 @@ def scores_by_formula(weights: Weights, network: SideNetwork, activations: Tenso
     pooled = final_norm(pooled, features)
     if architecture.side == "mlp":
         pooled = gelu(pooled @ weights["hidden_weight"].T + weights["hidden_bias"])
-    return pooled @ weights["head.weight"] + weights["head.bias"]
+    scores = pooled @ weights["head.weight"] + weights["head.bias"]
+    if "probe.weight" in weights:
+        pooled = final_norm(token_pool(activations[:, -1], features, architecture), features)
+        of_probe = pooled @ weights["probe.weight"] + weights["probe.bias"]
+        share = architecture.probe_share
+        scores = (1 - share) * scores + share * of_probe
+    return scores
 
 
 @pytest.fixture

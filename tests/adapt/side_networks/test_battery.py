@@ -44,6 +44,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         for heads in (1, 4)
     ),
     *(("losa", {"start": "first", "norm": norm, "pool": "mean"}) for norm in ("layer", "frozen", "none")),
+    ("losa", {"probe_share": 0.25, "start": "first", "pool": "cls"}),
+    ("last", {"probe_share": 0.5, "norm": "layer", "pool": "mean"}),
+    ("relay", {"probe_share": 0.75, "norm": "none", "pool": "cls"}),
+    ("lst", {"probe_share": 0.5, "pool": "cls"}),
     ("mlp", {"pool": "cls"}),
     ("mlp", {"pool": "mean"}),
     ("linear", {"pool": "cls"}),
@@ -168,7 +172,10 @@ def test_starts_as_the_linear_probe_of_its_output(
     network = make_network(side, (4, 5), **options).to(dtype)
     probe = make_network("linear", (4, 5), pool=options["pool"]).to(dtype)
     output = activations.flip(dims=[1]) if options.get("start") == "first" else activations
-    assert torch.equal(network(frozen(activations)), probe(frozen(output)))
+    expected = probe(frozen(output))
+    if share := options.get("probe_share"):
+        expected = torch.lerp(expected, probe(frozen(activations)), share)
+    assert torch.equal(network(frozen(activations)), expected)
 
 
 @pytest.mark.parametrize("side", KINDS)

@@ -92,6 +92,32 @@ def test_results_of_an_epoch(make_trainer: Any) -> None:
     assert found[2][0].train_accuracy > found[0][0].train_accuracy
 
 
+@pytest.mark.parametrize("side", [side for side in KINDS if "probe_share" in SIDE_NETWORKS[side].options])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_probe_and_the_layers_beside_it_are_what_each_is_alone(
+    side: str, optimizer: str, make_trainer: Any, toy_data: Any, make_features: Any
+) -> None:
+    options = {"optimizer": optimizer, "mixup": 0.4, "label_smoothing": 0.1, "start": "first"}
+    both, layers, probe = (
+        make_trainer(kind, (0, 1), probe_share=share, dropout=0.3, **options)
+        for kind, share in ((side, 0.25), (side, 0.0), ("linear", 0.0))
+    )
+    found, of_layers, of_probe = (train(trainer) for trainer in (both, layers, probe))
+    for member in (0, 1):
+        expected = parameters(layers, member) | {
+            name.replace("head", "probe"): value for name, value in parameters(probe, member).items()
+        }
+        assert parameters(both, member).keys() == expected.keys()
+        for name, value in parameters(both, member).items():
+            assert torch.equal(value, expected[name]), name
+        for epoch in range(4):
+            mean = 0.75 * of_layers[epoch][member].step_losses + 0.25 * of_probe[epoch][member].step_losses
+            np.testing.assert_allclose(found[epoch][member].step_losses, mean, rtol=1e-5)
+    features = FrozenFeatures(toy_data(make_features()).source.read(np.arange(5)).decode(slice(5)))
+    scores, of_layers, of_probe = (trainer.groups[0].network(features) for trainer in (both, layers, probe))
+    torch.testing.assert_close(scores, 0.75 * of_layers + 0.25 * of_probe)
+
+
 def test_the_accuracy_while_training(make_trainer: Any) -> None:
     trainer = make_trainer("linear", lr=1e-30, data=None)
     (expected,) = trainer.evaluate(trainer._data)[0]
@@ -173,15 +199,15 @@ def test_memory_that_runs_out_halves_the_micro_batch(
 
     expected = run(make_trainer("losa", micro_batch_size=8))
     trainer = make_trainer("losa", micro_batch_size=8)
-    forward, seen = trainer.groups[0].network.forward, []
+    parts, seen = trainer.groups[0].network.parts, []
 
     def small(features: FrozenFeatures, dropout: Any = None) -> torch.Tensor:
         seen.append(len(features.activations))
         if seen[-1] > 2:
             raise error
-        return forward(features, dropout)
+        return parts(features, dropout)
 
-    monkeypatch.setattr(trainer.groups[0].network, "forward", small)
+    monkeypatch.setattr(trainer.groups[0].network, "parts", small)
     np.testing.assert_allclose(run(trainer), expected, rtol=1e-5)
     assert seen[:3] == [8, 4, 2]
     assert max(seen[3:]) == 2
@@ -198,7 +224,7 @@ def test_an_image_that_does_not_fit_is_an_error(
     def never(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(trainer.groups[0].network, "forward", never)
+    monkeypatch.setattr(trainer.groups[0].network, "parts", never)
     with pytest.raises(type(error)):
         trainer.epoch(0)
 
@@ -211,7 +237,7 @@ def test_another_error_is_not_taken_for_it(make_trainer: Any, monkeypatch: pytes
         seen.append(arguments)
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(trainer.groups[0].network, "forward", wrong)
+    monkeypatch.setattr(trainer.groups[0].network, "parts", wrong)
     with pytest.raises(RuntimeError, match="shapes"):
         trainer.epoch(0)
     assert len(seen) == 1
@@ -323,13 +349,13 @@ def test_micro_batches_are_decoded_into_the_same_memory(
 ) -> None:
     trainer = make_trainer("losa", micro_batch_size=3, mixup=0.4)
     network, places = trainer.groups[0].network, set()
-    forward = network.forward
+    parts = network.parts
 
     def seen(features: FrozenFeatures, dropout: Any = None) -> torch.Tensor:
         places.add(features.activations.data_ptr())
-        return forward(features, dropout)
+        return parts(features, dropout)
 
-    monkeypatch.setattr(network, "forward", seen)
+    monkeypatch.setattr(network, "parts", seen)
     train(trainer, 2)
     assert len(places) == 1
 

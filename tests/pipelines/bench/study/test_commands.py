@@ -65,7 +65,7 @@ def test_both_studies_of_two_sets(
     assert done.returncode == 0, done.stderr
     changed = lines(tmp_path / "study/ablations/results.csv")
     told_as_trained(tmp_path, changed)
-    variants = ["default", "start=first", "views=4"]
+    variants = ["default", "start=last", "views=4"]
     assert list(dict.fromkeys(one["changed"] for one in changed)) == variants
     # The defaults are those of the first study.
     assert len(trained) - before == 2 * 2 * (len(variants) - 1)
@@ -130,7 +130,7 @@ def test_failed_members_are_told_at_the_end(
     assert done.returncode == 1
     assert "2 of 4 members failed, the first of them (dusk, losa, default): no luck" in done.stderr
     assert "results.csv has the reason of each" in done.stderr
-    assert "first" in done.stdout
+    assert "last" in done.stdout
     failed = [one for one in lines(tmp_path / "study/ablations/results.csv") if one["status"] == "failed"]
     assert [(one["seed"], one["accuracy"], one["reason"]) for one in failed] == [("1", "", "no luck")] * 2
 

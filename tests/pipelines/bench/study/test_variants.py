@@ -30,14 +30,16 @@ def found(settings: Callable[..., Any], extracted: Path) -> Callable[..., dict[s
 
 
 def test_options_without_an_effect_and_values_of_the_default_are_left_out(found: Any) -> None:
-    assert list(found("losa", ["start", "order", "norm", "bias", "pool"])) == [
+    assert list(found("losa", ["start", "order", "norm", "bias", "pool", "probe_share"])) == [
         "default",
-        "start=first",
+        "start=last",
         "order=token_channel",
         "norm=layer",
         "norm=none",
         "bias=true",
         "pool=mean",
+        "probe_share=0",
+        "probe_share=0.25",
     ]
     assert list(found("relay", ["start", "order", "bias", "norm"])) == ["default", "norm=layer", "norm=none"]
     assert list(found("linear", [name for name in CHANGES if name not in ("codec", "views")])) == [
