@@ -219,7 +219,7 @@ class AdaptConfig:
 
     @property
     def resolved_start(self) -> Start:
-        """The site that LoSA's stream starts from; for ``auto`` the last, unless a probe reads that already."""
+        """The site that LoSA's stream starts from; for ``auto`` the last, unless a probe reads it already."""
         if self.start != "auto":
             return self.start
         return "first" if self.resolved_probe_share else "last"

@@ -96,7 +96,7 @@ def _options_of(composed: DictConfig) -> dict[str, Any]:
         except OmegaConfBaseException:  # ${...} refers to nothing
             options = OmegaConf.to_container(composed, resolve=False)
         assert isinstance(options, dict)
-        for name in ("rank", "pool", "dropout"):
+        for name in ("rank", "pool", "start", "dropout", "probe_share"):
             if options.get(name) == "auto":  # members have what it stands for
                 del options[name]
         return {str(name): value for name, value in options.items()}

@@ -30,9 +30,9 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
 
     ``pool=auto`` becomes the class token where there is one, else the mean of the grid. ``mixing=auto``
     becomes ``factorised`` for clips of several frames; for images it is ``auto``. ``rank=auto``,
-    ``dropout=auto``, ``start=auto`` and ``probe_share=auto`` become those of the kind of side network. Sites become ``all``, else the smallest number
-    that selects them, else their names. A side network that reads the last of the sites only is named by
-    that one.
+    ``dropout=auto``, ``start=auto`` and ``probe_share=auto`` become those of the kind of side network. Sites
+    become ``all``, else the smallest number that selects them, else their names. A side network that reads
+    the last of the sites only is named by that one.
 
     A configuration that does not fit its cache is returned as it is: it fails when it is prepared.
 

@@ -42,8 +42,8 @@ class SideNetwork(nn.Module, ABC):
     sites its layers see (`stream_sites`) and how a layer updates the stream (`step`); it never accesses the
     activations themselves.
 
-    With ``probe_share`` a linear probe of the last site is trained beside the layers, by a loss of its own, so
-    that it is the one that ``side=linear`` trains. The class scores are the mean of both.
+    With ``probe_share`` a linear probe of the last site is trained beside the layers, by a loss of its own,
+    so that it is the one that ``side=linear`` trains. The class scores are the mean of both.
     """
 
     options: ClassVar[tuple[str, ...]]
@@ -156,7 +156,7 @@ class SideNetwork(nn.Module, ABC):
     def parts(
         self, features: FrozenFeatures, dropout: Dropout | None = None
     ) -> tuple[Float[Tensor, "members images classes"], ...]:
-        """Class scores of each part that has a loss of its own: of the layers, and of the probe if there is one.
+        """Class scores of each part that has a loss of its own: of the layers, and of the probe if any.
 
         Args:
             features: the frozen features of the images.

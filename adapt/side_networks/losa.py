@@ -32,7 +32,16 @@ class LoSA(SideNetwork):
     along the tokens are those of `SpaceTimeMixer`.
     """
 
-    options: ClassVar[tuple[str, ...]] = ("rank", "order", "norm", "bias", "start", "pool", "mixing", "probe_share")
+    options: ClassVar[tuple[str, ...]] = (
+        "rank",
+        "order",
+        "norm",
+        "bias",
+        "start",
+        "pool",
+        "mixing",
+        "probe_share",
+    )
     default_dropout: ClassVar[float] = 0.5
     default_probe_share: ClassVar[float] = 0.5
     mixes_along_time: ClassVar[bool] = True
