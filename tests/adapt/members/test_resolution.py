@@ -32,7 +32,7 @@ def test_the_pool_is_chosen_by_the_tokens(
     tokens = TokenLayout(cls=cls, registers=0, grid=(2, 2))
     config = make_config(cache=str(replace(toy_cache, tokens=tokens).write(tmp_path / "cache")))
     assert features_of(config.cache).group.tokens == tokens
-    assert resolved(config) == replace(config, pool=pool, rank=8)
+    assert resolved(config) == replace(config, pool=pool, rank=8, start="first", probe_share=0.5)
 
 
 @pytest.mark.parametrize(
