@@ -66,8 +66,8 @@ def _two_micro_batches(sizes_are_not_measured: None, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def make_config() -> Callable[..., AdaptConfig]:
-    """``make_config(**options)``: a configuration on the CPU, without dropout and almost without decay."""
-    usual = {"cache": "unused", "device": "cpu", "dropout": 0.0, "weight_decay": 1e-4}
+    """``make_config(**options)``: on the CPU, without probe and dropout, almost without decay."""
+    usual = {"cache": "unused", "device": "cpu", "probe_share": 0.0, "dropout": 0.0, "weight_decay": 1e-4}
     return lambda **options: AdaptConfig(**(usual | options))
 
 

@@ -17,8 +17,13 @@ def test_what_an_earlier_version_trained_is_found(tmp_path: Path, place: int) ->
 
 
 def test_earlier_names_tell_options_that_differ_from_the_defaults_of_then() -> None:
-    usual = AdaptConfig(cache="digits", dropout=0.0, weight_decay=1e-4)
+    options = {"cache": "digits", "start": "last", "probe_share": 0.0}
+    usual = AdaptConfig(**options, dropout=0.0, weight_decay=1e-4)
     assert usual.earlier_names[1] == f"losa-r8-lr0.003-seed0-digits-{usual.member_id}"
-    told = AdaptConfig(cache="digits", dropout=0.5, weight_decay=1e-4)
+    told = AdaptConfig(**options, dropout=0.5, weight_decay=1e-4)
     assert told.earlier_names[1] == f"losa-r8-lr0.003-seed0-digits-dropout0.5-{told.member_id}"
-    assert told.member_name == f"losa-r8-lr0.003-seed0-digits-weight_decay0.0001-{told.member_id}"
+    # When there were dropout and no probe, this was its name.
+    assert told.earlier_names[2] == f"losa-r8-lr0.003-seed0-digits-weight_decay0.0001-{told.member_id}"
+    assert told.member_name == (
+        f"losa-r8-lr0.003-seed0-digits-start_last-weight_decay0.0001-probe_share0-{told.member_id}"
+    )

@@ -22,6 +22,7 @@ OWN: dict[str, Any] = {
     "order": "token_channel",
     "norm": "none",
     "start": "first",
+    "probe_share": 0.25,
     "pool": "mean",
     "bias": True,
     "sites": 2,
@@ -105,7 +106,7 @@ def test_options_that_may_not(prepare: Any) -> None:
 
 
 def test_one_network_has_one_architecture_and_one_kind_of_optimiser(prepare: Any) -> None:
-    apart = {"side", "rank", "order", "norm", "pool", "bias", "start", "sites", "optimizer"}
+    apart = {"side", "rank", "order", "norm", "pool", "bias", "start", "probe_share", "sites", "optimizer"}
     for name, value in OWN.items():
         first, second = map(group_key, prepare({}, {name: value}))
         assert (first == second) == (name not in apart), name

@@ -32,7 +32,7 @@ def test_the_pool_is_chosen_by_the_tokens(
     tokens = TokenLayout(cls=cls, registers=0, grid=(2, 2))
     config = make_config(cache=str(replace(toy_cache, tokens=tokens).write(tmp_path / "cache")))
     assert features_of(config.cache).group.tokens == tokens
-    assert resolved(config) == replace(config, pool=pool, rank=8, start="first", probe_share=0.5)
+    assert resolved(config) == replace(config, pool=pool, rank=8, start="last")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,13 @@ def test_mixing_is_named_by_what_it_does(
     plain = replace(found, mixing="auto")
     assert (found.member_id == plain.member_id) == (expected != "factorised")
     assert ("mixing_factorised" in found.member_name) == (expected == "factorised")
+
+
+def test_probe_and_start_are_named_by_what_they_are(make_config: Any, a_cache: Any) -> None:
+    found = resolved(make_config(probe_share="auto"), a_cache)
+    assert (found.probe_share, found.start) == (0.5, "first")
+    found = resolved(make_config(side="last", probe_share="auto"), a_cache)
+    assert (found.probe_share, found.start) == (0.0, "last")
 
 
 @pytest.mark.parametrize(("side", "rate"), [("losa", 0.5), ("mlp", 0.0), ("linear", 0.0)])

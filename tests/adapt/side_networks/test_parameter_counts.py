@@ -14,7 +14,9 @@ TOKENS = TokenLayout(cls=1, registers=0, grid=(14, 14))
 
 
 def architecture(**options: Any) -> Architecture:
-    return AdaptConfig(**({"cache": "unused", "rank": 4, "heads": 2} | options)).architecture_for(TOKENS)
+    return AdaptConfig(
+        **({"cache": "unused", "rank": 4, "heads": 2, "probe_share": 0.0} | options)
+    ).architecture_for(TOKENS)
 
 
 def vit_b16(sites: int) -> FeatureSpec:
@@ -33,6 +35,9 @@ def test_parameters_of_the_head(side: str) -> None:
     network = make_side_network(architecture(side=side), vit_b16(2), 100, (0, 1))
     inputs = network.architecture.rank if side == "mlp" else 768
     assert network.head_parameter_count() == inputs * 100 + 100
+    if "probe_share" in SIDE_NETWORKS[side].options:
+        network = make_side_network(architecture(side=side, probe_share=0.5), vit_b16(2), 100, (0, 1))
+        assert network.head_parameter_count() == 2 * (768 * 100 + 100)
 
 
 @pytest.mark.parametrize(("rank", "millions"), [(4, 0.093), (8, 0.185), (16, 0.371), (32, 0.741)])
