@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_what_an_earlier_version_trained_is_found(tmp_path: Path, place: int) ->
 
 
 def test_earlier_names_tell_options_that_differ_from_the_defaults_of_then() -> None:
-    options = {"cache": "digits", "start": "last", "probe_share": 0.0}
+    options: dict[str, Any] = {"cache": "digits", "start": "last", "probe_share": 0.0}
     usual = AdaptConfig(**options, dropout=0.0, weight_decay=1e-4)
     assert usual.earlier_names[1] == f"losa-r8-lr0.003-seed0-digits-{usual.member_id}"
     told = AdaptConfig(**options, dropout=0.5, weight_decay=1e-4)
