@@ -82,8 +82,8 @@ class StepComputation:
                         share, rest = mix.shares.to(loss.dtype)
                         loss = share * loss + rest * other
                     part_losses.append(loss)
-                # The sum keeps members and parts apart: no parameter of one appears in the loss of another.
-                torch.stack(part_losses).sum().backward()
+                # Sums keep members and parts apart: no parameter of one appears in the loss of another.
+                torch.autograd.backward([each.sum() for each in part_losses])
                 losses[own] += network.mean_of_parts([each.detach() for each in part_losses])
                 scores = network.mean_of_parts([each.detach() for each in parts])
                 for column, predicted in zip(labels[images].T, objective.split(scores), strict=True):
