@@ -2,16 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from types import TracebackType
 from typing import NamedTuple
 
 from losa.cache_format import Codes, Segment, SiteStatistics
 from losa.cache_format.codecs.torch_codecs import DeviceCodec
+from losa.cache_format.common.freed_memory import freed_memory_kept
 from losa.extract.decode_workers import DecodedBatch
 from losa.extract.encoding import Encoder, StartedEncoding
 from losa.extract.forward_pass import ForwardPass, in_batches
-from losa.extract.freed_memory import freed_memory_kept
 from losa.extract.stages import StageClock
 
 _AHEAD = {"cpu": 0, "cuda": 2}
@@ -78,7 +77,7 @@ class EncodedBatches:
         self._clock = clock
         self._ahead = _AHEAD[codec.device.type]
         self._decoded = forward.decode([batch.present for batch in batches])
-        self._memory = freed_memory_kept() if codec.device.type == "cpu" else nullcontext()
+        self._memory = freed_memory_kept(codec.device.type)
         self._results = self._run()
 
     @property

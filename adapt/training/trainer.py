@@ -26,6 +26,7 @@ from losa.adapt.training.scores import ScoreKeeper, Scores
 from losa.adapt.training.step_computation import MicroBatchMemory, Result, StepComputation
 from losa.adapt.training.working_set import choose_micro_batch_size, largest_that_fits
 from losa.cache_format.common.device import to_device
+from losa.cache_format.common.freed_memory import freed_memory_kept
 from losa.cache_format.common.interruption import uninterrupted
 from losa.cache_format.metadata.labels import MISSING_LABEL
 
@@ -193,7 +194,7 @@ class Trainer:
         batches = shuffled_batches(len(self._data), config.batch_size, config.data_seed, number)
         batches = batches[running.steps :]
         data = self._data.with_drawn_views(config.data_seed, number)
-        with self._recorded.stream():
+        with self._recorded.stream(), freed_memory_kept(self._device):
             pace = Pace(self._device)
             inputs = self._inputs(batches, number * self._steps_per_epoch + running.steps)
             for rows, batch, each in zip(batches, data.read(batches), inputs, strict=True):
@@ -224,7 +225,7 @@ class Trainer:
         classes = self._objective.classes
         keepers = [ScoreKeeper(len(group.numbers), classes, self._device) for group in self.groups]
         batches = ordered_batches(len(data), self._config.batch_size)
-        with torch.inference_mode():
+        with torch.inference_mode(), freed_memory_kept(self._device):
             for rows, batch in zip(batches, data.read(batches), strict=True):
                 labels = to_device(torch.from_numpy(data.images.labels[rows]), self._device)
                 start = 0

@@ -73,15 +73,15 @@ def test_freed_memory_is_kept_while_batches_come(forward, monkeypatch):
     events = []
 
     @contextmanager
-    def kept():
-        events.append("kept")
+    def kept(device):
+        events.append(f"kept on {device}")
         yield
         events.append("given back")
 
     monkeypatch.setattr(encoded_batches, "freed_memory_kept", kept)
     with EncodedBatches(forward, DeviceCodec("float16"), _batches(), StageClock()) as encoded:
         events += [len(batch.rows.keys) for batch in encoded]
-    assert events == ["kept", 2, 1, 0, 2, "given back"]
+    assert events == ["kept on cpu", 2, 1, 0, 2, "given back"]
 
 
 def test_the_rows_of_a_shard_in_batches():

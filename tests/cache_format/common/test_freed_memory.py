@@ -5,15 +5,15 @@ import textwrap
 
 import pytest
 
-from losa.extract import freed_memory
-from losa.extract.freed_memory import freed_memory_kept
+from losa.cache_format.common import freed_memory
+from losa.cache_format.common.freed_memory import freed_memory_kept
 
 needs_glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
 PRELUDE = """
 import resource
 from pathlib import Path
 import torch
-from losa.extract.freed_memory import freed_memory_kept
+from losa.cache_format.common.freed_memory import freed_memory_kept
 
 NUMBERS = 2**24  # 64 MB, which glibc gives back at once by default
 
@@ -44,7 +44,7 @@ def test_what_is_freed_serves_again_and_is_given_back_at_the_end(check):
         """
         torch.zeros(NUMBERS)
         before = resident_pages()
-        with freed_memory_kept():
+        with freed_memory_kept("cpu"):
             first = new_pages()
             # A small block may have gone into what was freed: the next large one is then beside it, once.
             later = [new_pages() for _ in range(5)]
@@ -61,7 +61,7 @@ def test_an_error_gives_it_back_too(check):
     check(
         """
         try:
-            with freed_memory_kept():
+            with freed_memory_kept("cpu"):
                 torch.zeros(NUMBERS).add_(1)
                 kept = resident_pages()
                 raise KeyError
@@ -71,7 +71,13 @@ def test_an_error_gives_it_back_too(check):
     )
 
 
+def test_memory_of_a_gpu_is_left_to_torch(monkeypatch):
+    monkeypatch.setattr(freed_memory, "_set", lambda *_: pytest.fail("glibc was told to keep memory"))
+    with freed_memory_kept("cuda:0"):
+        pass
+
+
 def test_other_c_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr(freed_memory.ctypes, "CDLL", lambda _: object())
-    with freed_memory_kept():
+    with freed_memory_kept("cpu"):
         pass
