@@ -15,7 +15,7 @@ MixerOrder = Literal["channel_token", "token_channel"]
 Mixing = Literal["joint", "factorised"]
 Rank = Annotated[int, Field(ge=1, le=4096)]
 Heads = Annotated[int, Field(ge=1, le=4096)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+ProbeShare = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -33,7 +33,7 @@ class Architecture:
     start: Start
     mixing: Mixing | None = None
     """How the tokens of several frames are mixed: all at once, or in space and in time; None for images."""
-    probe_share: Share = 0.0
+    probe_share: ProbeShare = 0.0
     """Share of the class scores that a linear probe of the last site gives; 0: there is no probe."""
 
     def refuse_uneven_heads(self) -> None:

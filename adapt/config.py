@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from losa.adapt.architecture import Architecture, Heads, MixerOrder, Mixing, Norm, Pool, Rank, Share, Start
+from losa.adapt.architecture import (
+    Architecture,
+    Heads,
+    MixerOrder,
+    Mixing,
+    Norm,
+    Pool,
+    ProbeShare,
+    Rank,
+    Start,
+)
 from losa.adapt.side_networks import SIDE_NETWORKS, SideKind, idle_options
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.common.threads import Threads
@@ -54,7 +64,7 @@ class AdaptConfig:
     bias: bool = False
     start: Literal["auto", Start] = "auto"
     mixing: Literal["auto", Mixing] = "auto"
-    probe_share: Literal["auto"] | Share = "auto"
+    probe_share: Literal["auto"] | ProbeShare = "auto"
     sites: int | str | list[int | str] = "all"
     label: OneOrMore = "label"
     class_weights: Literal["none", "balanced"] = "none"

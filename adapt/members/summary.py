@@ -7,10 +7,12 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from losa.adapt.side_networks import SideKind
+from losa.adapt.side_networks import SideKind, idle_options
 
 _JSON_NAMES = {"shared_pass": "pass"}
 """Names of fields in the file, where they differ: ``pass`` is a keyword of Python."""
+_LATER_OPTIONS = {"views": 1, "stop_after": None, "mixing": "auto", "probe_share": 0.0}
+"""Options that the first versions did not have, and what members were trained with before they came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +119,16 @@ class MemberSummary:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "MemberSummary":
-        """The summary with this content; unknown fields are ignored.
+        """The summary with this content; unknown fields are ignored, and options that came later added.
 
         Raises:
             ValueError: fields are missing or invalid.
         """
         named = {name: content[key] for name, key in _KEYS.items() if key in content}
-        return _ADAPTER.validate_json(to_json(named), strict=True)
+        summary = _ADAPTER.validate_json(to_json(named), strict=True)
+        idle = idle_options(summary.side)
+        later = {name: value for name, value in _LATER_OPTIONS.items() if name not in idle}
+        return replace(summary, options=later | summary.options)
 
 
 _ADAPTER = TypeAdapter(MemberSummary)

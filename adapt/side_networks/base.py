@@ -151,12 +151,12 @@ class SideNetwork(nn.Module, ABC):
             features: the frozen features of the images.
             dropout: dropout of this step; None for evaluation.
         """
-        return self.mean_of_parts(self.parts(features, dropout))
+        return self.mean_of_branches(self.branches(features, dropout))
 
-    def parts(
+    def branches(
         self, features: FrozenFeatures, dropout: Dropout | None = None
     ) -> tuple[Float[Tensor, "members images classes"], ...]:
-        """Class scores of each part that has a loss of its own: of the layers, and of the probe if any.
+        """Class scores of each branch, which has a loss of its own: of the layers, and of the probe if any.
 
         Args:
             features: the frozen features of the images.
@@ -167,15 +167,17 @@ class SideNetwork(nn.Module, ABC):
         scores = self.scores(self.pooled(stream, drop), drop)
         return (scores,) if self.probe is None else (scores, self._probe_scores(features, self.probe))
 
-    def mean_of_parts(self, parts: Sequence[Float[Tensor, "members ..."]]) -> Float[Tensor, "members ..."]:
-        """The mean of what all parts have, like scores or losses, weighted by the probe's share.
+    def mean_of_branches(
+        self, values: Sequence[Float[Tensor, "members ..."]]
+    ) -> Float[Tensor, "members ..."]:
+        """The mean of what all branches have, like scores or losses, weighted by the probe's share.
 
         The mean of the losses is at least the loss of the mean scores, because a cross-entropy is convex.
         """
         if self.probe is None:
-            (alone,) = parts
+            (alone,) = values
             return alone
-        of_layers, of_probe = parts
+        of_layers, of_probe = values
         return torch.lerp(of_layers, of_probe, self.architecture.probe_share)
 
     def _probe_scores(

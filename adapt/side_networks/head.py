@@ -64,7 +64,8 @@ class Head(LinearClassifier):
     def normalise(
         self, pooled: Float[Tensor, "members images width"]
     ) -> Float[Tensor, "members images width"]:
-        """Apply the final norm alone."""
+        """Apply the final norm alone, in the dtype of the weights."""
+        pooled = pooled.to(self.weight.dtype)
         norm = self._final_norm
         if norm is None:
             return pooled

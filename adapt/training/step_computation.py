@@ -72,20 +72,20 @@ class StepComputation:
                 own = slice(place, place + len(group.numbers))
                 place = own.stop
                 network = group.network
-                parts = network.parts(features, group.dropout(inputs.step, start, keys))
-                part_losses = []
-                for scores in parts:
+                branches = network.branches(features, group.dropout(inputs.step, start, keys))
+                branch_losses = []
+                for scores in branches:
                     loss = objective.losses(scores, labels[images], weights[images], group.smoothing)
                     if mix is not None:
                         partners = labels[mix.partner[images]]
                         other = objective.losses(scores, partners, mixed_weights[images], group.smoothing)
                         share, rest = mix.shares.to(loss.dtype)
                         loss = share * loss + rest * other
-                    part_losses.append(loss)
-                # Sums keep members and parts apart: no parameter of one appears in the loss of another.
-                torch.autograd.backward([each.sum() for each in part_losses])
-                losses[own] += network.mean_of_parts([each.detach() for each in part_losses])
-                scores = network.mean_of_parts([each.detach() for each in parts])
+                    branch_losses.append(loss)
+                # Sums keep members and branches apart: no parameter of one appears in the loss of another.
+                torch.autograd.backward([each.sum() for each in branch_losses])
+                losses[own] += network.mean_of_branches([each.detach() for each in branch_losses])
+                scores = network.mean_of_branches([each.detach() for each in branches])
                 for column, predicted in zip(labels[images].T, objective.split(scores), strict=True):
                     correct[own] += (predicted.argmax(dim=-1) == column).sum(dim=-1)
         return losses, correct

@@ -103,6 +103,7 @@ class SweepBenchmark:
                 cache=str(noise.path),
                 side=self.sides[number % len(self.sides)],
                 rank=self.rank,
+                probe_share=0.0,
                 lr=RATES[number // len(self.sides) % len(RATES)],
                 seed=number // len(self.sides) // len(RATES),
                 train_split=SPLIT,

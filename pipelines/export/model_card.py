@@ -8,6 +8,7 @@ from pathlib import Path
 from losa.adapt import MemberSummary, TrainedSideNetwork
 from losa.adapt.side_networks import effective_options
 from losa.extract.backbone_names import HUB
+from losa.pipelines.shown_options import shown
 
 _CARD = """\
 ---
@@ -75,7 +76,7 @@ def _row(name: str, trained: TrainedSideNetwork, source: Path) -> str:
     options = effective_options(trained.network.architecture)
     cells = [
         name,
-        " ".join(f"{option}={value}" for option, value in options.items()),
+        " ".join(f"{option}={shown(value)}" for option, value in options.items()),
         f"{trained.network.parameter_count():,}",
         "" if summary is None else str(summary.cache.get("dataset", "")),
         ""

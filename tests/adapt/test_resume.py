@@ -122,6 +122,7 @@ def option(**options: Any) -> dict[str, Any]:
 MEMBERS = [
     option(seed=1, dropout=0.3),
     option(seed=2),
+    option(seed=2, dropout=0.3, probe_share=0.5),
     option(side="last", optimizer="sgd", norm="frozen"),
     option(side="linear", lr=0.1),
 ]
@@ -164,8 +165,8 @@ def test_ends_as_if_nothing_had_happened(
     interrupted(epoch, *MEMBERS)
     epochs.clear()
     found = sweep(*MEMBERS)
-    assert epochs == [(number, 4) for number in range(epoch, EPOCHS)]
-    assert f"4 members resume after epoch {epoch}" in caplog.messages
+    assert epochs == [(number, len(MEMBERS)) for number in range(epoch, EPOCHS)]
+    assert f"{len(MEMBERS)} members resume after epoch {epoch}" in caplog.messages
     exactly_the_same(found, whole)
 
 
@@ -192,7 +193,8 @@ def test_within_an_epoch(
     interrupted_at(step, *members, error=error)
     exactly_the_same(sweep(*members), whole)
     epoch, steps = divmod(step, STEPS)
-    assert f"4 members resume after epoch {epoch}, at step {steps} of the next" in caplog.messages
+    told = f"{len(MEMBERS)} members resume after epoch {epoch}, at step {steps} of the next"
+    assert told in caplog.messages
 
 
 def recorded_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -282,7 +284,7 @@ def test_a_size_that_no_longer_fits_is_told(
     interrupted(2, *MEMBERS)
     monkeypatch.setattr("losa.adapt.training.trainer.largest_that_fits", lambda *_: 3)
     found = sweep(*MEMBERS)
-    assert [each.micro_batch_sizes for each in found] == [[4, 3]] * 4
+    assert [each.micro_batch_sizes for each in found] == [[4, 3]] * len(MEMBERS)
     assert caplog.text.count("memory no longer holds 4 images at once") == 1
     losses = [each.train_loss for each in whole]
     assert [each.train_loss for each in found] == pytest.approx(losses, rel=1e-3)
@@ -496,7 +498,7 @@ def test_an_interruption_saves_the_last_epoch(
     interrupted(3, *patient, error=error)
     epochs.clear()
     exactly_the_same(sweep(*patient), whole)
-    assert epochs == [(3, 4), (4, 4)]
+    assert epochs == [(3, len(MEMBERS)), (4, len(MEMBERS))]
 
 
 def test_a_damaged_checkpoint_is_told_once(

@@ -1,10 +1,11 @@
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
+from losa.adapt import AdaptConfig
 from losa.adapt.members.summary import ColumnScores, Company, MemberSummary
 
 KEYS = """member name status side rank lr seed accuracy scores train_loss epochs best_epoch best_val_accuracy
@@ -46,6 +47,20 @@ def test_the_company_of_a_halved_member(summary: MemberSummary) -> None:
     assert MemberSummary.from_json(content) == halved
     del content["company"], content["micro_batch_sizes"], content["threads"], content["pass"]["peak_bytes"]
     assert MemberSummary.from_json(content) == summary
+
+
+def test_options_that_came_later(make_summary: Any) -> None:
+    """Members trained before them are of one configuration with members that say so."""
+    for side, share in (("losa", 0.0), ("linear", None)):
+        config = AdaptConfig(cache="cache", side=side, probe_share=0.0)
+        idle = config.idle_options
+        options = {name: value for name, value in asdict(config).items() if name not in idle}
+        content = json.loads(json.dumps(make_summary(config, options=options).to_json()))
+        for name in ("views", "stop_after", "mixing", "probe_share"):
+            content["options"].pop(name, None)
+        found = MemberSummary.from_json(content)
+        assert found.options.get("probe_share") == share
+        assert found.options == options
 
 
 def test_unknown_fields_are_ignored(summary: MemberSummary) -> None:

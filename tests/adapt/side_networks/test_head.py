@@ -43,6 +43,13 @@ def test_scores(
     np.testing.assert_allclose(head(pooled).detach().numpy(), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype: torch.dtype, make_features: Callable[..., FeatureSpec]) -> None:
+    head = make_head(make_features())
+    pooled = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(2)).to(dtype)
+    assert torch.equal(head(pooled), head(pooled.double()))
+
+
 def test_only_the_linear_part_is_trained(make_features: Callable[..., FeatureSpec]) -> None:
     head = make_head(make_features())
     assert {name for name, _ in head.named_parameters()} == {"weight", "bias"}

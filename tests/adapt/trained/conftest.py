@@ -1,7 +1,7 @@
 """Side networks of the toy cache's backbone that were never trained."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +15,27 @@ from losa.cache_format import LabelColumn
 def make_trained(
     toy_cache: Any, make_network: Any, make_features: Any, randomise: Any
 ) -> Callable[..., TrainedSideNetwork]:
-    """``make_trained(side, sites, **changes)``: one that reads the first sites; its scores are random."""
+    """``make_trained(side, sites, **changes)``: one that reads some of three sites; its scores are random.
+
+    Where it has layers, a probe is beside them.
+    """
 
     numbers = itertools.count()
 
     def make(
-        side: str = "losa", sites: int = 3, changes: Mapping[str, Any] | None = None, **options: Any
+        side: str = "losa",
+        sites: Sequence[int] = (0, 1, 2),
+        changes: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Any:
-        features = replace(make_features(sites), constants=dict(make_features(sites).constants))
-        network = randomise(make_network(side, features=features, **options)).float().eval()
+        features = make_features()
+        features = replace(
+            features,
+            sites=tuple(features.sites[site] for site in sites),
+            constants=dict(features.constants),
+        )
+        network = make_network(side, features=features, **({"probe_share": 0.25} | options))
+        network = randomise(network).float().eval()
         trained = TrainedSideNetwork(
             network=network,
             columns=(LabelColumn(name="label", num_classes=3),),

@@ -18,7 +18,9 @@ def activations(make_features: Any, activations_of: Any) -> torch.Tensor:
 
 
 def test_probabilities_of_all_kinds_are_averaged(make_trained: Any, activations: torch.Tensor) -> None:
-    trained = {side: make_trained(side, sites=1 + number % 3) for number, side in enumerate(SIDE_NETWORKS)}
+    trained = {
+        side: make_trained(side, sites=range(1 + number % 3)) for number, side in enumerate(SIDE_NETWORKS)
+    }
     ensemble = Ensemble(trained)
     assert (ensemble.names, ensemble.members) == (("ensemble",), (tuple(trained),))
     assert ensemble.title == "ensemble of 7 side networks"

@@ -38,7 +38,7 @@ NORMS = {
 @pytest.fixture
 def make_float32(make_config: Any, make_features: Any, randomise: Any) -> Callable[..., SideNetwork]:
     def make(side: str, seeds: tuple[int, ...] = (3,), features: FeatureSpec | None = None) -> SideNetwork:
-        config = make_config(side=side, rank=4, heads=2, seed=seeds[0], bias=True, sites=["block.01", 2])
+        config = make_config(side=side, rank=4, heads=2, bias=True, probe_share=0.25, seed=seeds[0])
         features = features or make_features()
         return randomise(make_side_network(config.architecture_for(features.tokens), features, 3, seeds))
 
@@ -126,6 +126,19 @@ def test_the_description_names_backbone_and_features(saved: Path, toy_cache: Any
     outputs = [{"name": "label", "kind": "class", "num_classes": 3, "classes": ["ant", "bee", "cat"]}]
     assert description["outputs"] == outputs
     assert description["architecture"]["rank"] == 4
+
+
+def test_a_description_from_before_there_were_probes(
+    make_network: Any, toy_cache: Any, tmp_path: Path
+) -> None:
+    network = make_network("losa", probe_share=0.0).float()
+    save_side_network(tmp_path, network, 0, toy_cache.features, toy_cache.columns[:1])
+    path = tmp_path / DESCRIPTION_NAME
+    architecture = unseal(path.read_bytes(), path)["architecture"]
+    del architecture["probe_share"]
+    edit(tmp_path, architecture=architecture)
+    loaded = load_side_network(tmp_path).network
+    assert (loaded.architecture, loaded.probe) == (network.architecture, None)
 
 
 def test_tensors_have_no_members_axis(saved: Path) -> None:

@@ -14,7 +14,7 @@ def test_scores_of_a_split_are_those_of_its_activations(
     toy_cache: Any, make_trained: Any, tmp_path: Path
 ) -> None:
     cache = Cache(replace(toy_cache, invalid=frozenset({"test/002.png"})).write(tmp_path / "cache"))
-    networks = stack_side_networks({"one": make_trained("last", sites=2), "two": make_trained("losa")})
+    networks = stack_side_networks({"one": make_trained("last", sites=[0, 1]), "two": make_trained("losa")})
     batches = list(score(networks, CachedStream(cache, "test", networks, batch_size=4)))
     keys = [key for batch in batches for key in batch.keys]
     assert keys == [key for key in cache.keys("test") if key != "test/002.png"]

@@ -21,6 +21,8 @@ def test_every_kind_scores_as_alone(make_trained: Any, activations: torch.Tensor
     trained |= {
         "again": make_trained("last", rank=2),
         "layer": make_trained("losa", norm="layer", pool="mean"),
+        "other share": make_trained("losa", rank=2, probe_share=0.5),
+        "no probe": make_trained("losa", rank=2, probe_share=0.0),
     }
     stacked = stack_side_networks(trained)
     assert len(stacked.networks) < len(trained) == len(stacked)
@@ -30,11 +32,12 @@ def test_every_kind_scores_as_alone(make_trained: Any, activations: torch.Tensor
 
 
 def test_each_reads_its_own_sites(make_trained: Any, activations: torch.Tensor) -> None:
-    trained = {"one": make_trained(sites=1), "three": make_trained(sites=3), "two": make_trained(sites=2)}
+    places = {"one": [0], "three": [0, 1, 2], "first two": [0, 1], "last two": [1, 2], "around": [0, 2]}
+    trained = {name: make_trained(sites=sites) for name, sites in places.items()}
     stacked = stack_side_networks(trained)
     assert stacked.sites == ("block.00", "block.01", "block.02")
     for (name, each), scores in zip(trained.items(), stacked(activations), strict=True):
-        alone = each.scores(activations[:, : len(each.sites)])["label"]
+        alone = each.scores(activations[:, places[name]])["label"]
         torch.testing.assert_close(scores, alone, rtol=0, atol=1e-5, msg=name)
 
 

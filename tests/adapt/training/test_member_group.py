@@ -13,11 +13,11 @@ NUMBERS = [4, 7, 9]
 
 @pytest.fixture
 def make(make_config: Any, make_features: Any, activations_of: Any) -> Callable[..., MemberGroup]:
-    """``make(*options, steps)``: members 4, 7 and 9 after some steps."""
+    """``make(*options, steps)``: members 4, 7 and 9 after some steps, with a probe beside their layers."""
 
     def made(*options: dict[str, Any], steps: int = 2) -> MemberGroup:
         options = options or ({"seed": 0, "lr": 0.1}, {"seed": 1, "lr": 0.2}, {"seed": 2, "lr": 0.3})
-        configs = [make_config(**({"rank": 4} | each)) for each in options]
+        configs = [make_config(**({"rank": 4, "probe_share": 0.25} | each)) for each in options]
         features = make_features()
         group = make_group(NUMBERS[: len(configs)], configs, features, 3, "cpu")
         read = FrozenFeatures(activations_of(features).float())
@@ -32,7 +32,7 @@ def make(make_config: Any, make_features: Any, activations_of: Any) -> Callable[
 
 def test_a_member_has_what_its_seed_gives(make: Any, make_features: Any, make_config: Any) -> None:
     group = make(steps=0)
-    alone = make_group([0], [make_config(rank=4, seed=1)], make_features(), 3, "cpu")
+    alone = make_group([0], [make_config(rank=4, seed=1, probe_share=0.25)], make_features(), 3, "cpu")
     expected = alone.member_state(0)
     for name, value in group.member_state(7).items():
         assert torch.equal(value, expected[name]), name

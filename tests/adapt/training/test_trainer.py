@@ -1,6 +1,7 @@
 """The trainer of a pass: epochs, scores, micro-batches. That company changes nothing: `test_company`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -199,15 +200,15 @@ def test_memory_that_runs_out_halves_the_micro_batch(
 
     expected = run(make_trainer("losa", micro_batch_size=8))
     trainer = make_trainer("losa", micro_batch_size=8)
-    parts, seen = trainer.groups[0].network.parts, []
+    branches, seen = trainer.groups[0].network.branches, []
 
     def small(features: FrozenFeatures, dropout: Any = None) -> torch.Tensor:
         seen.append(len(features.activations))
         if seen[-1] > 2:
             raise error
-        return parts(features, dropout)
+        return branches(features, dropout)
 
-    monkeypatch.setattr(trainer.groups[0].network, "parts", small)
+    monkeypatch.setattr(trainer.groups[0].network, "branches", small)
     np.testing.assert_allclose(run(trainer), expected, rtol=1e-5)
     assert seen[:3] == [8, 4, 2]
     assert max(seen[3:]) == 2
@@ -224,7 +225,7 @@ def test_an_image_that_does_not_fit_is_an_error(
     def never(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(trainer.groups[0].network, "parts", never)
+    monkeypatch.setattr(trainer.groups[0].network, "branches", never)
     with pytest.raises(type(error)):
         trainer.epoch(0)
 
@@ -237,7 +238,7 @@ def test_another_error_is_not_taken_for_it(make_trainer: Any, monkeypatch: pytes
         seen.append(arguments)
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(trainer.groups[0].network, "parts", wrong)
+    monkeypatch.setattr(trainer.groups[0].network, "branches", wrong)
     with pytest.raises(RuntimeError, match="shapes"):
         trainer.epoch(0)
     assert len(seen) == 1
@@ -349,15 +350,35 @@ def test_micro_batches_are_decoded_into_the_same_memory(
 ) -> None:
     trainer = make_trainer("losa", micro_batch_size=3, mixup=0.4)
     network, places = trainer.groups[0].network, set()
-    parts = network.parts
+    branches = network.branches
 
     def seen(features: FrozenFeatures, dropout: Any = None) -> torch.Tensor:
         places.add(features.activations.data_ptr())
-        return parts(features, dropout)
+        return branches(features, dropout)
 
-    monkeypatch.setattr(network, "parts", seen)
+    monkeypatch.setattr(network, "branches", seen)
     train(trainer, 2)
     assert len(places) == 1
+
+
+def test_freed_memory_is_kept_while_an_epoch_is_trained_or_scored(
+    make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def kept(device: str) -> Iterator[None]:
+        events.append(f"kept on {device}")
+        yield
+        events.append("given back")
+
+    monkeypatch.setattr("losa.adapt.training.trainer.freed_memory_kept", kept)
+    trainer = make_trainer("linear")
+    trainer.epoch(0, lambda images: events.append(f"{images} images"))
+    assert events == ["kept on cpu", *["8 images"] * 3, "6 images", "given back"]
+    events.clear()
+    trainer.evaluate(trainer._data, lambda: events.append("batch"))
+    assert events == ["kept on cpu", *["batch"] * 4, "given back"]
 
 
 def test_the_micro_batch_size_is_found_without_a_trace(

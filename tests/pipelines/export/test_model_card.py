@@ -27,7 +27,7 @@ def test_it_tells_what_the_side_networks_are_and_how_to_load_them(
     assert trained["probe"].backbone.weights_sha256 in card
     assert 'classifier = load("hf-hub:me/birds")' in card
     assert "With `ensemble=True`, `load` averages" in card
-    assert "| relay | side=relay rank=4 norm=frozen pool=cls probe_share=0.0 |" in card
+    assert "| relay | side=relay rank=4 norm=frozen pool=cls probe_share=0 |" in card
     assert '["ant", "bee", "cat"]' in card
     assert "colour, 2 classes" in card
 
