@@ -107,6 +107,8 @@ class AdaptConfig:
             raise ValueError("patience=... needs a split to watch: val_split=...")
         if self.stop_after is not None and self.stop_after > self.epochs:
             raise ValueError(f"stop_after={self.stop_after}: expected at most epochs={self.epochs}")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"label=[{','.join(self.labels)}]: expected label columns, each once")
         self._refuse_impossible_halving()
         if self.protocol == "select":
             self._refuse_choice_on_scored_splits()

@@ -1,5 +1,6 @@
 """The options of an extraction. Each one is explained in conf/extract.yaml."""
 
+from collections.abc import Set
 from dataclasses import field
 from typing import Annotated, Literal
 
@@ -28,6 +29,21 @@ MEDIA_OF_KINDS: dict[str, tuple[Media, ...]] = {
     "python": ("images", "videos", "frames"),
 }
 """What data sets of a kind may hold; those of other kinds hold images."""
+_LISTED = {"root", "subfolder", "num_classes", "encoding"}
+_COLUMNS = {"image_column", "label_columns", "num_classes"}
+_SHARDS = {"shards", "image_field", "label_fields", "index_folder"}
+OPTIONS_OF_KINDS: dict[str, set[str]] = {
+    "digits": set(),
+    "folder": {"root", "subfolder"},
+    "lists": _LISTED,
+    "tasks": {"root", "subfolder", "tasks", "encoding"},
+    "table": {*_LISTED, *_COLUMNS, "file", "split_column"},
+    "fgvc": {"root", "subfolder", "layout"},
+    "webdataset": {"root", "subfolder", "num_classes", *_SHARDS},
+    "timm": {"root", "subfolder", *_COLUMNS, "source", "splits", "download"},
+    "huggingface": {"root", "subfolder", *_COLUMNS},
+}
+"""Options that data sets of a kind read, beside ``name`` and ``media``. Those of a program read none."""
 DEFAULT_FRAMES = 8
 """Frames of a clip, unless an option says otherwise."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
@@ -86,13 +102,28 @@ class DatasetConfig:
     num_classes: Positive | None = None
 
     def __post_init__(self) -> None:
-        """Refuse videos where the kind of data set cannot hold them."""
+        """Refuse options that the kind of data set does not read, and videos where it cannot hold them."""
+        read = OPTIONS_OF_KINDS.get(self.kind)
+        if read is not None:
+            self._refuse_idle(read)
         known = MEDIA_OF_KINDS.get(self.kind, ("images",))
         if self.media not in known:
             takes = [kind for kind, media in MEDIA_OF_KINDS.items() if self.media in media]
             raise ValueError(
                 f"dataset.media={self.media}: a data set of kind {self.kind} holds {' or '.join(known)}; "
                 f"{self.media} can be in those of kind {', '.join(takes)}"
+            )
+
+    def _refuse_idle(self, read: Set[str]) -> None:
+        plain = DatasetConfig(kind="python", name=self.name)
+        for option in self.__dataclass_fields__:
+            value = getattr(self, option)
+            if option in ("kind", "name", "media", *read) or value == getattr(plain, option):
+                continue
+            takes = [kind for kind, options in OPTIONS_OF_KINDS.items() if option in options]
+            raise ValueError(
+                f"dataset.{option}={value}: a data set of kind {self.kind} does not read it; those of kind "
+                f"{', '.join(takes)} do: choose one with dataset=..."
             )
 
     @property

@@ -28,7 +28,7 @@ def ending(advice: str = "") -> Iterator[None]:
             try:
                 yield
             finally:
-                print(end="", flush=True)  # the interpreter's own flush, at its end, cannot be caught
+                _flush()  # the interpreter's own flush, at its end, cannot be caught
         except KeyboardInterrupt:
             print(f"interrupted{after}", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
@@ -41,8 +41,20 @@ def ending(advice: str = "") -> Iterator[None]:
             sys.exit(128 + signal.SIGPIPE)
 
 
+def _flush() -> None:
+    """Write what is buffered to standard output. Where that cannot be, the command ends with a message."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
+
+
 def discard_output() -> None:
-    """Have what is still buffered go nowhere: on a closed pipe it would fail when the interpreter ends."""
+    """Have what is still buffered go nowhere: it would fail once more when the interpreter ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

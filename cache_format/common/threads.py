@@ -9,7 +9,7 @@ from pydantic import Field
 
 from losa.cache_format.common.cores import usable_cores
 
-Threads = Literal["auto"] | Annotated[int, Field(ge=1)]
+Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
 """The option ``threads``."""
 
 _CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

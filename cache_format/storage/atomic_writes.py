@@ -129,8 +129,10 @@ def _replacing(path: Path, before: Callable[[], None]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         before()
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # a failed write names no file, and a temporary one nobody knows
         raise
 
 

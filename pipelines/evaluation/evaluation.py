@@ -92,9 +92,11 @@ class Evaluator:
 
     def run(self) -> Evaluation:
         """Judge the images that are not done yet, and write the results."""
+        found = None
         if self._config.overwrite:
             self._folder.clear()
-        found = self._folder.results()
+        else:
+            found = self._folder.results()
         if found is None:
             invalid = self._judge_images()
             found = self._results(invalid)

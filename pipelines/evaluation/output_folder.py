@@ -18,6 +18,15 @@ class OutputFolder:
     identity: str
     """Hash of what is judged on what."""
 
+    def __post_init__(self) -> None:
+        """Refuse a file.
+
+        Raises:
+            LosaError: it is no folder.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise LosaError(f"out={self.path}: expected a folder, found a file")
+
     def results(self) -> Results | None:
         """The results, if the evaluation is finished.
 
@@ -55,13 +64,15 @@ class OutputFolder:
             self._refuse_others()
         for name in (results.RESULTS, results.TABLE, results.CONFUSION, progress.NAME):
             remove(self.path / name)
-        for part in (self.path / prediction_files.FOLDER).glob("part-*"):
+        for part in prediction_files.parts_in(self.path):
             remove(part)
 
     def _refuse_others(self) -> None:
-        """Refuse to replace files of the same names, such as the results of a sweep."""
-        for name in (results.TABLE, results.CONFUSION):
-            if (self.path / name).exists():
-                raise LosaError(
-                    f"{self.path} has a {name} that is not of an evaluation: choose another folder (out=...)"
-                )
+        """Refuse a folder with anything but predictions, which are written before the first progress."""
+        own = {self.path / prediction_files.FOLDER, *prediction_files.parts_in(self.path)}
+        other = next((path for path in self.path.rglob("*") if path not in own), None)
+        if other is not None:
+            raise LosaError(
+                f"{self.path} has files that are not of an evaluation, such as {other.name}: choose another "
+                "folder (out=...)"
+            )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,12 @@ from losa.pipelines.evaluation.judge import Output, Predicted
 FOLDER = "predictions"
 ROWS_PER_PART = 2**18
 """Rows of a file after which the next one begins."""
+_PART = re.compile(r"part-\d{9,}\.(csv|parquet)(\.tmp)?")
+
+
+def parts_in(folder: Path) -> list[Path]:
+    """The files of predictions in the folder of an evaluation."""
+    return [path for path in (folder / FOLDER).glob("part-*") if _PART.fullmatch(path.name)]
 
 
 @dataclass

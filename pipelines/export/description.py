@@ -12,6 +12,7 @@ from losa.cache_format.manifest import as_json
 from losa.pipelines.export.agreement import TOLERANCE, Agreement
 from losa.pipelines.export.outputs import INPUT, Output
 
+EXPORT_FORMAT = "losa-export"
 VERSION = 1
 
 
@@ -28,7 +29,7 @@ def describe(
     first = next(iter(trained.values()))
     channels, height, width = first.preprocessing.input_size
     return {
-        "format": "losa-export",
+        "format": EXPORT_FORMAT,
         "version": VERSION,
         "input": {
             "name": INPUT,

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from losa.cache_format import LosaError
 from losa.cache_format.storage.paths import local_path
 from losa.pipelines.classifier.hub import HubPlace, hub_place, is_on_hub
-from losa.pipelines.export.model_file import MODEL_FORMATS
+from losa.pipelines.export.description import EXPORT_FORMAT
+from losa.pipelines.export.model_file import MODEL_FORMATS, description_path
+from losa.pipelines.replaced_file import refuse_other_file
 
 
 class ModelPath(NamedTuple):
@@ -25,7 +27,7 @@ def destination(to: str) -> ModelPath | FolderPath | HubPlace:
     """Read ``to=...``, before anything is computed.
 
     Raises:
-        LosaError: it is none of these, or a file whose folder does not exist.
+        LosaError: it is none of these, a file whose folder does not exist, or one that no export wrote.
     """
     if is_on_hub(to):
         place = hub_place(to)
@@ -40,6 +42,7 @@ def destination(to: str) -> ModelPath | FolderPath | HubPlace:
             raise LosaError(f"to={to}: expected the name of a file, found a folder")
         if not path.parent.is_dir():
             raise LosaError(f"to={to}: there is no folder {path.parent}: create it first")
+        _refuse_other_model(path)
         return ModelPath(path)
     if to.endswith("/") or path.is_dir():
         if path.exists() and not path.is_dir():
@@ -49,3 +52,11 @@ def destination(to: str) -> ModelPath | FolderPath | HubPlace:
         f"to={to}: expected <file>{' or <file>'.join(MODEL_FORMATS)} for a model, <folder>/ (with a slash at "
         "the end) or hf-hub:<owner>/<name> for the side networks alone"
     )
+
+
+def _refuse_other_model(path: Path) -> None:
+    """Refuse to replace a file, or the description beside it, unless an export wrote both."""
+    beside = description_path(path)
+    written = b'"format": "' + EXPORT_FORMAT.encode() + b'"'
+    refuse_other_file("to=", beside, lambda head: written in head, "the description of an exported model")
+    refuse_other_file("to=", path, lambda _: beside.is_file(), f"a model with its description, {beside.name}")

@@ -50,9 +50,14 @@ def write_model(
             raise LosaError(f"{path}: checked and removed: {error}") from error
         description = describe(trained, graph.outputs, agreement)
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-        written.with_name(f"{path.name}.json").write_text(text, encoding="utf-8")
+        description_path(written).write_text(text, encoding="utf-8")
         _move(Path(temporary), path)
     return agreement
+
+
+def description_path(path: Path) -> Path:
+    """The file beside a model that describes it."""
+    return path.with_name(f"{path.name}.json")
 
 
 def _move(folder: Path, path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from losa.adapt import load_side_network
+from losa.adapt.members.member_files import SUMMARY_NAME
 from losa.adapt.trained.files import DESCRIPTION_NAME, TENSORS_NAME
 from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import publish_files
@@ -26,7 +27,8 @@ def write_side_networks(folder: Path, sources: Mapping[str, Path], place: str) -
         Whether a model card was written.
 
     Raises:
-        LosaError: a side network is damaged, or the folder holds others. Nothing is written then.
+        LosaError: a side network is damaged, the folder holds others, or it is a member's, of losa-adapt.
+            Nothing is written then.
     """
     trained = {name: load_side_network(source) for name, source in sources.items()}
     targets = {name: "" if len(sources) == 1 else f"{name}/" for name in sources}
@@ -36,6 +38,7 @@ def write_side_networks(folder: Path, sources: Mapping[str, Path], place: str) -
         for name, source in sources.items()
         for file in (TENSORS_NAME, DESCRIPTION_NAME)
     }
+    _refuse_to_replace(folder, files)
     has_card = (folder / CARD).exists()
     if not has_card:
         files[CARD] = model_card(trained, sources, place).encode()
@@ -51,3 +54,18 @@ def _refuse_others(folder: Path, own: list[Path]) -> None:
             f"{folder} holds other side networks already, such as {others[0]}: choose another folder, or "
             "remove them"
         )
+
+
+def _refuse_to_replace(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Refuse to replace a file by another one, and to write among the results of a training."""
+    for name, content in files.items():
+        path = folder / name
+        if (path.parent / SUMMARY_NAME).exists():
+            raise LosaError(
+                f"{path.parent} is the folder of a side network that losa-adapt trained: choose another one"
+            )
+        if path.exists() and path.read_bytes() != content:
+            raise LosaError(
+                f"{path}: there is another file of this name, which would be replaced: choose another "
+                f"folder, or remove it first, and {CARD} with it if that describes another side network"
+            )

@@ -1,5 +1,6 @@
 """Models in files of `torch.export`: they run in PyTorch, without the code of losa and timm."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -16,7 +17,10 @@ class TorchFile:
 
     def save(self, program: ExportedProgram, names: tuple[str, ...], path: Path) -> None:  # noqa: ARG002
         """See `ModelFormat`."""
-        torch.export.save(program, path)
+        # Not to the path: where the disk is full, torch ends the process instead of raising an error.
+        content = io.BytesIO()
+        torch.export.save(program, content)
+        path.write_bytes(content.getbuffer())
 
     def load(self, path: Path) -> Run:
         """See `ModelFormat`."""

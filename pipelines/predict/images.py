@@ -32,7 +32,8 @@ def find_images(places: Sequence[str], media: Media = "images") -> FoundImages:
         media: images or videos.
 
     Raises:
-        LosaError: a place does not exist, or is a folder without images; the message says which.
+        LosaError: a place does not exist, or is a folder without images, or neither a file nor a folder;
+            the message says which.
     """
     files: dict[str, None] = {}
     notes: list[str] = []
@@ -42,8 +43,10 @@ def find_images(places: Sequence[str], media: Media = "images") -> FoundImages:
                 walk = FolderWalk(path, media)
                 files |= dict.fromkeys(str(path / image) for image in walk.images)
                 notes += [f"{path}: {note}" for note in walk.notes]
-            else:
+            elif path.is_file():
                 files[str(path)] = None
+            else:
+                raise LosaError(f"{path}: expected a file or a folder, found a pipe or a device")
     return FoundImages(tuple(files), tuple(notes))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import publishing
 from losa.cache_format.storage.paths import local_path
+from losa.pipelines.replaced_file import is_text, refuse_other_file
 
 Write = Callable[[str], object]
 
@@ -17,7 +18,7 @@ def output_file(out: str | None) -> Path | None:
     """The file that ``out=...`` names, checked before anything is computed.
 
     Raises:
-        LosaError: it is a folder, or its folder does not exist.
+        LosaError: it is a folder, its folder does not exist, or it is an image or another file, no text.
     """
     if out is None:
         return None
@@ -26,6 +27,7 @@ def output_file(out: str | None) -> Path | None:
         raise LosaError(f"out={out}: expected the name of a file, found a folder")
     if not path.parent.is_dir():
         raise LosaError(f"out={out}: there is no folder {path.parent}: create it first")
+    refuse_other_file("out=", path, is_text, "a text, such as earlier predictions")
     return path
 
 

@@ -9,6 +9,7 @@ from losa.cache_format.storage.paths import local_path
 from losa.extract.sources.base import StoredImages
 from losa.extract.sources.digits import DigitsSource
 from losa.pipelines.matching_paths import matching_paths
+from losa.pipelines.replaced_file import refuse_other_file
 from losa.pipelines.report.html import render
 from losa.pipelines.report.inputs import read_members
 from losa.pipelines.report.report import make_report
@@ -40,10 +41,13 @@ def write_page(
         The file.
 
     Raises:
-        LosaError: there are no results, they are damaged, or a folder of images does not exist.
+        LosaError: there are no results, they are damaged, a folder of images does not exist, or the file
+            cannot be written or is no page.
     """
     members = read_members(runs)
     folders = [path for place in runs for path in matching_paths(place) if path.is_dir()]
+    path = out or folders[0] / REPORT_NAME
+    _refuse_impossible(path)
     report = make_report(
         title or ", ".join(folder.resolve().name for folder in folders),
         members,
@@ -51,10 +55,16 @@ def write_page(
         device=device,
         thumbnails=Thumbnails([*(_image_folder(folder) for folder in image_folders), *_bundled_images()]),
     )
-    path = out or folders[0] / REPORT_NAME
     make_folder(path.parent)
     publish(path, render(report).encode())
     return path
+
+
+def _refuse_impossible(path: Path) -> None:
+    """Refuse a folder, and a file that is no page, before anything is computed."""
+    if path.is_dir():
+        raise LosaError(f"--out {path}: expected the name of a file, found a folder")
+    refuse_other_file("--out ", path, lambda head: head[:9].lower() == b"<!doctype", "an HTML page")
 
 
 def _image_folder(text: str) -> StoredImages:

@@ -310,3 +310,10 @@ def test_impossible_options_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         make_config(**wrong)
+
+
+def test_label_columns_are_named_once() -> None:
+    with pytest.raises(
+        ValueError, match=r"label=\[colour,species,colour\]: expected label columns, each once"
+    ):
+        AdaptConfig(cache="cache", label=["colour", "species", "colour"])

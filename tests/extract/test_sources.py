@@ -14,7 +14,7 @@ from torchvision.datasets import ImageFolder
 from losa.cache_format import LosaError
 from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES
 from losa.extract import ArraySource, DatasetConfig, TorchDatasetSource, open_source
-from losa.extract.config import TaskConfig
+from losa.extract.config import OPTIONS_OF_KINDS, TaskConfig
 from losa.extract.loader import ImageLoader
 from losa.extract.pixels import DEFAULT_DECODING
 from losa.extract.sources import InvalidImage
@@ -360,3 +360,35 @@ def test_a_decomposed_name_loads_before_its_split_is_asked_for(kind, photos, vta
     ]
     source.contents(source.splits[0])
     assert _load(source, key).image.size == (16, 20)
+
+
+@pytest.mark.parametrize("kind", [*OPTIONS_OF_KINDS])
+def test_options_that_a_kind_of_data_set_does_not_read_are_refused(kind: str) -> None:
+    """Otherwise dataset.root=photos without dataset=folder would extract the digits."""
+    values = {
+        "root": "photos",
+        "subfolder": "a",
+        "file": "a.csv",
+        "image_column": "image",
+        "label_columns": ["a"],
+        "split_column": "split",
+        "tasks": {"a": TaskConfig(subfolder="a")},
+        "layout": "cub",
+        "source": "torch/cifar10",
+        "splits": ["train"],
+        "download": True,
+        "shards": "a.tar",
+        "image_field": "jpg",
+        "label_fields": ["cls"],
+        "index_folder": "indices",
+        "encoding": "latin-1",
+        "num_classes": 3,
+    }
+    assert {"kind", "name", "media", *values} == {*DatasetConfig.__dataclass_fields__}
+    for name, value in values.items():
+        if name in OPTIONS_OF_KINDS[kind]:
+            assert getattr(DatasetConfig(kind=kind, name="a", **{name: value}), name) == value
+        else:
+            told = rf"dataset\.{name}=.*: a data set of kind {kind} does not read it; those of kind "
+            with pytest.raises(ValueError, match=told):
+                DatasetConfig(kind=kind, name="a", **{name: value})

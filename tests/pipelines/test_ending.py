@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,18 @@ def test_a_closed_pipe_is_no_error(name: str) -> None:
     os.close(write)
     assert ended.stderr == b""
     assert ended.returncode == 128 + signal.SIGPIPE
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("program", ["print(1)", "print('x' * 100_000)", "print(1); sys.exit('error: no')"])
+def test_a_full_disk_behind_standard_output_is_told_in_a_line(program: str) -> None:
+    program = f"import sys; from losa.pipelines.ending import ending\nwith ending(): {program}"
+    with FULL.open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert ended.stderr == b"error: standard output: No space left on device\n"
+    assert ended.returncode == 1

@@ -104,3 +104,11 @@ def test_files_that_are_published_together_flush_their_folder_once(tmp_path, sys
         ("rename", "two.tmp", "two"),
         ("fsync", ".", "folder"),
     ]
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    told = r"No space left on device: '.*/results\.json'"
+    with pytest.raises(OSError, match=told), publishing(tmp_path / "results.json"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match=r"No such file or directory: '.*/nowhere/results\.json'"):
+        publish(tmp_path / "nowhere/results.json", b"")

@@ -136,9 +136,33 @@ def test_a_folder_of_something_else_is_refused(sweep: Path, configured: Any, tmp
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/results.csv").write_text("of a sweep")
     for overwrite in (False, True):
-        with pytest.raises(LosaError, match=r"results\.csv that is not of an evaluation"):
+        with pytest.raises(LosaError, match=r"not of an evaluation, such as results\.csv"):
             evaluate([str(sweep)], configured(out=str(tmp_path / "runs"), overwrite=overwrite))
     assert (tmp_path / "runs/results.csv").read_text() == "of a sweep"
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "predictions/part-mine.csv"])
+def test_files_of_somebody_else_are_left_alone(
+    name: str, sweep: Path, configured: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(LosaError, match=f"not of an evaluation, such as {path.name}"):
+            evaluate([str(sweep)], configured(out=str(tmp_path / "mine"), overwrite=overwrite))
+    assert path.read_text() == "mine"
+    assert [each for each in (tmp_path / "mine").rglob("*") if each.is_file()] == [path]
+    done = evaluate([str(sweep)], configured())
+    (done.folder / "predictions/part-mine.csv").write_text("mine")
+    evaluate([str(sweep)], configured(overwrite=True))
+    assert (done.folder / "predictions/part-mine.csv").read_text() == "mine"
+
+
+def test_a_file_is_no_folder(sweep: Path, configured: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(LosaError, match=r"mine: expected a folder, found a file"):
+        evaluate([str(sweep)], configured(out=str(tmp_path / "mine")))
 
 
 def test_parquet_holds_the_same(sweep: Path, configured: Any, tmp_path: Path) -> None:

@@ -39,3 +39,25 @@ def test_anything_else_is_refused(
     Path("file").touch()
     with pytest.raises(LosaError, match=message):
         destination(to)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"a.onnx": "mine"}, r"a\.onnx: expected no file or a model with its description, a\.onnx\.json"),
+        ({"a.onnx.json": "{}"}, r"a\.onnx\.json: expected no file or the description of an exported model"),
+        ({"a.onnx": "model", "a.onnx.json": '{"format": "losa-export"}'}, None),
+    ],
+)
+def test_files_of_another_program_are_not_replaced(
+    found: dict[str, str], message: str | None, tmp_path: Path
+) -> None:
+    for name, content in found.items():
+        (tmp_path / name).write_text(content)
+    to = f"{tmp_path}/a.onnx"
+    if message is None:
+        assert destination(to) == ModelPath(tmp_path / "a.onnx")
+        return
+    with pytest.raises(LosaError, match=message):
+        destination(to)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == found

@@ -47,6 +47,23 @@ def test_exporting_again_is_allowed_beside_others_it_is_not(runs: dict[str, Path
         write_side_networks(tmp_path, {"probe": runs["probe"], "new": runs["relay"]}, "folder")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_another_side_network_is_not_replaced(name: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    """Nor is a file of another program that has the same name."""
+    for content in ((runs["relay"] / name).read_bytes(), b"mine"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(LosaError, match=f"{name}: there is another file of this name"):
+            write_side_networks(tmp_path, {"probe": runs["probe"]}, "folder")
+        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, content)]
+
+
+def test_the_folder_of_a_member_is_no_place_for_an_export(runs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(LosaError, match="of a side network that losa-adapt trained"):
+        write_side_networks(tmp_path, {"probe": runs["probe"]}, "folder")
+    assert files(tmp_path) == ["summary.json"]
+
+
 def test_a_damaged_side_network_is_not_published(runs: dict[str, Path], tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(runs["relay"], damaged)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,9 @@ def test_a_place_without_images_is_named(photos: Path, place: str, message: str)
     (photos.parent / "empty").mkdir()
     with pytest.raises(LosaError, match=message):
         find_images(["photos", place])
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(LosaError, match=r"pipe\.png: expected a file or a folder, found a pipe or a device"):
+        find_images([str(tmp_path / "pipe.png")])

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from losa.cache_format import LosaError
 from losa.pipelines.predict.output import output_file, writing
@@ -35,3 +36,17 @@ def test_names_that_are_no_files_are_refused(tmp_path: Path) -> None:
         output_file(str(tmp_path))
     with pytest.raises(LosaError, match=r"no folder .*nowhere: create it first"):
         output_file(str(tmp_path / "nowhere/out.csv"))
+
+
+def test_a_file_that_is_no_text_is_not_replaced(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (4, 4)).save(photo)
+    before = photo.read_bytes()
+    with pytest.raises(
+        LosaError, match=r"out=.*photo\.png: expected no file or a text, .* found another file"
+    ):
+        output_file(str(photo))
+    assert photo.read_bytes() == before
+    for name, content in (("empty.png", b""), ("earlier.csv", "image,é\n".encode())):
+        (tmp_path / name).write_bytes(content)
+        assert output_file(str(tmp_path / name)) == tmp_path / name

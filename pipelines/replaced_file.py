@@ -1,0 +1,37 @@
+"""Which files a command may replace: those of the kind that it writes itself, not what a user has there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from losa.cache_format import LosaError
+
+_BEGINNING = 4096
+"""Bytes by which a file is judged."""
+
+
+def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], kind: str) -> None:
+    """Refuse to replace a file of another kind.
+
+    Args:
+        option: the option that names the file, as it is typed: ``out=``.
+        path: a file, which need not exist.
+        is_own: whether a file that begins in this way may be replaced; an empty one always may.
+        kind: what the command writes, for the message.
+
+    Raises:
+        LosaError: there is a file of another kind.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING)
+    if beginning and not is_own(beginning):
+        raise LosaError(
+            f"{option}{path}: expected no file or {kind}, found another file, which would be replaced: "
+            "choose another name, or remove that file first"
+        )
+
+
+def is_text(beginning: bytes) -> bool:
+    """Whether a file that begins in this way is a text."""
+    return b"\0" not in beginning
