@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -160,7 +161,12 @@ class Manifest:
         try:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            raise CacheError(f"{cache} is not a cache: it has no {MANIFEST_NAME}") from None
+            lacks = f"it has no {MANIFEST_NAME}"
+            if isinstance(cache, Path) and not cache.is_dir():
+                lacks = "it is a file" if cache.exists() else "there is no such folder"
+            raise CacheError(
+                f"{cache} is not a cache: {lacks}. losa-extract ... cache=<folder> makes one"
+            ) from None
         except OSError as error:
             raise cannot_read(path, error) from error
         try:

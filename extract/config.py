@@ -151,7 +151,7 @@ class ExtractConfig:
     dataset: DatasetConfig
     backbone: BackboneConfig
     cache: str
-    splits: list[Name] | None = None
+    splits: Annotated[list[Name], Field(min_length=1)] | None = None
     split: SplitParts | None = None
     split_of: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0

@@ -14,7 +14,7 @@ from losa.adapt.side_networks import SideNetwork
 from losa.adapt.side_networks.head import FINAL_NORM_BUFFERS
 from losa.adapt.trained.description import SideNetworkDescription
 from losa.adapt.trained.side_network import TrainedSideNetwork
-from losa.cache_format import LabelColumn, LosaError
+from losa.cache_format import CorruptCache, LabelColumn, LosaError
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.manifest import as_json
 from losa.cache_format.storage.atomic_writes import publish_together
@@ -22,6 +22,7 @@ from losa.cache_format.storage.sealed_json import seal, unseal
 
 TENSORS_NAME = "side_network.safetensors"
 DESCRIPTION_NAME = "side_network.json"
+_ANEW = "Copy the folder anew, or train the side network again (losa-adapt ... overwrite=true)"
 
 
 def save_side_network(
@@ -70,13 +71,17 @@ def load_side_network(folder: str | os.PathLike[str]) -> TrainedSideNetwork:
     """
     path, tensors_path = Path(folder) / DESCRIPTION_NAME, Path(folder) / TENSORS_NAME
     try:
-        content = unseal(path.read_bytes(), path)
+        encoded = path.read_bytes()
         data = tensors_path.read_bytes()
     except FileNotFoundError as error:
         raise LosaError(f"{folder} holds no side network: {error.filename} is missing") from None
+    try:
+        content = unseal(encoded, path)
+    except CorruptCache as error:
+        raise LosaError(f"{error}. {_ANEW}") from None
     description = SideNetworkDescription.from_json(content, path)
     if hashlib.sha256(data).hexdigest() != description.tensors_sha256:
-        raise LosaError(f"{tensors_path} is damaged: its sha256 is not the one in {path}")
+        raise LosaError(f"{tensors_path} is damaged: its sha256 is not the one in {path}. {_ANEW}")
     try:
         tensors = load(data)
     except (SafetensorError, KeyError, ValueError) as error:

@@ -183,10 +183,13 @@ def test_a_manifest_is_one_readable_file_of_its_fields(manifest, tmp_path):
 
 def test_a_folder_without_manifest_is_no_cache(tmp_path):
     (tmp_path / "file").touch()
-    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
+    told = {"": "it has no manifest.json", "nowhere": "there is no such folder", "file": "it is a file"}
+    for name, lacks in told.items():
+        path = tmp_path / name
         with pytest.raises(CacheError) as caught:
             Manifest.read(path)
-        assert str(caught.value) == f"{path} is not a cache: it has no manifest.json"
+        advice = "losa-extract ... cache=<folder> makes one"
+        assert str(caught.value) == f"{path} is not a cache: {lacks}. {advice}"
 
 
 @pytest.mark.parametrize("version", [2, 0, "1", None])

@@ -207,7 +207,7 @@ def test_a_bug_keeps_its_traceback(
     ("arguments", "message"),
     [
         (["rank=4"], "cache=... is missing"),
-        (["cache=nowhere"], "nowhere is not a cache: it has no manifest.json"),
+        (["cache=nowhere"], "nowhere is not a cache: there is no such folder"),
         (["cache=cache", "rnk=4"], "there is no option 'rnk'; did you mean 'rank'?"),
         (
             ["cache=cache", "side=lsoa"],

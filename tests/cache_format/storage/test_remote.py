@@ -214,7 +214,7 @@ def test_small_files_are_written_again(recipe, place, caplog):
 
 
 def test_no_cache_there(place):
-    with pytest.raises(CacheError, match=f"^{place} is not a cache: it has no manifest.json$"):
+    with pytest.raises(CacheError, match=f"^{place} is not a cache: it has no manifest.json. losa-extract"):
         Cache(place)
 
 
