@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a command that SIGTERM ended."""
@@ -39,6 +40,10 @@ def ending(advice: str = "") -> Iterator[None]:
         except BrokenPipeError:
             discard_output()
             sys.exit(128 + signal.SIGPIPE)
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            _end_without_output(error)
 
 
 def _flush() -> None:
@@ -48,9 +53,14 @@ def _flush() -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        discard_output()
-        print(f"error: standard output: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        _end_without_output(error)
+
+
+def _end_without_output(error: OSError) -> NoReturn:
+    """End a command that could not write to standard output. A failed write names no file."""
+    discard_output()
+    print(f"error: standard output: {error.strerror or error}", file=sys.stderr)
+    sys.exit(1)
 
 
 def discard_output() -> None:

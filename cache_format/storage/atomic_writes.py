@@ -131,7 +131,7 @@ def _replacing(path: Path, before: Callable[[], None]) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
             error.filename = str(path)  # a failed write names no file, and a temporary one nobody knows
         raise
 
