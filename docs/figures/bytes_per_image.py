@@ -40,10 +40,13 @@ def extract(data: Path, weights: Path, folder: Path, dataset: str, grid: int) ->
 
 
 def adapt(cache: Path, seeds: list[int], runs: Path) -> None:
-    """Train every side network on every choice of sites, with the default options and no probe beside it."""
-    command = f"losa-adapt -m cache={cache} seed={','.join(map(str, seeds))} out={runs}"
+    """Train every side network on every choice of sites, with what the defaults were on 2026-11-26."""
+    command = (
+        f"losa-adapt -m cache={cache} seed={','.join(map(str, seeds))} out={runs} "
+        "dropout=0.0 weight_decay=1e-4 probe_share=0"
+    )
     run(command, f"side={','.join(PROBES)} rank=64 sites=1,sum:all")
-    run(command, f"side={','.join(LAYERED)} sites={','.join(SITES)} probe_share=0")
+    run(command, f"side={','.join(LAYERED)} sites={','.join(SITES)}")
 
 
 def run(*parts: str) -> None:

@@ -136,7 +136,7 @@ def ablations(
         str | None,
         typer.Option(
             help="options to change, with commas between them "
-            "[default: rank,sites,start,order,norm,pool,bias,codec,views]"
+            "[default: rank,sites,start,order,norm,pool,bias,probe_share,codec,views]"
         ),
     ] = None,
     seeds: Seeds = 5,
