@@ -41,7 +41,7 @@ def ending(advice: str = "") -> Iterator[None]:
             discard_output()
             sys.exit(128 + signal.SIGPIPE)
         except OSError as error:
-            if error.filename is not None:
+            if error.filename is not None or error.errno is None:
                 raise
             _end_without_output(error)
 

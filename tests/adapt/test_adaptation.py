@@ -488,7 +488,7 @@ def test_incomplete_cache(run: Any, toy_cache: Any, tmp_path: Path) -> None:
 
 
 def test_no_cache(run: Any, tmp_path: Path) -> None:
-    with pytest.raises(LosaError, match=r"nowhere is not a cache: it has no manifest\.json"):
+    with pytest.raises(LosaError, match="nowhere is not a cache: there is no such folder"):
         run(cache=str(tmp_path / "nowhere"))
 
 
