@@ -43,7 +43,7 @@ OPTIONS_OF_KINDS: dict[str, set[str]] = {
     "timm": {"root", "subfolder", *_COLUMNS, "source", "splits", "download"},
     "huggingface": {"root", "subfolder", *_COLUMNS},
 }
-"""Options that data sets of a kind read, beside ``name`` and ``media``. Those of a program read none."""
+"""Options that data sets of a kind read, beside ``name`` and ``media``. A program's are not checked."""
 DEFAULT_FRAMES = 8
 """Frames of a clip, unless an option says otherwise."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]

@@ -10,7 +10,7 @@ _BEGINNING = 4096
 
 
 def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], kind: str) -> None:
-    """Refuse to replace a file of another kind.
+    """Refuse a folder, and to replace a file of another kind.
 
     Args:
         option: the option that names the file, as it is typed: ``out=``.
@@ -19,8 +19,10 @@ def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], 
         kind: what the command writes, for the message.
 
     Raises:
-        LosaError: there is a file of another kind.
+        LosaError: there is a folder, or a file of another kind.
     """
+    if path.is_dir():
+        raise LosaError(f"{option}{path}: expected the name of a file, found a folder")
     if not path.is_file():
         return
     with path.open("rb") as file:

@@ -38,8 +38,6 @@ def destination(to: str) -> ModelPath | FolderPath | HubPlace:
         return place
     path = local_path(to)
     if path.suffix in MODEL_FORMATS and not to.endswith("/"):
-        if path.is_dir():
-            raise LosaError(f"to={to}: expected the name of a file, found a folder")
         if not path.parent.is_dir():
             raise LosaError(f"to={to}: there is no folder {path.parent}: create it first")
         _refuse_other_model(path)
@@ -58,5 +56,5 @@ def _refuse_other_model(path: Path) -> None:
     """Refuse to replace a file, or the description beside it, unless an export wrote both."""
     beside = description_path(path)
     written = b'"format": "' + EXPORT_FORMAT.encode() + b'"'
-    refuse_other_file("to=", beside, lambda head: written in head, "the description of an exported model")
     refuse_other_file("to=", path, lambda _: beside.is_file(), f"a model with its description, {beside.name}")
+    refuse_other_file("to=", beside, lambda head: written in head, "the description of an exported model")

@@ -23,8 +23,6 @@ def output_file(out: str | None) -> Path | None:
     if out is None:
         return None
     path = local_path(out)
-    if path.is_dir():
-        raise LosaError(f"out={out}: expected the name of a file, found a folder")
     if not path.parent.is_dir():
         raise LosaError(f"out={out}: there is no folder {path.parent}: create it first")
     refuse_other_file("out=", path, is_text, "a text, such as earlier predictions")

@@ -47,7 +47,7 @@ def write_page(
     members = read_members(runs)
     folders = [path for place in runs for path in matching_paths(place) if path.is_dir()]
     path = out or folders[0] / REPORT_NAME
-    _refuse_impossible(path)
+    refuse_other_file("--out ", path, lambda head: head[:9].lower() == b"<!doctype", "an HTML page")
     report = make_report(
         title or ", ".join(folder.resolve().name for folder in folders),
         members,
@@ -58,13 +58,6 @@ def write_page(
     make_folder(path.parent)
     publish(path, render(report).encode())
     return path
-
-
-def _refuse_impossible(path: Path) -> None:
-    """Refuse a folder, and a file that is no page, before anything is computed."""
-    if path.is_dir():
-        raise LosaError(f"--out {path}: expected the name of a file, found a folder")
-    refuse_other_file("--out ", path, lambda head: head[:9].lower() == b"<!doctype", "an HTML page")
 
 
 def _image_folder(text: str) -> StoredImages:

@@ -214,7 +214,8 @@ def test_small_files_are_written_again(recipe, place, caplog):
 
 
 def test_no_cache_there(place):
-    with pytest.raises(CacheError, match=f"^{place} is not a cache: it has no manifest.json. losa-extract"):
+    advice = "losa-extract ... cache=<folder> makes one"
+    with pytest.raises(CacheError, match=f"^{place} is not a cache: it has no manifest.json. {advice}$"):
         Cache(place)
 
 

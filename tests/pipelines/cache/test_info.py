@@ -61,7 +61,8 @@ def test_what_a_codec_loses(tiny, tmp_path, codec):
 def test_no_cache_there(command, tmp_path):
     told = command(tmp_path, "losa-cache", "info", "nothing")
     assert told.returncode == 1
-    assert told.stderr.startswith("error: nothing is not a cache: there is no such folder. losa-extract ")
+    advice = "losa-extract ... cache=<folder> makes one"
+    assert told.stderr == f"error: nothing is not a cache: there is no such folder. {advice}\n"
 
 
 @pytest.mark.parametrize("name", ["photos [/new]", "ph[/x]", "[red]a[/red]", ":dog:", "a\x1b[2Jb\r"])
