@@ -217,7 +217,7 @@ class AdaptConfig:
     @property
     def idle_options(self) -> frozenset[str]:
         """Names of the options that have no effect on this member, like the rank of a linear probe."""
-        idle = set(idle_options(self.side))
+        idle = set(idle_options(self.side, probe_share=self.resolved_probe_share))
         if self.protocol == "direct":
             idle |= {"select_train_split", "select_split"}
         if self.optimizer != "sgd":
@@ -305,7 +305,9 @@ class AdaptConfig:
         """The names that earlier versions gave to the member's folder, by fewer options or other defaults."""
         without_probe = {"start": "last", "probe_share": 0.0}
         without_dropout = without_probe | {"dropout": 0.0, "weight_decay": 1e-4}
-        named = [self._name_among(earlier) for earlier in (without_dropout, without_probe)]
+        mlp_without_dropout = without_probe | {"dropout": 0.0}
+        versions = (without_dropout, mlp_without_dropout if self.side == "mlp" else without_probe)
+        named = [self._name_among(earlier) for earlier in versions]
         return (f"{self._usual_name}-{self.member_id}", *named)
 
     def _name_among(self, earlier_defaults: dict[str, Any]) -> str:

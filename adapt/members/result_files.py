@@ -54,7 +54,7 @@ def write_results(
     """
     config, columns = prepared.config, prepared.columns
     folder = prepared.job.folder
-    idle = idle_options(config.side)
+    idle = idle_options(config.side, probe_share=config.resolved_probe_share)
     manifest = prepared.cache.manifest
     origin = {name: value for name, value in manifest.provenance.items() if name in WEIGHTS_ORIGIN}
     save_side_network(folder, network, place, manifest.features, columns, origin)

@@ -126,7 +126,7 @@ class MemberSummary:
         """
         named = {name: content[key] for name, key in _KEYS.items() if key in content}
         summary = _ADAPTER.validate_json(to_json(named), strict=True)
-        idle = idle_options(summary.side)
+        idle = idle_options(summary.side, probe_share=0.0)
         later = {name: value for name, value in _LATER_OPTIONS.items() if name not in idle}
         return replace(summary, options=later | summary.options)
 

@@ -58,14 +58,20 @@ SideKind = Annotated[str, BeforeValidator(_refuse_unknown)]
 
 def effective_options(architecture: Architecture) -> dict[str, Any]:
     """The kind of a side network, and the options that have an effect on that kind and on its features."""
-    options = {name: getattr(architecture, name) for name in SIDE_NETWORKS[architecture.side].options}
+    names = SIDE_NETWORKS[architecture.side].options_for(architecture.probe_share)
+    options = {name: getattr(architecture, name) for name in names}
     return {"side": architecture.side} | {name: value for name, value in options.items() if value is not None}
 
 
-def idle_options(side: str) -> frozenset[str]:
-    """Names of the options of `Architecture` that have no effect on a kind of side network, and dropout's."""
+def idle_options(side: str, *, probe_share: float) -> frozenset[str]:
+    """Names of the options that have no effect on a side network: those of `Architecture`, and dropout.
+
+    Args:
+        side: a key of `SIDE_NETWORKS`.
+        probe_share: the share of its probe.
+    """
     kind = SIDE_NETWORKS[side]
-    idle = Architecture.options() - {"side", *kind.options}
+    idle = Architecture.options() - {"side", *kind.options_for(probe_share)}
     return idle if kind.has_dropout else idle | {"dropout"}
 
 

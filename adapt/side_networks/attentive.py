@@ -8,7 +8,8 @@ classified; the scale is 1/sqrt(width); the queries are initialised from a norma
 deviation 0.02, so that at first all tokens have about the same weight. Ours: the published probe projects the
 values (width x width), here the features themselves are pooled, so that only the queries and the head are
 trained; the features are normalised; all tokens of the last site are attended to; the backbone's final norm
-comes before the head.
+comes before the head. ``probe_share``, which is ours too, has a default because the probe alone is below the
+linear probe on some photographs.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,9 @@ QUERY_STD = 0.02
 class AttentiveProbe(SideNetwork):
     """Learned queries over the tokens of the last site: ``heads * width`` parameters, and the head."""
 
-    options: ClassVar[tuple[str, ...]] = ("heads", "norm")
+    options: ClassVar[tuple[str, ...]] = ("heads", "norm", "probe_share")
+    probe_options: ClassVar[tuple[str, ...]] = ("pool",)
+    default_probe_share: ClassVar[float] = 0.5
     reads_last_site_only: ClassVar[bool] = True
     sees_updates: ClassVar[bool] = False
 

@@ -48,6 +48,8 @@ class SideNetwork(nn.Module, ABC):
 
     options: ClassVar[tuple[str, ...]]
     """Names of the options of `Architecture` that have an effect on this kind of side network."""
+    probe_options: ClassVar[tuple[str, ...]] = ()
+    """Names of those that have an effect only where there is a probe beside the layers."""
     reads_last_site_only: ClassVar[bool] = False
     """Whether it uses only the last of the chosen sites."""
     has_dropout: ClassVar[bool] = True
@@ -81,7 +83,7 @@ class SideNetwork(nn.Module, ABC):
             LosaError: the architecture does not fit the features.
         """
         super().__init__()
-        if "pool" in self.options and architecture.pool == "cls":
+        if "pool" in self.options_for(architecture.probe_share) and architecture.pool == "cls":
             features.refuse_cls_pool()
         self.architecture = architecture
         self.features = features
@@ -90,6 +92,12 @@ class SideNetwork(nn.Module, ABC):
         self.head = Head(features, num_classes, seeds, self.head_inputs())
         has_probe = "probe_share" in self.options and architecture.probe_share > 0
         self.probe = LinearClassifier(features.width, num_classes, seeds) if has_probe else None
+
+    @classmethod
+    def options_for(cls, probe_share: float) -> tuple[str, ...]:
+        """Names of the options of `Architecture` that have an effect with this share of a probe."""
+        has_probe = "probe_share" in cls.options and probe_share > 0
+        return cls.options + cls.probe_options if has_probe else cls.options
 
     @abstractmethod
     def stream_sites(self) -> StreamSites:

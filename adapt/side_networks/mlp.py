@@ -28,6 +28,7 @@ class MLPProbe(LinearProbe):
     options: ClassVar[tuple[str, ...]] = ("rank", "pool")
     has_dropout: ClassVar[bool] = True
     default_rank: ClassVar[int] = 64
+    default_dropout: ClassVar[float] = 0.3
 
     def __init__(
         self, architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]

@@ -1,6 +1,6 @@
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -66,7 +66,7 @@ FOREIGN = {
     "linear": {"rank", "heads", "order", "norm", "bias", "start", "mixing", "dropout", "probe_share"},
     "mlp": {"heads", "order", "norm", "bias", "start", "mixing", "probe_share"},
     "relay": {"heads", "order", "bias", "start"},
-    "attentive": {"rank", "order", "bias", "start", "pool", "mixing", "probe_share"},
+    "attentive": {"rank", "order", "bias", "start", "mixing"},
 }
 KINDS = tuple(SIDE_NETWORKS)
 
@@ -122,6 +122,14 @@ def test_probe_share_that_is_not_given_is_that_of_the_kind(side: str) -> None:
     other = AdaptConfig(cache="here", side=side, probe_share=0.25)
     assert other.resolved_probe_share == (0.25 if "probe_share" in kind.options else 0)
     assert ("-probe_share0.25-" in other.member_name) == ("probe_share" in kind.options)
+
+
+def test_only_a_probe_beside_the_attentive_one_pools() -> None:
+    alone, beside = (AdaptConfig(cache="here", side="attentive", probe_share=share) for share in (0.0, 0.5))
+    assert "pool" in alone.idle_options
+    assert replace(alone, pool="mean").member_id == alone.member_id
+    assert "pool" not in beside.idle_options
+    assert replace(beside, pool="mean").member_id != beside.member_id
 
 
 @pytest.mark.parametrize(("share", "start"), [(0.0, "last"), (0.25, "first")])

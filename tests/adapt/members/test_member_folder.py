@@ -25,6 +25,8 @@ def test_earlier_names_tell_options_that_differ_from_the_defaults_of_then() -> N
     assert told.earlier_names[1] == f"losa-r8-lr0.003-seed0-digits-dropout0.5-{told.member_id}"
     # When there were dropout and no probe, this was its name.
     assert told.earlier_names[2] == f"losa-r8-lr0.003-seed0-digits-weight_decay0.0001-{told.member_id}"
+    mlp = AdaptConfig(cache="digits", side="mlp", dropout=0.0)
+    assert mlp.earlier_names[2] == f"mlp-r64-lr0.003-seed0-digits-{mlp.member_id}"
     assert told.member_name == (
         f"losa-r8-lr0.003-seed0-digits-start_last-weight_decay0.0001-probe_share0-{told.member_id}"
     )

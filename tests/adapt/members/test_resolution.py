@@ -61,7 +61,7 @@ def test_probe_and_start_are_named_by_what_they_are(make_config: Any, a_cache: A
     assert (found.probe_share, found.start) == (0.0, "last")
 
 
-@pytest.mark.parametrize(("side", "rate"), [("losa", 0.5), ("mlp", 0.0), ("linear", 0.0)])
+@pytest.mark.parametrize(("side", "rate"), [("losa", 0.5), ("mlp", 0.3), ("linear", 0.0)])
 def test_dropout_is_named_by_its_rate(side: str, rate: float, make_config: Any, a_cache: Any) -> None:
     assert resolved(make_config(side=side, dropout="auto"), a_cache).dropout == rate
 

@@ -51,7 +51,7 @@ def test_the_company_of_a_halved_member(summary: MemberSummary) -> None:
 
 def test_options_that_came_later(make_summary: Any) -> None:
     """Members trained before them are of one configuration with members that say so."""
-    for side, share in (("losa", 0.0), ("linear", None)):
+    for side, share in (("losa", 0.0), ("attentive", 0.0), ("linear", None)):
         config = AdaptConfig(cache="cache", side=side, probe_share=0.0)
         idle = config.idle_options
         options = {name: value for name, value in asdict(config).items() if name not in idle}

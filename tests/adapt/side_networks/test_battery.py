@@ -48,6 +48,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("last", {"probe_share": 0.5, "norm": "layer", "pool": "mean"}),
     ("relay", {"probe_share": 0.75, "norm": "none", "pool": "cls"}),
     ("lst", {"probe_share": 0.5, "pool": "cls"}),
+    ("attentive", {"probe_share": 0.5, "norm": "layer", "heads": 4, "pool": "cls"}),
+    ("attentive", {"probe_share": 0.25, "norm": "none", "heads": 1, "pool": "mean"}),
     ("mlp", {"pool": "cls"}),
     ("mlp", {"pool": "mean"}),
     ("linear", {"pool": "cls"}),
@@ -370,6 +372,11 @@ def test_cls_pool_needs_a_cls_token(make_features: Any, make_network: Any) -> No
 
 def test_the_attentive_probe_needs_no_cls_token(make_features: Any, make_network: Any) -> None:
     make_network("attentive", (0,), make_features(cls=0), pool="cls")
+
+
+def test_the_probe_beside_the_attentive_one_does(make_features: Any, make_network: Any) -> None:
+    with pytest.raises(LosaError, match=r"^pool=cls: this backbone has no class token;"):
+        make_network("attentive", (0,), make_features(cls=0), pool="cls", probe_share=0.5)
 
 
 @pytest.mark.parametrize("side", ["last", "lst"])

@@ -65,7 +65,8 @@ class TestToy:
             assert AdaptConfig(**{"cache": "here", "side": "toy", "rank": 4} | option).member_id != (
                 plain.member_id
             )
-        assert idle_options("toy") == {"heads", "order", "norm", "bias", "start", "mixing", "probe_share"}
+        foreign = {"heads", "order", "norm", "bias", "start", "mixing", "probe_share"}
+        assert idle_options("toy", probe_share=0.5) == foreign
         architecture = plain.architecture_for(TokenLayout(cls=1, registers=0, grid=(2, 2)))
         assert effective_options(architecture) == {"side": "toy", "rank": 4, "pool": "cls"}
 
