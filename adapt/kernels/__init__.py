@@ -9,6 +9,7 @@ from losa.adapt.kernels.combinations import combined, computes_combinations
 from losa.adapt.kernels.dropout_factors import computes_factors, dropout_factors
 from losa.adapt.kernels.library import kernels_told, left_to_torch
 from losa.adapt.kernels.narrow_heads import MOST_CHANNELS, computes_attention, narrow_attention
+from losa.adapt.kernels.normalised_sums import computes_normalised_sums, normalised_sum
 
 __all__ = [
     "MOST_CHANNELS",
@@ -16,8 +17,10 @@ __all__ = [
     "computes_attention",
     "computes_combinations",
     "computes_factors",
+    "computes_normalised_sums",
     "dropout_factors",
     "kernels_told",
     "left_to_torch",
     "narrow_attention",
+    "normalised_sum",
 ]

@@ -18,7 +18,7 @@ _X86_LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
 _LEAST_WORK = 500_000
 """Similarities, or as much of anything else, that are worth a thread: it takes a tenth of a millisecond."""
 _VALUES_OF_A_SIMILARITY = 2
-"""Factors of dropout in the time of a similarity."""
+"""Factors of dropout, or normalised numbers, in the time of a similarity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,27 @@ class CpuKernels:
 
         in_threads(some, members * images, factors.numel() // _VALUES_OF_A_SIMILARITY)
 
+    def normalise(
+        self,
+        a: Tensor,
+        b: Tensor | None,
+        eps: float,
+        total: Tensor | None,
+        normalised: Tensor,
+        scale: Tensor,
+    ) -> None:
+        """Compute what `losa.adapt.kernels.normalised_sums.normalised_sum` returns."""
+        _, tokens, width = a.shape
+        of_b = (0, 0) if b is None else (b.data_ptr(), b.stride(0))
+        into = (0 if total is None else total.data_ptr(), normalised.data_ptr(), scale.data_ptr())
+        normalise, given = self.functions.losa_normalise, (a.data_ptr(), a.stride(0), *of_b)
+
+        def some(first: int, last: int) -> int:
+            failed: int = normalise(*given, tokens, width, eps, first, last, *into)
+            return failed
+
+        in_threads(some, scale.numel(), a.numel() // _VALUES_OF_A_SIMILARITY)
+
 
 def load_cpu_kernels() -> CpuKernels | str:
     """The kernels for this processor, or why there are none."""
@@ -95,6 +116,8 @@ def open_cpu_kernels(level: str) -> CpuKernels:
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     functions.losa_attention.argtypes = [pointer, *[integer] * 8, *[pointer] * 4]
     functions.losa_dropout.argtypes = [*[pointer] * 3, *[integer] * 5, pointer]
+    of_features, eps = [pointer, integer, pointer, *[integer] * 3], ctypes.c_float
+    functions.losa_normalise.argtypes = [*of_features, eps, integer, integer, *[pointer] * 3]
     return CpuKernels(level, functions)
 
 

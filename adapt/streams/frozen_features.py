@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from losa.adapt.architecture import Norm
+from losa.adapt.kernels import computes_normalised_sums, normalised_sum
 from losa.adapt.streams.contract import NORM_EPS, StreamSites
 from losa.cache_format.errors import LosaError
 
@@ -22,6 +24,23 @@ class NormalisedBase:
     """``base_i`` in the dtype of the products; centred and scaled if the norm is ``frozen``."""
     scale: Float[Tensor, "images tokens"] | None
     """Factor by which the norm multiplies updates, ``1 / sqrt(variance of base_i + eps)``; None for 1."""
+
+
+@dataclass(slots=True)
+class PartialSum:
+    """``base_i`` of one layer, whose last addition is left to what reads it."""
+
+    first: Float[Tensor, "images tokens width"]
+    second: Float[Tensor, "images tokens width"] | None
+    """What is still to be added."""
+    continued: bool
+    """Whether the sum of the next layer begins with this one."""
+
+    def total(self) -> Float[Tensor, "images tokens width"]:
+        """``base_i``, which is then kept."""
+        if self.second is not None:
+            self.first, self.second = self.first + self.second, None
+        return self.first
 
 
 class FrozenFeatures:
@@ -78,31 +97,46 @@ class FrozenFeatures:
     def bases(self, sites: StreamSites, norm: Norm) -> list[NormalisedBase]:
         """The normalised base of each layer."""
         if (sites, norm) not in self._bases:
-            self._bases[sites, norm] = [self._normalise(base, norm) for base in self.sums(sites)]
+            self._bases[sites, norm] = [self._normalise(base, norm) for base in self._partial_sums(sites)]
         return self._bases[sites, norm]
 
     def sums(self, sites: StreamSites) -> Iterator[Float[Tensor, "images tokens width"]]:
         """Yield ``base_i`` of each layer in turn; together they would be as large as the activations."""
-        total: Tensor | None = None
+        for base in self._partial_sums(sites):
+            yield base.total()
+
+    def _partial_sums(self, sites: StreamSites) -> Iterator[PartialSum]:
+        before: PartialSum | None = None
         summed: Counter[int] = Counter()
-        for layer in sites.layers:
-            wanted = Counter(layer)
+        for wanted, following in pairwise([*map(Counter, sites.layers), Counter()]):
             # A sum that only gains terms from one layer to the next is continued, not computed again.
-            grows = total is not None and summed <= wanted
-            terms = [self.activations[:, site] for site in (wanted - summed if grows else wanted).elements()]
-            if total is None or not grows:
-                total = terms.pop(0)
-            for term in terms:
-                total = total + term
-            yield total
+            new = wanted if before is None or not before.continued else wanted - summed
+            terms = [self.activations[:, site] for site in new.elements()]
+            if before is not None and before.continued:
+                terms.insert(0, before.total())
+            *earlier, last = terms
+            first = earlier[0] if earlier else last
+            for term in earlier[1:]:
+                first = first + term
+            before = PartialSum(first, last if earlier else None, continued=wanted <= following)
+            yield before
             summed = wanted
 
-    def _normalise(self, base: Float[Tensor, "images tokens width"], norm: Norm) -> NormalisedBase:
+    def _normalise(self, base: PartialSum, norm: Norm) -> NormalisedBase:
         if norm == "none":
             # Products flatten images and tokens, which would copy a part of the activations each time.
-            return NormalisedBase(base.to(self.dtype).contiguous(), None)
-        normalised, _, scale = torch.native_layer_norm(base, base.shape[-1:], None, None, NORM_EPS)
-        return NormalisedBase(normalised.to(self.dtype), scale[..., 0].to(self.dtype))
+            return NormalisedBase(base.total().to(self.dtype).contiguous(), None)
+        if computes_normalised_sums(base.first, base.second):
+            normalised, scale, total = normalised_sum(
+                base.first, base.second, NORM_EPS, keeps_sum=base.continued
+            )
+            if total is not None:
+                base.first, base.second = total, None
+        else:
+            x = base.total()
+            normalised, _, scale = torch.native_layer_norm(x, x.shape[-1:], None, None, NORM_EPS)
+            scale = scale[..., 0]
+        return NormalisedBase(normalised.to(self.dtype), scale.to(self.dtype))
 
 
 def layer_norm(x: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead width"]:
