@@ -1,6 +1,7 @@
 """Linear combinations of many rows, few for each member and image, on a GPU.
 
-Kernels for processors were tried too, and one for inner products: they were not worth it (docs/sweeps.md).
+Kernels for processors were tried too, and one for inner products: they were not worth it
+(docs/fused-step.md).
 """
 
 import torch

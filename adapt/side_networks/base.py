@@ -57,9 +57,9 @@ class SideNetwork(nn.Module, ABC):
     default_rank: ClassVar[int] = 8
     """Rank that ``rank=auto`` stands for."""
     default_dropout: ClassVar[float] = 0.0
-    """Rate that ``dropout=auto`` stands for; docs/methods.md has the measurements that chose it."""
+    """Rate that ``dropout=auto`` stands for; docs/defaults.md has the measurements that chose it."""
     default_probe_share: ClassVar[float] = 0.0
-    """Share that ``probe_share=auto`` stands for; docs/accuracy.md has the measurements that chose it."""
+    """Share that ``probe_share=auto`` stands for; docs/defaults.md has the measurements that chose it."""
     sees_updates: ClassVar[bool] = True
     """Whether a layer sees the updates of earlier ones. If not, LayerNorm of x is LayerNorm of ``base_i``."""
 

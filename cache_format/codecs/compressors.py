@@ -1,8 +1,8 @@
 """Lossless compression of codes, image by image, through numcodecs.
 
 Both stores hold the same compressed bytes: zarr names the codec in its metadata, HDF5 the filter that
-hdf5plugin registers. Quantised activations are nearly incompressible (docs/caching.md has figures), so the
-default is none.
+hdf5plugin registers. Quantised activations are nearly incompressible (docs/cache-measurements.md has
+figures), so the default is none.
 """
 
 import threading

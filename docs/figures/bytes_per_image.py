@@ -2,7 +2,7 @@
 
 Run as ``python docs/figures/bytes_per_image.py DATA WEIGHTS FOLDER``. DATA has a folder of photographs and
 lists for each data set, WEIGHTS is the file of a DeiT-Tiny, and FOLDER is for caches and side networks, a few
-GB. What is there already is not made again. Prints the tables of docs/caching.md.
+GB. What is there already is not made again. Prints the tables of docs/cache-measurements.md.
 """
 
 import argparse
