@@ -185,8 +185,8 @@ class SideNetwork(nn.Module, ABC):
     ) -> Float[Tensor, "members images classes"]:
         last = StreamSites(layers=(), output=len(self.features.sites) - 1)
         output = features.output(features.renumbered(last, self.features.sites).output)
-        weights = pooling_weights(self.architecture.pool, self.features.tokens, output.device)
-        pooled = (weights.to(output) @ output).expand(self.members, -1, -1)
+        weights = pooling_weights(self.architecture.pool, self.features.tokens, output)
+        pooled = (weights @ output).expand(self.members, -1, -1)
         return probe.classify(self.head.normalise(pooled))
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
