@@ -188,7 +188,11 @@ class FeatureIdentity:
         return self.site_groups[0]
 
     def select(self, selection: SiteSelection) -> tuple[str, ...]:
-        """The selected ones of the stored sites, in order; see `stored_selection`.
+        """The selected ones of the stored sites, in order.
+
+        Args:
+            selection: a number of evenly spaced blocks or stages, ``"all"`` (all but ``embed``), a name, or a
+                list of these. A sum of sites is found by any of its spellings.
 
         Raises:
             LosaError: the selection is wrong, or a site is not stored.
@@ -197,7 +201,7 @@ class FeatureIdentity:
 
     @property
     def sha256(self) -> str:
-        """Hash of the identity.
+        """Hash of the identity, in hexadecimal.
 
         Fields that are None or empty are left out, so that a field added by a later version does not
         change the hashes of existing caches.
