@@ -172,13 +172,16 @@ class FeatureIdentity:
     norm_applied: Literal[False] = False
     """Whether the final norm was applied before storing. In version 1 it never is."""
     compute_dtype: ComputeDtype
+    """Dtype of the backbone's computations."""
     codec: CodecName
+    """How activations are stored."""
     codec_version: Literal[1] = 1
     codec_parameters: Annotated[dict[Name, int | float | str], Field(max_length=0)] = field(
         default_factory=dict
     )
     """Parameters of the codec. The codecs of version 1 have none."""
     final_norm: FinalNorm | None
+    """None if the backbone has none, or no plain list of blocks before it."""
     constants: dict[Name, Sha256]
     """Name -> hash of each frozen array in the cache (codec calibration, final norm)."""
 
