@@ -1,4 +1,4 @@
-"""The options of an adaptation, explained in conf/adapt.yaml."""
+"""The options of an adaptation. Each one is explained once, with its unit, on its line in conf/adapt.yaml."""
 
 import functools
 import hashlib
@@ -52,7 +52,13 @@ _LONGEST_NAME = 120
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AdaptConfig:
-    """The options of one member: its architecture and its training."""
+    """The options of one member: its architecture and its training.
+
+    They are explained in ``conf/adapt.yaml``, which has the same defaults.
+
+    Raises:
+        ValueError: an option is unknown or out of its range, or options contradict each other.
+    """
 
     cache: str
     side: SideKind = "losa"
@@ -180,7 +186,11 @@ class AdaptConfig:
         return tuple(views_split(split, self.views) for split in self.train_splits)
 
     def architecture_for(self, tokens: TokenLayout) -> Architecture:
-        """The options that determine the shape of the side network, for features of these tokens."""
+        """The options that determine the shape of the side network, none of them ``auto``.
+
+        Args:
+            tokens: layout of the tokens that it reads, on which ``pool`` and ``mixing`` depend.
+        """
         options = {name: getattr(self, name) for name in Architecture.options()}
         options["rank"] = self.resolved_rank
         options["start"] = self.resolved_start
@@ -208,6 +218,9 @@ class AdaptConfig:
         trainings of all lengths (Wang and Aitchison, arXiv 2405.13698). No step takes more than half of a
         weight. Momentum repeats each decay of SGD ``1 / (1 - momentum)`` times in all, so there it is less by
         that factor.
+
+        Args:
+            steps: number of steps of all epochs, at least 1.
         """
         if self.weight_decay != "auto":
             return self.weight_decay

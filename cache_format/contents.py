@@ -17,9 +17,15 @@ from losa.cache_format.metadata.labels import MISSING_LABEL
 
 @dataclass(frozen=True, kw_only=True)
 class SplitContents:
-    """The images and labels of a split, as its source describes them."""
+    """The images and labels of a split, as its source describes them.
+
+    Raises:
+        LosaError: the name or a key is invalid, a key is there twice, there is no image, or labels are not
+            as many as images.
+    """
 
     name: str
+    """Name of the split: at most 100 letters, digits, ``.``, ``_`` and ``-``."""
     keys: Sequence[str]
     """Unique key of every image: a POSIX path relative to the data set's root, in Unicode form NFC."""
     labels: Mapping[str, Int64[np.ndarray, "images"]] = field(default_factory=dict)
@@ -28,7 +34,7 @@ class SplitContents:
     """How losa chose the images of the split, if it was not the data set that did."""
 
     def __post_init__(self) -> None:
-        """Refuse an invalid name, an empty split, and keys that are invalid or not unique."""
+        """Refuse an invalid name, an empty split, keys that are invalid or not unique, and missing labels."""
         if not self.keys:
             raise LosaError(f"split {self.name!r} is empty: there is nothing to extract")
         if not is_name(self.name):
@@ -46,11 +52,15 @@ class SplitContents:
             if not key or not unicodedata.is_normalized("NFC", key):
                 raise LosaError(f"split {self.name!r}: key {key!r} is empty or not in Unicode form NFC")
         for column, labels in self.labels.items():
-            assert len(labels) == len(self.keys), f"labels {column} of split {self.name}"
+            if len(labels) != len(self.keys):
+                raise LosaError(
+                    f"split {self.name!r}: {len(self.keys):,} images, but {len(labels):,} labels in column "
+                    f"{column!r}"
+                )
 
     @cached_property
     def keys_sha256(self) -> str:
-        """Hash of the ordered keys."""
+        """Hash of the ordered keys, in hexadecimal."""
         return hash_keys(self.keys)
 
     @property
@@ -59,7 +69,15 @@ class SplitContents:
         return next(iter(self.labels.values()), np.zeros(len(self.keys), np.int64))
 
     def at(self, rows: Int64[np.ndarray, "rows"]) -> "SplitContents":
-        """The split with only the images at some positions."""
+        """The split with only the images at some positions.
+
+        Args:
+            rows: positions in `keys`, in the order that the images are to have.
+
+        Raises:
+            IndexError: a position is out of range.
+            LosaError: there is no position, or one is there twice.
+        """
         return replace(
             self,
             keys=[self.keys[row] for row in rows],

@@ -37,9 +37,22 @@ class Difference(NamedTuple):
 
 
 class IdentityMismatch(CacheError):  # noqa: N818
-    """The cache was made from other features, images or settings than those requested."""
+    """The cache was made from other features, images or settings than those requested.
+
+    Attributes:
+        path: folder of the cache.
+        differences: each field in which it differs, with what was expected and what was found.
+        advice: what to do about it.
+    """
 
     def __init__(self, path: object, differences: Sequence[Difference], advice: str) -> None:
+        """Make the message, with a line for each difference.
+
+        Args:
+            path: folder of the cache.
+            differences: the differences, at least one.
+            advice: last line of the message: what to do about it.
+        """
         self.path = path
         self.advice = advice
         self.differences = tuple(differences)

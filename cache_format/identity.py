@@ -172,13 +172,16 @@ class FeatureIdentity:
     norm_applied: Literal[False] = False
     """Whether the final norm was applied before storing. In version 1 it never is."""
     compute_dtype: ComputeDtype
+    """Dtype of the backbone's computations."""
     codec: CodecName
+    """How activations are stored."""
     codec_version: Literal[1] = 1
     codec_parameters: Annotated[dict[Name, int | float | str], Field(max_length=0)] = field(
         default_factory=dict
     )
     """Parameters of the codec. The codecs of version 1 have none."""
     final_norm: FinalNorm | None
+    """None if the backbone has none, or no plain list of blocks before it."""
     constants: dict[Name, Sha256]
     """Name -> hash of each frozen array in the cache (codec calibration, final norm)."""
 
@@ -188,7 +191,11 @@ class FeatureIdentity:
         return self.site_groups[0]
 
     def select(self, selection: SiteSelection) -> tuple[str, ...]:
-        """The selected ones of the stored sites, in order; see `stored_selection`.
+        """The selected ones of the stored sites, in order.
+
+        Args:
+            selection: a number of evenly spaced blocks or stages, ``"all"`` (all but ``embed``), a name, or a
+                list of these. A sum of sites is found by any of its spellings.
 
         Raises:
             LosaError: the selection is wrong, or a site is not stored.
@@ -197,7 +204,7 @@ class FeatureIdentity:
 
     @property
     def sha256(self) -> str:
-        """Hash of the identity.
+        """Hash of the identity, in hexadecimal.
 
         Fields that are None or empty are left out, so that a field added by a later version does not
         change the hashes of existing caches.

@@ -28,6 +28,7 @@ class LabelledSplit:
 
         Raises:
             CacheError: there is no such column.
+            CorruptCache: labels are damaged.
         """
         self.split = split
         labels = split.labels(label)
@@ -39,10 +40,29 @@ class LabelledSplit:
         return len(self.positions)
 
     def __getitem__(self, index: int) -> Item:
-        """Activations, float32 ``(sites, tokens, width)``, and label of one image."""
+        """Activations, float32 ``(sites, tokens, width)``, and label of one image.
+
+        Args:
+            index: number of the image among those that are valid and have a label, from 0.
+
+        Raises:
+            IndexError: there is no such image.
+            CacheError: a file cannot be read, or is damaged.
+        """
         return self.split[int(self.positions[index])], int(self.labels[index])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
-        """The items of a batch, read at once; ``DataLoader`` calls it where it exists."""
+        """The items of a batch, read at once; ``DataLoader`` calls it where it exists.
+
+        Args:
+            indices: numbers of images, as for a single item.
+
+        Returns:
+            Activations and label of each image, in this order.
+
+        Raises:
+            IndexError: there is no such image.
+            CacheError: a file cannot be read, or is damaged.
+        """
         activations = self.split[self.positions[indices]]
         return list(zip(activations, self.labels[indices].tolist(), strict=True))

@@ -33,8 +33,11 @@ class Segment:
     number: Count
     """Number of the segment in split indices. It stays the same when other segments are dropped."""
     images: Annotated[Count, Field(ge=1)]
+    """Number of images."""
     keys_sha256: Sha256
+    """Hash of the keys in their order."""
     rows_per_shard: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Number of images in each shard but the last, which may have fewer."""
     labels_sha256: dict[Name, Sha256]
     """Label column -> hash of the segment's labels in it."""
 
@@ -44,7 +47,11 @@ class Segment:
         return -(-self.images // self.rows_per_shard)
 
     def rows(self, shard: int) -> range:
-        """The rows of the segment that a shard holds."""
+        """The rows of the segment that a shard holds.
+
+        Args:
+            shard: number of the shard, from 0.
+        """
         start = shard * self.rows_per_shard
         return range(start, min(start + self.rows_per_shard, self.images))
 
@@ -75,7 +82,11 @@ class LabelColumn:
     """Class names in the order of the labels, if known."""
 
     def __post_init__(self) -> None:
-        """Refuse a list of names whose length is not the number of classes."""
+        """Refuse a list of names whose length is not the number of classes.
+
+        Raises:
+            ValueError: it is not.
+        """
         if self.classes is not None and len(self.classes) != self.num_classes:
             raise ValueError(
                 f"label column {self.name}: {self.num_classes} classes, {len(self.classes)} names"
@@ -103,7 +114,11 @@ class Manifest:
     """Versions, hardware and origin of the weights of the first extraction: shown, but never compared."""
 
     def __post_init__(self) -> None:
-        """Refuse names that are not unique, and segments without exactly the cache's label columns."""
+        """Refuse names that are not unique, and segments without exactly the cache's label columns.
+
+        Raises:
+            ValueError: there are some.
+        """
         for what, names in (
             ("segments", [segment.name for segment in self.segments]),
             ("segments", [str(segment.number) for segment in self.segments]),
@@ -145,15 +160,23 @@ class Manifest:
         return as_json(self)
 
     def write(self, cache: CachePath) -> None:
-        """Publish the manifest in the folder of a cache."""
+        """Publish the manifest in the folder of a cache, in place of an earlier one.
+
+        Args:
+            cache: folder of the cache, which exists.
+        """
         publish(cache / MANIFEST_NAME, seal(self.to_json()))
 
     @classmethod
     def read(cls, cache: CachePath) -> "Manifest":
         """Read and validate the manifest of a cache.
 
+        Args:
+            cache: folder of the cache.
+
         Raises:
-            CacheError: there is no cache here, or it has a version this losa does not know.
+            CacheError: there is no cache here, it has a version this losa does not know, or it cannot be
+                read.
             CorruptCache: the manifest is damaged; every problem is listed.
         """
         path = cache / MANIFEST_NAME

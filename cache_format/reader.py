@@ -34,13 +34,24 @@ from losa.cache_format.storage.paths import CachePath, cache_folder
 
 
 class Cache:
-    """A cache opened for reading. It holds the manifest and the constants in memory, but no features."""
+    """A cache opened for reading. It holds the manifest and the constants in memory, but no features.
+
+    Attributes:
+        metadata: its folder and its manifest.
+        constants: its frozen arrays by name, float32: ``centre`` and ``spread``, ``(sites, width)``, if the
+            codec has a calibration; ``final_norm.weight`` and ``final_norm.bias``, ``(width,)``, as far as
+            the backbone has them.
+    """
 
     def __init__(self, path: str | os.PathLike[str] | UPath) -> None:
         """Open the cache at ``path``.
 
+        Args:
+            path: folder or URL of the cache.
+
         Raises:
-            CacheError: there is no cache there.
+            CacheError: there is no cache there, it has a version this losa does not know, or it cannot be
+                read.
             CorruptCache: its manifest or constants are damaged.
         """
         self.metadata = CacheMetadata.read(cache_folder(path))
@@ -62,19 +73,38 @@ class Cache:
         return self.manifest.features.group.sites
 
     def calibration(self, sites: Sequence[str]) -> Calibration | None:
-        """The codec's calibration for the given sites; None if the codec has no calibration."""
+        """The codec's calibration for the given sites; None if the codec has no calibration.
+
+        Args:
+            sites: names of stored sites, in any order.
+
+        Raises:
+            CacheError: a site is not stored.
+        """
+        if unknown := [site for site in sites if site not in self.sites]:
+            raise CacheError(f"{self.path} has no site {unknown[0]!r}; it has: {', '.join(self.sites)}")
         calibration = calibration_of(self.constants)
         return None if calibration is None else calibration.select([self.sites.index(s) for s in sites])
 
     def codec(self, sites: Sequence[str]) -> Codec:
-        """The numpy codec for the given sites."""
+        """The numpy codec for the codes of the given sites.
+
+        Args:
+            sites: names of stored sites, in the order in which the codes have them.
+
+        Raises:
+            CacheError: a site is not stored.
+        """
         return make_codec(self.manifest.features.codec, self.calibration(sites))
 
     def statistics(self) -> list[SiteStatistics]:
         """Statistics of each site, measured during extraction, over all committed shards.
 
+        Returns:
+            One entry for each of `sites`, in their order.
+
         Raises:
-            CorruptCache: a commit record is damaged.
+            CorruptCache: a commit record is damaged, or a file has another size than it says.
         """
         committed = (
             commit.statistics
@@ -86,7 +116,14 @@ class Cache:
     def keys(self, split: str) -> list[str]:
         """Keys of the images of a split, whether they are extracted or not.
 
+        Args:
+            split: name of the split in the manifest.
+
+        Returns:
+            One key for each image, in the order of the split.
+
         Raises:
+            CacheError: there is no such split.
             CorruptCache: keys or index are damaged.
         """
         record = self.manifest.split(split)
@@ -99,6 +136,9 @@ class Cache:
 
     def keys_at(self, index: Int64[np.ndarray, "images two"]) -> list[str]:
         """Keys of images, given by the numbers of their segments and their rows there.
+
+        Args:
+            index: int64 ``(images, 2)``: for each image the number of its segment and its row there.
 
         Raises:
             CorruptCache: keys are damaged.
@@ -117,6 +157,9 @@ class Cache:
     def label_column(self, name: str) -> LabelColumn:
         """The description of a label column.
 
+        Args:
+            name: name of the column.
+
         Raises:
             CacheError: there is no such column; the message lists those that exist.
         """
@@ -132,11 +175,16 @@ class Cache:
         Args:
             name: name of the split in the manifest.
             sites: selection of the stored sites, see `FeatureIdentity.select`; all of them if None.
-            threads: number of threads that share a read; if None, the number of cores, up to a limit. A
-                remote cache is read by one thread, which requests everything at once.
+            threads: number of threads that share a read; if None, the number of cores, 4 at most. A remote
+                cache is read by one thread, which requests everything at once.
+
+        Returns:
+            The split, of which no activations are read yet.
 
         Raises:
+            LosaError: the selection of sites is wrong, or a site is not stored.
             CacheError: there is no such split.
+            CorruptCache: the index or a commit record is damaged, or a file has another size than recorded.
             IncompleteCache: extraction of the split is not finished.
         """
         record = self.manifest.split(name)
@@ -152,12 +200,18 @@ class Cache:
         """Open chosen images for reading, like a split that the manifest does not list.
 
         Args:
-            index: the number of the segment and the row there of each image, as in the index of a split.
+            index: int64 ``(images, 2)``: for each image the number of its segment and its row there, as in
+                the index of a split. They have to be in the manifest, which is not checked.
             name: name in messages.
             sites: as in `split`.
             threads: as in `split`.
 
+        Returns:
+            The images as a split, in the order of the index.
+
         Raises:
+            LosaError: the selection of sites is wrong, or a site is not stored.
+            CorruptCache: a commit record is damaged, or a file has another size than recorded.
             IncompleteCache: images are not extracted yet.
         """
         return self._open(index, name, sites, threads, None)
@@ -171,6 +225,18 @@ class Cache:
             split: name of the split in the manifest.
             indices: as in `Split.read`; all images by default.
             sites: as in `split`.
+
+        Returns:
+            float32 ``(images, sites, tokens, width)``. Images that could not be decoded during extraction
+            (`Split.valid` is False) are decoded from zeros.
+
+        Raises:
+            LosaError: the selection of sites is wrong, or a site is not stored.
+            CacheError: there is no such split, or a file cannot be read.
+            CorruptCache: bytes do not fit their checksum, or other parts of the cache are damaged.
+            IncompleteCache: extraction of the split is not finished.
+            IndexError: a position is out of range.
+            TypeError: positions are no integers.
         """
         return self.split(split, sites).activations(indices)
 
@@ -187,10 +253,16 @@ class Cache:
 
 
 class Split:
-    """A split opened for reading: an ordered selection of stored images.
+    """A split opened for reading: an ordered selection of stored images. `Cache.split` opens one.
 
     It is a sequence of activations: ``split[3]`` are those of one image, ``split[:32]`` and ``split[[5, 2]]``
     of several.
+
+    Attributes:
+        cache: the cache that it is a part of.
+        index: int64 ``(images, 2)``: for each image the number of its segment and its row there.
+        name: name of the split, or of the selection.
+        sites: names of the sites that are read, in the order of the stored ones.
     """
 
     def __init__(
@@ -202,6 +274,20 @@ class Split:
         threads: int,
         record: SplitRecord | None,
     ) -> None:
+        """Find the images; see `Cache.split` and `Cache.select`, which check the arguments.
+
+        Args:
+            cache: the cache.
+            index: int64 ``(images, 2)``: for each image the number of its segment and its row there.
+            name: name in messages.
+            sites: names of the stored sites to read, in their order.
+            threads: number of threads that share a read.
+            record: the record in the manifest, by which `keys` are checked; None if there is none.
+
+        Raises:
+            CorruptCache: a commit record is damaged, or a file has another size than recorded.
+            IncompleteCache: images are not extracted yet.
+        """
         self.cache = cache
         self.index = index
         self.name = name
@@ -231,7 +317,20 @@ class Split:
     @overload
     def __getitem__(self, index: Positions) -> Float32[np.ndarray, "images sites tokens width"]: ...
     def __getitem__(self, index: int | Positions) -> Float32[np.ndarray, "..."]:
-        """Activations of one image, given by its position from 0, or of several, as in `activations`."""
+        """Activations of one image, given by its position from 0, or of several; see `activations`.
+
+        Args:
+            index: a position, or positions as in `read`.
+
+        Returns:
+            float32 ``(sites, tokens, width)`` of one image, ``(images, sites, tokens, width)`` of several.
+
+        Raises:
+            IndexError: a position is negative or out of range.
+            TypeError: positions are no integers.
+            CacheError: a file cannot be read.
+            CorruptCache: bytes do not fit their checksum.
+        """
         if isinstance(index, int | np.integer):
             (image,) = self.activations([int(index)])
             return np.asarray(image)
@@ -245,13 +344,16 @@ class Split:
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one image as codes and scales."""
-        geometry = next(iter(self._readers.values())).files.geometry
-        return len(self.sites) * geometry.stored_site_bytes
+        """Bytes of one image as codes and scales, in memory: uncompressed."""
+        return empty_codes(self._layout, (1, *self.image_shape[:2])).nbytes
 
     @cached_property
     def keys(self) -> list[str]:
-        """Keys of the images, in order."""
+        """Keys of the images, in order.
+
+        Raises:
+            CorruptCache: keys are damaged.
+        """
         return self.cache.keys_at(self.index) if self._record is None else self.cache.keys(self._record.name)
 
     @cached_property
@@ -261,14 +363,25 @@ class Split:
 
     @cached_property
     def source_hashes(self) -> Shaped[np.ndarray, "images"]:
-        """blake2b-128 of the file of every image, as ``S16``: equal for copies under different keys.
+        """blake2b-128 of the file of every image, ``S16``: equal for copies under different keys.
 
         A view has the hash of its image; an image that is not `valid` has none, but zeros.
         """
         return self._gather(lambda reader, rows: reader.source_hashes(rows), f"S{SOURCE_HASH_BYTES}")
 
     def labels(self, column: str) -> Int64[np.ndarray, "images"]:
-        """Label of every image; -1 where an image has none."""
+        """Label of every image; -1 where an image has none.
+
+        Args:
+            column: name of the label column.
+
+        Returns:
+            int64 ``(images,)``, from -1 to the number of classes of the column, exclusive.
+
+        Raises:
+            CacheError: there is no such column; the message lists those that exist.
+            CorruptCache: labels are damaged.
+        """
         num_classes = self.cache.label_column(column).num_classes
 
         def of_rows(reader: SegmentReader, rows: np.ndarray) -> np.ndarray:
@@ -289,8 +402,13 @@ class Split:
         Args:
             indices: as in `read`; all images by default.
 
+        Returns:
+            float32 ``(images, sites, tokens, width)``.
+
         Raises:
-            IndexError: a position is out of range.
+            IndexError: a position is negative or out of range.
+            TypeError: positions are no integers.
+            CacheError: a file cannot be read.
             CorruptCache: bytes do not fit their checksum.
         """
         return self._codec.decode(self.read(indices))
@@ -303,9 +421,14 @@ class Split:
             out: codes returned by an earlier read of the same number of images, to be overwritten. Memory
                 that was used before causes no page faults, which otherwise take a third of the time.
 
+        Returns:
+            The codes, ``out`` if it is given; their shapes and dtypes are those of `Codes`.
+
         Raises:
-            IndexError: a position is out of range.
+            IndexError: a position is negative or out of range.
             TypeError: positions are no integers.
+            ValueError: ``out`` has arrays of another shape or dtype, or that are not C-contiguous.
+            CacheError: a file cannot be read.
             CorruptCache: bytes do not fit their checksum, which is verified when they are first read.
         """
         indices = as_positions(indices, len(self))

@@ -64,6 +64,9 @@ def repair(path: str | CachePath, progress: Progress | None = None, *, prune: bo
         prune: also remove segments and splits that are not in the manifest. They may be somebody's only copy
             if the manifest is an old one.
 
+    Returns:
+        What was damaged, what was removed, and what is left to do.
+
     Raises:
         CacheError: there is no cache, or its files cannot be read for another reason than damage.
         CacheInUse: another process is writing to the cache.

@@ -37,6 +37,9 @@ def backbone_sites(depth: int) -> tuple[str, ...]:
 
     >>> backbone_sites(2)
     ('embed', 'block.00', 'block.01')
+
+    Args:
+        depth: number of blocks.
     """
     return (EMBED, *(block_site(block) for block in range(depth)))
 
@@ -79,6 +82,11 @@ def select_sites(selection: SiteSelection, available: Sequence[str]) -> tuple[st
     ('block.01', 'block.03')
     >>> select_sites(["embed", "all"], backbone_sites(2))
     ('embed', 'block.00', 'block.01')
+
+    Args:
+        selection: a number of evenly spaced blocks or stages, the last one included, ``"all"``, a name, or a
+            list of these.
+        available: names of the sites to select from.
 
     Raises:
         LosaError: an unknown name, a number out of range, or nothing selected.

@@ -44,13 +44,19 @@ class CacheRequest:
     """The requested features, labels and splits of a cache."""
 
     dataset: str
+    """Name of the data set, for people."""
     features: FeatureIdentity
     labels: Sequence[LabelColumn]
+    """The label columns, which each of the splits may have or lack."""
     splits: Sequence[SplitContents]
+    """The splits, in the order in which new images are stored."""
     rows_per_shard: int
+    """Number of images in a shard, at least 1."""
     provenance: dict[str, str]
+    """Versions, hardware and origin of the weights, if the cache is begun: shown, but never compared."""
     store: StoreName = "zarr"
     compressor: CompressorName | None = None
+    """Lossless compression of the codes, image by image; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,10 @@ def verify(path: str | CachePath, progress: Progress | None = None) -> Verificat
 
     Args:
         path: folder or URL of the cache.
-        progress: called after every block.
+        progress: called after every block with the number of bytes read so far, and that of all bytes.
+
+    Returns:
+        What was read, and all damage, which is not raised.
 
     Raises:
         CacheError: there is no cache, or its files cannot be read for another reason than damage.

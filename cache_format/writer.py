@@ -48,15 +48,19 @@ class CacheWriter:
         Damaged metadata files are written again if their contents follow from the request.
 
         Args:
-            path: folder of the cache.
+            path: folder of the cache; created if missing.
             request: the requested cache: splits to be placed, or the contents of another cache.
-            constants: the arrays whose hashes are in the request's features; `CacheContents` have their own.
+            constants: the arrays whose hashes are in the request's features, float32, by name: ``centre`` and
+                ``spread``, ``(sites, width)``, ``final_norm.weight`` and ``final_norm.bias``, ``(width,)``.
+                `CacheContents` have their own.
 
         Raises:
             IdentityMismatch: the cache is of other features, labels or images.
             CacheInUse: another process is writing to the cache.
             CacheError: the folder is not empty and not a cache.
             CorruptCache: metadata files are damaged and cannot be written again.
+            LosaError: two splits, or a split and the cache, give one image different labels, or a label is
+                out of the range of its column.
         """
 
         def look() -> Survey:
@@ -101,7 +105,11 @@ class CacheWriter:
         self._lock.release()
 
     def files(self, segment: Segment) -> SegmentFiles:
-        """The files of one segment."""
+        """The files of one segment.
+
+        Args:
+            segment: a segment of the manifest.
+        """
         return SegmentFiles.of(self.metadata, segment)
 
     def missing(
@@ -114,6 +122,9 @@ class CacheWriter:
 
         Args:
             remake: whether a shard that holds invalid images counts as missing too.
+
+        Returns:
+            Segment and number of each shard.
         """
         records = CommitRecords.read(self.metadata, self._requested)
         self._statistics = {name: dict(measured) for name, measured in records.statistics.items()}
@@ -138,13 +149,36 @@ class CacheWriter:
 
     @contextmanager
     def shard(self, segment: Segment, shard: int) -> Iterator[ShardWriter]:
-        """Write one shard; see `writing_shard`."""
+        """Write one shard, which is committed if the block ends without an error.
+
+        Args:
+            segment: a segment of the manifest.
+            shard: number of the shard.
+
+        Yields:
+            What rows are appended to, in the order of the segment, all of the shard's.
+
+        Raises:
+            CacheInUse: another process has taken over the cache. Nothing is committed.
+            CacheError: the disk is full. Committed shards are kept.
+        """
         with writing_shard(self.files(segment), shard, self._lock.check) as out:
             yield out
         self._committed(segment, shard, out.statistics)
 
     def copy(self, source: SegmentFiles, segment: Segment, commit: Commit) -> None:
-        """Copy a committed shard of another cache; see `copy_shard`."""
+        """Copy a committed shard of another cache, file by file and unchanged.
+
+        Args:
+            source: files of the segment that has the shard, in the other cache.
+            segment: the same segment in this cache, where it may have another name.
+            commit: the record of the shard in the other cache.
+
+        Raises:
+            CacheInUse: another process has taken over the cache. Nothing is committed.
+            CorruptCache: the other cache is damaged. Nothing is committed.
+            CacheError: the disk is full.
+        """
         copy_shard(source, self.files(segment), commit, self._lock.check)
         self._committed(segment, commit.shard, commit.statistics)
 

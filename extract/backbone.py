@@ -21,7 +21,19 @@ from losa.extract.weights import hash_weights
 
 
 class FrozenBackbone:
-    """A timm model in eval mode, whose parameters require no gradients."""
+    """A timm model in eval mode, whose parameters require no gradients.
+
+    Attributes:
+        model: the model. Activations are computed on its device.
+        sites: names of all sites of this backbone, from input to output.
+        identity: what determines the activations of an input: name, architecture, hash of the weights.
+        preprocessing: how an image becomes an input, by the model's own configuration.
+        origin: where the weights come from, for the manifest's provenance.
+        final_norm: kind and epsilon of the norm after the last block; None if there is none, or no plain list
+            of blocks.
+        final_norm_constants: its parameters by name, ``final_norm.weight`` and ``final_norm.bias``, as far as
+            it has them: float32 ``(width,)``.
+    """
 
     def __init__(
         self,
@@ -40,11 +52,11 @@ class FrozenBackbone:
         Args:
             model: a timm model.
             name: name of the model, for the identity.
-            img_size: height and width of the images, if not those of the model's data configuration.
+            img_size: height and width of the input in pixels, if not those of the model's configuration.
             architecture: timm's name of the architecture, for the identity, where the name does not tell it.
             arguments: arguments the model was made with, for the identity.
             origin: where the weights come from, for the manifest's provenance.
-            grid: height and width to which the grid of tokens is mean-pooled; None: it stays as it is.
+            grid: height and width in tokens to which the grid is mean-pooled; None: it stays as it is.
             frames: number of frames of a clip, each of which goes through the model by itself.
 
         Raises:
@@ -63,7 +75,6 @@ class FrozenBackbone:
         except LosaError as error:
             raise LosaError(f"backbone.name={name}: {error}") from None
         self.sites = tuple(self._taps.shapes)
-        """Names of all sites of this backbone, from input to output."""
         self.identity = BackboneIdentity(
             name=name,
             weights_sha256=hash_weights(model),
@@ -77,6 +88,10 @@ class FrozenBackbone:
 
     def group(self, selection: SiteSelection) -> SiteGroup:
         """The selected sites and the shape of their activations, after pooling.
+
+        Args:
+            selection: a number of evenly spaced blocks or stages, ``"all"`` (all but ``embed``), a name, a
+                sum such as ``"sum:all"``, or a list of these.
 
         Raises:
             LosaError: the selection is wrong, the activations at the selected sites have different shapes, or
@@ -102,12 +117,17 @@ class FrozenBackbone:
     ) -> Float[Tensor, "images sites tokens width"]:
         """Run the backbone and return its activations at some sites of one shape, after pooling.
 
-        Frames of clips, on an axis after the images', go through it one by one; their tokens follow each
-        other, frame by frame.
+        Sums and means are computed in float32, a sum from the input to the output of the backbone.
 
-        They are in float32 or the dtype of autocast; see `losa.extract.precision.precision`. Sums and means
-        are computed in float32, a sum from the input to the output of the backbone, and if there are any, all
-        activations are in float32.
+        Args:
+            images: inputs as `preprocessing` makes them, on the device of the model. Frames of clips, on an
+                axis after the images', go through the model one by one; their tokens follow each other, frame
+                by frame.
+            sites: names of sites of one shape, as in a `group`.
+
+        Returns:
+            Activations on the device of the model, in float32 or, inside of autocast and if there are neither
+            sums nor means, in its dtype.
         """
         read = self._terms(sites)
         shape = self._taps.shapes[read[0]]

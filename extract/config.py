@@ -1,4 +1,4 @@
-"""The options of an extraction. Each one is explained in conf/extract.yaml."""
+"""The options of an extraction. Each one is explained once, with its unit, on its line in conf/."""
 
 from collections.abc import Set
 from dataclasses import field
@@ -60,12 +60,21 @@ class TaskConfig:
     """One of several tasks that label the same images: the folder of its lists, and its classes."""
 
     subfolder: str
+    """Folder of its lists, below that of the data set."""
     num_classes: Positive | None = None
+    """Number of its classes; None: the highest label in its lists, plus one."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DatasetConfig:
-    """The data set, and where its images are."""
+    """The data set, and where its images are.
+
+    Options are explained in the files of ``conf/dataset/``, one for each kind. ``kind="python"`` is for a
+    source that a program gives, with a name of its own.
+
+    Raises:
+        ValueError: an option is unknown, out of its range, or not for this kind of data set.
+    """
 
     kind: Literal[
         "digits",
@@ -102,7 +111,11 @@ class DatasetConfig:
     num_classes: Positive | None = None
 
     def __post_init__(self) -> None:
-        """Refuse options that the kind of data set does not read, and videos where it cannot hold them."""
+        """Refuse options that the kind of data set does not read, and videos where it cannot hold them.
+
+        Raises:
+            ValueError: there is such an option.
+        """
         read = OPTIONS_OF_KINDS.get(self.kind)
         if read is not None:
             self._refuse_idle(read)
@@ -134,7 +147,11 @@ class DatasetConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BackboneConfig:
-    """The frozen backbone and its weights."""
+    """The frozen backbone and its weights. Options are explained in ``conf/backbone/vit_b16.yaml``.
+
+    Raises:
+        ValueError: an option is unknown or out of its range.
+    """
 
     name: str
     pretrained: bool = True
@@ -146,7 +163,11 @@ class BackboneConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ExtractConfig:
-    """The options of one extraction."""
+    """The options of one extraction, explained in ``conf/extract.yaml``, which has the same defaults.
+
+    Raises:
+        ValueError: an option is unknown or out of its range, or options contradict each other.
+    """
 
     dataset: DatasetConfig
     backbone: BackboneConfig
@@ -188,7 +209,11 @@ class ExtractConfig:
     plan: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse options that contradict each other."""
+        """Refuse options that contradict each other.
+
+        Raises:
+            ValueError: there are some.
+        """
         if self.grid is not None:
             parse_grid(self.grid)
         given = {"frames": self.frames, "stride": self.stride, "clips": self.clips, "crops": self.crops}

@@ -63,14 +63,15 @@ class Extraction:
     """The result of a run of the first stage."""
 
     cache: CachePath
+    """Folder of the cache."""
     images: int
-    """Number of images that this run extracted."""
+    """Number of images that this run extracted; 0 after plan=true."""
     invalid: int
     """Number of them that are invalid (on_error=skip)."""
     seconds: float
     """Duration of the run."""
     finished: bool
-    """Whether the cache is complete; False after plan=true."""
+    """Whether all that was asked for is in the cache (with part=..., that part); False after plan=true."""
     plan: Plan
     """What was known before the first image."""
 
@@ -363,8 +364,14 @@ def extract(config: ExtractConfig, source: ImageSource | None = None) -> Extract
         source: the images; None: the source that ``config.dataset`` describes, of which only the name is used
             otherwise.
 
+    Returns:
+        Folder of the cache, and how many images were extracted in what time. `Cache` opens the folder.
+
     Raises:
-        LosaError: an error that the user can correct; the message says how.
+        LosaError: an error that the user can correct; the message says how. It is an `IdentityMismatch` if
+            the cache holds other features or images, a `CacheInUse` if another process writes to it, and
+            `NonFiniteActivations` if there are some. With ``on_error="fail"``, an image that cannot be
+            decoded is an error, too.
     """
     with (
         make_engine(config.engine, [config.device]) as engine,

@@ -42,8 +42,11 @@ def load_backbone(config: BackboneConfig, grid: Grid | None = None, frames: int 
 
     Args:
         config: the model and its weights.
-        grid: height and width to which the grid of tokens is mean-pooled; None: it stays as it is.
+        grid: height and width in tokens to which the grid is mean-pooled; None: it stays as it is.
         frames: number of frames of a clip; 1 for images.
+
+    Returns:
+        The backbone, on the CPU.
 
     Raises:
         LosaError: there is no such model, it cannot be made with these arguments or this image size, or its

@@ -1,4 +1,4 @@
-"""Which files a command may replace: those of the kind that it writes itself, not what a user has there."""
+"""Where a command may write a file: not in place of what a user has there that no such command wrote."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +32,20 @@ def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], 
             f"{option}{path}: expected no file or {kind}, found another file, which would be replaced: "
             "choose another name, or remove that file first"
         )
+
+
+def refuse_missing_folder(option: str, path: Path) -> None:
+    """Refuse a file whose folder does not exist.
+
+    Args:
+        option: the option that names the file, as it is typed: ``out=``.
+        path: the file.
+
+    Raises:
+        LosaError: there is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise LosaError(f"{option}{path}: there is no folder {path.parent}: create it first")
 
 
 def is_text(beginning: bytes) -> bool:

@@ -29,18 +29,25 @@ class Batch(Protocol):
     def decode(
         self, images: slice | Int64[Tensor, "_"], memory: ReusedMemory | None = None
     ) -> Float[Tensor, "images sites tokens width"]:
-        """Decode the activations of some of the images, on the compute device.
+        """Decode the activations of some of the images.
 
         Args:
             images: positions in the batch, on the compute device if they are a tensor.
             memory: memory for the result, which need not be used.
+
+        Returns:
+            Activations on the compute device, float32 if they come from a cache.
         """
 
     def copy(self) -> Self:
         """The same batch in memory of its own."""
 
     def copy_from(self, other: Self) -> None:
-        """Overwrite the memory of this batch by that of another one of the same size and kind."""
+        """Overwrite the memory of this batch by that of another one.
+
+        Args:
+            other: a batch of the same kind and of as many images.
+        """
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
@@ -48,7 +55,20 @@ class ActivationSource(Protocol):
     """Reads the activations of a split."""
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> Batch:
-        """Read some images, in the given order."""
+        """Read some images, in the given order.
+
+        It is called in a thread beside the training loop, a few batches ahead.
+
+        Args:
+            indices: positions in the split, from 0; duplicates are allowed.
+
+        Returns:
+            The images, still encoded.
+
+        Raises:
+            IndexError: a position is out of range.
+            LosaError: the images cannot be read.
+        """
 
 
 class CodedBatch:
@@ -105,14 +125,19 @@ class CodedBatch:
 
 
 class CachedActivations:
-    """Reads from a cache, every time."""
+    """Reads from a cache, every time; an `ActivationSource`.
+
+    Attributes:
+        split: the split that is read.
+        codec: its codec, on the compute device.
+    """
 
     def __init__(self, split: Split, device: str) -> None:
-        """Read the calibration of the split's sites.
+        """Copy the calibration of the split's sites to the device.
 
         Args:
             split: the split to read.
-            device: the compute device.
+            device: the compute device, as torch names it.
         """
         calibration = split.cache.calibration(split.sites)
         self.split = split
@@ -120,7 +145,19 @@ class CachedActivations:
         self._side_stream = SideStream(self.codec.device)
 
     def read(self, indices: Int64[np.ndarray, "images"]) -> CodedBatch:
-        """Read some images, in the given order."""
+        """Read some images, in the given order.
+
+        Args:
+            indices: positions in the split, from 0; duplicates are allowed.
+
+        Returns:
+            The codes, on the compute device.
+
+        Raises:
+            IndexError: a position is out of range.
+            CacheError: a file cannot be read.
+            CorruptCache: bytes do not fit their checksum.
+        """
         with self._side_stream():
             codes = self.codec.to_device(self.split.read(indices))
             return CodedBatch(codes, self.codec, self._side_stream.mark())

@@ -15,7 +15,9 @@ class LabelledActivations:
     """Labelled images to train on or to score, and the source of their activations."""
 
     source: ActivationSource
+    """Reads images by their positions in the split."""
     images: LabelledImages
+    """Positions in the split of the images that are used, and their labels."""
     sites: tuple[str, ...]
     """Names along the sites axis of the source's activations."""
     name: str = "the data"
@@ -26,9 +28,21 @@ class LabelledActivations:
         return len(self.images)
 
     def with_drawn_views(self, data_seed: int, epoch: int) -> "LabelledActivations":
-        """The images, each in the view that an epoch shows."""
+        """The images, each in the view that an epoch shows.
+
+        Args:
+            data_seed: seed of the draw.
+            epoch: number of the epoch, from 0.
+        """
         return replace(self, images=self.images.with_drawn_views(data_seed, epoch))
 
     def read(self, batches: Sequence[Int64[np.ndarray, "_"]]) -> Iterator[Batch]:
-        """Batches of images, given by their rows in `images`, read ahead of the consumer."""
+        """Batches of images, read ahead of the consumer.
+
+        Args:
+            batches: for each batch the rows in `images`, int64 ``(images,)``.
+
+        Raises:
+            LosaError: the images cannot be read.
+        """
         return read_ahead(self.source, [self.images.positions[rows] for rows in batches])

@@ -14,10 +14,12 @@ from losa.cache_format.views import parse_key
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
-    """Positions of images in their split, and labels: `MISSING_LABEL` where there is none."""
+    """Positions of images in their split, and labels."""
 
     positions: Int64[np.ndarray, "images"]
+    """Position of each image in its split, or in the union of several, from 0."""
     labels: Int64[np.ndarray, "images columns"]
+    """Label of each image in each label column, from 0; -1 where there is none."""
     views: int = 1
     """Number of views of each image, the image itself included."""
     stride: int = 0
@@ -33,7 +35,12 @@ class LabelledImages:
         return np.concatenate([self.positions + self.stride * view for view in range(self.views)])
 
     def with_drawn_views(self, data_seed: int, epoch: int) -> "LabelledImages":
-        """The images, each in the view that an epoch shows."""
+        """The images, each in the view that an epoch shows.
+
+        Args:
+            data_seed: seed of the draw.
+            epoch: number of the epoch, from 0.
+        """
         if self.views == 1:
             return self
         views = draw_views(len(self), self.views, data_seed, epoch)

@@ -20,7 +20,7 @@ def computes_combinations(
     f: Float[Tensor, "members images terms columns"],
     total: Float[Tensor, "members images rows columns"] | None = None,
 ) -> bool:
-    """Whether `combined` is there for such arguments, without gradients."""
+    """Whether `few_combinations` is there for such arguments, without gradients."""
     given = [s, f] if total is None else [s, f, total]
     return (
         f.is_cuda
@@ -32,12 +32,12 @@ def computes_combinations(
     )
 
 
-def combined(
+def few_combinations(
     s: Float[Tensor, "members ... rows terms"],
     f: Float[Tensor, "members images terms columns"],
     total: Float[Tensor, "members images rows columns"] | None = None,
 ) -> Float[Tensor, "members images rows columns"]:
-    """``s f``: linear combinations of the rows of ``f``.
+    """``s f`` by the kernel: few linear combinations of the rows of ``f``, `MOST_ROWS` at most.
 
     Args:
         s: the coefficients, of each image or for all.

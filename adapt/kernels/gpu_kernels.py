@@ -82,7 +82,7 @@ class GpuKernels:
         )
 
     def combine(self, s: Tensor, f: Tensor, *, add: bool, result: Tensor) -> None:
-        """Compute linear combinations; see `losa.adapt.kernels.combinations.combined`.
+        """Compute linear combinations; see `losa.adapt.kernels.combinations.few_combinations`.
 
         Args:
             s: ``(members, images, rows, terms)``, in any order in memory.

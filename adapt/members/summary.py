@@ -58,15 +58,18 @@ class MemberSummary:
     member: str
     """Id of the member."""
     name: str
+    """Name of the member, which its folder has by default."""
     status: Literal["finished", "pruned"]
     """``pruned`` if successive halving dropped the member."""
     side: SideKind
     rank: int | None
     """None for a side network without a rank."""
     lr: float
+    """Peak learning rate."""
     seed: int
+    """Seed of initialisation and dropout."""
     accuracy: dict[str, float]
-    """Accuracy on each scored split, averaged over label columns."""
+    """Accuracy on each scored split, from 0 to 1, averaged over label columns."""
     scores: dict[str, dict[str, ColumnScores]]
     """Scores by split and label column."""
     train_loss: float
@@ -79,7 +82,9 @@ class MemberSummary:
     """Accuracy on the validation split of the parameters that are saved: those of the best epoch with
     ``patience``, else those of the last one. None without a validation split."""
     parameters: int
+    """Number of trained parameters, head included."""
     head_parameters: int
+    """Number of trained parameters of the head, and of the probe if there is one."""
     seconds: float
     """The member's share of the duration of its pass, or of all passes if it was interrupted."""
     train_seconds: float
@@ -88,13 +93,17 @@ class MemberSummary:
     images: dict[str, int]
     """Number of images used of each split."""
     sites: list[str]
+    """Names of the sites that it reads."""
     device: str
+    """The compute device."""
     residency: str
+    """Where the training images were kept: ``gpu``, ``ram`` or ``stream``."""
     options: dict[str, Any]
     """Options of the member, without those that its side network ignores."""
     cache: dict[str, Any]
     """Identity of the cache that the member was trained from."""
     folder: str
+    """Folder of the member."""
     company: Company | None = None
     """None without ``halve_at``."""
     micro_batch_sizes: list[int] = field(default_factory=list)
@@ -104,7 +113,14 @@ class MemberSummary:
     """Number of threads that computed on the CPU; None in summaries from before it was written down."""
 
     def in_order(self, splits: Sequence[str]) -> "MemberSummary":
-        """The summary with the scored splits in this order."""
+        """The summary with the scored splits in this order.
+
+        Args:
+            splits: names of all scored splits, or of some of them.
+
+        Raises:
+            KeyError: a split was not scored.
+        """
         if list(self.accuracy) == list(splits):
             return self
         return replace(
@@ -120,6 +136,9 @@ class MemberSummary:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "MemberSummary":
         """The summary with this content; unknown fields are ignored, and options that came later added.
+
+        Args:
+            content: content of ``summary.json``.
 
         Raises:
             ValueError: fields are missing or invalid.

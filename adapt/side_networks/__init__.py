@@ -78,5 +78,19 @@ def idle_options(side: str, *, probe_share: float) -> frozenset[str]:
 def make_side_network(
     architecture: Architecture, features: FeatureSpec, num_classes: int, seeds: Sequence[int]
 ) -> SideNetwork:
-    """A freshly initialised side network of this architecture; see `SideNetwork` for the arguments."""
+    """A freshly initialised side network of this architecture.
+
+    Args:
+        architecture: kind and options; see `AdaptConfig.architecture_for`.
+        features: shapes and constants of the activations that it reads.
+        num_classes: number of class scores, over all label columns.
+        seeds: initialisation seed of each member.
+
+    Returns:
+        The network, with float32 parameters on the CPU.
+
+    Raises:
+        LosaError: the architecture does not fit the features, or its rank or width is not a multiple of its
+            heads.
+    """
     return SIDE_NETWORKS[architecture.side](architecture, features, num_classes, seeds)

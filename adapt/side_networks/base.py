@@ -44,6 +44,14 @@ class SideNetwork(nn.Module, ABC):
 
     With ``probe_share`` a linear probe of the last site is trained beside the layers, by a loss of its own,
     so that it is the one that ``side=linear`` trains. The class scores are the mean of both.
+
+    Attributes:
+        architecture: kind and options.
+        features: shapes and constants of the activations that it reads.
+        num_classes: number of class scores, over all label columns.
+        members: number of members.
+        head: the final norm and the linear layer after the stream.
+        probe: linear layer of the probe; None if there is no probe.
     """
 
     options: ClassVar[tuple[str, ...]]
@@ -76,7 +84,7 @@ class SideNetwork(nn.Module, ABC):
         Args:
             architecture: kind and options.
             features: shapes and constants of the activations.
-            num_classes: number of classes.
+            num_classes: number of class scores, over all label columns.
             seeds: initialisation seed of each member.
 
         Raises:
@@ -104,7 +112,11 @@ class SideNetwork(nn.Module, ABC):
         """The sites that each layer and the output start from."""
 
     def read_tokens(self, *, last: bool) -> slice:
-        """Tokens of a layer's update that are read: all, but those that are pooled in the last layer."""
+        """Tokens of a layer's update that are read: all, but those that are pooled in the last layer.
+
+        Args:
+            last: whether it is the last layer.
+        """
         return pooled_tokens(self.architecture.pool, self.features.tokens) if last else slice(None)
 
     @property
@@ -129,11 +141,19 @@ class SideNetwork(nn.Module, ABC):
             layer: number of the layer.
             weights: the layer's part of `layered`.
             drop: dropout of hidden values; each place may be used once.
+
+        Raises:
+            NotImplementedError: a subclass with layers overrides neither this method nor `pooled`.
         """
         raise NotImplementedError("a subclass with layers overrides step or pooled")
 
     def pooled(self, stream: Stream, drop: Drop) -> Float[Tensor, "members images width"]:
-        """Apply all layers, then pool the stream."""
+        """Apply all layers, then pool the stream.
+
+        Args:
+            stream: the stream, at its start.
+            drop: dropout of hidden values.
+        """
         layers = range(len(self.stream_sites().layers))
         if layers:
             for layer, weights in zip(layers, by_layer(self.layered()), strict=True):
@@ -146,7 +166,12 @@ class SideNetwork(nn.Module, ABC):
         pooled: Float[Tensor, "members images width"],
         drop: Drop,  # noqa: ARG002 -- for subclasses with a hidden layer
     ) -> Float[Tensor, "members images classes"]:
-        """Class scores of the pooled stream."""
+        """Class scores of the pooled stream.
+
+        Args:
+            pooled: what `pooled` returned.
+            drop: dropout of hidden values.
+        """
         scores: Tensor = self.head(pooled)
         return scores
 
@@ -156,8 +181,11 @@ class SideNetwork(nn.Module, ABC):
         """Class scores of every member for every image, in float32 at least.
 
         Args:
-            features: the frozen features of the images.
+            features: the frozen features of the images, on the device of the network.
             dropout: dropout of this step; None for evaluation.
+
+        Raises:
+            LosaError: the features are of another number of sites, tokens or channels, or lack a site.
         """
         return self.mean_of_branches(self.branches(features, dropout))
 
@@ -167,8 +195,14 @@ class SideNetwork(nn.Module, ABC):
         """Class scores of each branch, which has a loss of its own: of the layers, and of the probe if any.
 
         Args:
-            features: the frozen features of the images.
+            features: the frozen features of the images, on the device of the network.
             dropout: dropout of this step; None for evaluation.
+
+        Returns:
+            Class scores of one branch or of two, in float32 at least.
+
+        Raises:
+            LosaError: the features are of another number of sites, tokens or channels, or lack a site.
         """
         stream = self.open_stream(features)
         drop = _no_dropout if dropout is None else dropout
@@ -181,6 +215,9 @@ class SideNetwork(nn.Module, ABC):
         """The mean of what all branches have, like scores or losses, weighted by the probe's share.
 
         The mean of the losses is at least the loss of the mean scores, because a cross-entropy is convex.
+
+        Args:
+            values: one tensor for each branch, in the order of `branches`.
         """
         if self.probe is None:
             (alone,) = values
@@ -193,12 +230,15 @@ class SideNetwork(nn.Module, ABC):
     ) -> Float[Tensor, "members images classes"]:
         last = StreamSites(layers=(), output=len(self.features.sites) - 1)
         output = features.output(features.renumbered(last, self.features.sites).output)
-        weights = pooling_weights(self.architecture.pool, self.features.tokens, output.device)
-        pooled = (weights.to(output) @ output).expand(self.members, -1, -1)
+        weights = pooling_weights(self.architecture.pool, self.features.tokens, output)
+        pooled = (weights @ output).expand(self.members, -1, -1)
         return probe.classify(self.head.normalise(pooled))
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
         """The fastest stream for its layers: `Materialised` only if the norm is not linear in x.
+
+        Args:
+            features: the frozen features of the images, on the device of the network.
 
         Raises:
             LosaError: the features are of another number of sites, tokens or channels, or lack a site.

@@ -124,21 +124,19 @@ class SpaceTimeStream(FrameStream, Protocol):
         """``x_p += u^T v_p`` for each position, for this layer and all later ones."""
 
 
-def pooling_weights(
-    kind: Pool, tokens: TokenLayout, device: torch.device | None = None
-) -> Float[Tensor, "tokens"]:
-    """The weight of each token in the pooled vector, made on the device: nothing is copied there.
+def pooling_weights(kind: Pool, tokens: TokenLayout, like: Tensor) -> Float[Tensor, "tokens"]:
+    """The weight of each token in the pooled vector, in the dtype and on the device of ``like``.
 
-    ``cls`` averages the first cls token over the frames, ``mean`` averages all tokens of the grid. The result
-    is in float64, so that casting it rounds once.
+    ``cls`` averages the first cls token over the frames, ``mean`` averages all tokens of the grid.
 
-    >>> pooling_weights("mean", TokenLayout(cls=1, registers=0, grid=(2, 2)))
-    tensor([0.0000, 0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64)
+    >>> pooling_weights("mean", TokenLayout(cls=1, registers=0, grid=(2, 2)), torch.empty(0))
+    tensor([0.0000, 0.2500, 0.2500, 0.2500, 0.2500])
     """
+    # Made on the device: nothing is copied there. In float64: the weights are rounded once.
     shape = (tokens.frames, tokens.count // tokens.frames)
-    weights = torch.zeros(shape, dtype=torch.float64, device=device)
+    weights = torch.zeros(shape, dtype=torch.float64, device=like.device)
     weights[:, slice(1) if kind == "cls" else slice(tokens.prefix, None)].fill_(1.0)
-    return weights.flatten() / weights.sum()
+    return (weights.flatten() / weights.sum()).to(like)
 
 
 def pooled_tokens(kind: Pool, tokens: TokenLayout) -> slice:

@@ -93,7 +93,7 @@ class Factored:
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
-        weights = pooling_weights(kind, self._tokens, self._output.device).to(self._output)
+        weights = pooling_weights(kind, self._tokens, self._output)
         pooled = (weights @ self._output).expand(self._tape.members, -1, -1)
         if not self._tape.updates:
             return pooled

@@ -47,6 +47,11 @@ class FrozenFeatures:
     """Decoded activations of some images, and the bases computed from them.
 
     All side networks of a pass share one object: each base is computed once.
+
+    Attributes:
+        activations: the decoded activations.
+        dtype: dtype in which products are computed.
+        sites: names along the sites axis; None if they are exactly the sites of the side network.
     """
 
     def __init__(
@@ -81,11 +86,23 @@ class FrozenFeatures:
         return self.activations.shape[0]
 
     def output(self, site: int) -> Float[Tensor, "images tokens width"]:
-        """The activations of a site."""
+        """The activations of a site.
+
+        Args:
+            site: its position on the sites axis.
+        """
         return self.activations[:, site]
 
     def renumbered(self, sites: StreamSites, names: Sequence[str]) -> StreamSites:
-        """Replace numbers that index ``names`` by numbers that index the sites axis of the activations."""
+        """Replace numbers that index ``names`` by numbers that index the sites axis of the activations.
+
+        Args:
+            sites: the numbers.
+            names: names of the sites that a side network reads.
+
+        Raises:
+            ValueError: the activations lack a site.
+        """
         if self.sites is None:
             return sites
         numbers = [self.sites.index(name) for name in names]
@@ -95,13 +112,22 @@ class FrozenFeatures:
         )
 
     def bases(self, sites: StreamSites, norm: Norm) -> list[NormalisedBase]:
-        """The normalised base of each layer."""
+        """The normalised base of each layer, computed when it is asked for first.
+
+        Args:
+            sites: the sites that each layer starts from, as positions on the sites axis.
+            norm: ``frozen`` or ``none``.
+        """
         if (sites, norm) not in self._bases:
             self._bases[sites, norm] = [self._normalise(base, norm) for base in self._partial_sums(sites)]
         return self._bases[sites, norm]
 
     def sums(self, sites: StreamSites) -> Iterator[Float[Tensor, "images tokens width"]]:
-        """Yield ``base_i`` of each layer in turn; together they would be as large as the activations."""
+        """Yield ``base_i`` of each layer in turn; together they would be as large as the activations.
+
+        Args:
+            sites: the sites that each layer starts from, as positions on the sites axis.
+        """
         for base in self._partial_sums(sites):
             yield base.total()
 

@@ -69,7 +69,7 @@ class Materialised:
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
-        weights = pooling_weights(kind, self._tokens, self._output.device).to(self._output)
+        weights = pooling_weights(kind, self._tokens, self._output)
         return weights @ (self._output + self._updates)
 
     def _normalised(self) -> Float[Tensor, "members images tokens width"]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from losa.adapt.kernels import combined, computes_combinations
+from losa.adapt.kernels import computes_combinations, few_combinations
 
 
 def inner(
@@ -23,7 +23,7 @@ def combine(
     f: Float[Tensor, "members ... terms columns"],
     total: Float[Tensor, "members ... rows columns"] | None = None,
 ) -> Float[Tensor, "members ... rows columns"]:
-    """``s f``: linear combinations of the rows of ``f``.
+    """``s f``: linear combinations of the rows of ``f``, by `few_combinations` where it is faster.
 
     Args:
         s: the coefficients.
@@ -42,7 +42,7 @@ def combine(
     if f.ndim == 3:
         return _multiplied(s, f, total)
     if computes_combinations(s, f, total):
-        return combined(s, f, total)
+        return few_combinations(s, f, total)
     members, images = f.shape[:2]
     s = with_images_axis(s).expand(-1, images, -1, -1).flatten(0, 1)
     flat = _multiplied(s, f.flatten(0, 1), None if total is None else total.flatten(0, 1))

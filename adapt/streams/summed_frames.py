@@ -113,7 +113,7 @@ class SummedFrames:
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
-        weights = pooling_weights(kind, self._tokens, self._output.device).to(self._output)
+        weights = pooling_weights(kind, self._tokens, self._output)
         rows = weights.expand(self._sum.members, 1, -1)
         updates, self._previous = _Product.apply(self._sum, None, "tokens", rows, self._previous)
         pooled: Tensor = weights @ self._output + updates[:, :, 0]

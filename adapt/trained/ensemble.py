@@ -59,7 +59,7 @@ class Ensemble(StackedSideNetworks):
         activations: Float[Tensor, "images sites tokens width"],
         sites: Sequence[str] | None = None,
     ) -> tuple[Float[Tensor, "images _"], ...]:
-        """See `StackedSideNetworks`."""
+        """See `StackedSideNetworks`; the scores of the ensemble come last, and alone without its members."""
         scores = super().forward(activations, sites)
         of_columns = zip(*(split_columns(each, self.columns[-1]) for each in scores), strict=True)
         ensemble = torch.cat([_mean_log_probabilities(torch.stack(each)) for each in of_columns], dim=-1)

@@ -35,13 +35,21 @@ def save_side_network(
 ) -> None:
     """Write the tensors of one member, without the members axis, and the description.
 
+    The files, ``side_network.safetensors`` and ``side_network.json``, take the place of earlier ones; neither
+    is ever partial.
+
     Args:
-        folder: folder to write to.
-        network: the network that holds the member.
-        member: index of the member on the members axis.
+        folder: an existing folder on this machine.
+        network: the network that holds the member, on any device, with float32 parameters.
+        member: position of the member on the members axis, from 0.
         identity: identity of the features that the member was trained on.
         columns: label columns, in the order of their class scores in the network's output.
-        origin: where the backbone's weights come from.
+        origin: where the backbone's weights come from, as `losa.extract.FrozenBackbone.origin`.
+
+    Raises:
+        IndexError: there is no such member.
+        ValueError: the label columns do not have the network's number of classes together.
+        OSError: the folder does not exist, or cannot be written to.
     """
     tensors = {name: parameter[member] for name, parameter in network.named_parameters()}
     tensors |= dict(network.named_buffers())
@@ -64,10 +72,17 @@ def save_side_network(
 
 
 def load_side_network(folder: str | os.PathLike[str]) -> TrainedSideNetwork:
-    """Read the network of one member, on the CPU, and what its inputs and outputs mean.
+    """Read the network of one member, and what its inputs and outputs mean.
+
+    Args:
+        folder: folder of a trained member, or any other that `save_side_network` wrote to.
+
+    Returns:
+        The side network, of one member, on the CPU, in eval mode.
 
     Raises:
         LosaError: files are missing or damaged, do not belong together, or have another version.
+        OSError: a file cannot be read.
     """
     path, tensors_path = Path(folder) / DESCRIPTION_NAME, Path(folder) / TENSORS_NAME
     try:

@@ -16,7 +16,7 @@ from losa.cache_format.common.comparison import differences, listed
 
 
 class ActivationBatch(NamedTuple):
-    """Activations of some images."""
+    """Activations of some images, on the compute device."""
 
     keys: Sequence[str]
     """Keys of the images."""
@@ -29,7 +29,8 @@ class ScoredBatch(NamedTuple):
     keys: Sequence[str]
     """Keys of the images."""
     scores: tuple[Float[Tensor, "images _"], ...]
-    """Class scores ``(images, classes)`` of each side network, over all its label columns."""
+    """Class scores of each side network, float32 ``(images, classes)``, over all its label columns, which
+    `losa.adapt.StackedSideNetworks.columns` lists."""
 
 
 @runtime_checkable  # so that beartype can check it while the tests run
@@ -43,12 +44,16 @@ class ActivationStream(Protocol):
     def __iter__(self) -> Iterator[tuple[Sequence[str], Tensor]]:
         """The batches, in order: keys and activations, as in `ActivationBatch`.
 
-        Images that cannot be read are left out.
+        Images that cannot be decoded are left out, so a batch may be empty.
         """
 
 
 class CachedStream:
-    """The valid images of a split of a cache, or some of them, in order."""
+    """The valid images of a split of a cache, or some of them, in order; an `ActivationStream`.
+
+    Attributes:
+        sites: names along the sites axis.
+    """
 
     def __init__(
         self,
@@ -66,13 +71,13 @@ class CachedStream:
             cache: the cache.
             split: name of the split.
             networks: the side networks that are to read it; only their sites are read.
-            device: the compute device.
-            batch_size: images per batch.
+            device: the compute device, as torch names it.
+            batch_size: images per batch, at least 1; the last one may have fewer.
             positions: positions in the split of the images to read, all valid; None: every valid one.
 
         Raises:
-            LosaError: there is no such split, or the cache is of another backbone or other inputs, or it
-                lacks a site.
+            LosaError: there is no such split, or it is not all extracted, or the cache is damaged, of another
+                backbone or other inputs, or it lacks a site.
         """
         refuse_other_cache(cache, networks)
         self.sites = networks.sites
@@ -87,7 +92,12 @@ class CachedStream:
         return len(self._positions)
 
     def __iter__(self) -> Iterator[ActivationBatch]:
-        """See `ActivationStream`."""
+        """The batches, in order; see `ActivationStream`.
+
+        Raises:
+            CacheError: a file cannot be read.
+            CorruptCache: bytes do not fit their checksum.
+        """
         batches = [self._positions[rows] for rows in ordered_batches(len(self), self._batch_size)]
         for positions, batch in zip(batches, read_ahead(self._source, batches), strict=True):
             keys = [self._keys[position] for position in positions]
@@ -99,10 +109,14 @@ def score(networks: StackedSideNetworks, source: ActivationStream) -> Generator[
 
     Args:
         networks: the side networks, on the compute device.
-        source: the activations.
+        source: the activations, on the same device.
+
+    Yields:
+        Keys and scores of each batch that is not empty, in the order of the source.
 
     Raises:
         LosaError: the activations do not fit the networks, or cannot be read.
+        torch.cuda.OutOfMemoryError: the memory is too small for a single image.
     """
     compute = MicroBatches(networks)
     for keys, activations in source:

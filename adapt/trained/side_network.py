@@ -23,6 +23,7 @@ class TrainedSideNetwork:
     columns: tuple[LabelColumn, ...]
     """Label columns with the names of their classes, in the order of their class scores in the output."""
     backbone: BackboneIdentity
+    """The backbone that it was trained on."""
     preprocessing: Preprocessing
     """What made the backbone's inputs of images."""
     features_sha256: str
@@ -45,7 +46,12 @@ class TrainedSideNetwork:
         """Class scores of each label column, by its name, in float32; no gradients are kept.
 
         Args:
-            activations: activations of `sites`, in this order, as `Cache.activations` returns them.
+            activations: activations of `sites`, in this order, as `Cache.activations` returns them; they are
+                copied to the device of the network.
+
+        Returns:
+            Label column -> ``(images, classes)``, on the device of the network. A softmax of them gives
+            probabilities.
 
         Raises:
             LosaError: activations of another number of sites, tokens or channels, or that require gradients.

@@ -82,8 +82,12 @@ class StackedSideNetworks(nn.Module):
         """Class scores of each side network, over all its label columns.
 
         Args:
-            activations: activations on the device of the networks.
+            activations: activations on the device of the networks, float32.
             sites: names along the sites axis of the activations; None if they are exactly `sites`.
+
+        Returns:
+            float32 ``(images, classes)`` for each of `names`, in their order; `columns` says which of the
+            classes are whose.
 
         Raises:
             LosaError: activations of another number of tokens or channels, or that lack a site.

@@ -16,6 +16,9 @@ def stack_side_networks(
         trained: name -> side network, as `load_side_network` returns it.
         ensemble: whether their average takes their place, see `Ensemble`.
 
+    Returns:
+        The networks, on the device of those given, whose parameters are copied and need no gradients.
+
     Raises:
         LosaError: there is none, they were trained on different backbones or inputs, or they are no ensemble.
     """

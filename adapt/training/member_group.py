@@ -22,9 +22,13 @@ class MemberGroup:
     """Members that are trained together. They are identified by their numbers in the pass."""
 
     numbers: list[int]
+    """Number of each member in the pass, in the order of the members axis."""
     configs: list[AdaptConfig]
+    """Configuration of each member, in the same order."""
     network: SideNetwork
+    """The network of all members, on the compute device."""
     optimizer: MemberOptimizer
+    """Updates the parameters of the network."""
     smoothing: Float[Tensor, "members"] = field(init=False)
     """Label smoothing of each member, on the device of the network."""
     dropout_rates: Float[Tensor, "members"] = field(init=False)
@@ -37,7 +41,12 @@ class MemberGroup:
         self._copy_options()
 
     def numbers_of(self, steps: range, all_steps: int) -> Float64[Tensor, "steps numbers members"]:
-        """The numbers that the optimiser needs for some steps of a training, copied to the device at once."""
+        """The numbers that the optimiser needs for some steps of a training, copied to the device at once.
+
+        Args:
+            steps: numbers of the steps, from 0.
+            all_steps: number of steps of the whole training.
+        """
         rates = [self.lr(step, all_steps) for step in steps]
         return self.optimizer.numbers(steps.start, rates, self.weight_decay(all_steps))
 
@@ -57,11 +66,20 @@ class MemberGroup:
         return Dropout(rates=self.dropout_rates, keys=keys, first_image=first_image)
 
     def lr(self, step: int, steps: int) -> list[float]:
-        """Learning rate of each member at a step."""
+        """Learning rate of each member at a step.
+
+        Args:
+            step: number of the step, from 0.
+            steps: number of steps of the whole training.
+        """
         return [config.lr * warmup_cosine(step, steps, config.warmup) for config in self.configs]
 
     def weight_decay(self, steps: int) -> list[float]:
-        """Weight decay of each member in a training of so many steps."""
+        """Weight decay of each member.
+
+        Args:
+            steps: number of steps of the whole training.
+        """
         return [config.weight_decay_over(steps) for config in self.configs]
 
     def keep(self, numbers: Sequence[int]) -> None:
@@ -69,6 +87,9 @@ class MemberGroup:
 
         Args:
             numbers: numbers of the members to keep, in their new order.
+
+        Raises:
+            ValueError: a member is not in the group.
         """
         places = [self.numbers.index(number) for number in numbers]
         if len(places) == len(self.numbers):
@@ -86,14 +107,26 @@ class MemberGroup:
         return {name: value.detach() for name, value in state.items()}
 
     def member_state(self, number: int) -> dict[str, Tensor]:
-        """Parameters and optimiser state of one member, by name; views, not copies."""
+        """Parameters and optimiser state of one member, by name; views, not copies.
+
+        Args:
+            number: number of the member.
+
+        Raises:
+            ValueError: the member is not in the group.
+        """
         place = self.numbers.index(number)
         return {name: value[place] for name, value in self.state().items()}
 
     def load_member_state(self, number: int, state: Mapping[str, Tensor]) -> None:
         """Load a state that `member_state` returned.
 
+        Args:
+            number: number of the member.
+            state: its tensors by name, on any device.
+
         Raises:
+            ValueError: the member is not in the group.
             KeyError: a name is missing.
             RuntimeError: a shape does not fit.
         """
@@ -124,7 +157,10 @@ def make_group(
         configs: configurations of the members, of one architecture and one kind of optimiser.
         features: features that the network reads.
         num_classes: number of class scores, over all label columns.
-        device: the compute device.
+        device: the compute device, as torch names it.
+
+    Returns:
+        The group, whose network and optimiser are on the device.
 
     Raises:
         LosaError: the architecture does not fit the features.

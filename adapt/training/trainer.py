@@ -65,7 +65,10 @@ class Trainer:
             objective: the loss.
             config: configuration of any member, for the options that members share.
             micro_batch_size: images that are computed at once, fewer if memory runs out; None to choose by
-                memory.
+                memory, for which up to three images are read and computed.
+
+        Raises:
+            LosaError: the images cannot be read, or do not fit the networks.
         """
         self.groups = list(groups)
         self.running: RunningEpoch | None = None
@@ -100,11 +103,19 @@ class Trainer:
         return batch_count(len(self._data), self._config.batch_size)
 
     def steps_of(self, epoch: int) -> int:
-        """Number of steps done of an epoch."""
+        """Number of steps done of an epoch; 0 of any but the running one.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         return self.running.steps if self.running is not None and self.running.number == epoch else 0
 
     def images_of(self, epoch: int) -> int:
-        """Number of images in the steps done of an epoch."""
+        """Number of images in the steps done of an epoch.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         return min(self.steps_of(epoch) * self._config.batch_size, len(self._data))
 
     def member_state(self, number: int, epoch: int) -> dict[str, Tensor]:
@@ -112,10 +123,13 @@ class Trainer:
 
         Args:
             number: number of the member.
-            epoch: number of the epoch.
+            epoch: number of the epoch, from 0.
 
         Returns:
-            Tensors by name.
+            Tensors by name, without the members axis.
+
+        Raises:
+            ValueError: the member is not trained any more.
         """
         (group,) = (group for group in self.groups if number in group.numbers)
         state = group.member_state(number)
@@ -130,6 +144,10 @@ class Trainer:
             epoch: number of the epoch, from 0.
             steps: number of its steps that are done.
             states: the state of each member, by its number.
+
+        Raises:
+            KeyError: a member or a name is missing.
+            RuntimeError: a shape does not fit.
         """
         for group in self.groups:
             for number in group.numbers:
@@ -156,6 +174,9 @@ class Trainer:
 
         Returns:
             Losses and accuracy of each member, by its number.
+
+        Raises:
+            LosaError: the images cannot be read, or, with ``compile=True``, a step cannot be recorded.
         """
         with closing(self.steps_in(number)) as steps:
             for images in steps:
@@ -186,6 +207,9 @@ class Trainer:
 
         Yields:
             The number of images of each step. A GPU may still compute it.
+
+        Raises:
+            LosaError: the images cannot be read, or, with ``compile=True``, a step cannot be recorded.
         """
         config = self._config
         if self.running is None or self.running.number != number:
@@ -221,6 +245,12 @@ class Trainer:
         Args:
             data: images to score.
             after_batch: called after every batch.
+
+        Returns:
+            Number of the member -> one entry for each label column, or None.
+
+        Raises:
+            LosaError: the images cannot be read.
         """
         classes = self._objective.classes
         keepers = [ScoreKeeper(len(group.numbers), classes, self._device) for group in self.groups]
@@ -246,7 +276,11 @@ class Trainer:
         }
 
     def with_groups(self, groups: Sequence[MemberGroup]) -> "Trainer":
-        """A trainer of other members, with the same data and options."""
+        """A trainer of other members, with the same data and options.
+
+        Args:
+            groups: the members, on the compute device.
+        """
         return Trainer(
             groups, self._data, self._objective, self._config, micro_batch_size=self.micro_batch_size
         )

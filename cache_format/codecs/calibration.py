@@ -17,13 +17,13 @@ CONSTANT = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Centre and spread of every channel of each site, from a fixed sample of the data set.
-
-    The centre is the mean, and the spread is the standard deviation, but at least a floor.
-    """
+    """Centre and spread of every channel of each site, from a fixed sample of the data set."""
 
     centre: Float32[np.ndarray, "sites width"]
+    """Mean of each channel."""
     spread: Float32[np.ndarray, "sites width"]
+    """Standard deviation of each channel, but at least a floor above 0: 1 % of the median over those channels
+    of its site that vary."""
 
     @classmethod
     def from_moments(
@@ -35,7 +35,7 @@ class Calibration:
         """Calibrate from sums over the tokens of a sample.
 
         Args:
-            count: number of tokens of all images of the sample.
+            count: number of tokens of all images of the sample, at least 1.
             total: sum of the values of each channel.
             total_squares: sum of the squares of the values of each channel.
         """
@@ -45,12 +45,27 @@ class Calibration:
         return cls(mean.astype(np.float32), np.maximum(spread, floor[:, None]).astype(np.float32))
 
     def select(self, sites: list[int]) -> "Calibration":
-        """The calibration of a subset of sites, in the given order."""
+        """The calibration of a subset of sites, in the given order.
+
+        Args:
+            sites: positions on the sites axis.
+
+        Raises:
+            IndexError: a position is out of range.
+        """
         return Calibration(self.centre[sites], self.spread[sites])
 
 
 def calibrate(activations: Float[np.ndarray, "images sites tokens width"]) -> Calibration:
-    """Calibrate on a sample of activations."""
+    """Calibrate on a sample of activations.
+
+    Args:
+        activations: finite activations of at least one image, in any floating dtype. The sums are computed in
+            float64, to which the whole sample is copied.
+
+    Returns:
+        Mean and standard deviation of each channel over images and tokens, ``(sites, width)``.
+    """
     sample = activations.astype(np.float64)
     images, _, tokens, _ = sample.shape
     return Calibration.from_moments(images * tokens, sample.sum(axis=(0, 2)), (sample**2).sum(axis=(0, 2)))

@@ -57,6 +57,7 @@ class DeviceCodec:
         self.device = torch.device(device)
         self._integer: _IntegerCodec | None = None
         if name == "int8" or name == "int4":
+            # A cache without it is refused when it is opened, and extraction calibrates before it encodes.
             assert calibration is not None, f"codec {name} needs a calibration"
             self._integer = _IntegerCodec(INTEGER_FORMATS[name], calibration, self.device)
 

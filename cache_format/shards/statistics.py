@@ -15,21 +15,25 @@ _Sum = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStatistics:
-    """Sums over the values of one site; the statistics of several shards can be added."""
+    """Sums over the activations of one site; the statistics of several shards can be added."""
 
     # Bounds are checked when a commit record is read, not when statistics are constructed.
     __pydantic_config__ = STRICT
 
     count: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    """Number of values: images times tokens times width."""
     minimum: _Finite
+    """Least activation; 0 if there is no value."""
     maximum: _Finite
+    """Greatest activation; 0 if there is no value."""
     sum_squares: _Sum
+    """Sum of the squared activations."""
     error_sum_squares: _Sum
     """Sum of the squared differences between decoded codes and activations."""
 
     @property
     def rms(self) -> float:
-        """Root mean square of the activations."""
+        """Root mean square of the activations; 0 if there is no value."""
         return math.sqrt(self.sum_squares / self.count) if self.count else 0.0
 
     @property
@@ -41,7 +45,7 @@ class SiteStatistics:
         return 10 * math.log10(ratio) if ratio else -math.inf
 
     def __add__(self, other: "SiteStatistics") -> "SiteStatistics":
-        """Statistics of the values of both; a shard without a valid image adds nothing."""
+        """Statistics of the values of both, of the same site; a shard without a valid image adds nothing."""
         if not (self.count and other.count):
             return self if self.count else other
         return SiteStatistics(

@@ -82,14 +82,9 @@ class ShardGeometry:
         return self.sites * self.site_scale_bytes
 
     @property
-    def stored_site_bytes(self) -> int:
-        """Bytes of one site of one image, uncompressed: its codes and its scales."""
-        return self.site_bytes + self.site_scale_bytes
-
-    @property
     def stored_image_bytes(self) -> int:
         """Bytes of one image, uncompressed: its codes and its scales."""
-        return self.sites * self.stored_site_bytes
+        return self.image_bytes + self.image_scale_bytes
 
     def rows(self, shard: int) -> int:
         """Number of rows of a shard."""

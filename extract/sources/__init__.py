@@ -35,8 +35,12 @@ T = TypeVar("T")
 def open_source(config: DatasetConfig) -> ImageSource:
     """Open the source that a configuration describes.
 
+    Args:
+        config: the data set, of any kind but ``python``.
+
     Raises:
-        LosaError: the source cannot be opened.
+        LosaError: the source cannot be opened: an option is missing or wrong, there is no such folder, its
+            lists are damaged, or a library is not installed.
     """
     if config.kind == "digits":
         return DigitsSource()

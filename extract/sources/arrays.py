@@ -32,7 +32,7 @@ class _Images:
 
 
 class ArraySource(IndexedSource):
-    """Images in memory. Keys are ``<split>/<number>``.
+    """Images in memory. Keys are ``<split>/<number>``, and the one label column is ``label``.
 
     >>> source = ArraySource({"train": (np.zeros((3, 8, 8, 3), np.uint8), [1, 0, -1])})
     >>> source.contents("train").keys, source.columns[0].num_classes
@@ -57,7 +57,8 @@ class ArraySource(IndexedSource):
             classes: names of the classes, in the order of their numbers.
 
         Raises:
-            LosaError: images or labels are of the wrong type or shape, or there are more labels than images.
+            LosaError: a split is empty, images or labels are of the wrong type or shape, labels are not as
+                many as images, or they do not fit the number or the names of classes.
         """
         labels = []
         for split, (images, wanted) in splits.items():

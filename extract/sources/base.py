@@ -45,6 +45,9 @@ class StoredImages(Protocol):
     def read(self, key: str) -> Stored:
         """The bytes of an encoded image or video or, where they are not encoded, pixels or frames.
 
+        Args:
+            key: the key of an image.
+
         Raises:
             InvalidImage: there is no such image, for a reason that is a property of the data set.
             LosaError: the image cannot be read at the moment, for a reason that may pass.
@@ -73,6 +76,13 @@ class ImageSource(StoredImages, Protocol):
 
     def contents(self, split: str) -> SplitContents:
         """Keys and labels of a split.
+
+        Args:
+            split: one of `splits`.
+
+        Returns:
+            For each image its key, which is the same in all splits that have the image, and its label in
+            each of `columns`, -1 for none.
 
         Raises:
             LosaError: there is no such split, it is empty, or its list of images is wrong.

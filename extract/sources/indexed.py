@@ -31,7 +31,13 @@ class IndexedSplit:
 
 
 class IndexedSource:
-    """Splits of numbered images."""
+    """Splits of numbered images; an `ImageSource`.
+
+    Attributes:
+        splits: names of the splits, in their usual order.
+        columns: the label columns.
+        notes: what a user should know, a line each.
+    """
 
     def __init__(
         self, splits: Mapping[str, IndexedSplit], columns: Sequence[LabelColumn], notes: Iterable[str] = ()
@@ -52,14 +58,30 @@ class IndexedSource:
         }
 
     def contents(self, split: str) -> SplitContents:
-        """Keys and labels of a split."""
+        """Keys and labels of a split.
+
+        Args:
+            split: name of the split.
+
+        Raises:
+            LosaError: there is no such split; those that exist are listed.
+        """
         if split not in self._splits:
             raise unknown_split(split, self.splits)
         one = self._splits[split]
         return SplitContents(name=split, keys=list(one.keys), labels=dict(one.labels))
 
     def read(self, key: str) -> StoredImage:
-        """The image with a key."""
+        """The image with a key, encoded if the data set has it encoded.
+
+        Args:
+            key: a key in the `contents` of one of the splits.
+
+        Raises:
+            KeyError: there is no such key.
+            InvalidImage: the image cannot be decoded.
+            LosaError: the image cannot be read at the moment, or is none of the kinds that losa knows.
+        """
         split, index = self._place_of[key]
         return self._splits[split].images.read(index)
 

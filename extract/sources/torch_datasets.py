@@ -62,7 +62,8 @@ class TorchDatasetSource(IndexedSource):
 
     Images come from files, undecoded, where the data set lists its files (``samples``), as torchvision's
     ImageFolder does. Labels come from its list of labels (``targets``, ``labels``, ``samples``) or, if it has
-    none, from its items, each of which is then decoded once more.
+    none, from its items, each of which is then decoded once more. Keys are ``<split>/<path>`` of files, else
+    ``<split>/<number>``; the one label column is ``label``.
     """
 
     def __init__(
@@ -82,8 +83,8 @@ class TorchDatasetSource(IndexedSource):
             classes: names of the classes; None: the data sets' own ``classes``, if they have some.
 
         Raises:
-            LosaError: a data set is a stream or has transforms, its labels are no integers, or the splits
-                have different classes.
+            LosaError: a data set is a stream or has transforms, its labels are neither integers nor names of
+                classes, or the splits have different classes.
         """
         for split, dataset in splits.items():
             if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):

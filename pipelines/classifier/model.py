@@ -94,6 +94,12 @@ class Classifier(nn.Module):
     def preprocess(self, image: ImageInput) -> Float[Tensor, "channels height columns"]:
         """The input of the backbone for an image, exactly as the images for the side networks were prepared.
 
+        Args:
+            image: path of a file, bytes of an encoded image, or a PIL image.
+
+        Returns:
+            float32, on the CPU, normalised as the backbone expects.
+
         Raises:
             InvalidImage: the image is damaged, too large or in an unsupported format.
             LosaError: the file cannot be read at the moment.
@@ -110,11 +116,16 @@ class Classifier(nn.Module):
 
         Args:
             images: paths of files, bytes of encoded images, or PIL images; any number of them.
-            top: most classes of a prediction.
+            top: most classes of a prediction, at least 1.
+
+        Returns:
+            One prediction for each image, side network and label column, in this order, with the most likely
+            classes first.
 
         Raises:
             InvalidImage: an image is damaged, too large or in an unsupported format; the message names it.
-            LosaError: a file cannot be read at the moment, or ``images`` is a single image.
+            LosaError: a file cannot be read at the moment, ``images`` is a single image, or ``top`` is less
+                than 1.
         """
         if isinstance(images, str | os.PathLike | bytes | Image.Image):
             raise LosaError("predict expects several images, and found one: predict([image])")
@@ -172,9 +183,13 @@ def load(
         dtype: dtype of the backbone's computations: float32, tf32 (GPUs), or bfloat16 or float16 by autocast.
         max_pixels: images with more pixels are invalid.
 
+    Returns:
+        The classifier, on the device, in eval mode.
+
     Raises:
-        LosaError: there is no side network, they need different backbones or have other classes, or the
-            backbone cannot be loaded or is another one.
+        LosaError: there is no side network, they need different backbones, were trained on videos or, as an
+            ensemble, have other classes; the backbone cannot be loaded or is another one; or there is no such
+            device, or it does not have the dtype.
     """
     device = resolve_device(device)
     check_precision(device, dtype)

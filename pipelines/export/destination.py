@@ -8,7 +8,7 @@ from losa.cache_format.storage.paths import local_path
 from losa.pipelines.classifier.hub import HubPlace, hub_place, is_on_hub
 from losa.pipelines.export.description import EXPORT_FORMAT
 from losa.pipelines.export.model_file import MODEL_FORMATS, description_path
-from losa.pipelines.replaced_file import refuse_other_file
+from losa.pipelines.replaced_file import refuse_missing_folder, refuse_other_file
 
 
 class ModelPath(NamedTuple):
@@ -38,8 +38,7 @@ def destination(to: str) -> ModelPath | FolderPath | HubPlace:
         return place
     path = local_path(to)
     if path.suffix in MODEL_FORMATS and not to.endswith("/"):
-        if not path.parent.is_dir():
-            raise LosaError(f"to={to}: there is no folder {path.parent}: create it first")
+        refuse_missing_folder("to=", path)
         _refuse_other_model(path)
         return ModelPath(path)
     if to.endswith("/") or path.is_dir():

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import publishing
 from losa.cache_format.storage.paths import local_path
-from losa.pipelines.replaced_file import is_text, refuse_other_file
+from losa.pipelines.replaced_file import is_text, refuse_missing_folder, refuse_other_file
 
 Write = Callable[[str], object]
 
@@ -23,8 +22,7 @@ def output_file(out: str | None) -> Path | None:
     if out is None:
         return None
     path = local_path(out)
-    if not path.parent.is_dir():
-        raise LosaError(f"out={out}: there is no folder {path.parent}: create it first")
+    refuse_missing_folder("out=", path)
     refuse_other_file("out=", path, is_text, "a text, such as earlier predictions")
     return path
 

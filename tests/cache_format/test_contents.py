@@ -117,8 +117,8 @@ def test_a_key_listed_twice_is_refused():
         split("train", "abcb")
 
 
-def test_labels_of_another_length_are_a_programming_error():
-    with pytest.raises(AssertionError, match="labels label of split train"):
+def test_labels_of_another_length_are_refused():
+    with pytest.raises(LosaError, match=r"^split 'train': 3 images, but 2 labels in column 'label'$"):
         split("train", "abc", [1, 2])
 
 

@@ -207,6 +207,8 @@ def test_the_size_of_an_image(stored, finished):
         split = Cache(finished(stored, f"cache{sites is None}")).split("train", sites)
         codes = split.read(np.array([0]))
         assert split.image_bytes == codes.values.nbytes + (0 if codes.scales is None else codes.scales.nbytes)
+        nothing = split.cache.select(np.zeros((0, 2), np.int64), "nothing", sites)
+        assert (len(nothing), nothing.image_bytes) == (0, split.image_bytes)
 
 
 def test_constants_come_back_with_their_calibration(recipe, finished):
@@ -218,6 +220,16 @@ def test_constants_come_back_with_their_calibration(recipe, finished):
     some = cache.calibration(["block.05", "block.00"])
     np.testing.assert_array_equal(some.centre, recipe.calibration.centre[[2, 0]])
     np.testing.assert_array_equal(some.spread, recipe.calibration.spread[[2, 0]])
+
+
+@pytest.mark.parametrize("codec", ["int8", "float16"])
+def test_sites_that_are_not_there_list_those_that_are(codec, recipe, finished):
+    cache = Cache(finished(replace(recipe, codec=codec)))
+    for find in (cache.calibration, cache.codec):
+        with pytest.raises(CacheError) as caught:
+            find(["block.00", "block.01"])
+        message = f"{cache.path} has no site 'block.01'; it has: block.00, block.02, block.05"
+        assert str(caught.value) == message
 
 
 def test_columns_and_splits_that_are_not_there_list_those_that_are(recipe, finished):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from losa.adapt.kernels import combined, computes_combinations
+from losa.adapt.kernels import computes_combinations, few_combinations
 from losa.adapt.kernels.combinations import MOST_ROWS
 from losa.adapt.streams import products
 
@@ -33,24 +33,24 @@ class TestOnAGpu:
         f, s = random(IMAGES, terms + 7, columns)[:, :, :terms], random(*images, rows, terms)
         exact = (s[:, None] if s.ndim == 3 else s).double() @ f.double()
         assert computes_combinations(s, f)
-        assert_equals(combined(s, f), exact)
+        assert_equals(few_combinations(s, f), exact)
         total = random(IMAGES, rows, columns)
         expected = total.double() + exact
-        assert_equals(combined(s, f, total), expected)
+        assert_equals(few_combinations(s, f, total), expected)
 
     def test_memory_may_be_in_any_order(self) -> None:
         f, s, total = random(IMAGES, 12, 50), random(IMAGES, 12, 4).mT, random(IMAGES, 50, 4).mT
         exact = s.double() @ f.double()
-        assert_equals(combined(s, f), exact)
-        assert_equals(combined(s, f, total), total.double() + exact)
+        assert_equals(few_combinations(s, f), exact)
+        assert_equals(few_combinations(s, f, total), total.double() + exact)
 
     def test_many_launches_give_the_same(self) -> None:
         f, s = random(IMAGES, 96, 768), random(8, 96)
-        first = combined(s, f)
-        assert all(combined(s, f).equal(first) for _ in range(20))
+        first = few_combinations(s, f)
+        assert all(few_combinations(s, f).equal(first) for _ in range(20))
 
     def test_nothing_to_combine(self) -> None:
-        assert combined(random(0, 4, 12), random(0, 12, 50)).shape == (MEMBERS, 0, 4, 50)
+        assert few_combinations(random(0, 4, 12), random(0, 12, 50)).shape == (MEMBERS, 0, 4, 50)
 
     def test_what_they_do_not_compute(self) -> None:
         f, s = random(IMAGES, 12, 50), random(4, 12)
@@ -67,9 +67,9 @@ class TestOnAGpu:
         f = random(IMAGES, 12, 50)
         for s in (random(4, 13), random(4, 12)[:2], random(IMAGES + 1, 4, 12)):
             with pytest.raises(RuntimeError, match="expand"):
-                combined(s, f)
+                few_combinations(s, f)
         with pytest.raises(RuntimeError, match="shape"):
-            combined(random(4, 12), f, random(IMAGES, 3, 50))
+            few_combinations(random(4, 12), f, random(IMAGES, 3, 50))
 
     def test_graphs_have_operations_of_torch(self) -> None:
         f, s = random(IMAGES, 12, 50), random(4, 12)
@@ -80,7 +80,7 @@ class TestOnAGpu:
     def test_streams_combine_by_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         f, s = random(IMAGES, 12, 50), random(4, 12)
         found = products.combine(s, f)
-        assert found.equal(combined(s, f))
+        assert found.equal(few_combinations(s, f))
         monkeypatch.setattr(products, "computes_combinations", lambda s, f, total: False)
         assert_equals(found, products.combine(s, f).double())
 

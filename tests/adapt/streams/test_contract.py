@@ -286,6 +286,7 @@ def test_members_do_not_mix(kind: type[Stream], norm: str) -> None:
 
 def test_tokens_are_pooled_over_frames() -> None:
     # Frames begin at 0, 4 and 8; the grid of each takes its last two tokens.
-    cls, mean = (pooling_weights(kind, LAYOUTS["frames"]) for kind in ("cls", "mean"))
+    like = torch.empty(0, dtype=torch.float64)
+    cls, mean = (pooling_weights(kind, LAYOUTS["frames"], like) for kind in ("cls", "mean"))
     torch.testing.assert_close(cls, torch.tensor([1.0, 0, 0, 0] * 3).double() / 3)
     torch.testing.assert_close(mean, torch.tensor([0.0, 0, 1, 1] * 3).double() / 6)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from losa.cache_format import Calibration, Codes, calibrate, make_codec
+from losa.cache_format import Calibration, Codes, LosaError, calibrate, make_codec
 from losa.cache_format.codecs import CodecName, CodeLayout, code_layout, needs_calibration
 from losa.cache_format.codecs.calibration import SPREAD_FLOOR
 from losa.cache_format.codecs.integer import INTEGER_FORMATS, pack, unpack
@@ -378,10 +378,17 @@ def test_a_codec_without_calibration_ignores_one(codec, implementation, tiny):
     tiny.assert_same_codes(implementation(codec, calibration).encode(activations), alone.encode(activations))
 
 
-def test_the_integer_codecs_need_a_calibration(integer, implementation):
+def test_the_integer_codecs_need_a_calibration(integer):
     assert needs_calibration(integer)
-    with pytest.raises(AssertionError, match=f"codec {integer} needs a calibration"):
-        implementation(integer)
+    with pytest.raises(LosaError, match=f"^codec {integer} needs a calibration: calibrate makes one of"):
+        make_codec(integer)
+
+
+def test_an_unknown_codec_lists_those_there_are():
+    with pytest.raises(LosaError) as caught:
+        make_codec("int16")
+    known = "float32, float16, bfloat16, int8, int4"
+    assert str(caught.value) == f"there is no codec 'int16'; there are: {known}"
 
 
 def test_a_calibration_read_from_a_cache_is_left_alone(integer, implementation):
