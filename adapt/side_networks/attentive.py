@@ -13,7 +13,7 @@ linear probe on some photographs.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,7 @@ class AttentiveProbe(SideNetwork):
 
     options: ClassVar[tuple[str, ...]] = ("heads", "norm", "probe_share")
     probe_options: ClassVar[tuple[str, ...]] = ("pool",)
+    product_rows: ClassVar[Literal["rank", "heads"] | None] = "heads"
     default_probe_share: ClassVar[float] = 0.5
     reads_last_site_only: ClassVar[bool] = True
     sees_updates: ClassVar[bool] = False

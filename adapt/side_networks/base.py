@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -71,6 +71,8 @@ class SideNetwork(nn.Module, ABC):
     sees_updates: ClassVar[bool] = True
     """Whether a layer sees the updates of earlier ones. If not, LayerNorm of x is LayerNorm of ``base_i``."""
 
+    product_rows: ClassVar[Literal["rank", "heads"] | None] = None
+    """Option that is the number of rows of a layer's products with all tokens; None if there are none."""
     attends: ClassVar[bool] = False
     """Whether its tokens attend to each other, which compiled kernels may compute."""
     mixes_along_time: ClassVar[bool] = False

@@ -13,7 +13,7 @@ one among all tokens of all frames. Attention over time has a `TimeEmbedding` in
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,7 @@ class LAST(SideNetwork):
     """
 
     options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool", "mixing", "probe_share")
+    product_rows: ClassVar[Literal["rank", "heads"] | None] = "rank"
     default_dropout: ClassVar[float] = 0.7
     attends: ClassVar[bool] = True
 

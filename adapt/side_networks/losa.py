@@ -12,7 +12,7 @@ one along time; ``mixing=joint`` keeps one along all tokens of all frames.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch.nn import functional
@@ -42,6 +42,7 @@ class LoSA(SideNetwork):
         "mixing",
         "probe_share",
     )
+    product_rows: ClassVar[Literal["rank", "heads"] | None] = "rank"
     default_dropout: ClassVar[float] = 0.5
     default_probe_share: ClassVar[float] = 0.5
     mixes_along_time: ClassVar[bool] = True

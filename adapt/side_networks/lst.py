@@ -15,7 +15,7 @@ so that the network starts as the backbone; the features are normalised before D
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -47,6 +47,7 @@ class LST(SideNetwork):
     """
 
     options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool", "probe_share")
+    product_rows: ClassVar[Literal["rank", "heads"] | None] = "rank"
     default_probe_share: ClassVar[float] = 0.5
     sees_updates: ClassVar[bool] = False
     attends: ClassVar[bool] = True

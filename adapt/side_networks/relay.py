@@ -17,7 +17,7 @@ them; in between, each frame's vector becomes the sum of itself and a learned mi
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -39,6 +39,7 @@ class Relay(SideNetwork):
     """
 
     options: ClassVar[tuple[str, ...]] = ("rank", "norm", "pool", "mixing", "probe_share")
+    product_rows: ClassVar[Literal["rank", "heads"] | None] = "rank"
     default_dropout: ClassVar[float] = 0.5
 
     def __init__(

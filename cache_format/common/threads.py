@@ -13,14 +13,12 @@ Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
 """The option ``threads``."""
 
 _CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_NUMBERS_PER_THREAD = 32_768
-"""Torch's own grain (``at::internal::GRAIN_SIZE``): for fewer numbers, a thread is not worth waking."""
 
 
 def thread_count(
     wanted: Threads,
     current: int,
-    numbers: float = math.inf,
+    worth: float = math.inf,
     find_idle: Callable[[], float] = lambda: math.inf,
 ) -> int:
     """The number of threads to compute with.
@@ -29,15 +27,14 @@ def thread_count(
         wanted: the option ``threads``.
         current: torch's number of threads. ``auto`` does not exceed it, and keeps it if the user chose it by
             an environment variable.
-        numbers: how many numbers a step computes with.
+        worth: how many threads the work is worth.
         find_idle: gives the number of cores that other processes leave idle; called only if it matters.
     """
     if wanted != "auto":
         return wanted
     if any(name in os.environ for name in _CHOSEN_BY_USER):
         return current
-    # Divided exactly, because infinity // 1 is not a number.
-    most = int(min(current, usable_cores(), max(1, numbers / _NUMBERS_PER_THREAD)))
+    most = int(min(current, usable_cores(), max(1, worth)))
     if most > 1:
         most = min(most, max(1, round(min(most, find_idle()))))
     return most

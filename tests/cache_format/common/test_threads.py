@@ -3,7 +3,7 @@ import pytest
 from losa.cache_format.common import threads
 from losa.cache_format.common.threads import thread_count
 
-MANY = 10_000_000
+MANY = 300.0
 
 
 @pytest.fixture(autouse=True)
@@ -18,18 +18,18 @@ def test_a_number_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("current", "numbers", "idle", "expected"),
+    ("current", "worth", "idle", "expected"),
     [
         pytest.param(64, MANY, 64.0, 8, id="a container on a large machine"),
         pytest.param(2, MANY, 64.0, 2, id="torch's own choice is not exceeded"),
-        pytest.param(64, 100, 64.0, 1, id="little work"),
-        pytest.param(64, 100_000, 64.0, 3, id="work for some"),
+        pytest.param(64, 0.01, 64.0, 1, id="little work"),
+        pytest.param(64, 3.9, 64.0, 3, id="work for some"),
         pytest.param(64, MANY, 2.9, 3, id="a busy machine"),
         pytest.param(64, MANY, 0.0, 1, id="an overloaded machine"),
     ],
 )
-def test_auto_suits_the_work_and_what_is_free(current: int, numbers: int, idle: float, expected: int) -> None:
-    assert thread_count("auto", current, numbers, lambda: idle) == expected
+def test_auto_suits_the_work_and_what_is_free(current: int, worth: float, idle: float, expected: int) -> None:
+    assert thread_count("auto", current, worth, lambda: idle) == expected
 
 
 def test_work_without_a_known_end_takes_all_cores() -> None:
