@@ -116,7 +116,7 @@ def open_cpu_kernels(level: str) -> CpuKernels:
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     functions.losa_attention.argtypes = [pointer, *[integer] * 8, *[pointer] * 4]
     functions.losa_dropout.argtypes = [*[pointer] * 3, *[integer] * 5, pointer]
-    of_features, eps = [pointer, integer, pointer, *[integer] * 3], ctypes.c_float
+    of_features, eps = (pointer, integer, pointer, integer, integer, integer), ctypes.c_float
     functions.losa_normalise.argtypes = [*of_features, eps, integer, integer, *[pointer] * 3]
     return CpuKernels(level, functions)
 
