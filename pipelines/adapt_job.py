@@ -17,6 +17,7 @@ from losa.cache_format import LosaError
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
+from losa.pipelines.idle_overrides import idle_overrides
 from losa.pipelines.job_result import JobResult
 from losa.pipelines.selection import Candidates, as_candidate
 from losa.pipelines.sweep_job import logs_to_own_file
@@ -28,12 +29,16 @@ _log = logging.getLogger(__name__)
 def task(composed: DictConfig, candidates: Candidates) -> JobResult:
     """Train one member, unless the launcher has trained it; the result goes to the table of a multirun."""
     folder = _from_here(HydraConfig.get().runtime.output_dir)
+    hydra = HydraConfig.get()
     try:
-        summary = candidates.summary_of(job_of(composed), _from_here(HydraConfig.get().sweep.dir))
+        job = job_of(composed)
+        if hydra.mode is not RunMode.MULTIRUN:
+            for told in idle_overrides([(hydra.overrides.task, job.config)]):
+                _log.warning("%s", told)
+        summary = candidates.summary_of(job, _from_here(hydra.sweep.dir))
     except Exception:
         _remove_if_empty(folder, folder.parent)
         raise
-    hydra = HydraConfig.get()
     # The table has a line for each job of a multirun.
     if hydra.mode is not RunMode.MULTIRUN or logs_to_own_file(hydra):
         scores = ", ".join(f"{split} accuracy {score:.4f}" for split, score in summary.accuracy.items())

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from losa.adapt import Job
 from losa.adapt.members.summary import Outcome
 from losa.cache_format import LosaError
 from losa.pipelines.adapt_job import job_of, task
+from losa.pipelines.idle_overrides import idle_overrides
 from losa.pipelines.job_configs import JobConfigLoader
 from losa.pipelines.outcomes import trained
 from losa.pipelines.selection import candidate_of
 from losa.pipelines.sweep_job import SweepJob, set_output_folder
 from losa.pipelines.tracked_training import train
+
+_log = logging.getLogger(__name__)
 
 
 def launch(
@@ -59,7 +63,10 @@ def launch(
     set_output_folder(shared, sweep_folder)
     configure_log(shared.hydra.job_logging, shared.hydra.verbose)
     with env_override(shared.hydra.job.env_set):
-        members = [member for member in map(_member, jobs) if member is not None]
+        known = [(job.overrides, member) for job in jobs if (member := _member(job)) is not None]
+        for told in idle_overrides((overrides, member.config) for overrides, member in known):
+            _log.warning("%s", told)
+        members = [candidate_of(member) for _, member in known]
         outcomes: dict[Job, Outcome] = dict(zip(members, train(members, sweep_folder), strict=True))
     with trained(outcomes):
         return [job.run(task_function) for job in jobs]
@@ -69,6 +76,6 @@ def _member(job: SweepJob) -> Job | None:
     """The member of a job; None if its options are wrong, which the job itself reports when it runs."""
     try:
         with job.looked_at() as (_, options):
-            return candidate_of(job_of(options))
+            return job_of(options)
     except (LosaError, OSError):
         return None
