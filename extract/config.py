@@ -156,9 +156,21 @@ class BackboneConfig:
     name: str
     pretrained: bool = True
     checkpoint: str | None = None
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0
     img_size: Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
     args: dict[str, JsonValue] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a seed of weights that are not random.
+
+        Raises:
+            ValueError: there is one.
+        """
+        if self.seed and (self.pretrained or self.checkpoint is not None):
+            raise ValueError(
+                f"backbone.seed={self.seed} has an effect on random weights only: backbone.pretrained=false, "
+                "without backbone.checkpoint"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -226,8 +238,7 @@ class ExtractConfig:
         smallest = min(self.std) if isinstance(self.std, list) else self.std
         if smallest is not None and smallest <= 0:
             raise ValueError(f"std={self.std}: the input is divided by it: expected more than 0")
-        if self.split_of is not None and self.split is None:
-            raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")
+        refuse_idle_cuts(self.split, self.split_of, self.split_seed)
         if self.part is not None:
             Part.parse(self.part)
         if self.views > 1 and not self.splits:
@@ -237,6 +248,13 @@ class ExtractConfig:
         named = [name for name in self.splits or () if parse_views_split(name)[1] > 1]
         if self.views > 1 and named:
             raise ValueError(f"{named[0]} in splits=[...] says how many views: leave out views={self.views}")
+        for name in ("view_crop", "view_flip"):
+            value = getattr(self, name)
+            if value != self.__dataclass_fields__[name].default and self.views == 1 and not named:
+                raise ValueError(
+                    f"{name}={value} is for augmented views, and there are none: views=4 adds three of "
+                    "each image"
+                )
 
     @property
     def images_per_batch(self) -> int:
@@ -249,6 +267,14 @@ class ExtractConfig:
         if not self.dataset.has_frames:
             return None
         return FrameSampling(frames=self.frames or DEFAULT_FRAMES, stride=self.stride)
+
+
+def refuse_idle_cuts(split: object, split_of: str | None, split_seed: int) -> None:
+    """Raise a ValueError if options say how to cut a data set, but not into which parts."""
+    if split is None and split_of is not None:
+        raise ValueError(f"split_of={split_of} needs split=..., the parts to cut it into")
+    if split is None and split_seed:
+        raise ValueError(f"split_seed={split_seed} needs split=..., the parts to cut the data set into")
 
 
 def images_per_batch(batch_size: int, sampling: FrameSampling | None) -> int:

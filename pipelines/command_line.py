@@ -175,6 +175,8 @@ def explain(error: Exception, known: list[str]) -> str:
     if misspelt:
         return unknown_option(misspelt.group(1), known)
     unknown = re.match(r"(?:In '[^']+': )?Could not find '([^']+)/([^'/]+)'", text)
+    if unknown and unknown.groups() == ("hydra/sweeper", "optuna"):
+        return "hydra/sweeper=optuna needs further packages: pip install 'losa[optuna]'"
     if unknown and unknown[1].split("/")[0] in _GROUPS:
         group, name = unknown.groups()
         group, _, folder = group.partition("/")

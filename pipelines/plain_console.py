@@ -17,3 +17,7 @@ class PlainConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """The text that rich shows for a string."""
         return super().render_str(visible(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `losa.pipelines.ending`; rich would end the program with another exit code."""
+        raise  # the error that rich is handling

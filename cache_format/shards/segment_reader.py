@@ -12,10 +12,11 @@ from losa.cache_format.errors import CorruptCache, IncompleteCache
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.checksums import ChecksumMismatch, decompress, mismatch, site_checksum
 from losa.cache_format.shards.commit import Commit
+from losa.cache_format.shards.repair_advice import repair_advice
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES, ShardImages
 from losa.cache_format.storage.byte_ranges import ByteRanges, Range
-from losa.cache_format.storage.paths import CachePath, shell_path
+from losa.cache_format.storage.paths import CachePath
 from losa.cache_format.stores.base import CHUNK_RECORD, Chunked, Strided
 
 
@@ -49,7 +50,7 @@ class SegmentReader:
         missing = []
         for shard, commit in zip(shards, files.commits(shards), strict=True):
             if isinstance(commit, CorruptCache):
-                raise commit
+                raise files.with_advice(commit)
             if commit is None:
                 missing.append(shard)
             else:
@@ -168,8 +169,7 @@ class SegmentReader:
         paths = " or ".join(str(path) for path in files.shard_paths(row // files.segment.rows_per_shard))
         return (
             f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), "
-            f"{problem}. Run losa-cache repair {shell_path(files.metadata.path)}, then the losa-extract "
-            "command that made the cache: it makes the damaged shards again"
+            f"{problem}. {repair_advice(files.metadata.path)}"
         )
 
 

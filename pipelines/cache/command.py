@@ -176,8 +176,12 @@ def _missing(shards: int) -> str:
 
 
 def _ask(yes: bool, question: str) -> None:
-    if not yes:
+    if yes:
+        return
+    try:
         typer.confirm(visible(question), abort=True)
+    except RuntimeError:  # standard input is closed
+        raise CacheError("nobody can answer the question: --yes goes on without it") from None
 
 
 @contextmanager

@@ -55,10 +55,11 @@ def _config(networks: StackedSideNetworks, source: BackboneSource) -> BackboneCo
         raise LosaError("where the weights of the backbone are is not recorded, only the name of their file")
     random_weights = recorded.get("random_weights")
     pretrained = random_weights is None if source.pretrained is None else source.pretrained
+    are_random = not pretrained and source.checkpoint is None
     seed = source.seed
     if seed is None:
-        seed = int(random_weights.removeprefix(_SEED)) if random_weights is not None else 0
-    elif pretrained or source.checkpoint is not None:
+        seed = int(random_weights.removeprefix(_SEED)) if random_weights is not None and are_random else 0
+    elif not are_random:
         raise LosaError(
             f"backbone.seed={seed} has an effect on random weights only: backbone.pretrained=false"
         )

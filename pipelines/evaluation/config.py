@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.identity import ComputeDtype
 from losa.extract import DatasetConfig
-from losa.extract.config import MAX_PIXELS, Positive, SplitParts
+from losa.extract.config import MAX_PIXELS, Positive, SplitParts, refuse_idle_cuts
 from losa.pipelines.classifier.matching_backbone import BackboneSource
 
 PredictionFormat = Literal["csv", "parquet", "none"]
@@ -69,5 +69,4 @@ class EvaluateConfig:
                 f"{asked[0]}: a cache has its clips already, in a split of their own: "
                 "eval_split=test-clips4x1, if it was extracted with splits=[...,test-clips4x1]"
             )
-        if self.split_of is not None and self.split is None:
-            raise ValueError(f"split_of={self.split_of} needs split=..., the parts to cut it into")
+        refuse_idle_cuts(self.split, self.split_of, self.split_seed)

@@ -8,6 +8,7 @@ from losa.cache_format.storage.atomic_writes import remove
 from losa.pipelines.evaluation import prediction_files, progress, results
 from losa.pipelines.evaluation.progress import Progress
 from losa.pipelines.evaluation.results import Results
+from losa.pipelines.replaced_file import refuse_unwritable
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ class OutputFolder:
     def save(self, reached: Progress) -> None:
         """Replace the progress."""
         reached.write(self.path, self.identity)
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a folder that nothing can be written to, before anything is judged.
+
+        Raises:
+            LosaError: that is so.
+        """
+        refuse_unwritable("out=", self.path / results.RESULTS)
 
     def finish(self) -> None:
         """Remove the progress, because the results are written."""

@@ -52,9 +52,9 @@ class PredictionService:
         """The predictions for the photo of a request, as losa-predict writes them.
 
         Raises:
-            HTTPException: 400: there is no photo, or ``top`` is no number; 403: the request comes from a page
-                of another site; 413: the photo has too many bytes; 422: it cannot be decoded, or has too many
-                pixels; 503: too many requests at once, or too little memory.
+            HTTPException: 400: there is no photo, ``top`` is no number, or an option is unknown; 403: the
+                request comes from a page of another site; 413: the photo has too many bytes; 422: it cannot
+                be decoded, or has too many pixels; 503: too many requests at once, or too little memory.
         """
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise HTTPException(403, "requests from pages of other sites are refused")
@@ -81,6 +81,8 @@ def _reason(error: InvalidImage) -> str:
 
 
 def _top(request: Request, default: int) -> int:
+    if unknown := sorted(set(request.query_params) - {"top"}):
+        raise HTTPException(400, f"there is no option {unknown[0]!r}: expected none but top")
     asked = request.query_params.get("top", str(default))
     if not asked.isdecimal() or int(asked) < 1:
         raise HTTPException(400, f"top={asked}: expected the number of classes to tell, at least 1")

@@ -289,7 +289,10 @@ def test_a_missing_or_truncated_file_is_corrupt(recipe, finished, file, bytes_le
     found = "no file" if bytes_left is None else damaged.stat().st_size
     with pytest.raises(CorruptCache) as caught:
         Cache(path).split("train")
-    assert str(caught.value) == f"{damaged}: expected {size} bytes, found {found}"
+    assert str(caught.value) == (
+        f"{damaged}: expected {size} bytes, found {found}. Run losa-cache repair {path}, then the "
+        "losa-extract command that made the cache: it makes the damaged shards again"
+    )
     Cache(path).split("val").read(np.arange(4))
 
 

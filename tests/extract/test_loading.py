@@ -39,6 +39,12 @@ def test_an_untrained_backbone_is_a_function_of_its_seed():
     assert _untrained(seed=1).origin == {"architecture": "test_vit", "random_weights": "seed 1"}
 
 
+@pytest.mark.parametrize("given", [{}, {"checkpoint": "a.pt"}, {"checkpoint": "a.pt", "pretrained": False}])
+def test_a_seed_of_weights_that_are_not_random_is_refused(given):
+    with pytest.raises(ValueError, match=r"backbone\.seed=3 has an effect on random weights only"):
+        BackboneConfig(name="test_vit", seed=3, **given)
+
+
 def test_the_identity_of_a_model_of_timm_has_no_new_fields():
     """Or caches of earlier versions could not be resumed."""
     identity = _untrained(args={}).identity

@@ -92,6 +92,8 @@ def test_unless_it_is_said_which_split(config, photos):
         extract(config(dataset=folder, split=parts, split_of="tarin"))
     with pytest.raises(ValueError, match=r"split_of=train needs split=\.\.\."):
         config(split_of="train")
+    with pytest.raises(ValueError, match=r"split_seed=3 needs split=\.\.\., the parts to cut"):
+        config(split_seed=3)
 
 
 class TestExtraction:

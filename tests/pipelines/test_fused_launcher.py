@@ -1,6 +1,7 @@
 """The launcher does what Hydra's users expect of any launcher; the training is replaced by a stand-in."""
 
 import csv
+import importlib.util
 import json
 import os
 import subprocess
@@ -178,6 +179,17 @@ def test_other_hydra_applications_import_nothing_heavy() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert finished.stdout == "BasicLauncher FusedLauncher\n\n"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper") is not None, reason="the extra is here"
+)
+def test_optuna_is_an_extra(sweep: Command) -> None:
+    refused = sweep("hydra/sweeper=optuna")
+    assert refused.returncode == 1
+    assert (
+        refused.stderr == "error: hydra/sweeper=optuna needs further packages: pip install 'losa[optuna]'\n"
+    )
 
 
 @pytest.mark.filterwarnings("default")  # Optuna 2.10 uses what others have deprecated since

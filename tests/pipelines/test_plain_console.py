@@ -32,3 +32,12 @@ def test_a_text_is_shown_as_it_is(text: str, shown: str, printed: Any) -> None:
     table = Table(text, title=text, box=None)
     table.add_row(text)
     assert printed(table) == [shown] * 3
+
+
+def test_a_closed_pipe_is_an_error_of_the_command() -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        PlainConsole(file=Closed()).print("text")

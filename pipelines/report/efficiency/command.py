@@ -98,6 +98,7 @@ def efficiency(
     from losa.pipelines.report.libraries import refuse_missing_libraries
 
     refuse_missing_libraries()
+    from losa.pipelines.replaced_file import refuse_unwritable
     from losa.pipelines.report.efficiency.accuracies import (
         parse_rates,
         refuse_missing_list,
@@ -140,6 +141,7 @@ def efficiency(
     rates = parse_rates(lr or (), comparison)
     if train:
         refuse_missing_list(comparison, test_split)
+    refuse_unwritable("--out ", Path(out) / REPORT_NAME)
     measurements = comparison.run()
     rows = write_results(measurements, comparison)
     if train:  # the costs are written before, because this takes its time

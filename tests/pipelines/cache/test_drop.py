@@ -63,6 +63,15 @@ def test_the_command(tiny, command, tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
 
 
+def test_nobody_can_be_asked(tiny, command, tmp_path, monkeypatch):
+    path = tiny.Recipe().write(tmp_path / "a")
+    monkeypatch.setattr("sys.stdin", None)
+    told = command(tmp_path, "losa-cache", "drop", "a", "--all")
+    assert told.returncode == 1
+    assert told.stderr == "error: nobody can answer the question: --yes goes on without it\n"
+    assert Cache(path).manifest
+
+
 def test_what_is_not_the_caches_stays(tiny, command, tmp_path):
     path = tiny.Recipe().write(tmp_path / "a")
     (path / "thesis.txt").write_text("mine")

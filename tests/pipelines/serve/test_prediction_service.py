@@ -37,6 +37,14 @@ def test_another_number_of_classes(client, photo: bytes) -> None:
         assert wrong.json()["error"].startswith(f"top={top}: expected")
 
 
+def test_an_unknown_option_is_refused(client, photo: bytes) -> None:
+    wrong = client().post("/predict?tpo=1", content=photo)
+    assert (wrong.status_code, wrong.json()["error"]) == (
+        400,
+        "there is no option 'tpo': expected none but top",
+    )
+
+
 @pytest.mark.parametrize("content", [b"hello", b"\x89PNG\r\n\x1a\n damaged"])
 def test_what_is_no_image_is_told(client, content: bytes) -> None:
     answer = client().post("/predict", content=content)
