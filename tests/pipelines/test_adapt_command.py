@@ -51,6 +51,28 @@ def test_a_member_need_not_be_scored(command: Command, extracted: Path) -> None:
     assert ", 1 seed); not scored (1 seed)" in choosing.stdout
 
 
+def test_options_without_an_effect_are_told(command: Command, extracted: Path, training: Any) -> None:
+    idle = ["rank=4", "heads=7", "mixing=joint", "momentum=0.5", "select_split=val200"]
+    for options, told in (
+        (
+            ["side=linear", *idle],
+            [
+                "rank=4 has no effect with side=linear",
+                "heads=7 has no effect with side=linear",
+                "mixing=joint has no effect with side=linear",
+                "momentum=0.5 has no effect with optimizer=adamw",
+                "select_split=val200 has no effect with protocol=direct",
+            ],
+        ),
+        (["mixing=joint", "rank=4"], ["mixing=joint has no effect with images, which have one frame"]),
+        (["sites=1", "start=first"], ["start=first has no effect with one site"]),
+        (["optimizer=sgd", "momentum=0.5"], []),
+    ):
+        finished = command(extracted, "losa-adapt", "cache=cache", "out=runs/idle", *options)
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stderr.splitlines()[:-1] == told
+
+
 def test_a_multirun_ends_in_a_table_and_is_not_repeated(command: Command, extracted: Path) -> None:
     sweep = ["-m", "side=linear,losa,last", "rank=4,8", "out=runs/sweep", *QUICK]
     first = command(extracted, "losa-adapt", *sweep)
