@@ -207,7 +207,8 @@ def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
         # For a union, pydantic appends the name of the alternative that it tried to the option's name.
         name = next((path for path in paths if path in known), paths[0] if paths else "")
         given = f"{name}={problem['input']}: "
-        if not name:  # options that contradict each other; the message names them
+        if problem["type"] == "value_error" and (not name or isinstance(problem["input"], dict)):
+            # Options that contradict each other, or have no effect; the message names them.
             lines[str(problem["ctx"]["error"])] = []
         elif problem["type"] == "unexpected_keyword_argument":
             lines[unknown_option(".".join(place), known)] = []
