@@ -167,8 +167,8 @@ def explain(error: Exception, known: list[str]) -> str:
     cause: BaseException | None = error
     while cause is not None:
         # Hydra wraps errors that are raised while it resolves the name of a folder.
-        if isinstance(cause, LosaError):
-            return str(cause)
+        if isinstance(cause, LosaError | OSError) and (message := for_people(cause)) is not None:
+            return message
         cause = cause.__cause__ or cause.__context__
     text = str(error).strip()
     misspelt = re.match(r"Could not override '((?!hydra[./])[^']+)'", text)

@@ -1,16 +1,18 @@
 """Which files a command may replace: those of the kind that it writes itself, not what a user has there."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from losa.cache_format import LosaError
+from losa.pipelines.writable_output import refuse_unwritable
 
 _BEGINNING = 4096
 """Bytes by which a file is judged."""
 
 
 def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], kind: str) -> None:
-    """Refuse a folder, and to replace a file of another kind.
+    """Refuse a folder, to replace a file of another kind, and a file that cannot be written.
 
     Args:
         option: the option that names the file, as it is typed: ``out=``.
@@ -19,10 +21,11 @@ def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], 
         kind: what the command writes, for the message.
 
     Raises:
-        LosaError: there is a folder, or a file of another kind.
+        LosaError: there is a folder or a file of another kind, or nothing can be written there.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 -- Path.is_dir fails on a name that is too long
         raise LosaError(f"{option}{path}: expected the name of a file, found a folder")
+    refuse_unwritable(option, path)
     if not path.is_file():
         return
     with path.open("rb") as file:

@@ -98,6 +98,7 @@ class Evaluator:
         else:
             found = self._folder.results()
         if found is None:
+            self._folder.refuse_unwritable()
             invalid = self._judge_images()
             found = self._results(invalid)
             figures = self._judge.figures()

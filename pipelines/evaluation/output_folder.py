@@ -8,6 +8,7 @@ from losa.cache_format.storage.atomic_writes import remove
 from losa.pipelines.evaluation import prediction_files, progress, results
 from losa.pipelines.evaluation.progress import Progress
 from losa.pipelines.evaluation.results import Results
+from losa.pipelines.writable_output import refuse_unwritable_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ class OutputFolder:
         if found is None and not (self.path / progress.NAME).exists():
             self._refuse_others()
         return found
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a folder in which nothing can be written, before anything is judged.
+
+        Raises:
+            LosaError: it cannot be written; the message has the reason of the system.
+        """
+        refuse_unwritable_folder("out=", self.path)
 
     def progress(self) -> Progress | None:
         """The progress of an unfinished evaluation; None if none has begun.

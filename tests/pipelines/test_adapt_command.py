@@ -195,6 +195,11 @@ def test_an_error_of_the_machine(
     assert failed.returncode == 1
     assert re.fullmatch(rf"error: Not a directory: {tmp_path}/file/losa-.*\n", failed.stderr)
 
+    long = tmp_path / ("n" * 300)
+    failed = command(extracted, "losa-adapt", f"out={long}", *QUICK)
+    assert failed.returncode == 1
+    assert re.fullmatch(rf"error: File name too long: {long}/losa-.*\n", failed.stderr)
+
     full = raising(OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr("losa.pipelines.tracked_training.adapt_all", full)
     failed = command(extracted, "losa-adapt", "out=runs/full", *QUICK)
