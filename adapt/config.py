@@ -228,14 +228,16 @@ class AdaptConfig:
         return once * (1 - self.momentum) if self.optimizer == "sgd" else once
 
     @property
-    def idle_options(self) -> frozenset[str]:
-        """Names of the options that have no effect on this member, like the rank of a linear probe."""
-        idle = set(idle_options(self.side, probe_share=self.resolved_probe_share))
+    def idle_options(self) -> dict[str, str]:
+        """Options that have no effect on this member -> what makes them idle, such as ``side=linear``."""
+        idle = dict.fromkeys(
+            sorted(idle_options(self.side, probe_share=self.resolved_probe_share)), f"side={self.side}"
+        )
         if self.protocol == "direct":
-            idle |= {"select_train_split", "select_split"}
+            idle |= dict.fromkeys(("select_train_split", "select_split"), "protocol=direct")
         if self.optimizer != "sgd":
-            idle.add("momentum")
-        return frozenset(idle)
+            idle["momentum"] = f"optimizer={self.optimizer}"
+        return idle
 
     @property
     def resolved_rank(self) -> int:

@@ -1,8 +1,8 @@
 """The options of an extraction. Each one is explained once, with its unit, on its line in conf/."""
 
-from collections.abc import Set
-from dataclasses import field
-from typing import Annotated, Literal
+from collections.abc import Collection, Set
+from dataclasses import MISSING, field, fields
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 from pydantic.dataclasses import dataclass
@@ -20,6 +20,8 @@ from losa.extract.media import Media
 from losa.extract.parts import Part
 
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""A seed that torch takes."""
 FgvcLayout = Literal["cub", "nabirds", "flowers", "dogs", "cars"]
 MEDIA_OF_KINDS: dict[str, tuple[Media, ...]] = {
     "folder": ("images", "videos", "frames"),
@@ -48,6 +50,7 @@ DEFAULT_FRAMES = 8
 """Frames of a clip, unless an option says otherwise."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 SplitParts = int | float | list[int | float] | dict[Name, int | float]
+NEEDS_SPLIT = "needs split=..., the parts to cut a split into"
 MAX_PIXELS = 178_956_970
 """Above it, Pillow refuses an image as a decompression bomb, unless told otherwise."""
 PerChannel = float | Annotated[list[float], Field(min_length=1)]
@@ -156,20 +159,17 @@ class BackboneConfig:
     name: str
     pretrained: bool = True
     checkpoint: str | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0
+    seed: Seed = 0
     img_size: Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
     args: dict[str, JsonValue] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a seed of weights that are not random.
-
-        Raises:
-            ValueError: there is one.
-        """
+        """Refuse a seed of weights that are not random."""
         if self.seed and (self.pretrained or self.checkpoint is not None):
+            trained = "pretrained" if self.checkpoint is None else f"of {self.checkpoint}"
             raise ValueError(
-                f"backbone.seed={self.seed} has an effect on random weights only: backbone.pretrained=false, "
-                "without backbone.checkpoint"
+                f"backbone.seed={self.seed} has an effect on random weights only, and these are {trained}: "
+                "leave it out, or ask for random ones (backbone.pretrained=false, and no checkpoint)"
             )
 
 
@@ -228,17 +228,10 @@ class ExtractConfig:
         """
         if self.grid is not None:
             parse_grid(self.grid)
-        given = {"frames": self.frames, "stride": self.stride, "clips": self.clips, "crops": self.crops}
-        of_videos = [f"{name}={value}" for name, value in given.items() if value not in (None, 1)]
-        if of_videos and not self.dataset.has_frames:
-            raise ValueError(
-                f"{of_videos[0]} is meant for videos, but dataset={self.dataset.name} holds images: "
-                "dataset.media=videos, or dataset=video"
-            )
+        self._refuse_idle()
         smallest = min(self.std) if isinstance(self.std, list) else self.std
         if smallest is not None and smallest <= 0:
             raise ValueError(f"std={self.std}: the input is divided by it: expected more than 0")
-        refuse_idle_cuts(self.split, self.split_of, self.split_seed)
         if self.part is not None:
             Part.parse(self.part)
         if self.views > 1 and not self.splits:
@@ -256,6 +249,29 @@ class ExtractConfig:
                     "each image"
                 )
 
+    def _refuse_idle(self) -> None:
+        """Refuse options that have no effect without another one."""
+        named = any(parse_views_split(name)[1] > 1 for name in self.splits or ())
+        of_videos = (
+            f"is meant for videos, but dataset={self.dataset.name} holds images: dataset.media=videos, or "
+            "dataset=video"
+        )
+        options = {
+            ("split_of", "split_seed"): (self.split is not None, NEEDS_SPLIT),
+            ("view_crop", "view_flip"): (
+                self.views > 1 or named,
+                "is of augmented views, and none are asked for: views=4 makes three of each image",
+            ),
+            ("frames", "stride", "clips", "crops"): (self.dataset.has_frames, of_videos),
+            ("background",): (
+                self.dataset.media != "videos",
+                "is the colour behind transparent pixels, which frames of videos do not have",
+            ),
+        }
+        for names, (has_effect, why) in options.items():
+            if not has_effect and (typed := given_options(self, names)):
+                raise ValueError(f"{typed[0]} {why}")
+
     @property
     def images_per_batch(self) -> int:
         """Images or clips in a batch, in which ``batch_size`` images or frames go through the backbone."""
@@ -269,12 +285,24 @@ class ExtractConfig:
         return FrameSampling(frames=self.frames or DEFAULT_FRAMES, stride=self.stride)
 
 
-def refuse_idle_cuts(split: object, split_of: str | None, split_seed: int) -> None:
-    """Raise a ValueError if options say how to cut a data set, but not into which parts."""
-    if split is None and split_of is not None:
-        raise ValueError(f"split_of={split_of} needs split=..., the parts to cut it into")
-    if split is None and split_seed:
-        raise ValueError(f"split_seed={split_seed} needs split=..., the parts to cut the data set into")
+def given_options(config: Any, names: Collection[str]) -> list[str]:
+    """Those of some options that do not have their defaults, as they are typed.
+
+    >>> given_options(BackboneConfig(name="a", pretrained=False, seed=3), ["pretrained", "seed", "args"])
+    ['pretrained=false', 'seed=3']
+
+    Args:
+        config: a dataclass of options.
+        names: names of its fields.
+    """
+    typed = []
+    for option in fields(config):
+        default = option.default if option.default_factory is MISSING else option.default_factory()
+        value = getattr(config, option.name)
+        if option.name in names and value != default:
+            text = str(value).lower() if isinstance(value, bool) else str(value).replace(", ", ",")
+            typed.append(f"{option.name}={text}")
+    return typed
 
 
 def images_per_batch(batch_size: int, sampling: FrameSampling | None) -> int:

@@ -9,10 +9,13 @@ import numpy as np
 from jaxtyping import Int64
 
 from losa.cache_format import LosaError, SplitContents
+from losa.cache_format.common.units import counted
+from losa.cache_format.metadata.labels import MISSING_LABEL
 from losa.extract.config import SplitParts
 from losa.extract.sources import ImageSource
 
-_NAMES = {1: ("train", "test"), 2: ("train", "test"), 3: ("train", "val", "test")}
+_TRAIN = "train"
+_NAMES = {1: (_TRAIN, "test"), 2: (_TRAIN, "test"), 3: (_TRAIN, "val", "test")}
 
 
 def cut(source: ImageSource, whole: str | None, parts: SplitParts, seed: int) -> list[SplitContents]:
@@ -43,10 +46,12 @@ def cut(source: ImageSource, whole: str | None, parts: SplitParts, seed: int) ->
     part_of = _assign(contents.keys, contents.first_labels, list(sizes.values()), seed)
     of = f" split_of={whole}" if len(source.splits) > 1 else ""
     rule = f"split={_shown(parts)} split_seed={seed}{of}"
-    return [
+    made = [
         replace(contents.at(np.flatnonzero(part_of == number)), name=name, rule=rule)
         for number, name in enumerate(sizes)
     ]
+    _refuse_one_class(parts, contents, made)
+    return made
 
 
 def _shown(parts: SplitParts) -> str:
@@ -86,6 +91,21 @@ def _sizes(parts: SplitParts, images: int) -> dict[str, int]:
     if empty:
         raise LosaError(f"split={_shown(parts)}: part {empty[0]!r} of {images:,} images would be empty")
     return sizes
+
+
+def _refuse_one_class(parts: SplitParts, whole: SplitContents, made: Sequence[SplitContents]) -> None:
+    """Refuse to train on images of one class, of a data set that has more."""
+    for part in made:
+        if part.name == _TRAIN and len(_classes(part)) < 2 <= len(_classes(whole)):
+            raise LosaError(
+                f"split={_shown(parts)}: part {part.name!r} of {counted(len(part.keys), 'image', 'images')} "
+                "would have images of one class at most, and a classifier needs two to be trained: take "
+                "more images, or a fraction, such as split=0.8"
+            )
+
+
+def _classes(contents: SplitContents) -> set[int]:
+    return set(contents.first_labels.tolist()) - {MISSING_LABEL}
 
 
 def _assign(

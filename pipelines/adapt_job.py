@@ -3,6 +3,7 @@
 import functools
 import logging
 import sys
+from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from losa.cache_format import LosaError
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.storage.paths import local_path
 from losa.pipelines.command_line import run_command, to_config
-from losa.pipelines.idle_overrides import idle_overrides
+from losa.pipelines.idle_overrides import tell_idle_overrides
 from losa.pipelines.job_result import JobResult
+from losa.pipelines.outcomes import launched_together
 from losa.pipelines.selection import Candidates, as_candidate
 from losa.pipelines.sweep_job import logs_to_own_file
 from losa.pipelines.tracked_training import tracking
@@ -32,10 +34,9 @@ def task(composed: DictConfig, candidates: Candidates) -> JobResult:
     hydra = HydraConfig.get()
     try:
         job = job_of(composed)
-        if hydra.mode is not RunMode.MULTIRUN:
-            for told in idle_overrides([(hydra.overrides.task, job.config)]):
-                _log.warning("%s", told)
-        summary = candidates.summary_of(job, _from_here(hydra.sweep.dir))
+        if not launched_together():
+            tell_idle(HydraConfig.get().overrides.task, [job.config])
+        summary = candidates.summary_of(job, _from_here(HydraConfig.get().sweep.dir))
     except Exception:
         _remove_if_empty(folder, folder.parent)
         raise
@@ -53,6 +54,11 @@ def job_of(composed: DictConfig) -> Job:
         LosaError: options are missing or invalid.
     """
     return Job(_config_of(composed), _from_here(HydraConfig.get().runtime.output_dir))
+
+
+def tell_idle(typed: Sequence[str], members: Sequence[AdaptConfig]) -> None:
+    """Tell which of the typed options have no effect on any of the members."""
+    tell_idle_overrides(typed, members, lambda cache: _features(cache, Path.cwd()))
 
 
 def _config_of(composed: DictConfig) -> AdaptConfig:

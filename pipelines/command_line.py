@@ -167,8 +167,8 @@ def explain(error: Exception, known: list[str]) -> str:
     cause: BaseException | None = error
     while cause is not None:
         # Hydra wraps errors that are raised while it resolves the name of a folder.
-        if isinstance(cause, LosaError):
-            return str(cause)
+        if isinstance(cause, LosaError | OSError) and (message := for_people(cause)) is not None:
+            return message
         cause = cause.__cause__ or cause.__context__
     text = str(error).strip()
     misspelt = re.match(r"Could not override '((?!hydra[./])[^']+)'", text)
@@ -209,7 +209,8 @@ def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
         # For a union, pydantic appends the name of the alternative that it tried to the option's name.
         name = next((path for path in paths if path in known), paths[0] if paths else "")
         given = f"{name}={problem['input']}: "
-        if not name:  # options that contradict each other; the message names them
+        if problem["type"] == "value_error" and (not name or isinstance(problem["input"], dict)):
+            # Options that contradict each other, or have no effect; the message names them.
             lines[str(problem["ctx"]["error"])] = []
         elif problem["type"] == "unexpected_keyword_argument":
             lines[unknown_option(".".join(place), known)] = []

@@ -10,11 +10,10 @@ from hydra.core.utils import JobReturn, configure_log, env_override, setup_globa
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from losa.adapt import Job
+from losa.adapt import AdaptConfig, Job
 from losa.adapt.members.summary import Outcome
 from losa.cache_format import LosaError
-from losa.pipelines.adapt_job import job_of, task
-from losa.pipelines.idle_overrides import idle_overrides
+from losa.pipelines.adapt_job import job_of, task, tell_idle
 from losa.pipelines.job_configs import JobConfigLoader
 from losa.pipelines.outcomes import trained
 from losa.pipelines.selection import candidate_of
@@ -63,19 +62,23 @@ def launch(
     set_output_folder(shared, sweep_folder)
     configure_log(shared.hydra.job_logging, shared.hydra.verbose)
     with env_override(shared.hydra.job.env_set):
-        known = [(job.overrides, member) for job in jobs if (member := _member(job)) is not None]
-        for told in idle_overrides((overrides, member.config) for overrides, member in known):
-            _log.warning("%s", told)
-        members = [candidate_of(member) for _, member in known]
+        found = [each for each in map(_requested, jobs) if each is not None]
+        if first == 0:  # once, for sweepers that launch several batches
+            tell_idle(config.hydra.overrides.task, [requested for requested, _ in found])
+        members = [member for _, member in found]
         outcomes: dict[Job, Outcome] = dict(zip(members, train(members, sweep_folder), strict=True))
     with trained(outcomes):
         return [job.run(task_function) for job in jobs]
 
 
-def _member(job: SweepJob) -> Job | None:
-    """The member of a job; None if its options are wrong, which the job itself reports when it runs."""
+def _requested(job: SweepJob) -> tuple[AdaptConfig, Job] | None:
+    """What a job asks for, and the member that it trains first.
+
+    It is None if its options are wrong, which the job itself reports when it runs.
+    """
     try:
         with job.looked_at() as (_, options):
-            return job_of(options)
+            requested = job_of(options)
+            return requested.config, candidate_of(requested)
     except (LosaError, OSError):
         return None

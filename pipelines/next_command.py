@@ -4,6 +4,9 @@ import shlex
 from collections.abc import Sequence
 from itertools import product
 
+import numpy as np
+from jaxtyping import Int64
+
 from losa.adapt import AdaptConfig
 from losa.cache_format import Cache
 from losa.cache_format.metadata.labels import MISSING_LABEL
@@ -29,9 +32,15 @@ def next_command(cache: Cache, overrides: Sequence[str]) -> str:
             "nothing to train on: the images have no labels of two classes or more. Side networks are "
             "trained on a data set with labels, such as a folder for each class"
         )
-    pair = _disjoint_pair(cache, labelled)
+    trainable = [name for name in labelled if len(np.unique(_labels(cache, name, column))) > 1]
+    if not trainable:
+        return (
+            f"nothing to train on: no split has images of two classes of {column!r}. Extract more images, or "
+            "cut them otherwise (split=0.8)"
+        )
+    pair = _disjoint_pair(cache, trainable, labelled)
     if pair is None:
-        (only, *_) = labelled
+        (only, *_) = trainable
         alone = len(cache.manifest.splits) == 1
         parts = ["split=0.8"] if alone else [f"split_of={only}", "split={fit:0.8,held:0.2}"]
         again = " ".join(shlex.quote(option) for option in (*overrides, *parts))
@@ -52,15 +61,20 @@ def _labelled_splits(cache: Cache, column: str) -> list[str]:
     return [
         record.name
         for record in cache.manifest.splits
-        if parse_views_split(record.name)[1] == 1
-        and (cache.split(record.name).labels(column) != MISSING_LABEL).any()
+        if parse_views_split(record.name)[1] == 1 and len(_labels(cache, record.name, column))
     ]
 
 
-def _disjoint_pair(cache: Cache, names: Sequence[str]) -> tuple[str, str] | None:
+def _labels(cache: Cache, split: str, column: str) -> Int64[np.ndarray, "_images"]:
+    """The labels in a column of the images of a split that have one."""
+    labels = cache.split(split).labels(column)
+    return labels[labels != MISSING_LABEL]
+
+
+def _disjoint_pair(cache: Cache, trainable: Sequence[str], labelled: Sequence[str]) -> tuple[str, str] | None:
     """A split to train on and one to score that share no image; the usual names come first."""
-    keys = {name: frozenset(cache.split(name).keys) for name in names}
-    for train, scored in product(_usual_first(names, _TRAIN), _usual_first(names, _EVAL)):
+    keys = {name: frozenset(cache.split(name).keys) for name in labelled}
+    for train, scored in product(_usual_first(trainable, _TRAIN), _usual_first(labelled, _EVAL)):
         if keys[train].isdisjoint(keys[scored]):
             return train, scored
     return None

@@ -22,6 +22,11 @@ def trained(outcomes: Mapping[Job, Outcome]) -> Iterator[None]:
         _outcomes.reset(token)
 
 
+def launched_together() -> bool:
+    """Whether the jobs that run now are those of a launcher that has trained their members together."""
+    return _outcomes.get(None) is not None
+
+
 def summary_of(job: Job, sweep_folder: Path) -> MemberSummary:
     """The summary of a member, which is trained now unless a launcher has trained it.
 

@@ -1,19 +1,18 @@
 """Where a command may write a file: not in place of what a user has there that no such command wrote."""
 
-import tempfile
+import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from losa.cache_format import LosaError
-from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
+from losa.pipelines.writable_output import refuse_unwritable
 
 _BEGINNING = 4096
 """Bytes by which a file is judged."""
 
 
 def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], kind: str) -> None:
-    """Refuse a folder, to replace a file of another kind, and where no file can be written.
+    """Refuse a folder, to replace a file of another kind, and a file that cannot be written.
 
     Args:
         option: the option that names the file, as it is typed: ``out=``.
@@ -22,11 +21,11 @@ def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], 
         kind: what the command writes, for the message.
 
     Raises:
-        LosaError: there is a folder, or a file of another kind, or nothing can be written there.
+        LosaError: there is a folder or a file of another kind, or nothing can be written there.
     """
-    refuse_unwritable(option, path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 -- Path.is_dir fails on a name that is too long
         raise LosaError(f"{option}{path}: expected the name of a file, found a folder")
+    refuse_unwritable(option, path)
     if not path.is_file():
         return
     with path.open("rb") as file:
@@ -36,30 +35,6 @@ def refuse_other_file(option: str, path: Path, is_own: Callable[[bytes], bool], 
             f"{option}{path}: expected no file or {kind}, found another file, which would be replaced: "
             "choose another name, or remove that file first"
         )
-
-
-def refuse_unwritable(option: str, path: Path) -> None:
-    """Refuse a file that cannot be written, before anything is computed for it.
-
-    The nearest folder that exists is tried with a temporary file.
-
-    Args:
-        option: the option that names the file or its folder, as it is typed: ``out=``.
-        path: the file, whose folders need not exist.
-
-    Raises:
-        LosaError: it cannot be written.
-    """
-    try:
-        folder = next(parent for parent in path.parents if parent.exists())
-        *folders, name = path.relative_to(folder).parts
-        for each in (*folders, name + TEMPORARY_SUFFIX):
-            with suppress(FileNotFoundError):
-                (folder / each).lstat()  # fails if the name is too long
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise LosaError(f"{option}{path}: nothing can be written there ({error.strerror})") from None
 
 
 def refuse_missing_folder(option: str, path: Path) -> None:

@@ -60,6 +60,29 @@ def resolved(config: AdaptConfig, find: Callable[[str], FeatureIdentity] = featu
     return config if changed == config else changed
 
 
+def idle_options_on_cache(
+    config: AdaptConfig, find: Callable[[str], FeatureIdentity] = features_of
+) -> dict[str, str]:
+    """`AdaptConfig.idle_options`, and those that have no effect because of what the cache holds.
+
+    Args:
+        config: any configuration.
+        find: `features_of`, or the same with a memory.
+    """
+    idle = config.idle_options
+    try:
+        features = find(config.cache)
+        sites = features.select(config.sites)
+    except LosaError:
+        return idle  # it fails when it is prepared
+    of_cache = {}
+    if features.group.tokens.frames == 1:
+        of_cache["mixing"] = "images, which have one frame"
+    if len(sites) == 1:
+        of_cache["start"] = "one site"
+    return of_cache | idle
+
+
 def _spelling(chosen: Sequence[str], sites: Sequence[str], *, last_only: bool) -> int | str | list[int | str]:
     def read(selected: Sequence[str]) -> Sequence[str]:
         return selected[-1:] if last_only else selected

@@ -12,8 +12,7 @@ from losa.cache_format.errors import CorruptCache
 from losa.cache_format.manifest import Segment
 from losa.cache_format.metadata.cache_metadata import CacheMetadata
 from losa.cache_format.shards.commit import Commit
-from losa.cache_format.shards.repair_advice import repair_advice
-from losa.cache_format.storage.paths import CachePath
+from losa.cache_format.storage.paths import CachePath, shell_path
 from losa.cache_format.storage.remote import names_in, read_existing, sizes_below, sizes_of
 from losa.cache_format.stores import Store
 from losa.cache_format.stores.base import Chunked, ShardGeometry, Strided
@@ -92,7 +91,7 @@ class SegmentFiles:
         if found is None:
             raise FileNotFoundError(self.commit_path(shard))
         if isinstance(found, CorruptCache):
-            raise self.with_advice(found)
+            raise self.damaged(str(found))
         return found
 
     def commits(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
@@ -119,13 +118,16 @@ class SegmentFiles:
         """
         for commit in self.commits(self.recorded()):
             if isinstance(commit, CorruptCache):
-                raise self.with_advice(commit)
+                raise self.damaged(str(commit))
             if commit is not None:
                 yield commit
 
-    def with_advice(self, error: CorruptCache) -> CorruptCache:
-        """The error of a damaged shard, with what to do next."""
-        return CorruptCache(f"{error}. {repair_advice(self.metadata.path)}")
+    def damaged(self, problem: str) -> CorruptCache:
+        """The error for a damaged shard, with what to do next."""
+        return CorruptCache(
+            f"{problem}. Run losa-cache repair {shell_path(self.metadata.path)}, then the losa-extract command "
+            "that made the cache: it makes the damaged shards again"
+        )
 
     def records(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
         """Read the commit records of some shards like `commits`, but without checking the sizes of files."""

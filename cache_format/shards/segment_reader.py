@@ -12,7 +12,6 @@ from losa.cache_format.errors import CorruptCache, IncompleteCache
 from losa.cache_format.metadata.keys import read_keys
 from losa.cache_format.shards.checksums import ChecksumMismatch, decompress, mismatch, site_checksum
 from losa.cache_format.shards.commit import Commit
-from losa.cache_format.shards.repair_advice import repair_advice
 from losa.cache_format.shards.segment_files import SegmentFiles
 from losa.cache_format.shards.shard_images import SOURCE_HASH_BYTES, ShardImages
 from losa.cache_format.storage.byte_ranges import ByteRanges, Range
@@ -50,7 +49,7 @@ class SegmentReader:
         missing = []
         for shard, commit in zip(shards, files.commits(shards), strict=True):
             if isinstance(commit, CorruptCache):
-                raise files.with_advice(commit)
+                raise self.files.damaged(str(commit))
             if commit is None:
                 missing.append(shard)
             else:
@@ -99,7 +98,10 @@ class SegmentReader:
         for start in range(0, len(images), max(1, step)):
             part = images[start : start + step]
             wanted = [self._wanted(*image) for image in part]
-            self._ranges.fill([one for of_image in wanted for one in of_image])
+            try:
+                self._ranges.fill([one for of_image in wanted for one in of_image])
+            except CorruptCache as error:
+                raise self.files.damaged(str(error)) from error
             for image, ranges in zip(part, wanted, strict=True):
                 self._finish(*image, ranges)
 
@@ -151,7 +153,7 @@ class SegmentReader:
         try:
             whole = decompress(packed, checksum, self.files.geometry, str(shard.codes_path))
         except ChecksumMismatch as error:
-            raise CorruptCache(self._message(row, str(error))) from None
+            raise self._damaged_image(row, str(error)) from None
         values[:] = whole[self._positions]
 
     def _verify(self, row: int, values: np.ndarray, scales: np.ndarray | None) -> None:
@@ -160,16 +162,15 @@ class SegmentReader:
             found = site_checksum(values[index], None if scales is None else scales[index])
             if found != expected:
                 site = self.files.sites[self._positions[index]]
-                raise CorruptCache(self._message(row, f"site {site!r}: {mismatch(expected, found)}"))
+                raise self._damaged_image(row, f"site {site!r}: {mismatch(expected, found)}")
 
-    def _message(self, row: int, problem: str) -> str:
+    def _damaged_image(self, row: int, problem: str) -> CorruptCache:
         files = self.files
         key = read_keys(files.metadata, files.segment)[row]
         # The checksum covers codes and scales together, so either file may be damaged.
         paths = " or ".join(str(path) for path in files.shard_paths(row // files.segment.rows_per_shard))
-        return (
-            f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), "
-            f"{problem}. {repair_advice(files.metadata.path)}"
+        return self.files.damaged(
+            f"{paths}: image {key!r} (row {row} of segment {files.segment.name!r}), {problem}"
         )
 
 

@@ -8,7 +8,7 @@ written on this machine and then uploaded, which is atomic in object stores.
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -130,7 +130,8 @@ def _replacing(path: Path, before: Callable[[], None]) -> Iterator[BinaryIO]:
         before()
         temporary.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, there is nothing to remove
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
             error.filename = str(path)  # a failed write names no file, and a temporary one nobody knows
         raise

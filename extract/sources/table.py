@@ -18,7 +18,7 @@ from losa.extract.sources.files import (
     usual_order,
 )
 from losa.extract.sources.table_columns import choose_columns
-from losa.extract.sources.table_files import Table, read_table_file
+from losa.extract.sources.table_files import Table, is_parquet, read_table_file
 from losa.extract.sources.table_labels import read_labels
 
 
@@ -51,7 +51,10 @@ def read_tables(
         LosaError: a table or a column is missing or wrong; the message names the line or row.
     """
     listed = ListedPaths(existing_folder(root))
-    tables = [read_table_file(root / local_path(file), encoding) for file in files]
+    paths_of_tables = [root / local_path(file) for file in files]
+    if encoding is not None and all(map(is_parquet, paths_of_tables)):
+        raise LosaError(f"dataset.encoding={encoding} is of CSV files, and Parquet has its own: leave it out")
+    tables = [read_table_file(file, encoding) for file in paths_of_tables]
     chosen = choose_columns(tables[0], listed, image_column, label_columns, split_column)
     if num_classes is not None and len(chosen.labels) > 1:
         raise LosaError(

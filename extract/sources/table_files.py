@@ -50,10 +50,15 @@ def read_table_file(file: Path, encoding: str | None) -> Table:
     Raises:
         LosaError: it is missing, damaged or empty; the message names the line.
     """
-    table = _read_parquet(file) if file.suffix.lower() == ".parquet" else _read_csv(file, encoding)
+    table = _read_parquet(file) if is_parquet(file) else _read_csv(file, encoding)
     if not table.numbers:
         raise LosaError(f"{file} has no rows")
     return table
+
+
+def is_parquet(file: Path) -> bool:
+    """Whether a table is read as Parquet, which the ending of its name tells."""
+    return file.suffix.lower() == ".parquet"
 
 
 def _read_csv(file: Path, encoding: str | None) -> Table:

@@ -8,6 +8,7 @@ from losa.cache_format.common.comparison import differences, listed
 from losa.cache_format.common.fields import STRICT
 from losa.extract import BackboneConfig, FrozenBackbone, load_backbone
 from losa.extract.backbone_names import FOLDER, HUB, find_backbone
+from losa.extract.config import Seed
 
 _SEED = "seed "
 
@@ -22,7 +23,7 @@ class BackboneSource:
     """File of the weights."""
     pretrained: bool | None = None
     """False: random weights; None: as recorded."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Seed of random weights; None: as recorded, or 0."""
 
 
@@ -55,14 +56,12 @@ def _config(networks: StackedSideNetworks, source: BackboneSource) -> BackboneCo
         raise LosaError("where the weights of the backbone are is not recorded, only the name of their file")
     random_weights = recorded.get("random_weights")
     pretrained = random_weights is None if source.pretrained is None else source.pretrained
-    are_random = not pretrained and source.checkpoint is None
-    seed = source.seed
-    if seed is None:
-        seed = int(random_weights.removeprefix(_SEED)) if random_weights is not None and are_random else 0
-    elif not are_random:
+    is_random = not pretrained and source.checkpoint is None
+    if source.seed is not None and not is_random:
         raise LosaError(
-            f"backbone.seed={seed} has an effect on random weights only: backbone.pretrained=false"
+            f"backbone.seed={source.seed} has an effect on random weights only: backbone.pretrained=false"
         )
+    recorded_seed = int(random_weights.removeprefix(_SEED)) if random_weights is not None else 0
     name = source.name or _recorded_name(networks)
     named = find_backbone(name)
     _, height, width = networks.preprocessing.input_size
@@ -70,7 +69,7 @@ def _config(networks: StackedSideNetworks, source: BackboneSource) -> BackboneCo
         name=name,
         pretrained=pretrained,
         checkpoint=source.checkpoint,
-        seed=seed,
+        seed=(recorded_seed if source.seed is None else source.seed) if is_random else 0,
         img_size=None if named.img_size == (height, width) else [height, width],
         args={
             argument: value

@@ -9,11 +9,12 @@ from pydantic.dataclasses import dataclass
 from losa.cache_format.common.fields import STRICT
 from losa.cache_format.identity import ComputeDtype
 from losa.extract import DatasetConfig
-from losa.extract.config import MAX_PIXELS, Positive, SplitParts, refuse_idle_cuts
+from losa.extract.config import MAX_PIXELS, NEEDS_SPLIT, Positive, SplitParts, given_options
 from losa.pipelines.classifier.matching_backbone import BackboneSource
 
 PredictionFormat = Literal["csv", "parquet", "none"]
-_OF_DATASETS = ("split", "split_of")
+_OF_DATASETS = ("split", "split_of", "split_seed")
+_OF_IMAGES = ("dtype", "max_pixels", "on_error")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -54,12 +55,12 @@ class EvaluateConfig:
                 f"split={self.split}: split=... cuts a data set, as split=0.8 does; eval_split={self.split} "
                 "chooses the split to judge on"
             )
-        given = [name for name in _OF_DATASETS if getattr(self, name) is not None]
+        given = given_options(self, _OF_DATASETS)
         if self.cache is not None and given:
-            raise ValueError(
-                f"{given[0]}={getattr(self, given[0])}: a cache has its splits already; eval_split=... "
-                "chooses one"
-            )
+            raise ValueError(f"{given[0]}: a cache has its splits already; eval_split=... chooses one")
+        idle = given_options(self, _OF_IMAGES)
+        if self.cache is not None and idle:
+            raise ValueError(f"{idle[0]}: a cache has the activations already, so no image is read")
         if self.cache is not None and self.backbone != BackboneSource():
             raise ValueError("backbone.*=...: a cache has the activations already, so no backbone is run")
         several = {"clips": self.clips, "crops": self.crops}
@@ -69,4 +70,5 @@ class EvaluateConfig:
                 f"{asked[0]}: a cache has its clips already, in a split of their own: "
                 "eval_split=test-clips4x1, if it was extracted with splits=[...,test-clips4x1]"
             )
-        refuse_idle_cuts(self.split, self.split_of, self.split_seed)
+        if self.split is None and given:
+            raise ValueError(f"{given[0]} {NEEDS_SPLIT}")

@@ -8,7 +8,7 @@ from losa.cache_format.storage.atomic_writes import remove
 from losa.pipelines.evaluation import prediction_files, progress, results
 from losa.pipelines.evaluation.progress import Progress
 from losa.pipelines.evaluation.results import Results
-from losa.pipelines.replaced_file import refuse_unwritable
+from losa.pipelines.writable_output import refuse_unwritable_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,14 @@ class OutputFolder:
             self._refuse_others()
         return found
 
+    def refuse_unwritable(self) -> None:
+        """Refuse a folder in which nothing can be written, before anything is judged.
+
+        Raises:
+            LosaError: it cannot be written; the message has the reason of the system.
+        """
+        refuse_unwritable_folder("out=", self.path)
+
     def progress(self) -> Progress | None:
         """The progress of an unfinished evaluation; None if none has begun.
 
@@ -50,14 +58,6 @@ class OutputFolder:
     def save(self, reached: Progress) -> None:
         """Replace the progress."""
         reached.write(self.path, self.identity)
-
-    def refuse_unwritable(self) -> None:
-        """Refuse a folder that nothing can be written to, before anything is judged.
-
-        Raises:
-            LosaError: that is so.
-        """
-        refuse_unwritable("out=", self.path / results.RESULTS)
 
     def finish(self) -> None:
         """Remove the progress, because the results are written."""

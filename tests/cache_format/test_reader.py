@@ -276,6 +276,13 @@ def test_a_split_asks_only_for_the_shards_it_needs(recipe, tmp_path, tiny):
     tiny.assert_same_codes(Cache(tmp_path).split("few").read(np.arange(3)), recipe.stored(few))
 
 
+def with_advice(path, problem):
+    return (
+        f"{problem}. Run losa-cache repair {path}, then the losa-extract command that made the cache: "
+        "it makes the damaged shards again"
+    )
+
+
 @pytest.mark.parametrize("file", [0, -1], ids=["first file", "last file"])
 @pytest.mark.parametrize("bytes_left", [None, 0, -1, 10_000])
 def test_a_missing_or_truncated_file_is_corrupt(recipe, finished, file, bytes_left):
@@ -289,10 +296,7 @@ def test_a_missing_or_truncated_file_is_corrupt(recipe, finished, file, bytes_le
     found = "no file" if bytes_left is None else damaged.stat().st_size
     with pytest.raises(CorruptCache) as caught:
         Cache(path).split("train")
-    assert str(caught.value) == (
-        f"{damaged}: expected {size} bytes, found {found}. Run losa-cache repair {path}, then the "
-        "losa-extract command that made the cache: it makes the damaged shards again"
-    )
+    assert str(caught.value) == with_advice(path, f"{damaged}: expected {size} bytes, found {found}")
     Cache(path).split("val").read(np.arange(4))
 
 
@@ -305,10 +309,12 @@ def test_files_that_shrink_or_vanish_while_open_are_corrupt(recipe, finished):
     files.shard_paths(1)[-1].unlink()
     with pytest.raises(CorruptCache) as caught:
         split.read(np.array([0]))
-    assert str(caught.value) == f"{files.shard_paths(0)[0]}: cannot read 72 bytes at {codes.offset}"
+    short = f"{files.shard_paths(0)[0]}: cannot read 72 bytes at {codes.offset}"
+    assert str(caught.value) == with_advice(path, short)
     with pytest.raises(CorruptCache) as caught:
         split.read(np.array([3]))
-    assert str(caught.value) == f"{files.shard_paths(1)[-1]} has vanished since the cache was opened"
+    vanished = f"{files.shard_paths(1)[-1]} has vanished since the cache was opened"
+    assert str(caught.value) == with_advice(path, vanished)
 
 
 # --- Damage -------------------------------------------------------------------------------------------

@@ -76,6 +76,18 @@ def test_parts_that_do_not_fit(parts):
         cut(OneSplit(LABELS), None, parts, 0)
 
 
+@pytest.mark.parametrize(("parts", "shown", "images"), [(1, "1", "1 image"), ([1, 50], "[1,50]", "1 image")])
+def test_a_part_of_one_class_is_not_trained_on(parts, shown, images):
+    with pytest.raises(LosaError) as refused:
+        cut(OneSplit(LABELS), None, parts, 0)
+    assert str(refused.value) == (
+        f"split={shown}: part 'train' of {images} would have images of one class at most, and a classifier "
+        "needs two to be trained: take more images, or a fraction, such as split=0.8"
+    )
+    assert len(cut(OneSplit([0] * 5), None, 1, 0)[0].keys) == 1  # there is no other class
+    assert len(cut(OneSplit(LABELS), None, [50, 1], 0)[1].keys) == 1
+
+
 def test_a_data_set_with_splits_is_not_cut(config, photos):
     with pytest.raises(LosaError, match=r"split=0\.8 .* this one has train, val: leave it out"):
         extract(config(dataset={"kind": "folder", "root": str(photos)}, split=0.8))

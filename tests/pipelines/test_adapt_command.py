@@ -173,6 +173,11 @@ def test_an_error_of_the_machine(
     assert failed.returncode == 1
     assert re.fullmatch(rf"error: Not a directory: {tmp_path}/file/losa-.*\n", failed.stderr)
 
+    long = tmp_path / ("n" * 300)
+    failed = command(extracted, "losa-adapt", f"out={long}", *QUICK)
+    assert failed.returncode == 1
+    assert re.fullmatch(rf"error: File name too long: {long}/losa-.*\n", failed.stderr)
+
     full = raising(OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr("losa.pipelines.tracked_training.adapt_all", full)
     failed = command(extracted, "losa-adapt", "out=runs/full", *QUICK)
@@ -245,16 +250,3 @@ def test_divergence_gets_a_clear_answer(command: Command, extracted: Path) -> No
         r"^error: losa-r8-\S+: the loss became NaN or infinite in epoch", failed.stderr, re.MULTILINE
     )
     assert not list(extracted.glob("runs/diverged/*/summary.json"))
-
-
-def test_options_without_an_effect_are_told(command: Command, extracted: Path) -> None:
-    given = ("cache=cache", "side=linear", "heads=2", "mixing=joint", "epochs=1")
-    single = command(extracted, "losa-adapt", *given, "out=runs/idle")
-    sweep = command(extracted, "losa-adapt", "-m", *given, "seed=0,1", "out=runs/idle_sweep")
-    for ran in (single, sweep):
-        assert ran.returncode == 0
-        told = [line for line in ran.stderr.splitlines() if "has no effect" in line]
-        assert told == [
-            "heads=2 has no effect on side=linear",
-            "mixing=joint has no effect on images: it is for clips of several frames",
-        ]

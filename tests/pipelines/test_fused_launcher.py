@@ -55,6 +55,23 @@ def test_a_member_that_is_requested_twice_is_trained_once(
         assert len(list(csv.DictReader(file))) == 1
 
 
+def test_options_without_an_effect_on_any_member_are_told_once(sweep: Command, training: Any) -> None:
+    of_some = sweep("side=linear,losa", "rank=2,4", "dropout=0,0.5")
+    assert of_some.returncode == 0, of_some.stderr
+    assert "no effect" not in of_some.stderr
+    of_none = sweep("side=linear,losa", "heads=2,4", "optimizer=adamw", "momentum=0.5", "lr=1e-2,0")
+    told = [line for line in of_none.stderr.splitlines() if "no effect" in line]
+    assert told == [
+        "heads=2,4 has no effect with side=linear and side=losa",
+        "momentum=0.5 has no effect with optimizer=adamw",
+    ]
+    # Nobody typed the dropout of this search.
+    searched = sweep("search=small", "side=linear", "select_split=val200")
+    assert "no effect" not in searched.stderr
+    alone = sweep("side=linear,mlp", "heads=2", "hydra/launcher=basic")
+    assert alone.stderr.count("heads=2 has no effect with side=") == 2
+
+
 def test_jobs_that_fail_cost_the_others_nothing(sweep: Command, tmp_path: Path, training: Any) -> None:
     training.errors = {
         "losa-r4": LosaError("the loss became NaN"),

@@ -94,6 +94,16 @@ def test_a_label_column_of_another_name(follow, tmp_path):
     assert printed.startswith("losa-adapt cache=c label=kind train_split=train eval_split=test ")
 
 
+def test_images_of_one_class_are_said_to_be_nothing_to_train_on(command, tmp_path):
+    options = ["backbone.name=test_vit", "backbone.pretrained=false", "sites=1", "workers=0", "limit=1"]
+    done = command(tmp_path, "losa-extract", *options, "cache=c")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith(
+        "nothing to train on: no split has images of two classes of 'label'. Extract more images, or cut "
+        "them otherwise (split=0.8)\n"
+    )
+
+
 def test_images_without_labels_are_said_to_be_nothing_to_train_on(command, tmp_path):
     for number in range(3):
         paint(tmp_path / f"photos/{number}.png", number)

@@ -15,6 +15,11 @@ def test_places_are_told_from_options_and_flags(tmp_path: Path, monkeypatch: pyt
     assert others == ["top=3", "--cfg", "job", "+new=1", "~old"]
 
 
+def test_an_option_may_be_longer_than_the_name_of_a_file() -> None:
+    long = f"out={'n' * 300}"
+    assert split_places(["runs", long]) == (["runs"], [long])
+
+
 def test_a_place_that_is_given_twice_is_taken_twice() -> None:
     assert split_places(["a", "x=1", "a"]) == (["a", "a"], ["x=1"])
 

@@ -98,7 +98,6 @@ def efficiency(
     from losa.pipelines.report.libraries import refuse_missing_libraries
 
     refuse_missing_libraries()
-    from losa.pipelines.replaced_file import refuse_unwritable
     from losa.pipelines.report.efficiency.accuracies import (
         parse_rates,
         refuse_missing_list,
@@ -110,6 +109,7 @@ def efficiency(
     from losa.pipelines.report.efficiency.results import write_results
     from losa.pipelines.report.efficiency.tables import efficiency_tables
     from losa.pipelines.report.writing import REPORT_NAME
+    from losa.pipelines.writable_output import refuse_unwritable
 
     given: dict[str, Any] = {
         "sides": side,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from losa.adapt.members.resolution import features_of, resolved
+from losa.adapt.members.resolution import features_of, idle_options_on_cache, resolved
 from losa.cache_format import LosaError
 from losa.cache_format.identity import FeatureIdentity, TokenLayout
 
@@ -122,6 +122,24 @@ def test_the_start_has_no_effect_with_one_site(
     sites: int, start: str, make_config: Any, a_cache: Any
 ) -> None:
     assert resolved(make_config(sites=sites, start="first"), a_cache).start == start
+
+
+def test_what_has_no_effect_is_known_with_its_reason(make_config: Any, a_cache: Any, tmp_path: Path) -> None:
+    config = make_config(side="losa", sites=1, protocol="select", optimizer="sgd")
+    assert idle_options_on_cache(config, a_cache) == {
+        "heads": "side=losa",
+        "mixing": "images, which have one frame",
+        "start": "one site",
+    }
+    config = make_config(side="last", cache=str(tmp_path))
+    assert idle_options_on_cache(config) == {
+        "bias": "side=last",
+        "order": "side=last",
+        "start": "side=last",
+        "select_train_split": "protocol=direct",
+        "select_split": "protocol=direct",
+        "momentum": "optimizer=adamw",
+    }
 
 
 @pytest.mark.parametrize("options", [{}, {"sites": 4}, {"side": "linear"}, {"sites": ["embed", 2]}])

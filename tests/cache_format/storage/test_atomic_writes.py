@@ -106,6 +106,13 @@ def test_files_that_are_published_together_flush_their_folder_once(tmp_path, sys
     ]
 
 
+def test_an_error_of_the_folder_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        publish(tmp_path / "file/page.html", b"")
+    assert caught.value.filename == str(tmp_path / "file/page.html")
+
+
 def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
     told = r"No space left on device: '.*/results\.json'"
     with pytest.raises(OSError, match=told), publishing(tmp_path / "results.json"):

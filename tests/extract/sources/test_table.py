@@ -277,6 +277,13 @@ class TestParquet:
         assert labels_of(source, "test") == test
         assert all(values.dtype == np.int64 for values in source.contents("train").labels.values())
 
+    def test_an_encoding_has_no_effect(self, parquet):
+        with pytest.raises(LosaError) as refused:
+            parquet({"file": ["0.png"], "label": [0]}, encoding="latin-1")
+        assert str(refused.value) == (
+            "dataset.encoding=latin-1 is of CSV files, and Parquet has its own: leave it out"
+        )
+
     def test_rows_are_named(self, parquet, pictures):
         with pytest.raises(LosaError, match=r"t\.parquet, row 2: there is no file"):
             parquet({"file": ["0.png", "gone.png"], "label": [0, 1]}).contents("all")

@@ -165,6 +165,15 @@ def test_a_file_is_no_folder(sweep: Path, configured: Any, tmp_path: Path) -> No
         evaluate([str(sweep)], configured(out=str(tmp_path / "mine")))
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nobody can write to")
+def test_a_folder_that_cannot_be_written_is_refused_before_images_are_judged(
+    sweep: Path, configured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "score", None)
+    with pytest.raises(LosaError, match=r"^out=/proc/x: cannot be written \(.*\): choose another place$"):
+        evaluate([str(sweep)], configured(out="/proc/x"))
+
+
 def test_parquet_holds_the_same(sweep: Path, configured: Any, tmp_path: Path) -> None:
     text = evaluate([str(sweep)], configured())
     done = evaluate([str(sweep)], configured(predictions="parquet", out=str(tmp_path / "parquet")))
