@@ -230,9 +230,8 @@ class AdaptConfig:
     @property
     def idle_options(self) -> dict[str, str]:
         """Options that have no effect on this member -> what makes them idle, such as ``side=linear``."""
-        idle = dict.fromkeys(
-            sorted(idle_options(self.side, probe_share=self.resolved_probe_share)), f"side={self.side}"
-        )
+        of_side = idle_options(self.side, probe_share=self.resolved_probe_share)
+        idle = dict.fromkeys(sorted(of_side), f"side={self.side}")
         if self.protocol == "direct":
             idle |= dict.fromkeys(("select_train_split", "select_split"), "protocol=direct")
         if self.optimizer != "sgd":

@@ -68,7 +68,8 @@ def _labelled_splits(cache: Cache, column: str) -> list[str]:
 def _labels(cache: Cache, split: str, column: str) -> Int64[np.ndarray, "_images"]:
     """The labels in a column of the images of a split that have one."""
     labels = cache.split(split).labels(column)
-    return labels[labels != MISSING_LABEL]
+    known: Int64[np.ndarray, "_images"] = labels[labels != MISSING_LABEL]
+    return known
 
 
 def _disjoint_pair(cache: Cache, trainable: Sequence[str], labelled: Sequence[str]) -> tuple[str, str] | None:

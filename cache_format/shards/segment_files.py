@@ -125,8 +125,8 @@ class SegmentFiles:
     def damaged(self, problem: str) -> CorruptCache:
         """The error for a damaged shard, with what to do next."""
         return CorruptCache(
-            f"{problem}. Run losa-cache repair {shell_path(self.metadata.path)}, then the losa-extract command "
-            "that made the cache: it makes the damaged shards again"
+            f"{problem}. Run losa-cache repair {shell_path(self.metadata.path)}, then the losa-extract "
+            "command that made the cache: it makes the damaged shards again"
         )
 
     def records(self, shards: Sequence[int]) -> Iterator[Commit | CorruptCache | None]:
