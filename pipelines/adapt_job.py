@@ -30,13 +30,13 @@ _log = logging.getLogger(__name__)
 
 def task(composed: DictConfig, candidates: Candidates) -> JobResult:
     """Train one member, unless the launcher has trained it; the result goes to the table of a multirun."""
-    folder = _from_here(HydraConfig.get().runtime.output_dir)
     hydra = HydraConfig.get()
+    folder = _from_here(hydra.runtime.output_dir)
     try:
         job = job_of(composed)
         if not launched_together():
-            tell_idle(HydraConfig.get().overrides.task, [job.config])
-        summary = candidates.summary_of(job, _from_here(HydraConfig.get().sweep.dir))
+            tell_idle(hydra.overrides.task, [job.config])
+        summary = candidates.summary_of(job, _from_here(hydra.sweep.dir))
     except Exception:
         _remove_if_empty(folder, folder.parent)
         raise

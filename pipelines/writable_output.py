@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from losa.cache_format import LosaError
-
-_SUFFIX = ".can-write"
-"""As long as what the names of unfinished files have more: a file system limits the length of names."""
+from losa.cache_format.storage.atomic_writes import TEMPORARY_SUFFIX
 
 
 def refuse_unwritable(option: str, path: Path) -> None:
@@ -21,7 +19,7 @@ def refuse_unwritable(option: str, path: Path) -> None:
         LosaError: it cannot be written; the message has the reason of the system.
     """
     with _written(option, path), _folders(path.parent):
-        probe = path.with_name(path.name + _SUFFIX)
+        probe = path.with_name(path.name + TEMPORARY_SUFFIX)
         with contextlib.suppress(FileExistsError):  # of another command that looks at this moment
             probe.open("xb").close()
             probe.unlink()
@@ -30,8 +28,8 @@ def refuse_unwritable(option: str, path: Path) -> None:
 def refuse_unwritable_folder(option: str, path: Path) -> None:
     """Refuse a folder in which no file can be written, as `refuse_unwritable` does."""
     with _written(option, path), _folders(path):
-        (path / _SUFFIX).touch()
-        (path / _SUFFIX).unlink(missing_ok=True)
+        (path / TEMPORARY_SUFFIX).touch()
+        (path / TEMPORARY_SUFFIX).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
