@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, configure_log, env_override, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig, Job
 from losa.adapt.members.summary import Outcome
@@ -64,11 +64,16 @@ def launch(
     with env_override(shared.hydra.job.env_set):
         found = [each for each in map(_requested, jobs) if each is not None]
         if first == 0:  # once, for sweepers that launch several batches
-            tell_idle(config.hydra.overrides.task, [requested for requested, _ in found])
+            tell_idle(_typed(config), [requested for requested, _ in found])
         members = [member for _, member in found]
         outcomes: dict[Job, Outcome] = dict(zip(members, train(members, sweep_folder), strict=True))
     with trained(outcomes):
         return [job.run(task_function) for job in jobs]
+
+
+def _typed(sweep: DictConfig) -> list[str]:
+    """The options of a sweep as they were typed; ``${...}`` in them is that of each job."""
+    return [str(option) for option in OmegaConf.to_container(sweep.hydra.overrides.task, resolve=False)]
 
 
 def _requested(job: SweepJob) -> tuple[AdaptConfig, Job] | None:

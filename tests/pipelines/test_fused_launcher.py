@@ -65,6 +65,8 @@ def test_options_without_an_effect_on_any_member_are_told_once(sweep: Command, t
         "heads=2,4 has no effect with side=linear and side=losa",
         "momentum=0.5 has no effect with optimizer=adamw",
     ]
+    interpolated = sweep("side=linear,mlp", "heads=${seed}", "seed=1,2")
+    assert "heads=${seed} has no effect with side=linear and side=mlp\n" in interpolated.stderr
     # Nobody typed the dropout of this search.
     searched = sweep("search=small", "side=linear", "select_split=val200")
     assert "no effect" not in searched.stderr
