@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 _GROUPS = ("dataset", "backbone", "engine", "search")
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _MOST_TOLD = 10
-"""Number of failed jobs of a multirun whose errors are told."""
+"""Number of different errors of a multirun that are told."""
 
 
 def run_command(
@@ -48,7 +48,7 @@ def run_command(
 
     Errors meant for people are printed without a traceback, with exit code 1; any other error is a bug in
     losa and keeps its traceback. In a multirun a failed job does not stop the others; failed jobs are
-    listed at the end.
+    listed at the end, those that failed for the same reason once.
 
     Args:
         config_name: name of the primary configuration in losa.conf.
@@ -64,7 +64,7 @@ def run_command(
     options = options_of(schema)
     process = os.getpid()
     jobs = 0
-    failures: list[str] = []
+    failures: dict[str, list[str]] = {}  # reason -> the jobs that failed for it
 
     @wraps(task)
     def guarded(composed: DictConfig) -> Any:
@@ -85,9 +85,11 @@ def run_command(
             # In a worker process of a launcher: only the launcher can count the failures, so raise.
             if os.getpid() != process:
                 raise
-            failures.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
-            if len(failures) <= _MOST_TOLD:
-                _log.error("failed: %s", failures[-1], exc_info=wants_traceback)
+            told = len(failures)
+            failed = failures.setdefault(message, [])
+            failed.append(" ".join(HydraConfig.get().overrides.task))
+            if told < len(failures) <= _MOST_TOLD:
+                _log.error("failed: %s: %s", failed[0], message, exc_info=wants_traceback)
             return JobFailure(message)
 
     application = hydra.main(version_base="1.3", config_path="pkg://losa.conf", config_name=config_name)(
@@ -99,7 +101,7 @@ def run_command(
         # Hydra reads them from there, and from nowhere else.
         sys.argv = [typed[0], *checked_arguments(arguments, options)]
         application()
-        if len(failures) < jobs:
+        if sum(map(len, failures.values())) < jobs:
             conclude()
     except (LosaError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
@@ -117,10 +119,19 @@ def run_command(
         if not wants_traceback:
             os.environ.pop(_FULL_ERROR, None)
     if failures:
-        told = failures[:_MOST_TOLD]
-        if len(failures) > len(told):
-            told.append(f"and {len(failures) - len(told)} more")
-        sys.exit(visible("\n  ".join([f"error: {len(failures)} of {jobs} jobs failed:", *told])))
+        sys.exit(visible(_failed_jobs(failures, jobs)))
+
+
+def _failed_jobs(failures: Mapping[str, Sequence[str]], jobs: int) -> str:
+    """The end of a multirun in which jobs failed: a line for each reason, with the first job of it."""
+    lines = []
+    for message, failed in list(failures.items())[:_MOST_TOLD]:
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        lines.append(f"{failed[0]}{others}: {message}")
+    if len(failures) > len(lines):
+        lines.append(f"and {len(failures) - len(lines)} more for other reasons")
+    count = sum(map(len, failures.values()))
+    return "\n  ".join([f"error: {count} of {jobs} jobs failed:", *lines])
 
 
 def to_config(schema: type[Config], config: DictConfig) -> Config:
