@@ -62,8 +62,6 @@ def checked_arguments(arguments: Sequence[str], options: Mapping[str, Option]) -
     found, unknown = parsed_arguments(arguments)
     if unknown:
         raise LosaError(_unknown_flag(unknown[0], options))
-    if found.multirun and found.cfg:
-        raise LosaError("--cfg shows the configuration of one job: leave out --multirun (-m)")
     # hydra.mode may ask for a multirun, too, and search=... does.
     sweeps = found.multirun or any(one.startswith(("hydra.mode=", "search=")) for one in found.overrides)
     flags, checked = list(arguments), []

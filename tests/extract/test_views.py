@@ -137,13 +137,6 @@ class TestExtraction:
         assert both.keys[9 + 4] == one.keys[6 + 4]
         assert np.array_equal(*codes)
 
-    @pytest.mark.parametrize("option", [{"view_crop": 0.5}, {"view_flip": False}])
-    def test_crops_of_views_that_nobody_asked_for_are_refused(self, config, lists, option):
-        (name,) = option
-        with pytest.raises(ValueError, match=rf"{name}=\S+ is for augmented views, and there are none"):
-            config(dataset=lists, splits=["train800"], **option)
-        config(dataset=lists, splits=["train800", "train800-views2"], **option)
-
     def test_other_crops_are_other_views(self, config, lists):
         extract(config(dataset=lists, splits=["train800"], views=2))
         asked = config(dataset=lists, splits=["train800"], views=2, view_crop=0.5, view_flip=False)

@@ -153,7 +153,6 @@ def test_whatever_is_refused_can_be_typed_as_the_message_says(
         (["--rows-per-shard", "5"], "--rows-per-shard: options are given without dashes, rows_per_shard=..."),
         (["--rnk=5"], "there is no flag --rnk=5; --help lists the options"),
         (["-x"], "there is no flag -x; --help lists the options"),
-        (["--multirun", "--cfg=job"], "--cfg shows the configuration of one job: leave out --multirun (-m)"),
         (["--cfg", "all of it"], "argument --cfg/-c: invalid choice: 'all of it'"),
     ],
     ids=str,
