@@ -23,6 +23,8 @@ from losa.pipelines.shell_override import always_quoted, shell_override
 _OVERRIDE = re.compile(r"(?P<mark>~|\+{0,2})(?P<name>[^=]*)(?P<equals>=?)(?P<value>.*)", re.DOTALL)
 _COMMA = re.compile(r",(?![^\[]*\])")
 """A comma outside of brackets."""
+_MODES = ("run", "multirun", "cfg", "info", "shell_completion")
+"""Flags of Hydra's of which it takes one."""
 _FOR_TEXT = "For this very text, type "
 _HELP = "--help lists the options, which are given as name=value, without spaces around the equals sign"
 
@@ -57,11 +59,17 @@ def checked_arguments(arguments: Sequence[str], options: Mapping[str, Option]) -
         that Hydra would take for something else are quoted.
 
     Raises:
-        LosaError: an argument cannot be read, or would mean something else than it says.
+        LosaError: an argument cannot be read, or would mean something else than it says, or flags contradict
+            each other.
     """
     found, unknown = parsed_arguments(arguments)
     if unknown:
         raise LosaError(_unknown_flag(unknown[0], options))
+    modes = [f"--{name}" for name in _MODES if getattr(found, name)]
+    if len(modes) > 1:
+        raise LosaError(
+            f"{' and '.join(modes)}: expected one of them; --cfg, --info and --shell_completion run nothing"
+        )
     # hydra.mode may ask for a multirun, too, and search=... does.
     sweeps = found.multirun or any(one.startswith(("hydra.mode=", "search=")) for one in found.overrides)
     flags, checked = list(arguments), []

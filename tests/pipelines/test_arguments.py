@@ -153,6 +153,10 @@ def test_whatever_is_refused_can_be_typed_as_the_message_says(
         (["--rows-per-shard", "5"], "--rows-per-shard: options are given without dashes, rows_per_shard=..."),
         (["--rnk=5"], "there is no flag --rnk=5; --help lists the options"),
         (["-x"], "there is no flag -x; --help lists the options"),
+        (
+            ["-m", "--cfg", "job", "rank=4,8"],
+            "--multirun and --cfg: expected one of them; --cfg, --info and --shell_completion run nothing",
+        ),
         (["--cfg", "all of it"], "argument --cfg/-c: invalid choice: 'all of it'"),
     ],
     ids=str,
