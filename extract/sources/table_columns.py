@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from losa.cache_format.common.fields import is_name
 from losa.cache_format.errors import LosaError
 from losa.extract.sources.files import ListedPaths
-from losa.extract.sources.table_files import Table
+from losa.extract.sources.table_files import Table, is_parquet
 
 _IMAGES = (
     "image",
@@ -82,10 +82,14 @@ def _image_column(table: Table, listed: ListedPaths) -> str:
         if _is_file(next(filter(None, table.columns[name]), ""), listed):
             return name
     first = ", ".join(f"{name}={table.columns[name][0]!r}" for name in names[:8])
+    alone = len(names) == 1 and not is_parquet(table.file)
+    separated = (
+        " If there are more columns: commas, semicolons or tabs separate them, and tabs in a .tsv file"
+    )
     raise LosaError(
         f"{table.file}: no column names files below the root, here is the first row: {first}. Let "
         "dataset.root be the folder in which the paths begin, and say which column has them: "
-        "dataset.image_column=..."
+        f"dataset.image_column=...{separated if alone else ''}"
     )
 
 

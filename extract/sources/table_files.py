@@ -10,7 +10,7 @@ from typing import Any
 from losa.cache_format.errors import LosaError
 from losa.extract.sources.text import first_line, read_text
 
-_DELIMITERS = ",;\t"
+_DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,18 @@ def _read_csv(file: Path, encoding: str | None) -> Table:
                     values.append(value)
                 numbers.append(start)
     except csv.Error as error:
-        raise LosaError(f"{file}, line {end + 1}: {error}") from None
+        raise LosaError(f"{file}, line {end + 1}: {_problem(error, delimiter)}") from None
     return Table(file=file, columns=columns, numbers=numbers, unit="line")
+
+
+def _problem(error: csv.Error, delimiter: str) -> str:
+    """What is wrong with the quotes of a line, in plain words; csv names no delimiter that can be seen."""
+    written = 'a quote inside a quoted value is written twice ("")'
+    if str(error) == "unexpected end of data":
+        return f'a quote (") is opened and never closed; {written}'
+    if "expected after" in str(error):
+        return f"expected {_DELIMITERS[delimiter]} after a closing quote; {written}"
+    return str(error)
 
 
 def _names(file: Path, row: list[str]) -> list[str]:

@@ -191,7 +191,18 @@ def test_the_name_of_a_column_is_made_one_of_a_cache(table):
         ("file,label\n", {}, r"table\.csv has no rows"),
         ("file,label\n0.png,1\n1.png\n", {}, r"line 3: expected 2 values, as many as .*, found 1"),
         ("file,label\n0.png,1\n1.png,2,3\n", {}, r"line 3: expected 2 values, as many as .*, found 3"),
-        ('file,label\n0.png,1\n"1.png,2\n2.png,3\n', {}, r"line 3: unexpected end of data"),
+        (
+            'file,label\n0.png,1\n"1.png,2\n2.png,3\n',
+            {},
+            r'line 3: a quote \("\) is opened and never closed; a quote',
+        ),
+        ('file,label\n"0.png"x,1\n', {}, r"line 2: expected a comma after a closing quote; a quote inside a"),
+        ('file\tlabel\n"0.png"x\t1\n', {}, r"line 2: expected a tab after a closing quote; a quote inside a"),
+        (
+            "file|label\n0.png|1\n",
+            {},
+            r"image_column=\.\.\. If there are more columns: commas, semicolons or",
+        ),
         ("file,file\n0.png,1\n", {}, r"two columns are named 'file'"),
         ("0.png,1\n1.png,2\n", {}, r"the first line has to name the columns, found an image in it"),
         (
