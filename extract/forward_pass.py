@@ -141,12 +141,12 @@ class ForwardPass:
         return uploaded
 
     def count_invalid(self, outcomes: Sequence[bytes | str]) -> int:
-        """Number of invalid images among the outcomes of a batch; each one is logged.
+        """Number of invalid images among the outcomes of a batch; each one is logged, in a line of its own.
 
         Raises:
             InvalidImage: there is one, and on_error=fail.
         """
-        reasons = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        reasons = [_in_one_line(outcome) for outcome in outcomes if isinstance(outcome, str)]
         for reason in reasons:
             if self._options.on_error == "fail":
                 raise InvalidImage(
@@ -162,7 +162,7 @@ class ForwardPass:
         for warning in warnings:
             self._warnings += 1
             if self._warnings <= _MOST_WARNINGS:
-                _log.warning("%s", warning)
+                _log.warning("%s", _in_one_line(warning))
             if self._warnings == _MOST_WARNINGS:
                 _log.warning("further warnings of this kind are not shown")
 
@@ -170,6 +170,11 @@ class ForwardPass:
 def _make(*made_from: Any) -> ForwardPass:
     *arguments, views, clips = made_from
     return ForwardPass(*arguments, views=views, clips=clips)
+
+
+def _in_one_line(message: str) -> str:
+    """A message of an image, whose name may have line ends in it."""
+    return message.replace("\n", "\\n")
 
 
 def in_batches(keys: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -311,6 +311,12 @@ class TestInvalid:
         (photos / "train/cat/3.png").write_bytes((photos / "train/cat/1.png").read_bytes())
         assert extract(config(dataset=folder, codec=codec)).images == (10 if codec == "int8" else 6)
 
+    def test_a_name_of_two_lines_is_told_in_one(self, config, folder, photos, caplog):
+        (photos / "train/cat/3\n4.png").write_bytes(b"no image")
+        extract(config(dataset=folder, on_error="skip"))
+        told = r"skipped: train/cat/3\n4.png: not an image in a format that Pillow knows"
+        assert {message for message in caplog.messages if message.startswith("skipped")} == {told}
+
     @pytest.mark.parametrize("codec", ["int8", "float32"])
     def test_skip_records_which_images_are_invalid(self, config, folder, photos, workers, caplog, codec):
         # A whole batch, a whole shard, and one image of another.
