@@ -73,7 +73,9 @@ def launch(
 
 def _typed(sweep: DictConfig) -> list[str]:
     """The options of a sweep as they were typed; ``${...}`` in them is that of each job."""
-    return [str(option) for option in OmegaConf.to_container(sweep.hydra.overrides.task, resolve=False)]
+    typed = OmegaConf.to_container(sweep.hydra.overrides.task, resolve=False)
+    assert isinstance(typed, list), typed
+    return typed
 
 
 def _requested(job: SweepJob) -> tuple[AdaptConfig, Job] | None:
