@@ -7,7 +7,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -100,7 +101,8 @@ def run_command(
     try:
         # Hydra reads them from there, and from nowhere else.
         sys.argv = [typed[0], *checked_arguments(arguments, options)]
-        application()
+        with _raised_callbacks():
+            application()
         if sum(map(len, failures.values())) < jobs:
             conclude()
     except (LosaError, HydraException, OmegaConfBaseException) as error:
@@ -120,6 +122,19 @@ def run_command(
             os.environ.pop(_FULL_ERROR, None)
     if failures:
         sys.exit(visible(_failed_jobs(failures, jobs)))
+
+
+@contextlib.contextmanager
+def _raised_callbacks() -> Iterator[None]:
+    """A context in which an error of a callback ends the command. Hydra would warn, and go on without it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", r"Callback \S+ raised ", UserWarning)
+        try:
+            yield
+        except UserWarning as warned:
+            if isinstance(warned.__context__, Exception):
+                raise warned.__context__ from None
+            raise
 
 
 def _failed_jobs(failures: Mapping[str, Sequence[str]], jobs: int) -> str:

@@ -250,3 +250,19 @@ def test_divergence_gets_a_clear_answer(command: Command, extracted: Path) -> No
         r"^error: losa-r8-\S+: the loss became NaN or infinite in epoch", failed.stderr, re.MULTILINE
     )
     assert not list(extracted.glob("runs/diverged/*/summary.json"))
+
+
+def test_results_that_cannot_be_written_are_an_error(
+    command: Command, extracted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra makes warnings of the errors of callbacks."""
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/full/results.csv")
+
+    monkeypatch.setattr("losa.pipelines.results.write_results", fail)
+    sweep = ["-m", "cache=cache", "side=linear", "seed=0,1", "epochs=1", "out=runs/full"]
+    failed = command(extracted, "losa-adapt", *sweep)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == "error: No space left on device: runs/full/results.csv"
+    assert "Callback" not in failed.stderr
