@@ -133,7 +133,7 @@ def test_plan_stops_before_the_first_image(command: Command, tmp_path: Path) -> 
         (["backbone.checkpoint=nowhere.pt"], "backbone.checkpoint: there is no file nowhere.pt"),
         (["views=2"], "error: views=2 needs the names of the splits to train on: splits=[train800val200]"),
         (["grid=seven"], "grid=seven: expected a number (7: 7 x 7 tokens), or height and width (7x14)"),
-        (["grid=[5,5]"], "grid=[5, 5]: input should be a valid "),
+        (["grid=[5,5]"], "grid=[5,5]: input should be a valid "),
         (["backbone.name=test_vti"], "has no such model; did you mean 'test_vit"),
     ],
 )
