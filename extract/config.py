@@ -131,14 +131,12 @@ class DatasetConfig:
             )
 
     def _refuse_idle(self, read: Set[str]) -> None:
-        plain = DatasetConfig(kind="python", name=self.name)
-        for option in self.__dataclass_fields__:
-            value = getattr(self, option)
-            if option in ("kind", "name", "media", *read) or value == getattr(plain, option):
-                continue
+        idle = self.__dataclass_fields__.keys() - {"kind", "name", "media", *read}
+        if typed := given_options(self, idle):
+            option = typed[0].partition("=")[0]
             takes = [kind for kind, options in OPTIONS_OF_KINDS.items() if option in options]
             raise ValueError(
-                f"dataset.{option}={value}: a data set of kind {self.kind} does not read it; those of kind "
+                f"dataset.{typed[0]}: a data set of kind {self.kind} does not read it; those of kind "
                 f"{', '.join(takes)} do: choose one with dataset=..."
             )
 
