@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from losa.cache_format.codecs import CodecName
 from losa.cache_format.codecs.compressors import CompressorName
+from losa.cache_format.common.as_typed import as_typed
 from losa.cache_format.common.fields import STRICT, Name
 from losa.cache_format.common.threads import Threads
 from losa.cache_format.engines.config import EngineConfig
@@ -298,8 +299,7 @@ def given_options(config: Any, names: Collection[str]) -> list[str]:
         default = option.default if option.default_factory is MISSING else option.default_factory()
         value = getattr(config, option.name)
         if option.name in names and value != default:
-            text = str(value).lower() if isinstance(value, bool) else str(value).replace(", ", ",")
-            typed.append(f"{option.name}={text}")
+            typed.append(f"{option.name}={as_typed(value)}")
     return typed
 
 

@@ -21,6 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from losa.cache_format import LosaError
+from losa.cache_format.common.as_typed import as_typed
 from losa.cache_format.common.suggestions import nearest
 from losa.pipelines.arguments import checked_arguments
 from losa.pipelines.command_help import group_choices
@@ -234,7 +235,7 @@ def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
         paths = [".".join(place[:length]) for length in range(len(place), 0, -1)]
         # For a union, pydantic appends the name of the alternative that it tried to the option's name.
         name = next((path for path in paths if path in known), paths[0] if paths else "")
-        given = f"{name}={_typed(problem['input'])}: "
+        given = f"{name}={as_typed(problem['input'])}: "
         if problem["type"] == "value_error" and (not name or isinstance(problem["input"], dict)):
             # Options that contradict each other, or have no effect; the message names them.
             lines[str(problem["ctx"]["error"])] = []
@@ -247,19 +248,6 @@ def _problems(error: ValidationError, schema: type[Any]) -> list[str]:
         else:
             lines.setdefault(given, []).append(_expected(problem, name))
     return [given + "; or ".join(dict.fromkeys(expected)) for given, expected in lines.items()]
-
-
-def _typed(value: Any) -> str:
-    """A value as it is typed.
-
-    >>> _typed(None), _typed(True), _typed([1, None]), _typed("a")
-    ('null', 'true', '[1,null]', 'a')
-    """
-    if isinstance(value, list):
-        return f"[{','.join(map(_typed, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "null" if value is None else str(value)
 
 
 def _expected(problem: Any, name: str) -> str:
