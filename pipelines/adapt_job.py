@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from losa.adapt import AdaptConfig, Job
 from losa.adapt.members.member_folder import member_folder
-from losa.adapt.members.resolution import features_of, resolved
+from losa.adapt.members.resolution import features_of, idle_options_on_cache, resolved
 from losa.cache_format import LosaError
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.storage.paths import local_path
@@ -58,7 +58,8 @@ def job_of(composed: DictConfig) -> Job:
 
 def tell_idle(typed: Sequence[str], members: Sequence[AdaptConfig]) -> None:
     """Tell which of the typed options have no effect on any of the members."""
-    tell_idle_overrides(typed, members, lambda cache: _features(cache, Path.cwd()))
+    find = functools.partial(_features, folder=Path.cwd())
+    tell_idle_overrides(typed, [idle_options_on_cache(member, find) for member in members])
 
 
 def _config_of(composed: DictConfig) -> AdaptConfig:

@@ -5,26 +5,19 @@ others that do not have it, and what is trained is what was asked for.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-
-from losa.adapt import AdaptConfig
-from losa.adapt.members.resolution import idle_options_on_cache
-from losa.cache_format.identity import FeatureIdentity
+from collections.abc import Mapping, Sequence
 
 _log = logging.getLogger(__name__)
 
 
-def tell_idle_overrides(
-    typed: Sequence[str], members: Sequence[AdaptConfig], find: Callable[[str], FeatureIdentity]
-) -> None:
+def tell_idle_overrides(typed: Sequence[str], idle: Sequence[Mapping[str, str]]) -> None:
     """Log each typed option that has no effect on any of the members, once.
 
     Args:
         typed: the options as they were typed: ``heads=7``, or ``heads=4,8`` for a sweep.
-        members: the configurations that were asked for.
-        find: `losa.adapt.members.resolution.features_of`, or the same with a memory.
+        idle: for each member, the options without an effect on it, and what with, as
+            `losa.adapt.AdaptConfig.idle_options`.
     """
-    idle = [idle_options_on_cache(member, find) for member in members]
     for option in typed:
         name = option.lstrip("+").partition("=")[0]
         if idle and all(name in each for each in idle):

@@ -90,6 +90,8 @@ def load_side_network(folder: str | os.PathLike[str]) -> TrainedSideNetwork:
         data = tensors_path.read_bytes()
     except FileNotFoundError as error:
         raise LosaError(f"{folder} holds no side network: {error.filename} is missing") from None
+    except NotADirectoryError:
+        raise LosaError(f"{folder} is no folder: give the folder that holds {DESCRIPTION_NAME}") from None
     try:
         content = unseal(encoded, path)
     except CorruptCache as error:

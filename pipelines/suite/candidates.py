@@ -23,6 +23,7 @@ class Candidates:
     Attributes:
         lines: name of a line of the table -> options of its candidates.
         tried: names of the options of which several values are tried.
+        idle: for each candidate, the options without an effect on it, as `AdaptConfig.idle_options`.
     """
 
     def __init__(self, config: SuiteConfig) -> None:
@@ -39,11 +40,13 @@ class Candidates:
                     f"({', '.join(config.sweep)}), found {name!r}"
                 )
         self.lines: dict[str, list[Mapping[str, Any]]] = {}
+        self.idle: list[Mapping[str, str]] = []
         points = grid(config.sweep)
         self.tried = varying_options(points)
         for point in points:
             member = self._member(point, Path("cache"), None)
             self.lines.setdefault(_line(member, config.select), []).append(point)
+            self.idle.append(member.idle_options)
 
     def of_line(self, line: str, cache: Path, roles: SplitRoles) -> list[AdaptConfig]:
         """The configurations to choose from, each with the seeds over whose mean the choice is made."""

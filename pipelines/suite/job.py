@@ -19,11 +19,13 @@ resolvers.register()
 def run_suite(suite: Suite) -> None:
     """Run a suite as a command, whose configuration has its name."""
 
+    typed = sys.argv[1:]
+
     def task(composed: DictConfig) -> None:
-        SuiteRun(suite, to_config(SuiteConfig, composed)).run()
+        SuiteRun(suite, to_config(SuiteConfig, composed), typed).run()
 
     try:
-        arguments = gathered(sys.argv[1:])
+        arguments = gathered(typed)
     except LosaError as error:
         sys.exit(visible(f"error: {error}"))
     run_command(suite.name, SuiteConfig, task, arguments=arguments)

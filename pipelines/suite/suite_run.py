@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from losa.cache_format import LosaError
 from losa.cache_format.common.units import duration
+from losa.pipelines.idle_overrides import tell_idle_overrides
 from losa.pipelines.messages import for_people
 from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.suite.candidates import Candidates
@@ -18,6 +19,7 @@ from losa.pipelines.suite.plan import plan_suite
 from losa.pipelines.suite.published import PublishedResults
 from losa.pipelines.suite.results import TABLE_NAME, SuiteResults
 from losa.pipelines.suite.scores import TaskResult
+from losa.pipelines.suite.swept_options import GROUP
 from losa.pipelines.suite.task_run import TaskRun
 from losa.pipelines.suite.tasks import Suite
 
@@ -28,8 +30,13 @@ T = TypeVar("T")
 class SuiteRun:
     """The tasks of a suite that are in a folder. An error of one of them does not stop the others."""
 
-    def __init__(self, suite: Suite, config: SuiteConfig) -> None:
+    def __init__(self, suite: Suite, config: SuiteConfig, typed: Sequence[str] = ()) -> None:
         """Look for the tasks; nothing is written yet.
+
+        Args:
+            suite: the suite.
+            config: its options.
+            typed: the options as they were typed, of which those without an effect are told.
 
         Raises:
             LosaError: an option is wrong, or there is no task.
@@ -37,6 +44,7 @@ class SuiteRun:
         self._suite = suite
         self._config = config
         self._candidates = Candidates(config)
+        tell_idle_overrides([option.removeprefix(f"{GROUP}.") for option in typed], self._candidates.idle)
         self._found = find_tasks(suite, config.root, config.tasks)
         self._results = {
             found.name: TaskResult(task=found.name, group=found.group) for found in self._found.tasks

@@ -33,9 +33,10 @@ def read_members(places: Sequence[str]) -> list[Member]:
     """
     members: list[Member] = []
     for place in places:
-        folders = [path for path in matching_paths(place) if path.is_dir()]
+        paths = matching_paths(place)
+        folders = [path for path in paths if path.is_dir()]
         if not folders:
-            raise LosaError(f"{place}: there is no such folder")
+            raise LosaError(f"{place}: {'it is a file' if paths else 'there is no such folder'}")
         for folder in folders:
             refuse_efficiency(folder)
             found = next(filter(None, (read(folder) for read in _READERS.values())), None)

@@ -156,6 +156,13 @@ def test_a_missing_file_is_named(name: str, saved: Path) -> None:
     assert str(error.value) == f"{saved} holds no side network: {saved / name} is missing"
 
 
+@pytest.mark.parametrize("below", ["", "member"])
+def test_a_file_in_place_of_a_folder(below: str, saved: Path) -> None:
+    path = saved / DESCRIPTION_NAME / below
+    with pytest.raises(LosaError, match=f"{path} is no folder: give the folder that holds"):
+        load_side_network(path)
+
+
 def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(LosaError, match=f"nowhere holds no side network: .*{DESCRIPTION_NAME} is missing"):
         load_side_network(tmp_path / "nowhere")

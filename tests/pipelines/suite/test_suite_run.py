@@ -59,8 +59,12 @@ def test_an_error_of_a_task_is_named_and_the_others_go_on(
 def test_a_plan_writes_nothing(command: Command, tmp_path: Path, draw_task: Any, tiny: list[str]) -> None:
     draw_task(tmp_path / "root/svhn")
     draw_task(tmp_path / "root/signs")
-    finished = command(tmp_path, "losa-vtab1k", "root=root", "out=out", "plan=true", *tiny)
+    idle = ["heads=2,4", "sweep.momentum=0.5"]
+    finished = command(tmp_path, "losa-vtab1k", "root=root", "out=out", "plan=true", *tiny, *idle)
     assert finished.returncode == 0, finished.stderr
+    assert "heads=2,4 has no effect with side=linear\n" in finished.stderr
+    assert "momentum=0.5 has no effect with optimizer=adamw\n" in finished.stderr
+    assert "rank" not in finished.stderr, "a default was not typed"
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
     told = " ".join(finished.stdout.split())
     assert "members: 1 candidates + 2 final ones" in told

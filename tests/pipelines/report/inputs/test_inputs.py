@@ -27,7 +27,10 @@ def test_a_folder_without_results_is_refused(sweeps: Path) -> None:
         read_members([str(sweeps / "one"), str(sweeps / "empty")])
 
 
-def test_a_place_that_does_not_exist_is_refused(sweeps: Path) -> None:
+def test_a_place_that_does_not_exist_is_refused(sweeps: Path, tmp_path: Path) -> None:
     shutil.rmtree(sweeps / "two")
+    (tmp_path / "results.csv").touch()
+    with pytest.raises(LosaError, match=r"results\.csv: it is a file"):
+        read_members([str(tmp_path / "results.csv")])
     with pytest.raises(LosaError, match="two: there is no such folder"):
         read_members([str(sweeps / "two")])
