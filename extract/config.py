@@ -240,13 +240,6 @@ class ExtractConfig:
         named = [name for name in self.splits or () if parse_views_split(name)[1] > 1]
         if self.views > 1 and named:
             raise ValueError(f"{named[0]} in splits=[...] says how many views: leave out views={self.views}")
-        for name in ("view_crop", "view_flip"):
-            value = getattr(self, name)
-            if value != self.__dataclass_fields__[name].default and self.views == 1 and not named:
-                raise ValueError(
-                    f"{name}={value} is for augmented views, and there are none: views=4 adds three of "
-                    "each image"
-                )
 
     def _refuse_idle(self) -> None:
         """Refuse options that have no effect without another one."""

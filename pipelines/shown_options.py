@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from losa.adapt.config import WHEREABOUTS
+from losa.cache_format.common.as_typed import as_typed
 
 SEEDS = ("seed", "data_seed")
 
 
 def shown(value: Any, *, short: bool = True) -> str:
-    """An option's value as it is typed on the command line.
+    """An option's value for a table: as it is typed, but for nothing in place of ``null``, and short numbers.
 
     >>> shown(1 / 3), shown(1 / 3, short=False), shown(["embed", 2]), shown(True), shown(None)
     ('0.333333', '0.3333333333333333', '[embed,2]', 'true', '')
@@ -20,13 +21,11 @@ def shown(value: Any, *, short: bool = True) -> str:
     """
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{','.join(shown(item, short=short) for item in value)}]"
     if isinstance(value, float):
         return f"{value:g}" if short else repr(value).removesuffix(".0")
-    return str(value)
+    return as_typed(value)
 
 
 def varying_options(members: Sequence[Mapping[str, Any]]) -> list[str]:
