@@ -18,7 +18,6 @@ resolvers.register()
 
 def run_suite(suite: Suite) -> None:
     """Run a suite as a command, whose configuration has its name."""
-
     typed = sys.argv[1:]
 
     def task(composed: DictConfig) -> None:

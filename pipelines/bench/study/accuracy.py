@@ -10,10 +10,11 @@ from losa.cache_format import LosaError
 from losa.pipelines.bench.study.accuracy_tables import accuracy_tables
 from losa.pipelines.bench.study.caches import SetCaches
 from losa.pipelines.bench.study.correct_images import with_correct_images
+from losa.pipelines.bench.study.ensembles import ensembles_of, parse_ensemble
 from losa.pipelines.bench.study.grid import grid_points
 from losa.pipelines.bench.study.protocols import CANDIDATE, FIXED, PROTOCOL, SELECTED
 from losa.pipelines.bench.study.results import results_folder, write_results
-from losa.pipelines.bench.study.rows import StudyRow
+from losa.pipelines.bench.study.rows import Row, StudyRow
 from losa.pipelines.bench.study.settings import LINEAR, StudySettings
 from losa.pipelines.different_members import train_each_once
 from losa.pipelines.selection import Candidate, as_candidate, as_final, candidate_of, choose
@@ -28,9 +29,12 @@ class AccuracyStudy:
     """Seeds over whose mean the choice is made."""
     fixed_only: bool = False
     """Whether only the defaults are trained, so that nothing is chosen."""
+    ensembles: Sequence[str] = ()
+    """Side networks to average, as ``losa,last``: those of one seed, with the defaults and as chosen."""
 
     def __post_init__(self) -> None:
-        """Refuse a choice by no seed."""
+        """Refuse a choice by no seed, and ensembles of what is not trained."""
+        self._averaged  # noqa: B018 -- to check them
         if self.choice_seeds < 1:
             raise LosaError(f"--choice-seeds {self.choice_seeds}: expected at least 1")
 
@@ -39,24 +43,35 @@ class AccuracyStudy:
         """The folder of the results."""
         return results_folder(self.settings, "accuracy")
 
-    def run(self) -> list[StudyRow]:
+    def run(self) -> list[Row]:
         """Extract, train and write the results, those of each data set as soon as they are complete.
 
         Returns:
-            The members: those with fixed options, the candidates, and those with the chosen options.
+            The members: those with fixed options, the candidates, and those with the chosen options; and the
+            ensembles.
 
         Raises:
             LosaError: a data set cannot be extracted, or has splits that share images.
         """
-        rows: list[StudyRow] = []
+        rows: list[Row] = []
         for name in self.settings.folders:
-            rows += self._rows(name, SetCaches(self.settings, name).of())
+            members = self._rows(name, SetCaches(self.settings, name).of())
+            rows += members
+            for kinds in self._averaged:
+                rows += ensembles_of(members, kinds)
             write_results(self.folder, rows, PROTOCOL, accuracy_tables(rows, self.settings))
         return rows
 
+    @property
+    def _sides(self) -> list[str]:
+        return list(dict.fromkeys([LINEAR, *self.settings.sides]))
+
+    @property
+    def _averaged(self) -> list[list[str]]:
+        return [parse_ensemble(text, self._sides) for text in self.ensembles]
+
     def _rows(self, name: str, cache: Path) -> list[StudyRow]:
-        settings = self.settings
-        sides = list(dict.fromkeys([LINEAR, *settings.sides]))
+        settings, sides = self.settings, self._sides
         fixed = [
             _Requested(side, FIXED, config)
             for side in sides

@@ -13,7 +13,7 @@ from losa.pipelines.plain_console import PlainConsole
 from losa.pipelines.tool import AsJson
 
 if TYPE_CHECKING:  # slow to import, and help has no need of them
-    from losa.pipelines.bench.study.rows import StudyRow
+    from losa.pipelines.bench.study.rows import Row
     from losa.pipelines.bench.study.settings import StudySettings
     from losa.pipelines.text_table import TextTable
 
@@ -81,6 +81,10 @@ def accuracy(
     fixed_only: Annotated[
         bool, typer.Option("--fixed-only", help="train the defaults alone, and choose nothing")
     ] = False,
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SIDE,SIDE", help="side networks to average, too; may be repeated"),
+    ] = None,
     choice_seeds: Annotated[int, typer.Option(help="seeds of each candidate of a choice")] = 1,
     device: Device = "auto",
     workers: Workers = None,
@@ -90,13 +94,15 @@ def accuracy(
 
     Each data set is extracted once. The defaults are trained on train800val200 and scored on test. A small
     grid is trained on train800 and scored on val200; its best point is then trained like the defaults. A
-    second table compares each side network with the linear probe, image by image. OUT/accuracy has
-    results.csv, with a line for each member, and table.md.
+    second table compares each side network with the linear probe, image by image. An ensemble is the mean
+    class probability of side networks of the same seed. OUT/accuracy has results.csv, with a line for each
+    member and ensemble, and table.md.
     """
     from losa.pipelines.bench.study.accuracy import AccuracyStudy
     from losa.pipelines.bench.study.accuracy_tables import accuracy_tables
     from losa.pipelines.bench.study.protocols import CANDIDATE, PROTOCOL
     from losa.pipelines.bench.study.results import refuse_failures
+    from losa.pipelines.bench.study.rows import StudyRow
     from losa.pipelines.bench.study.settings import StudySettings
 
     settings = StudySettings(
@@ -116,10 +122,13 @@ def accuracy(
         device=device,
         workers=workers,
     )
-    study = AccuracyStudy(settings=settings, choice_seeds=choice_seeds, fixed_only=fixed_only)
+    study = AccuracyStudy(
+        settings=settings, choice_seeds=choice_seeds, fixed_only=fixed_only, ensembles=ensemble or ()
+    )
     rows = study.run()
     _print(rows, accuracy_tables(rows, settings), settings, PROTOCOL, as_json=as_json)
-    refuse_failures(study.folder, [row for row in rows if row.variant != CANDIDATE])
+    members = [row for row in rows if isinstance(row, StudyRow) and row.variant != CANDIDATE]
+    refuse_failures(study.folder, members)
 
 
 def ablations(
@@ -213,7 +222,7 @@ def draw_directions(
 
 
 def _print(
-    rows: "Sequence[StudyRow]",
+    rows: "Sequence[Row]",
     tables: "Sequence[TextTable]",
     settings: "StudySettings",
     variant: str,

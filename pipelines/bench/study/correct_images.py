@@ -14,10 +14,11 @@ from jaxtyping import Float
 
 from losa.adapt import CachedStream, load_side_network, score, stack_side_networks
 from losa.adapt.trained.side_network import split_columns
+from losa.adapt.trained.stacked import StackedSideNetworks
 from losa.cache_format import Cache
 from losa.cache_format.common.device import resolve_device
 from losa.cache_format.metadata.labels import MISSING_LABEL
-from losa.pipelines.bench.study.rows import StudyRow
+from losa.pipelines.bench.study.rows import Row, StudyRow
 from losa.pipelines.cells import Cell
 
 
@@ -37,22 +38,35 @@ def with_correct_images(rows: Sequence[StudyRow]) -> list[StudyRow]:
     }
     if not trained:
         return list(rows)
-    config, scored = rows[0].config, rows[0].split
-    device = resolve_device(config.device)
-    networks = stack_side_networks(trained).to(device)
-    cache = Cache(config.cache)
-    split = cache.split(scored)
-    labels = np.stack([split.labels(name) for name in config.labels], axis=1)[split.valid]
-    found: list[list[Float[np.ndarray, "images"]]] = [[] for _ in trained]
+    found = correct_images(stack_side_networks(trained), rows[0])
+    correct = dict(zip(map(int, trained), found, strict=True))
+    return [replace(row, correct=correct.get(number)) for number, row in enumerate(rows)]
+
+
+def correct_images(networks: StackedSideNetworks, row: StudyRow) -> list[Float[np.ndarray, "images"]]:
+    """`StudyRow.correct` of side networks, read in one pass over the split.
+
+    Args:
+        networks: the side networks.
+        row: a member of the same cache, labels and split.
+
+    Raises:
+        LosaError: the cache cannot be read.
+    """
+    device = resolve_device(row.config.device)
+    networks = networks.to(device)
+    cache = Cache(row.config.cache)
+    split = cache.split(row.split)
+    labels = np.stack([split.labels(name) for name in row.config.labels], axis=1)[split.valid]
+    found: list[list[Float[np.ndarray, "images"]]] = [[] for _ in networks.names]
     start = 0
-    for batch in score(networks, CachedStream(cache, scored, networks, device=device)):
+    for batch in score(networks, CachedStream(cache, row.split, networks, device=device)):
         true = labels[start : start + len(batch.keys)]
         start += len(true)
         for each, scores, columns in zip(found, batch.scores, networks.columns, strict=True):
             parts = [part.argmax(dim=-1).cpu().numpy() for part in split_columns(scores, columns)]
             each.append(_correct(np.stack(parts, axis=1), true))
-    correct = {int(name): np.concatenate(each) for name, each in zip(trained, found, strict=True)}
-    return [replace(row, correct=correct.get(number)) for number, row in enumerate(rows)]
+    return [np.concatenate(each) for each in found]
 
 
 def _correct(predicted: np.ndarray, true: np.ndarray) -> Float[np.ndarray, "images"]:
@@ -63,7 +77,7 @@ def _correct(predicted: np.ndarray, true: np.ndarray) -> Float[np.ndarray, "imag
     return np.where(counts > 0, right / np.maximum(counts, 1), np.nan)
 
 
-def difference_of(rows: Sequence[StudyRow], others: Sequence[StudyRow]) -> Cell | None:
+def difference_of(rows: Sequence[Row], others: Sequence[Row]) -> Cell | None:
     """By how much one configuration recognises more images than another one, in percent.
 
     Seeds and images are taken for random draws: the squared standard error is that of the mean over images

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from losa.cache_format import LosaError
 from losa.cache_format.storage.atomic_writes import publish
-from losa.pipelines.bench.study.rows import RESULTS_NAME, StudyRow, write_rows
+from losa.pipelines.bench.study.rows import RESULTS_NAME, Row, StudyRow, write_rows
 from losa.pipelines.bench.study.settings import StudySettings
 from losa.pipelines.text_table import TextTable, markdown_of
 
@@ -17,12 +17,12 @@ def results_folder(settings: StudySettings, study: str) -> Path:
     return Path(settings.out) / (f"{study}-validate" if settings.validate else study)
 
 
-def write_results(folder: Path, rows: Sequence[StudyRow], variant: str, tables: Sequence[TextTable]) -> None:
+def write_results(folder: Path, rows: Sequence[Row], variant: str, tables: Sequence[TextTable]) -> None:
     """Write ``results.csv`` and ``table.md``. Older files are replaced whole.
 
     Args:
         folder: where they are written; created if missing.
-        rows: the members, at least one.
+        rows: the members and ensembles, at least one.
         variant: as in `as_records`.
         tables: what is said of them.
     """
