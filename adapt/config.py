@@ -289,6 +289,9 @@ class AdaptConfig:
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         # An idle dropout was hashed before, too: members without dropout keep their id.
         content["dropout"] = self.dropout_rate
+        # LST once dropped other values: members trained so are others.
+        if self.side == "lst" and self.dropout_rate:
+            content["dropout_place"] = "up"
         resolved = {
             "rank": self.resolved_rank,
             "start": self.resolved_start,
@@ -317,10 +320,12 @@ class AdaptConfig:
     @property
     def earlier_names(self) -> tuple[str, ...]:
         """The names that earlier versions gave to the member's folder, by fewer options or other defaults."""
-        without_probe = {"start": "last", "probe_share": 0.0}
-        without_dropout = without_probe | {"dropout": 0.0, "weight_decay": 1e-4}
-        mlp_without_dropout = without_probe | {"dropout": 0.0}
-        versions = (without_dropout, mlp_without_dropout if self.side == "mlp" else without_probe)
+        without_probe: dict[str, Any] = {"start": "last", "probe_share": 0.0}
+        versions = [without_probe | {"dropout": 0.0, "weight_decay": 1e-4}, without_probe]
+        if self.side in ("mlp", "lst"):
+            versions = [versions[0], without_probe | {"dropout": 0.0}]
+        if self.side == "lst":
+            versions.append({"dropout": 0.0})
         named = [self._name_among(earlier) for earlier in versions]
         return (f"{self._usual_name}-{self.member_id}", *named)
 

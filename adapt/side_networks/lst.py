@@ -11,7 +11,8 @@ There the blocks are smaller copies of the backbone's (T5, a language model), st
 and the result of the projection up replaces the backbone's output. Ours: randomly initialised pre-norm blocks
 as in a vision transformer (multi-head attention and an MLP of four times the rank, GELU, LayerNorms with
 weight and bias, no other biases); the result is added to the last site and the projection up starts at zero,
-so that the network starts as the backbone; the features are normalised before D_i.
+so that the network starts as the backbone; the features are normalised before D_i; dropout before the
+projection up.
 """
 
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ class LST(SideNetwork):
 
     options: ClassVar[tuple[str, ...]] = ("rank", "heads", "norm", "pool", "probe_share")
     product_rows: ClassVar[Literal["rank", "heads"] | None] = "rank"
+    default_rank: ClassVar[int] = 16
+    default_dropout: ClassVar[float] = 0.5
     default_probe_share: ClassVar[float] = 0.5
     sees_updates: ClassVar[bool] = False
     attends: ClassVar[bool] = True
@@ -91,9 +94,10 @@ class LST(SideNetwork):
         for block, weights in enumerate(by_layer(self.layered())):
             gate = weights["gate"][:, None, None, None]
             hidden = gate * self._projected(stream, block + 1, down[block + 1]) + (1 - gate) * hidden
-            hidden = hidden + self._attend(hidden, block, weights, drop, stream.dtype)
-            hidden = hidden + self._mix(hidden, block, weights, drop)
-        stream.update(_normalise(hidden, self.last_norm_weight, self.last_norm_bias).mT, self.up)
+            hidden = hidden + self._attend(hidden, block, weights, stream.dtype)
+            hidden = hidden + self._mix(hidden, weights)
+        hidden = drop(_normalise(hidden, self.last_norm_weight, self.last_norm_bias), "up")
+        stream.update(hidden.mT, self.up)
         return stream.pool(self.architecture.pool)
 
     @staticmethod
@@ -101,7 +105,7 @@ class LST(SideNetwork):
         stream.enter(site)
         return stream.project(down).mT.to(down.dtype)
 
-    def _attend(self, hidden: Hidden, block: int, weights: Weights, drop: Drop, dtype: torch.dtype) -> Hidden:
+    def _attend(self, hidden: Hidden, block: int, weights: Weights, dtype: torch.dtype) -> Hidden:
         members, images, tokens, _ = hidden.shape
         hidden = _normalise(hidden, weights["attention_norm_weight"], weights["attention_norm_bias"])
         projected = combine(weights["query_key_value"], hidden.mT)
@@ -109,13 +113,13 @@ class LST(SideNetwork):
         is_last = block == len(self.features.sites) - 2
         attended = attend(heads, self.read_tokens(last=is_last), dtype)
         together = attended.reshape(members, images, -1, tokens).mT
-        return inner(drop(together, f"attention.{block}"), weights["attention_out"])
+        return inner(together, weights["attention_out"])
 
     @staticmethod
-    def _mix(hidden: Hidden, block: int, weights: Weights, drop: Drop) -> Hidden:
+    def _mix(hidden: Hidden, weights: Weights) -> Hidden:
         hidden = _normalise(hidden, weights["mlp_norm_weight"], weights["mlp_norm_bias"])
         units = functional.gelu(inner(hidden, weights["mlp_in"]))
-        return inner(drop(units, f"mlp.{block}"), weights["mlp_out"])
+        return inner(units, weights["mlp_out"])
 
 
 def _normalise(

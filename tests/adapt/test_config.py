@@ -14,7 +14,7 @@ from losa.cache_format.identity import TokenLayout
 
 OTHER: dict[str, Any] = {
     "cache": "elsewhere",
-    "rank": 16,
+    "rank": 12,
     "heads": 2,
     "order": "token_channel",
     "norm": "none",

@@ -97,6 +97,7 @@ NAMES: list[tuple[dict[str, Any], str]] = [
 """Options, and the name of the member. Names are never edited; new options get new lines."""
 EARLIER_DEFAULTS: dict[str, Any] = {
     "cache": "caches/digits",
+    "rank": 8,
     "dropout": 0.0,
     "weight_decay": 1e-4,
     "start": "last",

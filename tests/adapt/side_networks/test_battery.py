@@ -290,6 +290,20 @@ def test_dropout(side: str, options: dict[str, Any], batch: Any, make_network: A
     torch.testing.assert_close(torch.cat(micro_batches, dim=1)[0], dropped[2], rtol=0, atol=1e-12)
 
 
+def test_lst_drops_what_is_projected_up(batch: Any, make_network: Any, randomise: Any) -> None:
+    activations, _ = batch
+    network = randomise(make_network("lst", (0, 1), pool="cls"))
+    places: list[str] = []
+
+    def drop_all(values: Tensor, place: str) -> Tensor:
+        places.append(place)
+        return torch.zeros_like(values)
+
+    pooled = network.pooled(network.open_stream(frozen(activations)), drop_all)
+    assert places == ["up"]
+    torch.testing.assert_close(pooled, activations[:, -1, 0].expand(2, -1, -1), rtol=0, atol=1e-12)
+
+
 @variants
 def test_one_members_nan_leaves_the_others_alone(
     side: str, options: dict[str, Any], batch: Any, make_network: Any, randomise: Any
