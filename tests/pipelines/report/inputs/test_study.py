@@ -1,11 +1,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from losa.adapt import AdaptConfig, MemberSummary
 from losa.cache_format import LosaError
-from losa.pipelines.bench.study.protocols import CANDIDATE, PROTOCOL, SELECTED
+from losa.pipelines.bench.study.ensembles import EnsembleRow
+from losa.pipelines.bench.study.protocols import CANDIDATE, FIXED, PROTOCOL, SELECTED
 from losa.pipelines.bench.study.rows import StudyRow, write_rows
 from losa.pipelines.report.inputs.study import read_study
 
@@ -37,6 +39,21 @@ def test_members_of_a_study(study: Path) -> None:
     assert (selected.accuracy, selected.sites, selected.parameters) == ({"test": 0.75}, 1, 1234)
     assert selected.folder is not None
     assert (failed.status, failed.reason, failed.accuracy) == ("failed", "too <large>", {})
+
+
+def test_an_ensemble_is_a_member_of_a_kind_of_its_own(tmp_path: Path, make_summary: Any) -> None:
+    configs = [AdaptConfig(cache="pets", side=side, lr=0.25) for side in ("losa", "lst")]
+    rows = [
+        StudyRow(
+            set="pets", side=str(config.side), variant=FIXED, config=config, outcome=make_summary(config)
+        )
+        for config in configs
+    ]
+    ensemble = EnsembleRow(members=rows, correct=np.array([1.0, 1.0, 1.0, 0.0]))
+    write_rows(tmp_path, [*rows, ensemble], PROTOCOL)
+    *_, found = read_study(tmp_path) or []
+    assert (found.task, found.kind, found.accuracy) == ("pets", "losa+lst", {"test": 0.75})
+    assert (found.options, found.seeds, found.parameters) == ({"protocol": "fixed"}, ("0", "0"), 2468)
 
 
 def test_an_unknown_status_is_refused(study: Path) -> None:
