@@ -22,8 +22,8 @@ from losa.adapt.streams import (
     Stream,
     StreamSites,
     SummedFrames,
+    pool_tokens,
     pooled_tokens,
-    pooling_weights,
 )
 from losa.cache_format.errors import LosaError
 
@@ -232,9 +232,8 @@ class SideNetwork(nn.Module, ABC):
     ) -> Float[Tensor, "members images classes"]:
         last = StreamSites(layers=(), output=len(self.features.sites) - 1)
         output = features.output(features.renumbered(last, self.features.sites).output)
-        weights = pooling_weights(self.architecture.pool, self.features.tokens, output)
-        pooled = (weights @ output).expand(self.members, -1, -1)
-        return probe.classify(self.head.normalise(pooled))
+        pooled = pool_tokens(self.architecture.pool, self.features.tokens, output)
+        return probe.classify(self.head.normalise(pooled.expand(self.members, -1, -1)))
 
     def open_stream(self, features: FrozenFeatures) -> Stream:
         """The fastest stream for its layers: `Materialised` only if the norm is not linear in x.

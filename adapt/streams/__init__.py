@@ -6,14 +6,13 @@ from losa.adapt.streams.contract import (
     SpaceTimeStream,
     Stream,
     StreamSites,
-    pooled_tokens,
-    pooling_weights,
 )
 from losa.adapt.streams.factored import Factored
 from losa.adapt.streams.factored_frames import FactoredFrames
 from losa.adapt.streams.frozen_features import FrozenFeatures
 from losa.adapt.streams.materialised import Materialised
 from losa.adapt.streams.materialised_frames import MaterialisedFrames
+from losa.adapt.streams.pooling import pool_tokens, pooled_tokens
 from losa.adapt.streams.summed_frames import SummedFrames
 
 __all__ = [
@@ -28,6 +27,6 @@ __all__ = [
     "Stream",
     "StreamSites",
     "SummedFrames",
+    "pool_tokens",
     "pooled_tokens",
-    "pooling_weights",
 ]

@@ -20,7 +20,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losa.adapt.architecture import Pool
-from losa.cache_format.identity import TokenLayout
 
 NORM_EPS = 1e-6
 """Added to the variance in every norm of a stream."""
@@ -122,27 +121,3 @@ class SpaceTimeStream(FrameStream, Protocol):
         v: Float[Tensor, "members images rank positions width"],
     ) -> None:
         """``x_p += u^T v_p`` for each position, for this layer and all later ones."""
-
-
-def pooling_weights(kind: Pool, tokens: TokenLayout, like: Tensor) -> Float[Tensor, "tokens"]:
-    """The weight of each token in the pooled vector, in the dtype and on the device of ``like``.
-
-    ``cls`` averages the first cls token over the frames, ``mean`` averages all tokens of the grid.
-
-    >>> pooling_weights("mean", TokenLayout(cls=1, registers=0, grid=(2, 2)), torch.empty(0))
-    tensor([0.0000, 0.2500, 0.2500, 0.2500, 0.2500])
-    """
-    # Made on the device: nothing is copied there. In float64: the weights are rounded once.
-    shape = (tokens.frames, tokens.count // tokens.frames)
-    weights = torch.zeros(shape, dtype=torch.float64, device=like.device)
-    weights[:, slice(1) if kind == "cls" else slice(tokens.prefix, None)].fill_(1.0)
-    return (weights.flatten() / weights.sum()).to(like)
-
-
-def pooled_tokens(kind: Pool, tokens: TokenLayout) -> slice:
-    """Tokens among which are all that have a weight in the pooled vector.
-
-    >>> pooled_tokens("cls", TokenLayout(cls=1, registers=0, grid=(2, 2), frames=3))
-    slice(None, None, 5)
-    """
-    return slice(None, None, tokens.count // tokens.frames if kind == "cls" else None)

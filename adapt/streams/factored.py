@@ -22,10 +22,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 from losa.adapt.architecture import Norm, Pool
-from losa.adapt.streams.contract import StreamSites, pooling_weights
+from losa.adapt.streams.contract import StreamSites
 from losa.adapt.streams.frames_as_images import FramesAsImages
 from losa.adapt.streams.frozen_features import FrozenFeatures, NormalisedBase
 from losa.adapt.streams.kept import take_kept
+from losa.adapt.streams.pooling import pool_tokens, pooling_weights
 from losa.adapt.streams.products import combine, inner, sum_images, with_images_axis
 from losa.adapt.streams.tape import Axis, Tape
 from losa.cache_format.identity import TokenLayout
@@ -93,11 +94,10 @@ class Factored:
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
-        weights = pooling_weights(kind, self._tokens, self._output)
-        pooled = (weights @ self._output).expand(self._tape.members, -1, -1)
+        pooled = pool_tokens(kind, self._tokens, self._output).expand(self._tape.members, -1, -1)
         if not self._tape.updates:
             return pooled
-        rows = weights.expand(self._tape.members, 1, -1)
+        rows = pooling_weights(kind, self._tokens, self._output).expand(self._tape.members, 1, -1)
         updates: Tensor = _Product.apply(self._tape, None, "tokens", rows, self._previous)
         return pooled + updates[..., 0, :]
 

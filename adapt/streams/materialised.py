@@ -5,8 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losa.adapt.architecture import Norm, Pool
-from losa.adapt.streams.contract import NORM_EPS, StreamSites, pooling_weights
+from losa.adapt.streams.contract import NORM_EPS, StreamSites
 from losa.adapt.streams.frozen_features import FrozenFeatures, layer_norm
+from losa.adapt.streams.pooling import pooling_weights
 from losa.adapt.streams.products import with_images_axis
 from losa.cache_format.identity import TokenLayout
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from losa.adapt.architecture import Norm, Pool
-from losa.adapt.streams.contract import StreamSites, pooling_weights
+from losa.adapt.streams.contract import StreamSites
 from losa.adapt.streams.frozen_features import FrozenFeatures, NormalisedBase
 from losa.adapt.streams.kept import take_kept
+from losa.adapt.streams.pooling import pool_tokens, pooling_weights
 from losa.cache_format.identity import TokenLayout
 
 NUMBERS_AT_ONCE = 2**20
@@ -113,10 +114,9 @@ class SummedFrames:
 
     def pool(self, kind: Pool) -> Float[Tensor, "members images width"]:
         """See `Stream`."""
-        weights = pooling_weights(kind, self._tokens, self._output)
-        rows = weights.expand(self._sum.members, 1, -1)
+        rows = pooling_weights(kind, self._tokens, self._output).expand(self._sum.members, 1, -1)
         updates, self._previous = _Product.apply(self._sum, None, "tokens", rows, self._previous)
-        pooled: Tensor = weights @ self._output + updates[:, :, 0]
+        pooled: Tensor = pool_tokens(kind, self._tokens, self._output) + updates[:, :, 0]
         return pooled
 
     def _product(self, axis: _Axis, weight: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from losa.adapt.streams import (
     Materialised,
     Stream,
     StreamSites,
-    pooling_weights,
 )
 from losa.cache_format.identity import TokenLayout
 
@@ -282,11 +281,3 @@ def test_members_do_not_mix(kind: type[Stream], norm: str) -> None:
     for found in (stream.project(weight), stream.project_tokens(u), stream.pool("cls")):
         assert found[[0, 2]].isfinite().all()
         assert found[1].isnan().all()
-
-
-def test_tokens_are_pooled_over_frames() -> None:
-    # Frames begin at 0, 4 and 8; the grid of each takes its last two tokens.
-    like = torch.empty(0, dtype=torch.float64)
-    cls, mean = (pooling_weights(kind, LAYOUTS["frames"], like) for kind in ("cls", "mean"))
-    torch.testing.assert_close(cls, torch.tensor([1.0, 0, 0, 0] * 3).double() / 3)
-    torch.testing.assert_close(mean, torch.tensor([0.0, 0, 1, 1] * 3).double() / 6)
