@@ -46,7 +46,7 @@ def adapt(cache: Path, seeds: list[int], runs: Path) -> None:
         "dropout=0.0 weight_decay=1e-4 probe_share=0"
     )
     run(command, f"side={','.join(PROBES)} rank=64 sites=1,sum:all")
-    run(command, f"side={','.join(LAYERED)} sites={','.join(SITES)}")
+    run(command, f"side={','.join(LAYERED)} rank=8 sites={','.join(SITES)}")
 
 
 def run(*parts: str) -> None:
