@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from losa.pipelines.cells import Cell
 from losa.pipelines.report.inputs.contract import Member
@@ -41,6 +42,11 @@ class Configuration:
             if (count := sum(member.status == status for member in self.members))
         ]
         return ", ".join(told) or "finished"
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of its members, of those that were found."""
+        return list(dict.fromkeys(member.folder for member in self.members if member.folder is not None))
 
     def scores(self, split: str) -> list[float]:
         """Accuracy on a split of each seed that was scored on it; equal ones of one seed count once."""
@@ -88,6 +94,14 @@ class Task:
     def best(self) -> Configuration | None:
         """The configuration with the best mean on the split that decides."""
         return next((one for one, _ in self.ranked), None)
+
+    @property
+    def examined(self) -> Configuration | None:
+        """The best one whose side networks were found, so that their images can be looked at; else `best`.
+
+        Those of an ensemble, or of a method that trains the backbone, are in no folder of its members.
+        """
+        return next((one for one, _ in self.ranked if one.folders), self.best)
 
 
 def tasks_of(members: Sequence[Member]) -> list[Task]:

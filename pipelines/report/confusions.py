@@ -1,4 +1,4 @@
-"""What the best configuration of a task confuses: counts of pairs of classes, over all of its seeds."""
+"""What the best side network of a task confuses: counts of pairs of classes, over all of its seeds."""
 
 import json
 from collections import Counter
@@ -55,11 +55,11 @@ def read_confusions(task: Task) -> list[ClassConfusion]:
     Raises:
         LosaError: a file is damaged.
     """
-    if task.best is None:
+    if task.examined is None:
         return []
     counts: dict[str, Counter[tuple[int, int]]] = {}
     names: dict[str, Sequence[str] | None] = {}
-    for folder in dict.fromkeys(member.folder for member in task.best.members if member.folder is not None):
+    for folder in task.examined.folders:
         path = folder / CONFUSION_NAME
         content = _read(path)
         try:

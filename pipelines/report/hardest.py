@@ -1,4 +1,4 @@
-"""The images that the best configuration of a task finds hardest, judged again from the cache."""
+"""The images that the best side network of a task finds hardest, judged again from the cache."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,9 +57,9 @@ def hardest_images(task: Task, most: int, device: str, thumbnails: Thumbnails) -
     Raises:
         LosaError: side networks or cache are gone or damaged, or the cache has other features now.
     """
-    assert task.best is not None, "the caller asks for tasks with a result"
+    assert task.examined is not None, "the caller asks for tasks with a result"
     assert task.split is not None, "as above"
-    folders = list(dict.fromkeys(member.folder for member in task.best.members if member.folder is not None))
+    folders = task.examined.folders
     summary = read_summary(folders[0]) if folders else None
     if summary is None:
         raise LosaError("the folders of its members were not found")

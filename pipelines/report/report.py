@@ -142,9 +142,9 @@ def _counted(members: Sequence[Member], tasks: Sequence[Task]) -> str:
 
 
 def _confusions(task: Task) -> Iterator[ShownConfusion]:
-    assert task.best is not None, "the task is scored"
+    assert task.examined is not None, "the task is scored"
     for confusion in read_confusions(task):
-        title = f"{task.name}, {task.split}, {confusion.column}: {task.best.name}"
+        title = f"{task.name}, {task.split}, {confusion.column}: {task.examined.name}"
         pairs = confusion.most_confused(_MOST_PAIRS)
         spec = confusion_chart(confusion)
         yield ShownConfusion(
@@ -181,8 +181,8 @@ def _confusions(task: Task) -> Iterator[ShownConfusion]:
 
 
 def _hardest(task: Task, most: int, device: str, thumbnails: Thumbnails) -> Iterator[ShownImages]:
-    assert task.best is not None, "the task is scored"
-    title = f"{task.name}, {task.split}: {task.best.name}"
+    assert task.examined is not None, "the task is scored"
+    title = f"{task.name}, {task.split}: {task.examined.name}"
     try:
         found = hardest_images(task, most, device, thumbnails)
     except LosaError as error:

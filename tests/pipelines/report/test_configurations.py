@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,17 @@ def test_configurations_that_lack_a_seed_come_last_and_do_not_win(make_member: A
     assert [one.kind for one in task.configurations] == ["linear", "losa", "lst"]
     assert [one.status for one in task.configurations] == ["finished", "1 of 2 failed", "1 of 1 pruned"]
     assert [one.kind for one, _ in task.ranked] == ["linear"]
+
+
+def test_the_best_side_network_with_files_is_examined(make_member: Any) -> None:
+    ensemble = make_member(0.9, kind="losa+lst")
+    found = [
+        make_member(score, kind=kind, folder=Path(kind)) for kind, score in (("lst", 0.7), ("losa", 0.8))
+    ]
+    (task,) = tasks_of([ensemble, *found])
+    assert (task.best.kind, task.examined.kind, task.examined.folders) == ("losa+lst", "losa", [Path("losa")])
+    (alone,) = tasks_of([ensemble])
+    assert alone.examined is alone.best
 
 
 def test_a_task_of_which_nothing_was_scored(make_member: Any) -> None:
