@@ -321,9 +321,9 @@ class AdaptConfig:
     def earlier_names(self) -> tuple[str, ...]:
         """The names that earlier versions gave to the member's folder, by fewer options or other defaults."""
         without_probe: dict[str, Any] = {"start": "last", "probe_share": 0.0}
-        versions = [without_probe | {"dropout": 0.0, "weight_decay": 1e-4}, without_probe]
         if self.side in ("mlp", "lst"):
-            versions = [versions[0], without_probe | {"dropout": 0.0}]
+            without_probe["dropout"] = 0.0
+        versions = [without_probe | {"dropout": 0.0, "weight_decay": 1e-4}, without_probe]
         if self.side == "lst":
             versions.append({"dropout": 0.0})
         named = [self._name_among(earlier) for earlier in versions]

@@ -30,3 +30,11 @@ def test_earlier_names_tell_options_that_differ_from_the_defaults_of_then() -> N
     assert told.member_name == (
         f"losa-r8-lr0.003-seed0-digits-start_last-weight_decay0.0001-probe_share0-{told.member_id}"
     )
+
+
+def test_lst_of_the_rank_and_dropout_of_then_is_found() -> None:
+    then = AdaptConfig(cache="caches/digits", side="lst", rank=8, dropout=0.0)
+    assert "lst-r8-lr0.003-seed0-digits-a7feca69cf" in then.earlier_names
+    # It dropped other values: what was trained so is another member.
+    dropped = AdaptConfig(cache="caches/digits", side="lst", rank=8, dropout=0.2)
+    assert dropped.member_id != "2463520f0e"
