@@ -47,10 +47,11 @@ def test_what_is_freed_serves_again_and_is_given_back_at_the_end(check):
         with freed_memory_kept("cpu"):
             first = new_pages()
             # A small block may have gone into what was freed: the next large one is then beside it, once
-            # or twice.
+            # now, and once later.
+            new_pages()
             later = [new_pages() for _ in range(5)]
             kept = resident_pages()
-        assert sorted(later)[2] < first / 2, (first, later)
+        assert sorted(later)[-2] < first / 2, (first, later)
         assert kept - before > NUMBERS * 4 / 4096 / 2, (before, kept)
         assert resident_pages() < kept - NUMBERS * 4 / 4096 / 2, (kept, resident_pages())
         """
