@@ -14,7 +14,7 @@ from losa.cache_format.errors import CacheError, CorruptCache
 from losa.cache_format.identity import FeatureIdentity
 from losa.cache_format.storage.atomic_writes import publish
 from losa.cache_format.storage.file_record import FileRecord
-from losa.cache_format.storage.paths import CachePath, cannot_read
+from losa.cache_format.storage.paths import CachePath, cannot_read, instead_of_folder
 from losa.cache_format.storage.remote import refuse_unreachable
 from losa.cache_format.storage.sealed_json import seal, unseal
 from losa.cache_format.stores import StoreName, make_store
@@ -186,7 +186,7 @@ class Manifest:
         except (FileNotFoundError, NotADirectoryError):
             lacks = f"it has no {MANIFEST_NAME}"
             if isinstance(cache, Path) and not cache.is_dir():
-                lacks = "it is a file" if cache.exists() else "there is no such folder"
+                lacks = instead_of_folder(cache)
             raise CacheError(
                 f"{cache} is not a cache: {lacks}. losa-extract ... cache=<folder> makes one"
             ) from None

@@ -46,6 +46,11 @@ def local_path(text: str) -> Path:
     return Path(os.path.expanduser(text))  # noqa: PTH111 -- Path.expanduser fails if there is no such user
 
 
+def instead_of_folder(path: Path) -> str:
+    """What is where a folder was expected, for messages: a file, or nothing."""
+    return "it is a file" if path.exists() else "there is no such folder"
+
+
 def shell_path(path: CachePath | str) -> str:
     """A path as it is typed in a shell, for commands in messages."""
     return shlex.quote(str(path))

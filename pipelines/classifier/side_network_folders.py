@@ -9,7 +9,7 @@ from typing import NamedTuple
 from losa.adapt import TrainedSideNetwork, load_side_network
 from losa.adapt.trained.files import DESCRIPTION_NAME
 from losa.cache_format import LosaError
-from losa.cache_format.storage.paths import local_path
+from losa.cache_format.storage.paths import instead_of_folder, local_path
 from losa.pipelines.classifier.hub import hub_place, is_on_hub
 from losa.pipelines.matching_paths import matching_paths
 
@@ -86,7 +86,7 @@ def _what_is_there(place: str | os.PathLike[str]) -> str:
     path = local_path(os.fspath(place))
     if path.is_dir():
         return "it has none: is the training finished?"
-    return "it is a file" if path.is_file() else "there is no such folder"
+    return instead_of_folder(path)
 
 
 def _names(parts: Sequence[tuple[str, ...]]) -> list[str]:

@@ -1,8 +1,10 @@
 """Results that a page can tell of, one kind per file. `read_members` tries them in turn."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from losa.cache_format import LosaError
+from losa.cache_format.storage.paths import instead_of_folder
 from losa.pipelines.matching_paths import matching_paths
 from losa.pipelines.report.inputs.contract import Member, Reader
 from losa.pipelines.report.inputs.efficiency import refuse_efficiency
@@ -36,7 +38,7 @@ def read_members(places: Sequence[str]) -> list[Member]:
         paths = matching_paths(place)
         folders = [path for path in paths if path.is_dir()]
         if not folders:
-            raise LosaError(f"{place}: {'it is a file' if paths else 'there is no such folder'}")
+            raise LosaError(f"{place}: {instead_of_folder(paths[0] if paths else Path(place))}")
         for folder in folders:
             refuse_efficiency(folder)
             found = next(filter(None, (read(folder) for read in _READERS.values())), None)
